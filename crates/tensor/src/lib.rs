@@ -1,1 +1,27 @@
-//! Being written.
+//! Tensors on borrowed memory, their operations, and the CPU kernels underneath.
+//!
+//! A [`Tensor`] is a [`Layout`] over a [`Storage`]; the memory may be our own, a NumPy array's, or a mapped file's. Operations live
+//! in [`ops`], one file each: checks and dispatch. What a device must be able to do is the trait [`Backend`].
+
+mod alloc;
+mod backend;
+mod buffer;
+mod cpu;
+mod dtype;
+mod error;
+mod layout;
+pub mod ops;
+pub mod pool;
+mod storage;
+mod tensor;
+mod weight;
+
+pub use backend::Backend;
+pub use buffer::Buffer;
+pub use dtype::{DType, Element};
+pub use error::{Error, Result};
+pub use layout::{Layout, Shape, Strides};
+pub use ops::{Activation, Attended, Attention, Ragged};
+pub use storage::{Device, Storage};
+pub use tensor::Tensor;
+pub use weight::Weight;

@@ -1,0 +1,58 @@
+//! Layer normalisation, one row at a time while it is in the cache.
+
+use std::mem::MaybeUninit;
+
+use rten_simd::SimdOp;
+use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquareSub};
+
+use super::rows::for_each_run;
+use crate::{Result, Shape, Tensor};
+
+/// See [`crate::Backend::layer_norm`].
+pub(super) fn layer_norm(
+    x: &Tensor,
+    residual: Option<&Tensor>,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    eps: f32,
+) -> Result<Tensor> {
+    let width = x.shape().last().copied().unwrap_or(1);
+    let (weight, bias) = (weight.contiguous()?, bias.map(Tensor::contiguous).transpose()?);
+    let weight: &[f32] = weight.as_slice()?;
+    let bias: Option<&[f32]> = bias.as_ref().map(|bias| bias.as_slice()).transpose()?;
+    let residual: Option<&[f32]> = residual.map(|residual| residual.as_slice()).transpose()?;
+    let shape = Shape::from(x.shape());
+    let x: &[f32] = x.as_slice()?;
+    let normalize = |at: usize, out: &mut [MaybeUninit<f32>]| {
+        let row = add(&x[at..at + width], residual.map(|residual| &residual[at..at + width]), out);
+        let mean = Sum::new(row).dispatch() / width as f32;
+        let variance = SumSquareSub::new(row, mean).dispatch() / width as f32;
+        let options = NormalizeOptions {
+            pre_scale_bias: mean,
+            scale: 1.0 / (variance + eps).sqrt(),
+            element_scale: Some(weight),
+            element_bias: bias,
+            ..Default::default()
+        };
+        Normalize::new_mut(row, options).dispatch();
+    };
+    Tensor::build(&shape, |out| {
+        for_each_run(out, width, |first, rows| {
+            for (i, row) in rows.chunks_exact_mut(width).enumerate() {
+                normalize((first + i) * width, row);
+            }
+        })
+    })
+}
+
+/// `x + residual`, written to `out`.
+fn add<'a>(x: &[f32], residual: Option<&[f32]>, out: &'a mut [MaybeUninit<f32>]) -> &'a mut [f32] {
+    let Some(residual) = residual else {
+        return out.write_copy_of_slice(x);
+    };
+    for ((out, x), r) in out.iter_mut().zip(x).zip(residual) {
+        out.write(x + r);
+    }
+    // SAFETY: the three slices have one length, so every element was written.
+    unsafe { out.assume_init_mut() }
+}

@@ -1,0 +1,47 @@
+//! Work on whole rows: how they are shared among threads, and moving them.
+
+use std::mem::MaybeUninit;
+
+use rayon::prelude::*;
+
+use crate::{Result, Tensor, pool};
+
+/// Fewer elements than this are done on the calling thread: waking another costs more.
+const PARALLEL_FROM: usize = 32 << 10;
+
+/// Splits `out` into runs of whole rows of `width` elements and gives each run, with the number of its first row, to `work`.
+pub(super) fn for_each_run<T: Send>(
+    out: &mut [T],
+    width: usize,
+    work: impl Fn(usize, &mut [T]) + Send + Sync,
+) -> Result<()> {
+    if width == 0 || out.is_empty() {
+        return Ok(());
+    }
+    if out.len() < PARALLEL_FROM {
+        work(0, out);
+        return Ok(());
+    }
+    pool::install(|| {
+        // A few runs per thread, so that a thread that is late does not leave the others idle.
+        let rows_per_run = (out.len() / width).div_ceil(4 * rayon::current_num_threads()).max(1);
+        out.par_chunks_mut(rows_per_run * width)
+            .enumerate()
+            .for_each(|(run, rows)| work(run * rows_per_run, rows));
+    })
+}
+
+/// See [`crate::Backend::scatter_rows`].
+pub(super) fn scatter(x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor> {
+    let values = x.as_slice::<f32>()?;
+    let inner: usize = x.shape()[1..].iter().product();
+    let mut shape = vec![total];
+    shape.extend_from_slice(&x.shape()[1..]);
+    Tensor::build(&shape, |out| {
+        out.fill(MaybeUninit::new(0.0f32));
+        for (row, &position) in positions.iter().enumerate() {
+            out[position * inner..][..inner].write_copy_of_slice(&values[row * inner..][..inner]);
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,77 @@
+//! What can go wrong with a tensor: the operation in brackets, the rule, the offending value.
+
+use crate::DType;
+
+/// The result of an operation on tensors.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An operation that cannot be done. Python raises the exception named with each variant.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// Two shapes do not fit each other (`ValueError`).
+    #[error("[{op}] {rule}, got {left:?} and {right:?}")]
+    Shapes {
+        /// The operation.
+        op: &'static str,
+        /// What must hold.
+        rule: &'static str,
+        /// The left operand's shape.
+        left: Vec<usize>,
+        /// The right operand's shape.
+        right: Vec<usize>,
+    },
+    /// An argument has a value that the operation cannot take (`ValueError`).
+    #[error("[{op}] {message}")]
+    Argument {
+        /// The operation.
+        op: &'static str,
+        /// The rule and the value.
+        message: String,
+    },
+    /// A dtype that the operation does not know (`TypeError`).
+    #[error("[{op}] {rule}, got {dtype}")]
+    DType {
+        /// The operation.
+        op: &'static str,
+        /// What must hold.
+        rule: &'static str,
+        /// The dtype given.
+        dtype: DType,
+    },
+    /// A name that is no dtype (`TypeError`).
+    #[error("'{0}' is not a dtype: use one such as 'float32', 'bfloat16' or 'int64'")]
+    UnknownDType(String),
+    /// An index outside the dimension that it indexes (`IndexError`).
+    #[error("[{op}] index {index} is out of range: {what} has size {size}")]
+    Index {
+        /// The operation.
+        op: &'static str,
+        /// What is indexed.
+        what: &'static str,
+        /// The index given.
+        index: i64,
+        /// The size of the dimension.
+        size: usize,
+    },
+    /// Memory that could not be had (`MemoryError`).
+    #[error("could not allocate {bytes} bytes: free memory, or use smaller batches")]
+    OutOfMemory {
+        /// The size asked for.
+        bytes: usize,
+    },
+    /// The thread pool could not be started (`RuntimeError`).
+    #[error("could not start {threads} threads ({reason}): set TRUSTFORMERS_NUM_THREADS to a smaller number")]
+    Threads {
+        /// The number of threads asked for.
+        threads: usize,
+        /// The system's reason.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// An [`Error::Argument`] of `op`.
+    pub fn argument(op: &'static str, message: impl Into<String>) -> Error {
+        Error::Argument { op, message: message.into() }
+    }
+}

@@ -1,0 +1,84 @@
+//! Looking up rows by number.
+
+use crate::{Error, Result, Tensor};
+
+/// For every position the sum, over the lookups, of the table row that its id names: (positions, width) float32. With one lookup it
+/// is torch's `F.embedding`; a transformer adds up word, position and segment rows in one pass.
+///
+/// Tables are (rows, width) of any float dtype; every lookup has one id per position.
+///
+/// # Errors
+/// `Index` for an id outside its table; `Shapes` or `Argument` when tables or ids do not fit one another.
+pub fn embedding(lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
+    let &[(first, first_ids), ..] = lookups else {
+        return Err(Error::argument("embedding", "there must be at least one table"));
+    };
+    for &(table, ids) in lookups {
+        if table.ndim() != 2 || table.shape()[1..] != first.shape()[1..] || !table.is_contiguous() {
+            let rule = "tables must be contiguous matrices of the same width";
+            return Err(Error::Shapes {
+                op: "embedding",
+                rule,
+                left: first.shape().into(),
+                right: table.shape().into(),
+            });
+        }
+        if !table.dtype().is_float() {
+            let rule = "tables must hold floating-point numbers";
+            return Err(Error::DType { op: "embedding", rule, dtype: table.dtype() });
+        }
+        if ids.len() != first_ids.len() {
+            let message =
+                format!("each table needs one id per position, got {} and {}", first_ids.len(), ids.len());
+            return Err(Error::argument("embedding", message));
+        }
+        let rows = table.shape()[0];
+        if let Some(&index) = ids.iter().find(|&&id| usize::try_from(id).map_or(true, |id| id >= rows)) {
+            return Err(Error::Index { op: "embedding", what: "the table", index, size: rows });
+        }
+    }
+    first.backend().embedding(lookups)
+}
+
+impl Tensor {
+    /// The rows (slices along the first axis) that `rows` names, as float32: (rows.len(), ..).
+    ///
+    /// # Errors
+    /// `Index` for a row that is not there.
+    pub fn gather_rows(&self, rows: &[usize]) -> Result<Tensor> {
+        let Some((&count, inner)) = self.shape().split_first() else {
+            return Err(Error::argument("gather_rows", "the tensor must have at least one dimension"));
+        };
+        let ids: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+        let table = self.contiguous()?.view(&[count, inner.iter().product()])?;
+        let mut shape = vec![rows.len()];
+        shape.extend_from_slice(inner);
+        embedding(&[(&table, &ids)])?.view(&shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use half::bf16;
+
+    use super::*;
+
+    #[test]
+    fn rows_add_up() {
+        let words = Tensor::from_slice(&[0f32, 1., 2., 3., 4., 5.], &[3, 2]).unwrap();
+        let half = [bf16::from_f32(10.0), bf16::from_f32(20.0)];
+        let types = Tensor::from_slice(&half, &[1, 2]).unwrap();
+        let sum = embedding(&[(&words, &[2, 0, 1]), (&types, &[0, 0, 0])]).unwrap();
+        assert_eq!(sum.as_slice::<f32>().unwrap(), [14., 25., 10., 21., 12., 23.]);
+        assert_eq!(words.gather_rows(&[1, 1]).unwrap().as_slice::<f32>().unwrap(), [2., 3., 2., 3.]);
+    }
+
+    #[test]
+    fn an_id_outside_the_table_is_named() {
+        let table = Tensor::zeros(&[3, 2]).unwrap();
+        for id in [-1, 3, i64::MAX, i64::MIN] {
+            let error = embedding(&[(&table, &[id])]).unwrap_err();
+            assert!(error.to_string().contains(&id.to_string()), "{error}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The tensor: a layout over a storage.
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use crate::layout::checked_numel;
+use crate::{Backend, Buffer, DType, Device, Element, Error, Layout, Result, Shape, Storage, Strides};
+
+/// An n-dimensional array over memory that it may share with NumPy, a mapped file or other tensors. Cloning shares, it never copies.
+#[derive(Clone)]
+pub struct Tensor(Arc<Inner>);
+
+struct Inner {
+    storage: Arc<Storage>,
+    layout: Layout,
+    dtype: DType,
+}
+
+impl Tensor {
+    /// A tensor over memory that exists.
+    ///
+    /// # Errors
+    /// `Argument` when an element would lie outside the storage or off its alignment.
+    pub fn from_storage(storage: Arc<Storage>, layout: Layout, dtype: DType) -> Result<Tensor> {
+        let Storage::Cpu(buffer) = storage.as_ref();
+        checked_numel("from_storage", layout.shape(), dtype.size())?;
+        let (mut first, mut last) = (layout.offset() as i128, layout.offset() as i128);
+        for (&size, &stride) in layout.shape().iter().zip(layout.strides()) {
+            let reach = size.saturating_sub(1) as i128 * stride as i128;
+            if reach < 0 { first += reach } else { last += reach }
+        }
+        let fits = first >= 0 && (last + 1) * dtype.size() as i128 <= buffer.len() as i128;
+        if layout.numel() > 0 && !fits {
+            return Err(Error::argument(
+                "from_storage",
+                format!(
+                    "a {dtype} tensor of shape {:?} reaches beyond its {} bytes",
+                    layout.shape(),
+                    buffer.len()
+                ),
+            ));
+        }
+        if layout.numel() > 0 && !(buffer.as_ptr() as usize).is_multiple_of(dtype.align()) {
+            return Err(Error::argument(
+                "from_storage",
+                format!("the memory is not aligned for {dtype}: copy it first"),
+            ));
+        }
+        Ok(Tensor::over(storage, layout, dtype))
+    }
+
+    fn over(storage: Arc<Storage>, layout: Layout, dtype: DType) -> Tensor {
+        Tensor(Arc::new(Inner { storage, layout, dtype }))
+    }
+
+    /// A new contiguous tensor whose elements `fill` writes, all of them.
+    pub(crate) fn build<T: Element>(
+        shape: &[usize],
+        fill: impl FnOnce(&mut [MaybeUninit<T>]) -> Result<()>,
+    ) -> Result<Tensor> {
+        Tensor::build_as(shape, T::DTYPE, fill)
+    }
+
+    /// [`Tensor::build`] for a kernel that knows only the size of its elements, `T`, and not their meaning, `dtype`.
+    pub(crate) fn build_as<T: Copy>(
+        shape: &[usize],
+        dtype: DType,
+        fill: impl FnOnce(&mut [MaybeUninit<T>]) -> Result<()>,
+    ) -> Result<Tensor> {
+        debug_assert_eq!(size_of::<T>(), dtype.size());
+        let numel = checked_numel("build", shape, dtype.size())?;
+        let buffer = Buffer::uninit(numel * dtype.size())?;
+        // SAFETY: the block is ours alone, aligned to a cache line, and long enough for `numel` uninitialised elements.
+        fill(unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), numel) })?;
+        Ok(Tensor::over(Arc::new(Storage::Cpu(buffer)), Layout::contiguous(shape), dtype))
+    }
+
+    /// A tensor of `shape` with a copy of `values`, in C order.
+    ///
+    /// # Errors
+    /// `Argument` when `values` and `shape` have different numbers of elements.
+    pub fn from_slice<T: Element>(values: &[T], shape: &[usize]) -> Result<Tensor> {
+        if checked_numel("from_slice", shape, size_of::<T>())? != values.len() {
+            return Err(Error::argument(
+                "from_slice",
+                format!("{} values do not fill shape {shape:?}", values.len()),
+            ));
+        }
+        Tensor::build(shape, |out| {
+            out.write_copy_of_slice(values);
+            Ok(())
+        })
+    }
+
+    /// A float32 tensor of zeros.
+    pub fn zeros(shape: &[usize]) -> Result<Tensor> {
+        Tensor::build::<f32>(shape, |out| {
+            out.fill(MaybeUninit::new(0.0));
+            Ok(())
+        })
+    }
+
+    /// The sizes of the dimensions.
+    pub fn shape(&self) -> &[usize] {
+        self.0.layout.shape()
+    }
+
+    /// The number of dimensions.
+    pub fn ndim(&self) -> usize {
+        self.shape().len()
+    }
+
+    /// The number of elements.
+    pub fn numel(&self) -> usize {
+        self.0.layout.numel()
+    }
+
+    /// The type of the elements.
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// Where the elements lie.
+    pub fn device(&self) -> Device {
+        self.0.storage.device()
+    }
+
+    /// Shape, strides and offset, in elements.
+    pub fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    /// The memory, shared with every view of it.
+    pub fn storage(&self) -> &Arc<Storage> {
+        &self.0.storage
+    }
+
+    /// Whether the elements lie in C order without gaps.
+    pub fn is_contiguous(&self) -> bool {
+        self.0.layout.is_contiguous()
+    }
+
+    pub(crate) fn backend(&self) -> &'static dyn Backend {
+        self.0.storage.backend()
+    }
+
+    /// The first element's address, for those who lend the memory on.
+    pub fn as_ptr(&self) -> *const u8 {
+        let Storage::Cpu(buffer) = self.0.storage.as_ref();
+        // Wrapping, because the offset of a tensor without elements may lie anywhere.
+        buffer.as_ptr().wrapping_add(self.0.layout.offset() * self.dtype().size())
+    }
+
+    /// The elements in C order.
+    ///
+    /// The memory may be shared with NumPy: who writes there meanwhile makes the values read here arbitrary, as between two arrays.
+    ///
+    /// # Errors
+    /// `DType` when `T` is not the tensor's; `Argument` when the tensor is not contiguous.
+    pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
+        if T::DTYPE != self.dtype() {
+            let rule = "the elements must have the type that is asked for";
+            return Err(Error::DType { op: "as_slice", rule, dtype: self.dtype() });
+        }
+        if !self.is_contiguous() {
+            return Err(Error::argument(
+                "as_slice",
+                "the tensor must be contiguous: call contiguous() first",
+            ));
+        }
+        Ok(self.elements())
+    }
+
+    /// The elements of a contiguous tensor, for kernels that have looked at the dtype. Bools read as bytes.
+    pub(crate) fn elements<T: Element>(&self) -> &[T] {
+        debug_assert!(self.is_contiguous() && size_of::<T>() == self.dtype().size());
+        if self.numel() == 0 {
+            return &[];
+        }
+        // SAFETY: contiguous, of type T and aligned (checked when the tensor was made), and alive as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), self.numel()) }
+    }
+
+    /// The same elements in another shape, without a copy.
+    ///
+    /// # Errors
+    /// `Argument` when the numbers of elements differ or the tensor is not contiguous.
+    pub fn view(&self, shape: &[usize]) -> Result<Tensor> {
+        if checked_numel("view", shape, self.dtype().size())? != self.numel() {
+            let message = format!("shape {:?} has not as many elements as {shape:?}", self.shape());
+            return Err(Error::argument("view", message));
+        }
+        let layout = self.0.layout.reshape(shape);
+        let layout = layout.ok_or_else(|| {
+            Error::argument("view", "the tensor must be contiguous: call contiguous() first")
+        })?;
+        Ok(Tensor::over(self.0.storage.clone(), layout, self.dtype()))
+    }
+
+    /// The elements `start..end` along `axis`, without a copy.
+    pub fn narrow(&self, axis: usize, start: usize, end: usize) -> Result<Tensor> {
+        Ok(Tensor::over(self.0.storage.clone(), self.0.layout.narrow(axis, start, end)?, self.dtype()))
+    }
+
+    /// The slice at `index` along `axis`, which goes away; without a copy.
+    pub fn select(&self, axis: usize, index: usize) -> Result<Tensor> {
+        let view = self.0.layout.narrow(axis, index, index + 1)?;
+        let (mut shape, mut strides) = (Shape::from(view.shape()), Strides::from(view.strides()));
+        shape.remove(axis);
+        strides.remove(axis);
+        let layout = Layout::strided(&shape, &strides, view.offset());
+        Ok(Tensor::over(self.0.storage.clone(), layout, self.dtype()))
+    }
+
+    /// The memory from the first element to the last, gaps included, for kernels that step with strides.
+    ///
+    /// # Errors
+    /// `DType` when `T` is not the tensor's; `Argument` when a stride is negative.
+    pub(crate) fn span<T: Element>(&self) -> Result<&[T]> {
+        if self.numel() == 0 || self.is_contiguous() {
+            return self.as_slice();
+        }
+        let dims = || self.shape().iter().zip(self.layout().strides());
+        if T::DTYPE != self.dtype() || dims().any(|(_, &stride)| stride < 0) {
+            return Err(Error::argument(
+                "span",
+                "the tensor must be of the kernel's dtype and walk forwards",
+            ));
+        }
+        let len: usize = 1 + dims().map(|(&size, &stride)| (size - 1) * stride as usize).sum::<usize>();
+        // SAFETY: every element lies within the storage (checked when the tensor was made), so all between first and last do;
+        // alignment likewise, and the storage lives as long as `self`.
+        Ok(unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), len) })
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({} {:?} on {})", self.dtype(), self.shape(), self.device())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_share_memory() {
+        let tensor = Tensor::from_slice(&[0i64, 1, 2, 3, 4, 5], &[2, 3]).unwrap();
+        let row = tensor.narrow(0, 1, 2).unwrap();
+        assert_eq!(row.as_slice::<i64>().unwrap(), [3, 4, 5]);
+        assert_eq!(row.view(&[3, 1]).unwrap().shape(), [3, 1]);
+        assert!(tensor.narrow(1, 0, 2).unwrap().as_slice::<i64>().is_err());
+        assert!(tensor.as_slice::<f32>().is_err());
+        assert!(tensor.view(&[7]).is_err());
+    }
+
+    #[test]
+    fn a_layout_beyond_the_storage_is_refused() {
+        let storage = Arc::new(Storage::Cpu(Buffer::uninit(16).unwrap()));
+        let at = |shape: &[usize], strides: &[isize], offset| {
+            Tensor::from_storage(storage.clone(), Layout::strided(shape, strides, offset), DType::F32)
+        };
+        assert!(at(&[4], &[1], 0).is_ok());
+        assert!(at(&[4], &[-1], 3).is_ok());
+        assert!(at(&[4], &[-1], 2).is_err());
+        assert!(at(&[5], &[1], 0).is_err());
+        assert!(at(&[2], &[isize::MAX], 0).is_err());
+        assert!(at(&[0], &[1], 0).is_ok());
+    }
+}
