@@ -1,0 +1,253 @@
+//! Fitting a checkpoint to a model: every tensor is asked for by name and shape, and what does not fit is listed together.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use trustformers_tensor::{DType, Tensor};
+
+use super::Checkpoint;
+use super::random::Normal;
+use crate::architecture::Architecture;
+use crate::{Error, Result};
+
+/// How a parameter that no checkpoint gives is drawn.
+#[derive(Clone, Copy, Debug)]
+pub enum Init {
+    /// Normally, with the configuration's `initializer_range`.
+    Normal,
+    /// All zeros: biases.
+    Zeros,
+    /// All ones: the scale of norms.
+    Ones,
+}
+
+/// A tensor whose shape in the checkpoint is not the model's, or that does not hold floats there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The parameter.
+    pub name: String,
+    /// Its dtype in the checkpoint.
+    pub dtype: DType,
+    /// Its shape in the checkpoint.
+    pub checkpoint: Vec<usize>,
+    /// Its shape in the model.
+    pub model: Vec<usize>,
+}
+
+/// What did not fit between a checkpoint and a model: transformers' `loading_info`.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Where the checkpoint is.
+    pub place: String,
+    /// Parameters that the checkpoint lacks.
+    pub missing: Vec<String>,
+    /// Of those, the ones that were drawn anew, because checkpoints may lack them.
+    pub drawn: Vec<String>,
+    /// Tensors that the model has no use for.
+    pub unexpected: Vec<String>,
+    /// Tensors of the wrong shape.
+    pub mismatched: Vec<Mismatch>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "The weights in {} do not fit the model's configuration.", self.place)?;
+        for name in self.missing.iter().filter(|name| !self.drawn.contains(name)) {
+            write!(f, "\n  missing: {name}")?;
+        }
+        for Mismatch { name, dtype, checkpoint, model } in &self.mismatched {
+            let what = if dtype.is_float() { "wrong shape" } else { "not floats" };
+            write!(
+                f,
+                "\n  {what}: {name} is {dtype} {checkpoint:?} in the checkpoint, {model:?} in the model"
+            )?;
+        }
+        for name in &self.unexpected {
+            write!(f, "\n  unexpected: {name}")?;
+        }
+        write!(f, "\nCheck that config.json and the weights belong together")?;
+        if !self.mismatched.is_empty() {
+            write!(f, "; ignore_mismatched_sizes=True draws the tensors of the wrong shape anew")?;
+        }
+        Ok(())
+    }
+}
+
+/// Hands out the parameters of a model, from a checkpoint or freshly drawn, and keeps account.
+pub struct Loader(RefCell<State>);
+
+struct State {
+    /// What the checkpoint has left, by our names; `None` when all parameters are drawn.
+    checkpoint: Option<BTreeMap<String, Tensor>>,
+    ignored: &'static [&'static str],
+    ignore_mismatched_sizes: bool,
+    normal: Normal,
+    std: f32,
+    parameters: Vec<(String, Tensor)>,
+    report: Report,
+}
+
+impl Loader {
+    /// From a checkpoint, whose names become ours by the architecture's table.
+    pub fn from_checkpoint(
+        checkpoint: Checkpoint,
+        architecture: &Architecture,
+        ignore_mismatched_sizes: bool,
+    ) -> Loader {
+        let Checkpoint { place, tensors } = checkpoint;
+        let rename = |name: String| {
+            let name = name.strip_prefix(architecture.prefix).map(str::to_owned).unwrap_or(name);
+            architecture.renames.iter().fold(name, |name, (old, new)| name.replace(old, new))
+        };
+        let tensors = tensors.into_iter().map(|(name, tensor)| (rename(name), tensor)).collect();
+        let report = Report { place, ..Report::default() };
+        Loader(RefCell::new(State {
+            checkpoint: Some(tensors),
+            ignored: architecture.ignored,
+            ignore_mismatched_sizes,
+            normal: Normal::new(0),
+            std: 0.02,
+            parameters: Vec::new(),
+            report,
+        }))
+    }
+
+    /// Every parameter freshly drawn.
+    pub fn random(std: f32, seed: u64) -> Loader {
+        Loader(RefCell::new(State {
+            checkpoint: None,
+            ignored: &[],
+            ignore_mismatched_sizes: false,
+            normal: Normal::new(seed),
+            std,
+            parameters: Vec::new(),
+            report: Report::default(),
+        }))
+    }
+
+    /// The model's own scope.
+    pub fn root(&self) -> Scope<'_> {
+        Scope { loader: self, path: String::new(), drawn_if_missing: false }
+    }
+
+    /// The parameters in the order in which they were asked for, and the account.
+    ///
+    /// # Errors
+    /// `Mismatch`, with everything that does not fit, unless it was drawn anew by permission.
+    pub fn finish(self) -> Result<(Vec<(String, Tensor)>, Report)> {
+        let State { checkpoint, ignored, ignore_mismatched_sizes, parameters, mut report, .. } =
+            self.0.into_inner();
+        report.unexpected = checkpoint.into_iter().flatten().map(|(name, _)| name).collect();
+        report.unexpected.retain(|name| !ignored.iter().any(|beginning| name.starts_with(beginning)));
+        let lacks = report.missing.len() > report.drawn.len();
+        let misfits = !report.mismatched.is_empty() && !ignore_mismatched_sizes;
+        if lacks || misfits { Err(Error::Mismatch(Box::new(report))) } else { Ok((parameters, report)) }
+    }
+
+    fn tensor(&self, name: String, shape: &[usize], init: Init, drawn_if_missing: bool) -> Result<Tensor> {
+        let state = &mut *self.0.borrow_mut();
+        let found = state.checkpoint.as_mut().map(|tensors| tensors.remove(&name));
+        let tensor = match found {
+            Some(Some(tensor)) if tensor.shape() == shape && tensor.dtype().is_float() => tensor,
+            // Whatever is wrong is noted, a stand-in goes on, and `finish` refuses.
+            Some(found) => {
+                match found {
+                    Some(tensor) => state.report.mismatched.push(Mismatch {
+                        name: name.clone(),
+                        dtype: tensor.dtype(),
+                        checkpoint: tensor.shape().to_vec(),
+                        model: shape.to_vec(),
+                    }),
+                    None => {
+                        state.report.missing.push(name.clone());
+                        if drawn_if_missing {
+                            state.report.drawn.push(name.clone());
+                        }
+                    }
+                }
+                state.draw(shape, init)?
+            }
+            None => state.draw(shape, init)?,
+        };
+        state.parameters.push((name, tensor.clone()));
+        Ok(tensor)
+    }
+}
+
+impl State {
+    fn draw(&mut self, shape: &[usize], init: Init) -> Result<Tensor> {
+        Ok(match init {
+            Init::Normal => self.normal.tensor(shape, self.std)?,
+            Init::Zeros => Tensor::zeros(shape)?,
+            Init::Ones => Tensor::from_slice(&vec![1.0f32; shape.iter().product()], shape)?,
+        })
+    }
+}
+
+/// A place in the tree of parameters, such as `encoder.layer.3.attention`.
+pub struct Scope<'a> {
+    loader: &'a Loader,
+    path: String,
+    drawn_if_missing: bool,
+}
+
+impl<'a> Scope<'a> {
+    /// The scope `name` below this one.
+    pub fn at(&self, name: &str) -> Scope<'a> {
+        Scope { path: self.join(name), ..*self }
+    }
+
+    /// The same scope, whose parameters a checkpoint may lack.
+    pub fn drawn_if_missing(self) -> Scope<'a> {
+        Scope { drawn_if_missing: true, ..self }
+    }
+
+    /// The parameter `name` of this scope, which must have the given shape.
+    pub fn tensor(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+        self.loader.tensor(self.join(name), shape, init, self.drawn_if_missing)
+    }
+
+    fn join(&self, name: &str) -> String {
+        if self.path.is_empty() { name.into() } else { format!("{}.{name}", self.path) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture;
+
+    fn checkpoint(tensors: &[(&str, &[usize])]) -> Loader {
+        let tensors =
+            tensors.iter().map(|(name, shape)| (name.to_string(), Tensor::zeros(shape).unwrap())).collect();
+        let checkpoint = Checkpoint { place: "here".into(), tensors };
+        Loader::from_checkpoint(checkpoint, architecture::find("bert").unwrap(), false)
+    }
+
+    #[test]
+    fn everything_that_does_not_fit_is_listed_together() {
+        let loader =
+            checkpoint(&[("bert.a.weight", &[2, 3]), ("c", &[1]), ("embeddings.position_ids", &[1, 4])]);
+        let scope = loader.root();
+        scope.at("a").tensor("weight", &[3, 2], Init::Normal).unwrap();
+        scope.at("b").tensor("bias", &[3], Init::Zeros).unwrap();
+        scope.at("pooler").drawn_if_missing().tensor("weight", &[3], Init::Ones).unwrap();
+        let message = loader.finish().unwrap_err().to_string();
+        for part in ["a.weight", "[2, 3]", "[3, 2]", "missing: b.bias", "unexpected: c", "here"] {
+            assert!(message.contains(part), "{part} is not in {message}");
+        }
+        assert!(!message.contains("pooler") && !message.contains("position_ids"), "{message}");
+    }
+
+    #[test]
+    fn what_may_be_missing_is_drawn_and_said() {
+        let loader = checkpoint(&[("x.LayerNorm.gamma", &[3])]);
+        loader.root().at("x.LayerNorm").tensor("weight", &[3], Init::Ones).unwrap();
+        loader.root().at("pooler").drawn_if_missing().tensor("weight", &[3], Init::Ones).unwrap();
+        let (parameters, report) = loader.finish().unwrap();
+        assert_eq!(parameters.len(), 2);
+        assert_eq!(report.drawn, ["pooler.weight"]);
+        assert_eq!(report.missing, ["pooler.weight"]);
+    }
+}

@@ -1,0 +1,59 @@
+//! The layers that families are built from: parameters with the operation that uses them.
+
+use trustformers_tensor::{Activation, DType, Tensor, Weight, ops};
+
+use crate::Result;
+use crate::checkpoint::{Init, Scope};
+
+/// A linear layer, or several with one input applied as one.
+pub struct Linear {
+    weight: Weight,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// Loads `weight` (out, in) and `bias` (out) under `scope`.
+    pub fn load(scope: &Scope, outputs: usize, inputs: usize) -> Result<Linear> {
+        Linear::load_fused(&[scope], outputs, inputs)
+    }
+
+    /// Loads one layer per scope, all of the same size, and stacks their outputs.
+    pub fn load_fused(scopes: &[&Scope], outputs: usize, inputs: usize) -> Result<Linear> {
+        let mut weights = Vec::new();
+        let mut biases = Vec::new();
+        for scope in scopes {
+            weights.push(scope.tensor("weight", &[outputs, inputs], Init::Normal)?);
+            let bias = scope.tensor("bias", &[outputs], Init::Zeros)?.to_dtype(DType::F32)?;
+            biases.extend_from_slice(bias.contiguous()?.as_slice::<f32>()?);
+        }
+        Ok(Linear { weight: Weight::new(weights)?, bias: Tensor::from_slice(&biases, &[biases.len()])? })
+    }
+
+    /// `activation(x @ weightᵀ + bias)`: (.., in) to (.., out).
+    pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        Ok(ops::linear(x, &self.weight, Some(&self.bias), activation)?)
+    }
+}
+
+/// Layer normalisation with scale and shift.
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f32,
+}
+
+impl LayerNorm {
+    /// Loads `weight` and `bias` (width) under `scope`.
+    pub fn load(scope: &Scope, width: usize, eps: f32) -> Result<LayerNorm> {
+        Ok(LayerNorm {
+            weight: scope.tensor("weight", &[width], Init::Ones)?.to_dtype(DType::F32)?,
+            bias: scope.tensor("bias", &[width], Init::Zeros)?.to_dtype(DType::F32)?,
+            eps,
+        })
+    }
+
+    /// Normalises `x + residual` over its last dimension.
+    pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
+        Ok(ops::layer_norm(x, residual, &self.weight, Some(&self.bias), self.eps)?)
+    }
+}

@@ -1,0 +1,157 @@
+//! Padding never reaches a kernel: a padded batch is packed on the way in and unpacked on the way out.
+
+use trustformers_tensor::{Ragged, Tensor};
+
+use crate::Result;
+
+/// How a (batch, length) rectangle with hidden positions becomes rows one after another, and back.
+///
+/// Within a sequence the visible positions come first, in order. A head that reads position 0 needs it computed even where the mask
+/// hides it (left padding); it then follows the visible ones as a row that asks but is not seen, as transformers computes it.
+pub struct Packing {
+    batch: usize,
+    length: usize,
+    /// For every packed row, where it comes from: `sequence * length + position`.
+    rows: Vec<usize>,
+    ragged: Ragged,
+}
+
+impl Packing {
+    /// Packs what `mask` shows: (batch, length) flags, all shown where there is none. `first` asks for position 0 of every sequence.
+    pub fn new(batch: usize, length: usize, mask: Option<&[bool]>, first: bool) -> Packing {
+        let mut packing =
+            Packing { batch, length, rows: Vec::with_capacity(batch * length), ragged: Ragged::default() };
+        for start in (0..batch).map(|sequence| sequence * length) {
+            let before = packing.rows.len();
+            packing.rows.extend((start..start + length).filter(|&row| mask.is_none_or(|mask| mask[row])));
+            let keys = packing.rows.len() - before;
+            if first && length > 0 && packing.rows.get(before) != Some(&start) {
+                packing.rows.push(start);
+            }
+            packing.ragged.push(packing.rows.len() - before, keys);
+        }
+        packing
+    }
+
+    /// The sequences as the attention sees them.
+    pub fn ragged(&self) -> &Ragged {
+        &self.ragged
+    }
+
+    /// The (batch, length) that was packed.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.batch, self.length]
+    }
+
+    /// The number of packed rows.
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn is_dense(&self) -> bool {
+        self.rows.len() == self.batch * self.length
+            && self.ragged.sequences().iter().all(|s| s.keys == s.rows)
+    }
+
+    /// The values of a (batch, length) table at the packed rows; a table of one row serves every sequence.
+    pub fn pack_ids(&self, ids: &[i64]) -> Vec<i64> {
+        self.rows.iter().map(|&row| ids[row % ids.len()]).collect()
+    }
+
+    /// The position within its sequence of every packed row.
+    pub fn positions(&self) -> Vec<i64> {
+        self.rows.iter().map(|&row| (row % self.length) as i64).collect()
+    }
+
+    /// (batch, length, width) to (rows, width).
+    pub fn pack(&self, x: &Tensor) -> Result<Tensor> {
+        let width = x.shape()[2];
+        let flat = x.contiguous()?.view(&[self.batch * self.length, width])?;
+        Ok(if self.is_dense() { flat } else { flat.gather_rows(&self.rows)? })
+    }
+
+    /// (rows, width) to (batch, length, width), zero where the mask hides.
+    pub fn unpack(&self, x: &Tensor) -> Result<Tensor> {
+        let shape = [self.batch, self.length, x.shape()[1]];
+        if self.is_dense() {
+            return Ok(x.view(&shape)?);
+        }
+        let visible: Vec<usize> =
+            self.ragged.sequences().iter().flat_map(|s| s.start..s.start + s.keys).collect();
+        let positions: Vec<usize> = visible.iter().map(|&row| self.rows[row]).collect();
+        let x = if visible.len() == self.rows.len() { x.clone() } else { x.gather_rows(&visible)? };
+        Ok(x.scatter_rows(&positions, self.batch * self.length)?.view(&shape)?)
+    }
+
+    /// The packed row of each sequence's position 0.
+    pub fn first_rows(&self) -> Vec<usize> {
+        let first = |s: &trustformers_tensor::ops::Sequence| {
+            (s.start..s.start + s.rows)
+                .find(|&row| self.rows[row].is_multiple_of(self.length))
+                .unwrap_or(s.start)
+        };
+        self.ragged.sequences().iter().map(first).collect()
+    }
+
+    /// One (heads, rows, keys) tensor per sequence to (batch, heads, length, length), zero where the mask hides a row or a key.
+    pub fn unpack_attentions(&self, sequences: &[Tensor], heads: usize) -> Result<Tensor> {
+        let length = self.length;
+        let mut all = vec![0.0f32; self.batch * heads * length * length];
+        for ((index, s), probabilities) in self.ragged.sequences().iter().enumerate().zip(sequences) {
+            let probabilities = probabilities.as_slice::<f32>()?;
+            let positions: Vec<usize> =
+                self.rows[s.start..s.start + s.keys].iter().map(|row| row % length).collect();
+            for head in 0..heads {
+                for (row, &to_row) in positions.iter().enumerate() {
+                    let from = &probabilities[(head * s.rows + row) * s.keys..][..s.keys];
+                    let to = &mut all[((index * heads + head) * length + to_row) * length..][..length];
+                    for (&position, &probability) in positions.iter().zip(from) {
+                        to[position] = probability;
+                    }
+                }
+            }
+        }
+        Ok(Tensor::from_slice(&all, &[self.batch, heads, length, length])?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(rows: usize, width: usize) -> Tensor {
+        let values: Vec<f32> = (0..rows * width).map(|i| i as f32 + 1.0).collect();
+        Tensor::from_slice(&values, &[rows, width]).unwrap()
+    }
+
+    #[test]
+    fn a_full_batch_is_only_seen_differently() {
+        let packing = Packing::new(2, 3, None, true);
+        let x = numbers(6, 2);
+        assert_eq!(packing.unpack(&x).unwrap().as_ptr(), x.as_ptr());
+        assert_eq!(packing.first_rows(), [0, 3]);
+    }
+
+    #[test]
+    fn what_is_hidden_comes_back_as_zeros() {
+        // Right padded, left padded, a hole, all hidden.
+        let mask = [1, 1, 0, 0, 1, 1, 1, 0, 1, 0, 0, 0].map(|flag| flag == 1);
+        let packing = Packing::new(4, 3, Some(&mask), true);
+        assert_eq!(packing.positions(), [0, 1, 1, 2, 0, 0, 2, 0]);
+        let keys: Vec<_> = packing.ragged().sequences().iter().map(|s| (s.rows, s.keys)).collect();
+        assert_eq!(keys, [(2, 2), (3, 2), (2, 2), (1, 0)]);
+        assert_eq!(packing.first_rows(), [0, 4, 5, 7]);
+        let x = packing.unpack(&numbers(8, 1)).unwrap();
+        assert_eq!(x.as_slice::<f32>().unwrap(), [1., 2., 0., 0., 3., 4., 6., 0., 7., 0., 0., 0.]);
+        assert_eq!(packing.pack_ids(&[10, 11, 12]), [10, 11, 11, 12, 10, 10, 12, 10]);
+    }
+
+    #[test]
+    fn packing_and_unpacking_are_inverse_where_the_mask_shows() {
+        let mask = [true, false, true, true, true, false];
+        let packing = Packing::new(2, 3, Some(&mask), false);
+        let x = numbers(6, 2).view(&[2, 3, 2]).unwrap();
+        let back = packing.unpack(&packing.pack(&x).unwrap()).unwrap();
+        assert_eq!(back.as_slice::<f32>().unwrap(), [1., 2., 0., 0., 5., 6., 7., 8., 9., 10., 0., 0.]);
+    }
+}
