@@ -1,0 +1,214 @@
+//! The class `trustformers.Tensor`.
+
+mod dtype;
+mod numpy;
+
+use ::numpy::PyUntypedArray;
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+use trustformers::tensor::{DType, Tensor};
+
+use crate::errors;
+
+pub use self::dtype::PyDType;
+pub use self::numpy::{from_object, to_numpy};
+
+/// An n-dimensional array over memory that it may share with NumPy, torch, a mapped file or other tensors.
+#[pyclass(frozen, weakref, name = "Tensor", module = "trustformers")]
+pub struct PyTensor(pub Tensor);
+
+/// Adds what the class needs beside it: the dtypes and the functions.
+pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    dtype::add_to(module)?;
+    module.add_function(wrap_pyfunction!(as_tensor, module)?)
+}
+
+/// A tensor from a tensor, an array, a number or nested lists; memory is shared where it can be.
+///
+/// :raises TypeError: for what holds no numbers.
+#[pyfunction]
+#[pyo3(signature = (data, dtype=None))]
+fn as_tensor(
+    py: Python<'_>,
+    data: &Bound<'_, PyAny>,
+    dtype: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PyTensor> {
+    let tensor = from_object(data)?;
+    match dtype {
+        Some(dtype) => {
+            let dtype = dtype::parse(dtype)?;
+            py.detach(|| tensor.to_dtype(dtype)).map(PyTensor).map_err(errors::tensor)
+        }
+        None => Ok(PyTensor(tensor)),
+    }
+}
+
+#[pymethods]
+impl PyTensor {
+    /// A tensor over the memory of a NumPy array: nothing is copied, a write on one side is seen on the other.
+    ///
+    /// A read-only array gives a tensor whose in-place operations raise.
+    ///
+    /// :raises TypeError: for elements that are no plain numbers in this machine's byte order.
+    /// :raises ValueError: for memory that is misaligned, or strides that are no multiples of an element.
+    #[staticmethod]
+    fn from_numpy(array: &Bound<'_, PyAny>) -> PyResult<PyTensor> {
+        match array.cast::<PyUntypedArray>() {
+            Ok(array) => numpy::from_numpy(array).map(PyTensor),
+            Err(_) => {
+                let message = format!(
+                    "from_numpy takes a numpy.ndarray, got {}: use trustformers.tensor for lists and numbers",
+                    array.get_type().name()?
+                );
+                Err(PyTypeError::new_err(message))
+            }
+        }
+    }
+
+    /// A NumPy array over the tensor's memory: nothing is copied. A tensor made from a whole array gives that very array back.
+    ///
+    /// NumPy has no bfloat16: such tensors are copied as float32.
+    fn to_numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_numpy(py, &self.0)
+    }
+
+    /// The same as :meth:`to_numpy`, as torch calls it.
+    fn numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_numpy(py, &self.0)
+    }
+
+    /// The sizes of the dimensions.
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.shape())
+    }
+
+    /// The sizes of the dimensions, or that of dimension ``dim``.
+    #[pyo3(signature = (dim=None))]
+    fn size<'py>(&self, py: Python<'py>, dim: Option<isize>) -> PyResult<Bound<'py, PyAny>> {
+        match dim {
+            None => Ok(self.shape(py)?.into_any()),
+            Some(dim) => Ok(self.0.shape()[axis(&self.0, dim)?].into_pyobject(py)?.into_any()),
+        }
+    }
+
+    /// The distance in elements between neighbours along each dimension; negative where a view walks backwards.
+    #[getter]
+    fn strides<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.layout().strides())
+    }
+
+    /// The strides in elements, or that of dimension ``dim``, as torch calls it.
+    #[pyo3(signature = (dim=None))]
+    fn stride<'py>(&self, py: Python<'py>, dim: Option<isize>) -> PyResult<Bound<'py, PyAny>> {
+        match dim {
+            None => Ok(self.strides(py)?.into_any()),
+            Some(dim) => Ok(self.0.layout().strides()[axis(&self.0, dim)?].into_pyobject(py)?.into_any()),
+        }
+    }
+
+    /// The number of dimensions.
+    #[getter]
+    fn ndim(&self) -> usize {
+        self.0.ndim()
+    }
+
+    /// The number of dimensions, as torch calls it.
+    fn dim(&self) -> usize {
+        self.0.ndim()
+    }
+
+    /// The number of elements.
+    fn numel(&self) -> usize {
+        self.0.numel()
+    }
+
+    /// Bytes of one element.
+    #[getter]
+    fn itemsize(&self) -> usize {
+        self.0.dtype().size()
+    }
+
+    /// Bytes of all elements.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.0.numel() * self.0.dtype().size()
+    }
+
+    /// The type of the elements.
+    #[getter]
+    fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDType>> {
+        dtype::object(py, self.0.dtype())
+    }
+
+    /// Where the elements lie, such as ``"cpu"``.
+    #[getter]
+    fn device(&self) -> String {
+        self.0.device().to_string()
+    }
+
+    /// Whether the elements lie in C order without gaps.
+    fn is_contiguous(&self) -> bool {
+        self.0.is_contiguous()
+    }
+
+    /// The address of the first element.
+    fn data_ptr(&self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
+    /// The elements as nested lists of Python numbers; a number if there are no dimensions.
+    fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_numpy(py, &self.0)?.call_method0(intern!(py, "tolist"))
+    }
+
+    /// The only element as a Python number.
+    ///
+    /// :raises ValueError: when there are more or none.
+    fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_numpy(py, &self.0)?.call_method0(intern!(py, "item"))
+    }
+
+    fn __len__(&self) -> PyResult<usize> {
+        self.0
+            .shape()
+            .first()
+            .copied()
+            .ok_or_else(|| PyTypeError::new_err("a tensor without dimensions has no length"))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "prefix"), "tensor(")?;
+        options.set_item(intern!(py, "separator"), ", ")?;
+        let array = to_numpy(py, &self.0)?;
+        let values = py.import(intern!(py, "numpy"))?.call_method(
+            intern!(py, "array2string"),
+            (array,),
+            Some(&options),
+        )?;
+        let mut text = format!("tensor({values}");
+        if self.0.numel() == 0 {
+            text += &format!(", size={}", self.shape(py)?);
+        }
+        if !matches!(self.0.dtype(), DType::F32 | DType::I64 | DType::Bool | DType::C64) {
+            text += &format!(", dtype=trustformers.{}", self.0.dtype());
+        }
+        Ok(text + ")")
+    }
+}
+
+/// Counts `dim` from the end where it is negative.
+///
+/// # Errors
+/// `IndexError` when there is no such dimension.
+pub fn axis(tensor: &Tensor, dim: isize) -> PyResult<usize> {
+    let ndim = tensor.ndim() as isize;
+    if dim < -ndim || dim >= ndim {
+        let message = format!("dimension {dim} is out of range for shape {:?}", tensor.shape());
+        return Err(pyo3::exceptions::PyIndexError::new_err(message));
+    }
+    Ok(dim.rem_euclid(ndim) as usize)
+}
