@@ -93,6 +93,21 @@ impl Tensor {
         })
     }
 
+    /// A tensor of `shape` with a copy of `bytes`: elements of `dtype` in C order and the machine's byte order, at any address.
+    ///
+    /// # Errors
+    /// `Argument` when there are not as many bytes as the shape needs.
+    pub fn from_bytes(bytes: &[u8], shape: &[usize], dtype: DType) -> Result<Tensor> {
+        if checked_numel("from_bytes", shape, dtype.size())? * dtype.size() != bytes.len() {
+            let message = format!("{} bytes do not fill shape {shape:?} with {dtype}", bytes.len());
+            return Err(Error::argument("from_bytes", message));
+        }
+        let buffer = Buffer::uninit(bytes.len())?;
+        // SAFETY: the block is new, ours alone, and as long as the source.
+        unsafe { buffer.as_mut_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        Ok(Tensor::over(Arc::new(Storage::Cpu(buffer)), Layout::contiguous(shape), dtype))
+    }
+
     /// A float32 tensor of zeros.
     pub fn zeros(shape: &[usize]) -> Result<Tensor> {
         Tensor::build::<f32>(shape, |out| {
