@@ -93,11 +93,12 @@ impl Model {
     /// # Errors
     /// `Input`, `Runtime` or `Index` when the arguments do not fit the model or one another.
     pub fn forward(&self, inputs: &Inputs) -> Result<Outputs> {
-        self.encoder.forward(inputs)
+        self.encoder.forward(&inputs.batched()?)
     }
 }
 
-/// The arguments of a forward pass, named as in transformers. Either `input_ids` or `inputs_embeds` is needed.
+/// The arguments of a forward pass, named as in transformers. Either `input_ids` or `inputs_embeds` is needed. Where a (batch, length)
+/// table is asked for, a single row may be given as (length).
 #[derive(Clone, Default)]
 pub struct Inputs {
     /// Token numbers: (batch, length) integers.
@@ -114,6 +115,8 @@ pub struct Inputs {
     pub output_hidden_states: bool,
     /// Whether to return the attention probabilities of every layer.
     pub output_attentions: bool,
+    /// Cuts the inputs to so many positions, if they have more.
+    pub max_length: Option<usize>,
 }
 
 /// What a forward pass gives, float32. Positions that the mask hides are zero.
@@ -129,6 +132,29 @@ pub struct Outputs {
 }
 
 impl Inputs {
+    /// The same inputs with a batch dimension and within `max_length`.
+    fn batched(&self) -> Result<Inputs> {
+        let cut = |tensor: Tensor| match self.max_length {
+            Some(max) if tensor.ndim() > 1 && tensor.shape()[1] > max => tensor.narrow(1, 0, max),
+            _ => Ok(tensor),
+        };
+        let table = |table: &Option<Tensor>| {
+            let row = |table: &Tensor| match table.shape() {
+                &[length] => table.contiguous()?.view(&[1, length]),
+                _ => Ok(table.clone()),
+            };
+            table.as_ref().map(|table| cut(row(table)?)).transpose()
+        };
+        Ok(Inputs {
+            input_ids: table(&self.input_ids)?,
+            inputs_embeds: self.inputs_embeds.clone().map(cut).transpose()?,
+            attention_mask: table(&self.attention_mask)?,
+            token_type_ids: table(&self.token_type_ids)?,
+            position_ids: table(&self.position_ids)?,
+            ..*self
+        })
+    }
+
     /// The size of the batch, checked to be one that can be run.
     pub(crate) fn batch_and_length(&self, hidden_size: usize) -> Result<(usize, usize)> {
         let (name, tensor, rank) = match (&self.input_ids, &self.inputs_embeds) {

@@ -1,7 +1,28 @@
 //! The native half of the Python package: classes that convert arguments and release the GIL, nothing else.
 
+mod errors;
+mod hub;
+mod model;
+mod tensor;
+
 use pyo3::prelude::*;
 
 /// The module `trustformers._engine`.
 #[pymodule]
-mod _engine {}
+mod _engine {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::errors::SafetensorError;
+    #[pymodule_export]
+    use crate::hub::PyRepo;
+    #[pymodule_export]
+    use crate::model::{PyModel, default_config, model_types, read_config};
+    #[pymodule_export]
+    use crate::tensor::{PyDType, PyTensor};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::tensor::add_to(module)
+    }
+}

@@ -1,0 +1,63 @@
+//! Errors of the crates as the exceptions that Python users expect.
+
+use pyo3::exceptions::{
+    PyIndexError, PyKeyError, PyKeyboardInterrupt, PyMemoryError, PyOSError, PyRuntimeError, PyTypeError,
+    PyValueError,
+};
+use pyo3::{PyErr, Python, create_exception};
+use trustformers::tensor::Error;
+use trustformers::{hub, models};
+
+create_exception!(
+    trustformers,
+    SafetensorError,
+    PyOSError,
+    "A safetensors file that is damaged, incomplete or lies about its contents."
+);
+
+/// A tensor error: its variants say which exception each is.
+pub fn tensor(error: Error) -> PyErr {
+    let message = error.to_string();
+    match error {
+        Error::DType { .. } | Error::UnknownDType(_) => PyTypeError::new_err(message),
+        Error::Index { .. } => PyIndexError::new_err(message),
+        Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
+        Error::Threads { .. } => PyRuntimeError::new_err(message),
+        Error::Shapes { .. } | Error::Argument { .. } => PyValueError::new_err(message),
+    }
+}
+
+/// A model error: its variants say which exception each is.
+pub fn models(error: models::Error) -> PyErr {
+    let message = error.to_string();
+    match error {
+        models::Error::Hub(error) => hub(error),
+        models::Error::Tensor(error) => tensor(error),
+        models::Error::Io { .. } | models::Error::Json { .. } | models::Error::NoWeights { .. } => {
+            PyOSError::new_err(message)
+        }
+        models::Error::Weights { .. } => SafetensorError::new_err(message),
+        models::Error::Unrecognized { .. }
+        | models::Error::UnknownModelType { .. }
+        | models::Error::Config(_)
+        | models::Error::Input(_) => PyValueError::new_err(message),
+        models::Error::Activation(_) => PyKeyError::new_err(message),
+        models::Error::Mismatch(_) | models::Error::Runtime(_) => PyRuntimeError::new_err(message),
+        models::Error::Index { .. } => PyIndexError::new_err(message),
+    }
+}
+
+/// A hub error: an `OSError` as in `transformers`, with the error number where the system gave one.
+pub fn hub(error: hub::Error) -> PyErr {
+    match &error {
+        // What the signal's handler has raised, normally KeyboardInterrupt.
+        hub::Error::Interrupted => {
+            Python::attach(|py| PyErr::take(py)).unwrap_or_else(|| PyKeyboardInterrupt::new_err(()))
+        }
+        hub::Error::Io { path, source, .. } => match source.raw_os_error() {
+            Some(number) => PyOSError::new_err((number, error.to_string(), path.clone().into_os_string())),
+            None => PyOSError::new_err(error.to_string()),
+        },
+        _ => PyOSError::new_err(error.to_string()),
+    }
+}

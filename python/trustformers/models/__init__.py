@@ -1,0 +1,16 @@
+"""Configurations and models."""
+
+from .auto import AutoConfig, AutoModel
+from .bert import BertConfig, BertModel
+from .configuration import PretrainedConfig, PreTrainedConfig
+from .modeling import PreTrainedModel
+
+__all__ = [
+    "AutoConfig",
+    "AutoModel",
+    "BertConfig",
+    "BertModel",
+    "PreTrainedConfig",
+    "PreTrainedModel",
+    "PretrainedConfig",
+]

@@ -1,0 +1,188 @@
+"""A model's configuration as Python sees it: attributes over the values of config.json."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from .. import _engine
+
+ConfigT = TypeVar("ConfigT", bound="PreTrainedConfig")
+
+#: The keywords of ``from_pretrained`` that say where files come from, as the engine's ``Repo`` takes them.
+REPO_KEYWORDS = ("revision", "subfolder", "cache_dir", "local_files_only", "force_download", "token")
+#: Keywords of ``from_pretrained`` that transformers accepts and does not use.
+IGNORED_KEYWORDS = ("_fast_init", "_from_auto", "_from_pipeline", "from_flax", "from_tf", "low_cpu_mem_usage", "mirror",
+                    "offload_state_dict", "proxies", "resume_download", "trust_remote_code", "use_fast")  # fmt: skip
+
+
+def open_repo(name_or_path: str | os.PathLike[str], kwargs: dict[str, Any]) -> _engine.Repo:
+    """Open where a model comes from, taking the keywords that say how out of ``kwargs``."""
+    options = {key: kwargs.pop(key) for key in REPO_KEYWORDS if key in kwargs}
+    if "use_auth_token" in kwargs:
+        options.setdefault("token", kwargs.pop("use_auth_token"))
+    return _engine.Repo(name_or_path, **{key: value for key, value in options.items() if value is not None})
+
+
+class PreTrainedConfig:
+    """The values of config.json as attributes, over the defaults of the model type.
+
+    Equals transformers' ``PreTrainedConfig`` in names and behaviour: unknown values are kept, ``num_labels``, ``id2label`` and
+    ``label2id`` follow one another, and what ``save_pretrained`` writes transformers reads.
+    """
+
+    model_type: str = ""
+
+    def __init__(self, **kwargs: Any) -> None:
+        defaults: dict[str, Any] = {
+            "output_hidden_states": False,
+            "output_attentions": False,
+            "return_dict": True,
+            "dtype": None,
+            "chunk_size_feed_forward": 0,
+            "is_encoder_decoder": False,
+            "architectures": None,
+            "problem_type": None,
+            "_name_or_path": "",
+        }
+        if self.model_type:
+            defaults.update(json.loads(_engine.default_config(self.model_type)))
+        values = {**defaults, **kwargs}
+        values.pop("model_type", None)
+        if (dtype := values.pop("torch_dtype", None)) is not None and values["dtype"] is None:
+            values["dtype"] = dtype
+        if (dtype := values["dtype"]) is not None:
+            values["dtype"] = str(dtype).removeprefix("torch.")
+        num_labels = values.pop("num_labels", None)
+        id2label = values.pop("id2label", None)
+        label2id = values.pop("label2id", None)
+        for key, value in values.items():
+            setattr(self, key, value)
+        if id2label is not None:
+            self.id2label: dict[int, str] = {int(index): label for index, label in id2label.items()}
+            self.label2id: dict[str, int] = label2id or {label: i for i, label in self.id2label.items()}
+        else:
+            self.num_labels = num_labels if num_labels is not None else 2
+            if label2id is not None:
+                self.label2id = label2id
+
+    @property
+    def num_labels(self) -> int:
+        """The number of labels of a classifier."""
+        return len(self.id2label)
+
+    @num_labels.setter
+    def num_labels(self, count: int) -> None:
+        if len(getattr(self, "id2label", ())) != count:
+            self.id2label = {index: f"LABEL_{index}" for index in range(count)}
+            self.label2id = {label: index for index, label in self.id2label.items()}
+
+    @property
+    def name_or_path(self) -> str:
+        """Where the configuration was read from."""
+        return str(self._name_or_path)
+
+    @name_or_path.setter
+    def name_or_path(self, value: str | os.PathLike[str]) -> None:
+        self._name_or_path = str(value)
+
+    @property
+    def torch_dtype(self) -> str | None:
+        """The dtype of the weights, under its old name."""
+        dtype: str | None = self.dtype
+        return dtype
+
+    @property
+    def use_return_dict(self) -> bool:
+        """Whether models return a ``ModelOutput`` and not a tuple."""
+        return bool(self.return_dict)
+
+    def __getattr__(self, name: str) -> Any:
+        # Called only for what is not there; declared so that type checkers know that attributes come from config.json.
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    @classmethod
+    def from_pretrained(
+        cls: type[ConfigT], pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> ConfigT:
+        """Read config.json of a local folder or a hub repository.
+
+        Keywords: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``, ``force_download``, ``token``, and fields of the
+        configuration, which replace what the file says. With ``return_unused_kwargs=True`` the result is the configuration and the
+        keywords that are no fields of it.
+
+        :raises OSError: when there is no such folder or repository, or the file is not JSON.
+        :raises ValueError: when it names no model type, or one that is not supported.
+        """
+        config: ConfigT = cls._read({cls.model_type: cls}, pretrained_model_name_or_path, **kwargs)
+        return config
+
+    @staticmethod
+    def _read(
+        classes: Mapping[str, type[Any]], name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> Any:
+        """Read a configuration as one of ``classes``, by model type."""
+        return_unused = kwargs.pop("return_unused_kwargs", False)
+        for key in IGNORED_KEYWORDS:
+            kwargs.pop(key, None)
+        values = json.loads(_engine.read_config(open_repo(name_or_path, kwargs)))
+        known = classes.get(values["model_type"])
+        if known is None:
+            wanted = ", ".join(classes)
+            raise ValueError(f"{name_or_path} is a {values['model_type']} model, but {wanted} was asked for")
+        config = known(**{**values, "_name_or_path": str(name_or_path)})
+        for key in [key for key in kwargs if hasattr(config, key)]:
+            setattr(config, key, kwargs.pop(key))
+        return (config, kwargs) if return_unused else config
+
+    @classmethod
+    def from_dict(cls: type[ConfigT], config_dict: Mapping[str, Any], **kwargs: Any) -> ConfigT:
+        """Make a configuration of the given values, with ``kwargs`` over them."""
+        return cls(**{**config_dict, **kwargs})
+
+    @classmethod
+    def from_json_file(cls: type[ConfigT], json_file: str | os.PathLike[str]) -> ConfigT:
+        """Make a configuration of the values in a JSON file."""
+        with open(json_file, encoding="utf-8") as file:
+            return cls.from_dict(json.load(file))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All values, ``model_type`` included."""
+        return {**json.loads(json.dumps(self.__dict__)), "id2label": dict(self.id2label), "model_type": self.model_type}
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """The values that transformers writes to config.json: those of the model, and of the rest what is not the default."""
+        base = PreTrainedConfig().__dict__
+        values = {key: value for key, value in self.to_dict().items() if key not in base or value != base[key]}
+        return {key: value for key, value in sorted(values.items()) if key != "_name_or_path"}
+
+    def to_json_string(self, use_diff: bool = True) -> str:
+        """The values as JSON text."""
+        return json.dumps(self.to_diff_dict() if use_diff else self.to_dict(), indent=2, sort_keys=True) + "\n"
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write config.json into a folder, which is made if need be."""
+        if os.path.isfile(save_directory):
+            raise AssertionError(f"Provided path ({save_directory}) should be a directory, not a file")
+        os.makedirs(save_directory, exist_ok=True)
+        with open(os.path.join(save_directory, "config.json"), "w", encoding="utf-8") as file:
+            file.write(self.to_json_string())
+
+    def update(self, config_dict: Mapping[str, Any]) -> None:
+        """Set several values."""
+        for key, value in config_dict.items():
+            setattr(self, key, value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PreTrainedConfig) and self.to_dict() == other.to_dict()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {self.to_json_string()}"
+
+
+#: transformers' older spelling.
+PretrainedConfig = PreTrainedConfig
