@@ -29,8 +29,7 @@ impl Config {
             .map_err(|error| Error::Json { path: path.clone(), reason: error.to_string() })?;
         match value {
             Value::Object(values) if values.contains_key("model_type") => Config::new(values),
-            Value::Object(_) => Err(unrecognized()),
-            _ => Err(Error::Json { path, reason: "it must hold an object, `{ … }`".into() }),
+            _ => Err(unrecognized()),
         }
     }
 
@@ -77,14 +76,14 @@ impl Config {
         }
     }
 
-    /// A field that must be a finite number.
+    /// A field that must be a finite number, at least 0.
     pub fn number(&self, field: &str) -> Result<f32> {
         let value = self.get(field)?;
         value
             .as_f64()
-            .filter(|number| number.is_finite())
+            .filter(|number| number.is_finite() && *number >= 0.0)
             .map(|number| number as f32)
-            .ok_or_else(|| Error::Config(format!("`{field}` must be a number, got {value}")))
+            .ok_or_else(|| Error::Config(format!("`{field}` must be a number, at least 0, got {value}")))
     }
 
     /// A field that must be `true` or `false`.

@@ -56,12 +56,16 @@ impl Encoder {
         let EncoderSpec { hidden_size: hidden, num_attention_heads: heads, .. } = spec;
         if !hidden.is_multiple_of(heads) {
             return Err(Error::Config(format!(
-                "The hidden size ({hidden}) is not a multiple of the number of attention heads ({heads})"
+                "The hidden size ({hidden}) is not a multiple of the number of attention heads ({heads}): \
+                 change `hidden_size` or `num_attention_heads`"
             )));
         }
         let embeddings = Embeddings::load(&scope.at("embeddings"), &spec)?;
         let layer = |index| Layer::load(&scope.at(&format!("encoder.layer.{index}")), &spec);
-        let layers = (0..spec.num_hidden_layers).map(layer).collect::<Result<_>>()?;
+        let layers = (0..spec.num_hidden_layers)
+            .take_while(|_| !scope.is_hopeless())
+            .map(layer)
+            .collect::<Result<_>>()?;
         // Checkpoints of models that never had one lack the pooler: it is then drawn anew, as transformers does, and reported.
         let pooler = match pooler {
             true => Some(Linear::load(&scope.at("pooler.dense").drawn_if_missing(), hidden, hidden)?),

@@ -19,14 +19,9 @@ impl Linear {
 
     /// Loads one layer per scope, all of the same size, and stacks their outputs.
     pub fn load_fused(scopes: &[&Scope], outputs: usize, inputs: usize) -> Result<Linear> {
-        let mut weights = Vec::new();
-        let mut biases = Vec::new();
-        for scope in scopes {
-            weights.push(scope.tensor("weight", &[outputs, inputs], Init::Normal)?);
-            let bias = scope.tensor("bias", &[outputs], Init::Zeros)?.to_dtype(DType::F32)?;
-            biases.extend_from_slice(bias.contiguous()?.as_slice::<f32>()?);
-        }
-        Ok(Linear { weight: Weight::new(weights)?, bias: Tensor::from_slice(&biases, &[biases.len()])? })
+        let weights = scopes.iter().map(|scope| scope.tensor("weight", &[outputs, inputs], Init::Normal));
+        let weight = Weight::new(weights.collect::<Result<_>>()?)?;
+        Ok(Linear { weight, bias: Scope::joined(scopes, "bias", outputs, Init::Zeros)? })
     }
 
     /// `activation(x @ weightᵀ + bias)`: (.., in) to (.., out).
