@@ -1,14 +1,17 @@
 //! The class `trustformers.Tensor`.
 
+mod buffer;
+mod dlpack;
 mod dtype;
 mod numpy;
+mod protocols;
 
 use ::numpy::PyUntypedArray;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use trustformers::tensor::{DType, Tensor};
+use trustformers::tensor::{DType, Storage, Tensor};
 
 use crate::errors;
 
@@ -22,6 +25,7 @@ pub struct PyTensor(pub Tensor);
 /// Adds what the class needs beside it: the dtypes and the functions.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
     dtype::add_to(module)?;
+    buffer::install(module.py())?;
     module.add_function(wrap_pyfunction!(as_tensor, module)?)
 }
 
@@ -152,6 +156,13 @@ impl PyTensor {
     /// Whether the elements lie in C order without gaps.
     fn is_contiguous(&self) -> bool {
         self.0.is_contiguous()
+    }
+
+    /// Whether the elements may be changed in place: not those of a read-only array or file.
+    #[getter]
+    fn is_writable(&self) -> bool {
+        let Storage::Cpu(buffer) = self.0.storage().as_ref();
+        buffer.is_writable()
     }
 
     /// The address of the first element.

@@ -12,7 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use trustformers::tensor::{Buffer, DType, Layout, Shape, Storage, Strides, Tensor};
 
-use super::{PyTensor, dtype};
+use super::{PyTensor, dlpack, dtype};
 use crate::errors;
 
 /// The owner of borrowed memory: the array that lent it, which is handed back when asked for as a whole.
@@ -140,8 +140,8 @@ fn is_whole(array: &Bound<'_, PyUntypedArray>, tensor: &Tensor) -> bool {
         && dtype::of_numpy(&array.dtype()).is_ok_and(|dtype| dtype == tensor.dtype())
 }
 
-/// A tensor from what users pass where a tensor is wanted: our own and NumPy arrays share memory where alignment, strides and byte
-/// order allow; lists, nested lists, numbers and foreign tensors go through `numpy.asarray`.
+/// A tensor from what users pass where a tensor is wanted: our own, PyTorch's and whatever speaks DLPack share memory, and so do NumPy
+/// arrays where alignment, strides and byte order allow; lists, nested lists and numbers go through `numpy.asarray`.
 ///
 /// # Errors
 /// `TypeError` for what holds no numbers; `ValueError` for ragged lists.
@@ -152,6 +152,7 @@ pub fn from_object(object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     let py = object.py();
     let array = match object.cast::<PyUntypedArray>() {
         Ok(array) => array.clone(),
+        Err(_) if object.hasattr(intern!(py, "__dlpack__"))? => return from_foreign(object),
         Err(_) => {
             py.import(intern!(py, "numpy"))?.call_method1(intern!(py, "asarray"), (object,))?.cast_into()?
         }
@@ -171,6 +172,21 @@ pub fn from_object(object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// PyTorch's tensors keep their gradients; others are borrowed through DLPack.
+fn from_foreign(object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
+    let py = object.py();
+    let torch = py
+        .import(intern!(py, "sys"))?
+        .getattr(intern!(py, "modules"))?
+        .call_method1(intern!(py, "get"), ("torch",))?;
+    if !torch.is_none() && object.is_instance(&torch.getattr(intern!(py, "Tensor"))?)? {
+        let bridge = py.import(intern!(py, "trustformers._torch"))?;
+        let tensor = bridge.call_method1(intern!(py, "from_torch"), (object,))?;
+        return Ok(tensor.cast::<PyTensor>()?.get().0.clone());
+    }
+    dlpack::import(object)
 }
 
 fn is_number(array: &Bound<'_, PyUntypedArray>) -> bool {

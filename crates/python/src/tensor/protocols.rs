@@ -1,0 +1,148 @@
+//! How other array libraries see a tensor: NumPy's protocols and DLPack.
+
+use numpy::PyUntypedArray;
+use pyo3::exceptions::{PyBufferError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use trustformers::tensor::DType;
+
+use super::numpy::to_numpy;
+use super::{PyTensor, dlpack};
+
+#[pymethods]
+impl PyTensor {
+    /// For ``numpy.asarray``: the tensor's memory, unless ``dtype`` or ``copy`` ask for a copy.
+    #[pyo3(signature = (dtype=None, *, copy=None))]
+    fn __array__<'py>(
+        &self,
+        py: Python<'py>,
+        dtype: Option<&Bound<'py, PyAny>>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let array = self.numpy(py)?;
+        let other = match dtype {
+            Some(dtype) => !array.getattr(intern!(py, "dtype"))?.eq(dtype)?,
+            None => false,
+        };
+        let copied = self.0.dtype() == DType::BF16;
+        if copy == Some(false) && (other || copied) {
+            let message = format!("a {} tensor cannot be seen as that dtype without a copy", self.0.dtype());
+            return Err(PyValueError::new_err(message));
+        }
+        if other {
+            array.call_method1(intern!(py, "astype"), (dtype,))
+        } else if copy == Some(true) && !copied {
+            array.call_method0(intern!(py, "copy"))
+        } else {
+            Ok(array)
+        }
+    }
+
+    /// For NumPy's functions of elements, such as ``numpy.exp``: the result is a tensor.
+    #[pyo3(signature = (ufunc, method, *inputs, **options))]
+    fn __array_ufunc__<'py>(
+        slf: &Bound<'py, Self>,
+        ufunc: &Bound<'py, PyAny>,
+        method: &Bound<'py, PyAny>,
+        inputs: &Bound<'py, PyTuple>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let call = py.import(intern!(py, "trustformers._numpy"))?.getattr(intern!(py, "array_ufunc"))?;
+        call.call1((ufunc, method, inputs, options))
+    }
+
+    /// For NumPy's other functions, such as ``numpy.concatenate``: the result is a tensor.
+    fn __array_function__<'py>(
+        slf: &Bound<'py, Self>,
+        func: &Bound<'py, PyAny>,
+        types: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyAny>,
+        kwargs: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let call = py.import(intern!(py, "trustformers._numpy"))?.getattr(intern!(py, "array_function"))?;
+        call.call1((func, types, args, kwargs))
+    }
+
+    /// For PyTorch's functions, such as ``torch.softmax``: the result is a tensor, and gradients flow through.
+    #[classmethod]
+    #[pyo3(signature = (func, types, args=None, kwargs=None))]
+    fn __torch_function__<'py>(
+        cls: &Bound<'py, PyType>,
+        func: &Bound<'py, PyAny>,
+        types: &Bound<'py, PyAny>,
+        args: Option<&Bound<'py, PyTuple>>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = cls.py();
+        let call = py.import(intern!(py, "trustformers._torch"))?.getattr(intern!(py, "torch_function"))?;
+        call.call1((func, types, args, kwargs))
+    }
+
+    /// A tensor over the memory of PyTorch's: nothing is copied, gradients flow through.
+    ///
+    /// :raises TypeError: for what is no dense ``torch.Tensor``.
+    /// :raises BufferError: for a tensor on another device.
+    #[staticmethod]
+    fn from_torch<'py>(tensor: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = tensor.py();
+        py.import(intern!(py, "trustformers._torch"))?.call_method1(intern!(py, "from_torch"), (tensor,))
+    }
+
+    /// PyTorch's tensor over this memory: nothing is copied, gradients flow through. Imports PyTorch.
+    fn to_torch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        py.import(intern!(py, "trustformers._torch"))?.call_method1(intern!(py, "to_torch"), (slf,))
+    }
+
+    /// Lends the memory as a DLPack capsule, of the newest version that the consumer's ``max_version`` allows.
+    ///
+    /// :raises BufferError: for another device than the tensor's, for read-only memory to a consumer older than version 1, and for
+    ///     a tensor that requires a gradient.
+    #[pyo3(signature = (*, stream=None, max_version=None, dl_device=None, copy=None))]
+    fn __dlpack__<'py>(
+        &self,
+        py: Python<'py>,
+        stream: Option<&Bound<'py, PyAny>>,
+        max_version: Option<(u32, u32)>,
+        dl_device: Option<(i32, i32)>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // -1 asks for no synchronisation, which the CPU never needs.
+        if let Some(stream) = stream
+            && !stream.eq(-1)?
+        {
+            return Err(PyBufferError::new_err(
+                "the tensor is on the CPU, which has no streams: pass stream=None",
+            ));
+        }
+        dlpack::export(py, &self.0, max_version, dl_device, copy)
+    }
+
+    /// DLPack's numbers for the device: its kind and its index.
+    fn __dlpack_device__(&self) -> (i32, i32) {
+        dlpack::device(&self.0)
+    }
+
+    /// A tensor over the memory of any object that speaks DLPack, or of a capsule: nothing is copied.
+    ///
+    /// :raises TypeError: when ``object`` does not speak DLPack.
+    /// :raises BufferError: for memory of another device, or elements that no tensor holds.
+    /// :raises ValueError: for a capsule that was taken before.
+    #[staticmethod]
+    fn from_dlpack(object: &Bound<'_, PyAny>) -> PyResult<PyTensor> {
+        dlpack::import(object).map(PyTensor)
+    }
+}
+
+/// The array that stands for the tensor in the buffer protocol.
+pub fn buffer_array<'py>(tensor: &Bound<'py, PyTensor>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    if tensor.get().0.dtype() == DType::BF16 {
+        return Err(PyBufferError::new_err(
+            "the buffer protocol has no bfloat16: convert the tensor to float32",
+        ));
+    }
+    Ok(to_numpy(tensor.py(), &tensor.get().0)?.cast_into()?)
+}
