@@ -1,0 +1,103 @@
+"""The figures that are measured, in everyone's turn, and the goals that were set for ours."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from harness import Subject, Worker
+
+Medians = dict[str, float]
+
+
+@dataclass
+class Figure:
+    """One row of the table. Less is better in all of them."""
+
+    name: str
+    unit: str
+    samples: dict[str, list[float]] = field(default_factory=dict)
+    tokens: int | None = None
+    """Tokens that one call goes through, where a call is what is measured."""
+    goals: list[tuple[str, Callable[[Medians], bool]]] = field(default_factory=list)
+
+    def add(self, subject: str, value: float) -> None:
+        self.samples.setdefault(subject, []).append(value)
+
+    @property
+    def medians(self) -> Medians:
+        return {subject: statistics.median(values) for subject, values in self.samples.items()}
+
+    @property
+    def best_peer(self) -> str | None:
+        peers = {subject: value for subject, value in self.medians.items() if subject != "ours"}
+        return min(peers, key=peers.__getitem__, default=None)
+
+    def at_most(self, limit: float) -> "Figure":
+        self.goals.append((f"≤ {limit:g} {self.unit}", lambda medians: medians["ours"] <= limit))
+        return self
+
+    def times_less_than(self, peer: str, label: str, times: float) -> "Figure":
+        def met(medians: Medians) -> bool:
+            return peer not in medians or medians[peer] >= times * medians["ours"]
+
+        self.goals.append((f"≥ {times:g} x {label}", met))
+        return self
+
+
+def turns(subjects: list[Subject], rounds: int) -> Iterator[Subject]:
+    """Everyone once a round, each round beginning with another, so that nobody has the quiet machine."""
+    for start in range(rounds):
+        for i in range(len(subjects)):
+            yield subjects[(start + i) % len(subjects)]
+
+
+def start_up(subjects: list[Subject], rounds: int, weights_mb: float) -> list[Figure]:
+    """What a process pays once. Each sample is a fresh process, the files in the page cache."""
+    import_time = Figure("import, over NumPy's", "ms").at_most(60)
+    import_memory = Figure("memory of the import, over NumPy's", "MB").at_most(15)
+    first = Figure("process start to the first embedding", "s").at_most(0.35)
+    first.times_less_than("transformers_torch", "transformers", 15)
+    peak = Figure("peak memory of that process", "MB")
+    opening = Figure("opening the model", "ms").at_most(20)
+
+    embeddings = {}
+    numpy_mb = []
+    for subject in subjects:  # bytecode and pages, for everyone
+        subject.once("import_it")
+    for subject in turns(subjects, rounds):
+        answer, _ = subject.once("import_it")
+        import_time.add(subject.name, answer["ms"])
+        import_memory.add(subject.name, answer["mb"])
+    for subject in turns(subjects, rounds):
+        answer, seconds = subject.once("first_embedding")
+        first.add(subject.name, seconds)
+        peak.add(subject.name, answer["peak_mb"])
+        embeddings[subject.name] = answer["embedding"]
+        if subject.name == "ours":
+            numpy_mb.append(answer["numpy_mb"])
+    for subject in turns(subjects, rounds):
+        answer, _ = subject.once("open_model")
+        opening.add(subject.name, answer["ms"])
+
+    for name, embedding in embeddings.items():
+        if not np.allclose(embedding, embeddings["ours"], atol=1e-4):
+            raise SystemExit(f"{name} and ours embed one sentence differently: nothing to compare")
+    peak.at_most(round(1.3 * weights_mb + statistics.median(numpy_mb), 1))
+    return [import_time, import_memory, first, peak, opening]
+
+
+def steady(subjects: list[Subject], rounds: int, seconds: float, tokens: dict[str, int]) -> list[Figure]:
+    """What a warmed process does over and over; the others idle meanwhile."""
+    figures = {name: Figure(name, "ms", tokens=count) for name, count in tokens.items()}
+    workers = {subject.name: Worker(subject, "serve") for subject in subjects}
+    can = {name: worker.read() for name, worker in workers.items()}
+    for subject in turns(subjects, rounds):
+        for name in can[subject.name]:
+            answer = workers[subject.name].ask({"workload": name, "seconds": seconds})
+            figures[name].add(subject.name, answer["ms"])
+        time.sleep(0.3)  # its threads may spin for a while
+    for worker in workers.values():
+        worker.close()
+    return list(figures.values())

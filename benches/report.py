@@ -1,0 +1,105 @@
+"""The figures as JSON, as a Markdown table and as a picture."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from figures import Figure
+
+
+def write(figures: list[Figure], about: dict[str, Any], labels: dict[str, str], folder: Path) -> str:
+    """Write the three files; gives back the table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "figure": figure.name,
+            "unit": figure.unit,
+            "tokens": figure.tokens,
+            "medians": figure.medians,
+            "ratio_to_best_peer": ratio(figure),
+            "goals": {text: met(figure.medians) for text, met in figure.goals},
+            "samples": figure.samples,
+        }
+        for figure in figures
+    ]
+    (folder / "minilm.json").write_text(json.dumps(about | {"figures": rows}, indent=1) + "\n")
+    text = heading(about) + "\n" + table(figures, labels)
+    (folder / "minilm.md").write_text(text)
+    draw(figures, labels, about, folder / "minilm.png")
+    return text
+
+
+def ratio(figure: Figure) -> float | None:
+    peer = figure.best_peer
+    return None if peer is None else figure.medians[peer] / figure.medians["ours"]
+
+
+def heading(about: dict[str, Any]) -> str:
+    machine, versions = about["machine"], about["versions"]
+    return (
+        f"all-MiniLM-L6-v2 on {machine['cpu']}, {about['threads']} threads of {machine['cores']} cores, "
+        f"{machine['system']}.\n"
+        f"Medians of {about['rounds']} rounds taken in turn; less is better. "
+        + ", ".join(f"{package} {version}" for package, version in versions.items())
+        + ".\n"
+    )
+
+
+def table(figures: list[Figure], labels: dict[str, str]) -> str:
+    lines = [
+        "| | " + " | ".join(labels.values()) + " | best peer / ours | goal |",
+        "| --- |" + " ---: |" * (len(labels) + 1) + " --- |",
+    ]
+    for figure in figures:
+        cells = [cell(figure, subject) for subject in labels]
+        against = ratio(figure)
+        cells.append("" if against is None else f"{against:.3g}")
+        goals = [f"{text} {'✓' if met(figure.medians) else '✗'}" for text, met in figure.goals]
+        lines.append(f"| {figure.name} | " + " | ".join(cells) + f" | {', '.join(goals)} |")
+    return "\n".join(lines) + "\n"
+
+
+def cell(figure: Figure, subject: str) -> str:
+    if subject not in figure.samples:
+        return ""
+    value = figure.medians[subject]
+    text = number(value)
+    if figure.tokens is not None:
+        return f"{text} {figure.unit} ({figure.tokens / value * 1e3:,.0f} tokens/s)"
+    return f"{text} {figure.unit}"
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def draw(figures: list[Figure], labels: dict[str, str], about: dict[str, Any], path: Path) -> None:
+    """One small chart a figure; needs matplotlib, and does without."""
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        from matplotlib import pyplot as plt
+    except ImportError:
+        print("No picture: matplotlib is not installed.")
+        return
+    columns = 3
+    rows = -(-len(figures) // columns)
+    sheet, axes = plt.subplots(rows, columns, figsize=(4.4 * columns, 0.5 + 1.9 * rows), layout="constrained")
+    for axis in axes.flat[len(figures) :]:
+        axis.axis("off")
+    for figure, axis in zip(figures, axes.flat, strict=False):
+        subjects = [subject for subject in labels if subject in figure.samples][::-1]
+        values = [figure.medians[subject] for subject in subjects]
+        colours = ["#d1495b" if subject == "ours" else "#9aa5b1" for subject in subjects]
+        bars = axis.barh([labels[subject] for subject in subjects], values, color=colours)
+        axis.bar_label(bars, [number(value) for value in values], padding=3)
+        axis.set_title(f"{figure.name} ({figure.unit})", fontsize=10, loc="left")
+        axis.set_xlim(0, max(values) * 1.2)
+        axis.spines[["top", "right", "bottom"]].set_visible(False)
+        axis.tick_params(bottom=False, labelbottom=False, left=False)
+    machine = about["machine"]
+    where = f"{machine['cpu']}, {about['threads']} threads"
+    sheet.suptitle(f"all-MiniLM-L6-v2, less is better ({where})", fontsize=11)
+    sheet.savefig(path, dpi=110)
+    plt.close(sheet)

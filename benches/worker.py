@@ -1,0 +1,88 @@
+"""The process in which a subject is measured: `worker.py SUBJECT TASK SETTINGS`, answers in lines of JSON.
+
+Whatever this file imports is part of every subject's start, so it imports little.
+"""
+
+import importlib
+import json
+import sys
+import time
+
+import memory
+import numpy as np
+
+
+def answer(result: object) -> None:
+    print(json.dumps(result), flush=True)
+
+
+def versions(module, settings: dict) -> None:
+    """Fails where something is not installed."""
+    from importlib.metadata import version
+
+    module.import_it()
+    answer({package: version(package) for package in module.PACKAGES})
+
+
+def prepare(module, settings: dict) -> None:
+    """What has to be done once before anything is measured."""
+    if hasattr(module, "prepare"):
+        module.prepare(settings)
+    answer("ready")
+
+
+def import_it(module, settings: dict) -> None:
+    """The price of the import statement, over an interpreter that has NumPy."""
+    memory_before, start = memory.resident_mb(), time.perf_counter()
+    module.import_it()
+    seconds = time.perf_counter() - start
+    answer({"ms": seconds * 1e3, "mb": memory.resident_mb() - memory_before})
+
+
+def first_embedding(module, settings: dict) -> None:
+    """From nothing to an embedding; the parent's clock stops when it reads the answer."""
+    numpy_mb = memory.resident_mb()
+    subject = module.Subject(settings)
+    subject.open_tokenizer()
+    embedding = subject.embed([settings["sentence"]])[0]
+    answer({"embedding": embedding.tolist(), "peak_mb": memory.peak_mb(), "numpy_mb": numpy_mb})
+
+
+def open_model(module, settings: dict) -> None:
+    """Opening the model again, when all code is in memory and the file in the page cache."""
+    subject = module.Subject(settings)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        model = subject.open()
+        times.append(time.perf_counter() - start)
+        del model
+    answer({"ms": float(np.median(times)) * 1e3})
+
+
+def serve(module, settings: dict) -> None:
+    """Stay warm, and run the workload whose name is read until its seconds have passed."""
+    import workloads
+
+    subject = module.Subject(settings)
+    subject.open_tokenizer()
+    calls = workloads.prepared(subject, settings["sentence"])
+    answer(sorted(calls))
+    for line in sys.stdin:
+        request = json.loads(line)
+        call = calls[request["workload"]]
+        call()
+        times = []
+        end = time.perf_counter() + request["seconds"]
+        while len(times) < 3 or time.perf_counter() < end:
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+        answer({"ms": float(np.median(times)) * 1e3})
+
+
+TASKS = {task.__name__: task for task in (versions, prepare, import_it, first_embedding, open_model, serve)}
+
+if __name__ == "__main__":
+    name, task, settings = sys.argv[1:]
+    TASKS[task](importlib.import_module(f"subjects.{name}"), json.loads(settings))
