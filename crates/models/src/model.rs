@@ -217,7 +217,7 @@ impl Inputs {
         }
         let fits = packing.shape();
         if ids.shape() != fits && ids.shape() != [1, fits[1]] {
-            return Err(Error::Input(format!(
+            return Err(Error::Runtime(format!(
                 "{name} must have the shape {fits:?} of the inputs, got {:?}",
                 ids.shape()
             )));

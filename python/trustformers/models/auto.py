@@ -92,4 +92,8 @@ class AutoModel:
     @classmethod
     def from_config(cls, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:
         """Make a model with freshly drawn weights."""
+        if not isinstance(config, PreTrainedConfig) or config.model_type not in MODELS:
+            raise ValueError(
+                f"AutoModel.from_config takes a configuration of one of the types {', '.join(MODELS)}, got {config!r}"
+            )
         return MODELS[config.model_type](config, **kwargs)

@@ -25,6 +25,7 @@ _UNSUPPORTED = ("adapter_kwargs", "generation_config", "gguf_file", "key_mapping
 #: The attention implementations of transformers that give what the engine's one gives.
 _ATTENTION = (None, "eager", "sdpa")
 _TENSORS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
+_REMEDY = "give rows of numbers of one length, as the tokenizer does with padding=True"
 #: Arguments of a decoder's forward pass, which an encoder's takes only as None.
 _DECODER_ONLY = ("encoder_hidden_states", "encoder_attention_mask", "past_key_values", "cache_position")
 
@@ -275,12 +276,13 @@ def _tensor(name: str, value: Any) -> _engine.Tensor:
         try:
             value = np.asarray(value)
         except ValueError as error:
-            raise ValueError(
-                f"{name} holds rows of different lengths: give rows of one length, as the tokenizer does with padding=True"
-            ) from error
+            raise ValueError(f"{name} holds rows of different lengths: {_REMEDY}") from error
         if value.size == 0 and name != "inputs_embeds":
             value = value.astype(np.int64)  # an empty list says nothing of its numbers, and NumPy takes them for floats
-    return _engine.as_tensor(value)
+    try:
+        return _engine.as_tensor(value)
+    except TypeError as error:
+        raise ValueError(f"{name} holds something else than numbers ({error}): {_REMEDY}") from error
 
 
 def _kind(value: Any) -> str:

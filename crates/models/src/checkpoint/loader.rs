@@ -4,12 +4,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use trustformers_tensor::{DType, Tensor};
+use trustformers_tensor::{DType, Layout, Tensor};
 
 use super::Checkpoint;
-use super::random::Normal;
+use super::random::{self, Normal};
 use crate::architecture::Architecture;
 use crate::{Error, Result};
+
+/// So many missing parameters tell enough.
+const ENOUGH: usize = 1000;
 
 /// How a parameter that no checkpoint gives is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -53,25 +56,37 @@ pub struct Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "The weights in {} do not fit the model's configuration.", self.place)?;
-        for name in self.missing.iter().filter(|name| !self.drawn.contains(name)) {
-            write!(f, "\n  missing: {name}")?;
-        }
-        for Mismatch { name, dtype, checkpoint, model } in &self.mismatched {
-            let what = if dtype.is_float() { "wrong shape" } else { "not floats" };
-            write!(
-                f,
-                "\n  {what}: {name} is {dtype} {checkpoint:?} in the checkpoint, {model:?} in the model"
-            )?;
-        }
-        for name in &self.unexpected {
-            write!(f, "\n  unexpected: {name}")?;
-        }
+        let missing = self.missing.iter().filter(|name| !self.drawn.contains(name));
+        list(f, missing.map(|name| format!("missing: {name}")))?;
+        list(f, self.mismatched.iter().map(Mismatch::to_string))?;
+        list(f, self.unexpected.iter().map(|name| format!("unexpected: {name}")))?;
         write!(f, "\nCheck that config.json and the weights belong together")?;
         if !self.mismatched.is_empty() {
             write!(f, "; ignore_mismatched_sizes=True draws the tensors of the wrong shape anew")?;
         }
         Ok(())
     }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mismatch { name, dtype, checkpoint, model } = self;
+        let what = if dtype.is_float() { "wrong shape" } else { "not floats" };
+        write!(f, "{what}: {name} is {dtype} {checkpoint:?} in the checkpoint, {model:?} in the model")
+    }
+}
+
+/// Writes a line each, as many as a person reads.
+fn list(f: &mut fmt::Formatter<'_>, lines: impl Iterator<Item = String>) -> fmt::Result {
+    const SHOWN: usize = 40;
+    let mut more = 0;
+    for (index, line) in lines.enumerate() {
+        match index {
+            0..SHOWN => write!(f, "\n  {line}")?,
+            _ => more += 1,
+        }
+    }
+    if more > 0 { write!(f, "\n  and {more} more") } else { Ok(()) }
 }
 
 /// Hands out the parameters of a model, from a checkpoint or freshly drawn, and keeps account.
@@ -136,13 +151,12 @@ impl Loader {
     /// # Errors
     /// `Mismatch`, with everything that does not fit, unless it was drawn anew by permission.
     pub fn finish(self) -> Result<(Vec<(String, Tensor)>, Report)> {
-        let State { checkpoint, ignored, ignore_mismatched_sizes, parameters, mut report, .. } =
-            self.0.into_inner();
+        let state = self.0.into_inner();
+        let refused = state.is_refused();
+        let State { checkpoint, ignored, parameters, mut report, .. } = state;
         report.unexpected = checkpoint.into_iter().flatten().map(|(name, _)| name).collect();
         report.unexpected.retain(|name| !ignored.iter().any(|beginning| name.starts_with(beginning)));
-        let lacks = report.missing.len() > report.drawn.len();
-        let misfits = !report.mismatched.is_empty() && !ignore_mismatched_sizes;
-        if lacks || misfits { Err(Error::Mismatch(Box::new(report))) } else { Ok((parameters, report)) }
+        if refused { Err(Error::Mismatch(Box::new(report))) } else { Ok((parameters, report)) }
     }
 
     fn tensor(&self, name: String, shape: &[usize], init: Init, drawn_if_missing: bool) -> Result<Tensor> {
@@ -166,7 +180,7 @@ impl Loader {
                         }
                     }
                 }
-                state.draw(shape, init)?
+                if state.is_refused() { stand_in(shape)? } else { state.draw(shape, init)? }
             }
             None => state.draw(shape, init)?,
         };
@@ -176,13 +190,26 @@ impl Loader {
 }
 
 impl State {
+    /// Whether `finish` will refuse the checkpoint, so that no memory need be spent on it any more.
+    fn is_refused(&self) -> bool {
+        let Report { missing, drawn, mismatched, .. } = &self.report;
+        missing.len() > drawn.len() || !(mismatched.is_empty() || self.ignore_mismatched_sizes)
+    }
+
     fn draw(&mut self, shape: &[usize], init: Init) -> Result<Tensor> {
         Ok(match init {
             Init::Normal => self.normal.tensor(shape, self.std)?,
-            Init::Zeros => Tensor::zeros(shape)?,
-            Init::Ones => Tensor::from_slice(&vec![1.0f32; shape.iter().product()], shape)?,
+            Init::Zeros => random::constant(shape, 0.0)?,
+            Init::Ones => random::constant(shape, 1.0)?,
         })
     }
+}
+
+/// A tensor of any shape that takes no memory: one zero seen everywhere.
+fn stand_in(shape: &[usize]) -> Result<Tensor> {
+    let zero = Tensor::zeros(&[1])?;
+    let layout = Layout::strided(shape, &vec![0; shape.len()], 0);
+    Ok(Tensor::from_storage(zero.storage().clone(), layout, zero.dtype())?)
 }
 
 /// A place in the tree of parameters, such as `encoder.layer.3.attention`.
@@ -206,6 +233,26 @@ impl<'a> Scope<'a> {
     /// The parameter `name` of this scope, which must have the given shape.
     pub fn tensor(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         self.loader.tensor(self.join(name), shape, init, self.drawn_if_missing)
+    }
+
+    /// The vectors `name` of several scopes, `len` long each, as one float32 vector.
+    pub fn joined(scopes: &[&Scope], name: &str, len: usize, init: Init) -> Result<Tensor> {
+        let parts =
+            scopes.iter().map(|scope| scope.tensor(name, &[len], init)).collect::<Result<Vec<_>>>()?;
+        let total = [scopes.len() * len];
+        if scopes.iter().any(|scope| scope.loader.0.borrow().is_refused()) {
+            return stand_in(&total);
+        }
+        let mut joined = Vec::new();
+        for part in parts {
+            joined.extend_from_slice(part.to_dtype(DType::F32)?.as_slice::<f32>()?);
+        }
+        Ok(Tensor::from_slice(&joined, &total)?)
+    }
+
+    /// Whether so much is missing that looking further would only lengthen the list.
+    pub fn is_hopeless(&self) -> bool {
+        self.loader.0.borrow().report.missing.len() >= ENOUGH
     }
 
     fn join(&self, name: &str) -> String {

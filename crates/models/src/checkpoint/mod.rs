@@ -35,10 +35,13 @@ impl Checkpoint {
         let single = format!("model{infix}.safetensors");
         let index = format!("model.safetensors.index{infix}.json");
         let mut tensors = BTreeMap::new();
+        let mut promised = BTreeMap::new();
         let files = if let Some(path) = repo.file(&single)? {
             vec![path]
         } else if let Some(index) = repo.file(&index)? {
-            shards(&index)?.into_iter().map(|shard| Ok(repo.require(&shard)?)).collect::<Result<_>>()?
+            promised = shards(&index)?;
+            let shards: BTreeSet<&String> = promised.values().collect();
+            shards.into_iter().map(|shard| Ok(repo.require(shard)?)).collect::<Result<_>>()?
         } else {
             let remedy = match repo.file("pytorch_model.bin")? {
                 Some(_) => {
@@ -61,12 +64,16 @@ impl Checkpoint {
                 }
             }
         }
+        if let Some((name, shard)) = promised.into_iter().find(|(name, _)| !tensors.contains_key(name)) {
+            let reason = format!("the index says that it holds {name}, and it does not");
+            return Err(Error::Weights { path: repo.require(&shard)?, reason });
+        }
         Ok(Checkpoint { place: repo.name().into(), tensors })
     }
 }
 
-/// The file names in an index, each a plain name beside it.
-fn shards(index: &PathBuf) -> Result<BTreeSet<String>> {
+/// An index: for each tensor the file that holds it, a plain name beside the index.
+fn shards(index: &PathBuf) -> Result<BTreeMap<String, String>> {
     let broken = |reason: String| Error::Json { path: index.clone(), reason };
     let text = fs::read(index).map_err(|source| Error::Io { path: index.clone(), source })?;
     let index: Value = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
@@ -75,7 +82,7 @@ fn shards(index: &PathBuf) -> Result<BTreeSet<String>> {
     map.iter()
         .map(|(tensor, file)| match file.as_str() {
             Some(file) if !file.is_empty() && !file.contains(['/', '\\']) && file != ".." => {
-                Ok(file.to_owned())
+                Ok((tensor.clone(), file.to_owned()))
             }
             _ => Err(broken(format!(
                 "the shard of {tensor} must be the name of a file beside the index, got {file}"
@@ -105,10 +112,7 @@ mod tests {
             let found = shards(&index);
             assert_eq!(found.is_ok(), good, "{map}");
             if good {
-                assert_eq!(
-                    found.unwrap().into_iter().collect::<Vec<_>>(),
-                    ["x.safetensors", "y.safetensors"]
-                );
+                assert_eq!(found.unwrap()["b"], "y.safetensors");
             }
         }
     }

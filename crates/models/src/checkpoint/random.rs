@@ -1,6 +1,6 @@
 //! Freshly drawn weights.
 
-use trustformers_tensor::{Result, Tensor};
+use trustformers_tensor::{Error, Result, Tensor};
 
 /// Normally distributed numbers: splitmix64 (Steele, Lea & Flood 2014) through the Box-Muller transform.
 pub(super) struct Normal {
@@ -14,8 +14,7 @@ impl Normal {
 
     /// A float32 tensor with mean 0 and the given standard deviation.
     pub(super) fn tensor(&mut self, shape: &[usize], std: f32) -> Result<Tensor> {
-        let numel: usize = shape.iter().product();
-        let mut values = Vec::with_capacity(numel + 1);
+        let (numel, mut values) = room(shape)?;
         while values.len() < numel {
             let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
             let (sin, cos) = (std::f64::consts::TAU * self.uniform()).sin_cos();
@@ -25,13 +24,32 @@ impl Normal {
         Tensor::from_slice(&values[..numel], shape)
     }
 
-    /// From 0 up to, but not, 1.
+    /// From 0 up to, but not including, 1.
     fn uniform(&mut self) -> f64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// A float32 tensor of one number.
+pub(super) fn constant(shape: &[usize], value: f32) -> Result<Tensor> {
+    let (numel, mut values) = room(shape)?;
+    values.resize(numel, value);
+    Tensor::from_slice(&values, shape)
+}
+
+/// The number of elements of `shape`, and room for them and one more.
+fn room(shape: &[usize]) -> Result<(usize, Vec<f32>)> {
+    let mut values = Vec::new();
+    let numel = shape.iter().try_fold(1usize, |numel, &size| numel.checked_mul(size));
+    match numel.filter(|&numel| numel < usize::MAX && values.try_reserve_exact(numel + 1).is_ok()) {
+        Some(numel) => Ok((numel, values)),
+        None => {
+            Err(Error::OutOfMemory { bytes: numel.unwrap_or(usize::MAX).saturating_mul(size_of::<f32>()) })
+        }
     }
 }
 
