@@ -43,20 +43,20 @@ pub(crate) struct Place<'a> {
 
 /// What the hub says of a file.
 #[derive(Debug)]
+pub(crate) struct Answer {
+    /// The commit that it speaks of. Only some mirrors do not say it, and only of a file that is not there.
+    pub commit: Option<String>,
+    /// The file, if this commit has it.
+    pub file: Option<Metadata>,
+}
+
+/// What will have to come.
+#[derive(Debug)]
 pub(crate) struct Metadata {
-    pub commit: String,
     pub etag: String,
     pub size: Option<u64>,
     /// Whether the etag is the SHA-256 of the content: the hub says so of large files only.
     pub hashed: bool,
-}
-
-/// The hub's answer about a file.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    File(Metadata),
-    /// There is none, at this commit.
-    NoFile(Option<String>),
 }
 
 impl Client {
@@ -103,7 +103,7 @@ impl Client {
         if parts.status == StatusCode::NOT_FOUND
             && text(&parts.headers, "x-error-code") == Some("EntryNotFound")
         {
-            return Ok(Answer::NoFile(commit));
+            return Ok(Answer { commit, file: None });
         }
         if parts.status.is_client_error() || parts.status.is_server_error() {
             return Err(self.refusal(place, &parts));
@@ -113,18 +113,18 @@ impl Client {
             .or_else(|| text(&parts.headers, "etag"))
             .map(plain_etag)
             .filter(|etag| names::is_file_name(etag));
-        let (Some(commit), Some(etag)) = (&commit, etag) else {
+        let (Some(_), Some(etag)) = (&commit, etag) else {
             let header = if commit.is_none() { "X-Repo-Commit" } else { "ETag" };
             return Err(Error::NotAHub { url, header }.into());
         };
         let length =
             if parts.status.is_redirection() { None } else { number(&parts.headers, "content-length") };
-        Ok(Answer::File(Metadata {
-            commit: commit.clone(),
+        let file = Metadata {
             etag: etag.to_owned(),
             size: number(&parts.headers, "x-linked-size").or(length),
             hashed: linked.is_some() && names::is_sha256(etag),
-        }))
+        };
+        Ok(Answer { commit, file: Some(file) })
     }
 
     /// Asks for a file's bytes from `offset` on. The file is resolved anew each time: the address of its storage expires.

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use ureq::http::response::Parts;
 use ureq::http::{HeaderMap, Method, Response, header};
 use ureq::{Agent, Body};
@@ -11,7 +12,10 @@ use ureq::{Agent, Body};
 use crate::url::{Origin, join};
 
 const MAX_REDIRECTS: usize = 20;
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 64 << 10;
+
+/// What cannot stand in a request as it is.
+const UNSENDABLE: &AsciiSet = &CONTROLS.add(b' ');
 
 /// What a download sends: first the headers, then the body as it comes.
 pub(crate) enum Piece {
@@ -113,10 +117,30 @@ fn redirect(url: &str, parts: &Parts) -> Option<String> {
     if !matches!(parts.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
-    join(url, text(&parts.headers, "location")?)
+    // Some servers send the address as it is rather than as the standard wants it.
+    let location = percent_encode(parts.headers.get(header::LOCATION)?.as_bytes(), UNSENDABLE);
+    join(url, &location.to_string())
 }
 
 /// A header that is there and is text.
 pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_may_send_us_elsewhere() {
+        let redirected = |status: u16, location: &[u8]| {
+            let answer = Response::builder().status(status).header("location", location).body(()).unwrap();
+            redirect("http://hub/a/b", &answer.into_parts().0)
+        };
+        assert_eq!(redirected(302, b"https://cdn/x?y=%20").as_deref(), Some("https://cdn/x?y=%20"));
+        assert_eq!(redirected(307, b"/c d/\xc3\xa4").as_deref(), Some("http://hub/c%20d/%C3%A4"));
+        assert_eq!(redirected(302, b"mailto://nobody"), None);
+        assert_eq!(redirected(304, b"https://cdn/x"), None);
+        assert_eq!(redirected(200, b"https://cdn/x"), None);
+    }
 }

@@ -132,18 +132,28 @@ impl Hub {
         let attempts = if cached == Known::Unknown { u32::MAX } else { 1 };
         let place = Place { name: &self.id, revision: settled.as_deref().unwrap_or(&self.revision), file };
         match self.client.head(&place, attempts) {
-            Ok(Answer::File(metadata)) => {
-                let commit = self.settle(&metadata.commit);
-                let bar = Bar::new(file, self.progress);
-                let download = Download { client: &self.client, place: &place, metadata: &metadata, bar };
-                download.run(&self.cache, &commit, self.force).map(Some)
-            }
-            Ok(Answer::NoFile(commit)) => {
-                if let Some(commit) = commit {
-                    // Saves a question the next time, but the answer stands without.
-                    let _ = self.cache.remember_absent(&self.settle(&commit), file);
+            Ok(Answer { commit: answered, file: found }) => {
+                let commit = answered.as_deref().map(|commit| self.settle(commit));
+                if settled.is_none() && commit != answered {
+                    // The revision moved, and another thread had settled on where it was before.
+                    return self.ask(file, commit, true);
                 }
-                Ok(None)
+                match (commit, found) {
+                    (Some(commit), Some(metadata)) => {
+                        // By its commit from here on: the revision may move before the file is here.
+                        let place = Place { revision: &commit, ..place };
+                        let bar = Bar::new(file, self.progress);
+                        let download =
+                            Download { client: &self.client, place: &place, metadata: &metadata, bar };
+                        download.run(&self.cache, &commit, self.force).map(Some)
+                    }
+                    (Some(commit), None) => {
+                        // Saves a question the next time, but the answer stands without.
+                        let _ = self.cache.remember_absent(&commit, file);
+                        Ok(None)
+                    }
+                    (None, _) => Ok(None),
+                }
             }
             // A mirror that does not say what it is that it has not found has shown the repository already.
             Err(Error::Http { status: 404, .. }) if live => Ok(None),
