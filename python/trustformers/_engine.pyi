@@ -1,8 +1,31 @@
 """The native half of the package. What users touch of it is named in `trustformers` itself."""
 
+from os import PathLike
 from typing import Any, final
 
 class SafetensorError(OSError): ...
+
+# Where models come from.
+
+@final
+class Repo:
+    def __new__(
+        cls,
+        name_or_path: str | PathLike[str],
+        *,
+        revision: str | None = None,
+        subfolder: str | None = None,
+        cache_dir: str | PathLike[str] | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        token: str | bool | None = None,
+    ) -> Repo: ...
+    def file(self, name: str) -> str | None: ...
+    def require(self, name: str) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def commit(self) -> str | None: ...
 
 # Configurations and models.
 
