@@ -6,7 +6,7 @@ use pyo3::exceptions::{
 };
 use pyo3::{PyErr, Python, create_exception};
 use trustformers::tensor::Error;
-use trustformers::{hub, models};
+use trustformers::{hub, models, tokenizers};
 
 create_exception!(
     trustformers,
@@ -59,5 +59,19 @@ pub fn hub(error: hub::Error) -> PyErr {
             None => PyOSError::new_err(error.to_string()),
         },
         _ => PyOSError::new_err(error.to_string()),
+    }
+}
+
+/// A tokenizer error: its variants say which exception each is.
+pub fn tokenizers(error: tokenizers::Error) -> PyErr {
+    let message = error.to_string();
+    match error {
+        tokenizers::Error::Io { path, source } => match source.raw_os_error() {
+            Some(number) => PyOSError::new_err((number, source.to_string(), path.into_os_string())),
+            None => PyOSError::new_err(message),
+        },
+        tokenizers::Error::Threads(error) => tensor(error),
+        tokenizers::Error::Panicked(_) => PyRuntimeError::new_err(message),
+        _ => PyValueError::new_err(message),
     }
 }

@@ -4,6 +4,7 @@ mod errors;
 mod hub;
 mod model;
 mod tensor;
+mod tokenizer;
 
 use pyo3::prelude::*;
 
@@ -20,6 +21,8 @@ mod _engine {
     use crate::model::{PyModel, default_config, model_types, read_config};
     #[pymodule_export]
     use crate::tensor::{PyDType, PyTensor};
+    #[pymodule_export]
+    use crate::tokenizer::{PyAddedToken, PyBatch, PyEncoding, PyTokenizer};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

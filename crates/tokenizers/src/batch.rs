@@ -128,15 +128,25 @@ impl Batch {
         Ok((self.len(), longest))
     }
 
-    /// Writes all rows into an array of [`shape`](Self::shape), row by row. What the array has beyond that stays as it is.
+    /// Writes all rows into an array of [`shape`](Self::shape) that holds zeros, row by row. Padding that is zero is not written, so
+    /// that memory fresh from the system is not touched where nothing stands.
     ///
     /// # Errors
     /// [`Error::Ragged`] if the rows have different lengths.
     pub fn write(&self, column: Column, out: &mut [i64]) -> Result<()> {
         let (_, length) = self.shape()?;
+        let fill = i64::from(self.fill(column));
         for (row, out) in out.chunks_exact_mut(length.max(1)).enumerate().take(self.len()) {
-            for (out, value) in out.iter_mut().zip(self.row(column, row)) {
+            let values = column.of(self.unpadded(row));
+            let (left, right) = self.split(out.len().saturating_sub(values.len()));
+            let (padding, rest) = out.split_at_mut(left);
+            let (tokens, more_padding) = rest.split_at_mut(rest.len() - right);
+            for (out, &value) in tokens.iter_mut().zip(values) {
                 *out = i64::from(value);
+            }
+            if fill != 0 {
+                padding.fill(fill);
+                more_padding.fill(fill);
             }
         }
         Ok(())

@@ -1,18 +1,13 @@
 //! Text to encodings: what a call says, and the steps from a text to its tokens.
 
-use rayon::prelude::*;
 use tokenizers::{
     Encoding, Model, OffsetType, PaddingParams, PaddingStrategy, PostProcessor, PreTokenizer,
     TruncationDirection, TruncationParams, TruncationStrategy,
 };
-use trustformers_tensor::pool;
 
 use crate::error::guard;
 use crate::truncate::Truncation;
-use crate::{Batch, Error, Result, Tokenizer};
-
-/// Below this many bytes of text, waking the threads takes longer than they save.
-const WORTH_SHARING: usize = 8 * 1024;
+use crate::{Batch, Error, Result, Tokenizer, threads};
 
 /// No row is padded beyond this.
 const MAX_WIDTH: usize = i32::MAX as usize;
@@ -117,14 +112,7 @@ impl Tokenizer {
             .iter()
             .map(|input| input.first.bytes() + input.second.as_ref().map_or(0, Sequence::bytes))
             .sum();
-        let encodings: Vec<_> = if inputs.len() > 1 && bytes > WORTH_SHARING && parallel() {
-            pool::install(|| {
-                inputs.par_iter().map(|input| self.encode(input, options)).collect::<Result<Vec<_>>>()
-            })??
-        } else {
-            inputs.iter().map(|input| self.encode(input, options)).collect::<Result<_>>()?
-        };
-        batch.extend(encodings);
+        batch.extend(threads::map(inputs, bytes, |input| self.encode(input, options))?);
         Ok(())
     }
 
@@ -231,12 +219,6 @@ fn enough(type_id: u32, options: &EncodeOptions) -> Option<usize> {
     };
     let from_the_end = params.direction == TruncationDirection::Right;
     (cut && from_the_end && !options.return_overflowing).then_some(params.max_length)
-}
-
-/// Whether the user lets tokenizers use several threads.
-fn parallel() -> bool {
-    let setting = std::env::var("TOKENIZERS_PARALLELISM").map(|value| value.to_ascii_lowercase());
-    !matches!(setting.as_deref(), Ok("" | "off" | "false" | "f" | "no" | "n" | "0"))
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ mod bert;
 mod encode;
 mod error;
 mod file;
+mod threads;
 mod tokenizer;
 mod truncate;
 

@@ -11,7 +11,7 @@ use tokenizers::{
 };
 
 use crate::error::guard;
-use crate::{Error, Result};
+use crate::{Error, Result, threads};
 
 /// A tokenizer that nothing can change: share it between threads, in an [`Arc`] or by reference. Adding tokens makes a new one, which
 /// shares the model with the old one.
@@ -146,6 +146,11 @@ impl Tokenizer {
         tokens
     }
 
+    /// Whether the tokenizer says how special tokens are placed, if only that there are none.
+    pub fn has_template(&self) -> bool {
+        self.post_processor.is_some()
+    }
+
     /// How many special tokens go around one sequence, or around two.
     pub fn num_special_tokens(&self, pair: bool) -> usize {
         self.post_processor.as_ref().map_or(0, |processor| processor.added_tokens(pair))
@@ -170,6 +175,19 @@ impl Tokenizer {
             self.id_to_token(id).filter(|token| !skip_special_tokens || !self.added.is_special_token(token))
         };
         self.join(ids.iter().filter_map(token).collect())
+    }
+
+    /// The texts of several rows of ids, in parallel.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode).
+    pub fn decode_batch<I: AsRef<[u32]> + Sync>(
+        &self,
+        rows: &[I],
+        skip_special_tokens: bool,
+    ) -> Result<Vec<String>> {
+        let ids = rows.iter().map(|ids| ids.as_ref().len()).sum();
+        threads::map(rows, ids, |ids| self.decode(ids.as_ref(), skip_special_tokens))
     }
 
     /// Text from tokens, as the decoder joins them; with spaces between them if there is no decoder.

@@ -1,0 +1,126 @@
+"""The right tokenizer for a model."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, ClassVar
+
+from .base import PreTrainedTokenizerBase
+from .bert import BertTokenizer
+from .fast import PreTrainedTokenizerFast
+from .loading import Files
+
+#: The classes by model type. Every other model has its tokenizer.json, which says all.
+_BY_MODEL_TYPE: dict[str, type[PreTrainedTokenizerBase]] = dict.fromkeys(
+    (
+        "bert",
+        "convbert",
+        "distilbert",
+        "electra",
+        "layoutlm",
+        "lxmert",
+        "megatron-bert",
+        "mobilebert",
+        "nomic_bert",
+        "qdqbert",
+        "retribert",
+        "squeezebert",
+        "visual_bert",
+    ),
+    BertTokenizer,
+)
+_BY_NAME: dict[str, type[PreTrainedTokenizerBase]] = {
+    "BertTokenizer": BertTokenizer,
+    "PreTrainedTokenizer": PreTrainedTokenizerFast,
+    "TokenizersBackend": PreTrainedTokenizerFast,
+}
+#: What a configuration says about its tokenizer.
+_KEYS = ("tokenizer_class", "model_type")
+
+
+class AutoTokenizer:
+    """Makes the tokenizer that a model needs; see :meth:`from_pretrained`."""
+
+    _registered: ClassVar[dict[str, type[PreTrainedTokenizerBase]]] = {}
+
+    def __init__(self) -> None:
+        raise OSError(
+            "AutoTokenizer is designed to be instantiated "
+            "using the `AutoTokenizer.from_pretrained(pretrained_model_name_or_path)` method."
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *inputs: Any,
+        config: Any = None,
+        tokenizer_type: str | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str = "main",
+        subfolder: str | None = None,
+        **kwargs: Any,
+    ) -> PreTrainedTokenizerFast:
+        """Load the tokenizer of a folder or a repository of the hub. What its `tokenizer.json` says is followed to the letter.
+
+        :param pretrained_model_name_or_path: a folder, or a repository as 'name' or 'namespace/name'.
+        :param config: a configuration, if `config.json` should not be asked for the type of the model.
+        :param tokenizer_type: the type of the model, if no file should be asked for it.
+        :param kwargs: what the files say can be overridden here: `pad_token="<pad>"`, `model_max_length=512`, ...
+        :raises OSError: for a model that is not there.
+        :raises ValueError: for a model without a tokenizer, and for files that are damaged.
+        """
+        hub = {
+            "cache_dir": cache_dir,
+            "force_download": force_download,
+            "local_files_only": local_files_only,
+            "token": token,
+            "revision": revision,
+            "subfolder": subfolder,
+        }
+        if tokenizer_type is not None:
+            types = {**_BY_MODEL_TYPE, **cls._registered}
+            if tokenizer_type not in types:
+                raise ValueError(
+                    f"Passed `tokenizer_type` {tokenizer_type} does not exist. `tokenizer_type` should be one of "
+                    f"{', '.join(sorted(types))}."
+                )
+            chosen = types[tokenizer_type]
+        else:
+            chosen = cls._choose(Files(pretrained_model_name_or_path, **hub), config)
+        return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, **hub, **kwargs)
+
+    @classmethod
+    def _choose(cls, files: Files, config: Any) -> type[Any]:
+        """Choose a class: the one that the tokenizer names, or else the one for the type of the model."""
+        name = (files.read_json("tokenizer_config.json") or {}).get("tokenizer_class")
+        model = {"tokenizer_class": name}
+        if name is None:
+            model = config or files.read_json("config.json") or {}
+        model = model if isinstance(model, dict) else {key: getattr(model, key, None) for key in _KEYS}
+        if (name := model.get("tokenizer_class")) is not None:
+            registered = {known.__name__: known for known in cls._registered.values()}
+            names = {**_BY_NAME, **registered}
+            return names.get(name) or names.get(name.removesuffix("Fast"), PreTrainedTokenizerFast)
+        return {**_BY_MODEL_TYPE, **cls._registered}.get(str(model.get("model_type")), PreTrainedTokenizerFast)
+
+    @classmethod
+    def register(
+        cls,
+        config_class: Any,
+        tokenizer_class: type[PreTrainedTokenizerBase] | None = None,
+        slow_tokenizer_class: type[PreTrainedTokenizerBase] | None = None,
+        fast_tokenizer_class: type[PreTrainedTokenizerBase] | None = None,
+        exist_ok: bool = False,
+    ) -> None:
+        """Make a class the one for the model type of a configuration class."""
+        chosen = tokenizer_class or fast_tokenizer_class or slow_tokenizer_class
+        if chosen is None:
+            raise ValueError("You need to pass a `tokenizer_class`")
+        model_type = config_class.model_type
+        if not exist_ok and model_type in {**_BY_MODEL_TYPE, **cls._registered}:
+            raise ValueError(f"'{model_type}' is already used by a tokenizer: pass exist_ok=True to replace it")
+        cls._registered[model_type] = chosen

@@ -1,0 +1,460 @@
+"""What every tokenizer can do, whatever it is built on."""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+
+from .._engine import AddedToken
+from .batch_encoding import BatchEncoding
+from .padding import pad
+from .special_tokens import SpecialTokens
+from .strategies import PaddingStrategy, TensorType, TruncationStrategy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+#: The maximum length of what has none.
+VERY_LARGE_INTEGER = int(1e30)
+#: What is longer is no real maximum.
+LARGE_INTEGER = int(1e20)
+
+TextInput = str
+PreTokenizedInput = Sequence[str]
+EncodedInput = Sequence[int]
+#: A text, a text split into words, a batch of these, or a batch of pairs of them.
+TextInputs = (
+    TextInput
+    | PreTokenizedInput
+    | Sequence[PreTokenizedInput]
+    | Sequence[tuple[str, str]]
+    | Sequence[tuple[PreTokenizedInput, PreTokenizedInput]]
+)
+
+_T = TypeVar("_T", bound="PreTrainedTokenizerBase")
+
+
+class PreTrainedTokenizerBase(SpecialTokens):
+    """The base of all tokenizers: arguments, defaults and conveniences.
+
+    :param model_max_length: the longest row that the model takes.
+    :param padding_side: "right" or "left".
+    :param truncation_side: "right" or "left".
+    :param model_input_names: what the model wants to be given.
+    :param clean_up_tokenization_spaces: whether decoding removes spaces before punctuation.
+    :param split_special_tokens: whether special tokens in a text are read as ordinary text.
+    :param chat_template: how a conversation becomes a text, or several ways to do that by name.
+    """
+
+    vocab_files_names: ClassVar[dict[str, str]] = {}
+    model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012  (as in transformers)
+    padding_side: str = "right"
+    truncation_side: str = "right"
+
+    def __init__(self, **kwargs: Any) -> None:
+        for name in kwargs:
+            if callable(getattr(type(self), name, None)):
+                raise AttributeError(f"{name} conflicts with the method {name} in {type(self).__name__}")
+        if "additional_special_tokens" in kwargs and "extra_special_tokens" not in kwargs:
+            kwargs["extra_special_tokens"] = kwargs.pop("additional_special_tokens")
+        self.init_inputs: tuple[Any, ...] = ()
+        self.init_kwargs: dict[str, Any] = copy.deepcopy(kwargs)
+        self.name_or_path: str = kwargs.pop("name_or_path", "")
+        self.verbose = kwargs.pop("verbose", False)
+        self._init_special_tokens(kwargs)
+
+        longest = kwargs.pop("model_max_length", kwargs.pop("max_len", None))
+        self.model_max_length: int = VERY_LARGE_INTEGER if longest is None else longest
+        self.padding_side = _side("Padding", kwargs.pop("padding_side", self.padding_side))
+        self.truncation_side = _side("Truncation", kwargs.pop("truncation_side", self.truncation_side))
+        self.model_input_names = list(kwargs.pop("model_input_names", self.model_input_names))
+        self.clean_up_tokenization_spaces: bool = kwargs.pop("clean_up_tokenization_spaces", False)
+        self.split_special_tokens: bool = kwargs.pop("split_special_tokens", False)
+        template = kwargs.pop("chat_template", None)
+        if isinstance(template, (list, tuple)):  # as tokenizer_config.json has several of them
+            template = {named["name"]: named["template"] for named in template}
+        self.chat_template: str | dict[str, str] | None = template
+        self.backend: str | None = kwargs.pop("backend", None)
+        self.deprecation_warnings: dict[str, bool] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls: type[_T],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *init_inputs: Any,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str = "main",
+        subfolder: str | None = None,
+        **kwargs: Any,
+    ) -> _T:
+        """Load a tokenizer from a folder, a repository of the hub, or a single file.
+
+        :param pretrained_model_name_or_path: the folder, the repository or the file.
+        :param kwargs: what the files say can be overridden here: `pad_token="<pad>"`, `model_max_length=512`, ...
+        :raises OSError: for a model that is not there.
+        :raises ValueError: for a model without a tokenizer, and for files that are damaged.
+        """
+        from .loading import load
+
+        return load(
+            cls,
+            pretrained_model_name_or_path,
+            init_inputs,
+            kwargs,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+            revision=revision,
+            subfolder=subfolder,
+        )
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+        push_to_hub: bool = False,
+        save_jinja_files: bool = True,
+    ) -> tuple[str, ...]:
+        """Write the files that `from_pretrained` reads, here and in transformers, and give their paths."""
+        from .saving import save
+
+        if push_to_hub:
+            raise ValueError("push_to_hub is not available: upload the saved folder with `hf upload`")
+        return save(self, save_directory, legacy_format, filename_prefix, save_jinja_files)
+
+    def __call__(
+        self,
+        text: TextInputs | None = None,
+        text_pair: TextInputs | None = None,
+        text_target: TextInputs | None = None,
+        text_pair_target: TextInputs | None = None,
+        add_special_tokens: bool = True,
+        padding: bool | str | PaddingStrategy = False,
+        truncation: bool | str | TruncationStrategy | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_tensors: str | TensorType | None = None,
+        return_token_type_ids: bool | None = None,
+        return_attention_mask: bool | None = None,
+        return_overflowing_tokens: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        verbose: bool = True,
+        tokenizer_kwargs: Mapping[str, Any] | None = None,
+        *,
+        split_special_tokens: bool | None = None,
+        max_target_length: int | None = None,
+        **kwargs: Any,
+    ) -> BatchEncoding:
+        """Encode a text, a pair of texts, or a batch of them.
+
+        All settings travel with the call: one tokenizer used by any number of threads gives each of them what it asked for.
+
+        :param text: a text; a list of texts; with `is_split_into_words` a list of words or a list of such lists.
+        :param text_pair: the second of two texts, or one for each of the first ones.
+        :param text_target: texts whose ids are returned as `labels`.
+        :param padding: `True` or "longest", "max_length", or `False` for rows of their own lengths.
+        :param truncation: `True` or "longest_first", "only_first", "only_second", or `False` for no truncation.
+        :param max_length: the length for both; the model's own if nothing is said.
+        :param stride: by how many tokens overflowing parts overlap.
+        :param return_tensors: "np" (int64), "pt", "tensor", or `None` for lists.
+        :param return_overflowing_tokens: whether what truncation cuts off follows as further rows.
+        :raises ValueError: for what is no text, and for settings that contradict each other.
+        :raises TypeError: for a batch with something in it that is no text.
+        """
+        if text is None and text_target is None:
+            raise ValueError("You need to specify either `text` or `text_target`.")
+        options: dict[str, Any] = {
+            "add_special_tokens": add_special_tokens,
+            "padding": padding,
+            "truncation": truncation,
+            "max_length": max_length,
+            "stride": stride,
+            "is_split_into_words": is_split_into_words,
+            "pad_to_multiple_of": pad_to_multiple_of,
+            "padding_side": padding_side,
+            "return_tensors": return_tensors,
+            "return_token_type_ids": return_token_type_ids,
+            "return_attention_mask": return_attention_mask,
+            "return_overflowing_tokens": return_overflowing_tokens,
+            "return_special_tokens_mask": return_special_tokens_mask,
+            "return_offsets_mapping": return_offsets_mapping,
+            "return_length": return_length,
+            "verbose": verbose,
+            "split_special_tokens": split_special_tokens,
+            **(tokenizer_kwargs or {}),
+            **kwargs,
+        }
+        encoded = None if text is None else self._encode(text, text_pair, **options)
+        if text_target is None:
+            assert encoded is not None  # one of them was given
+            return encoded
+        if max_target_length is not None:
+            options["max_length"] = max_target_length
+        target = self._encode(text_target, text_pair_target, **options)
+        if encoded is None:
+            return target
+        encoded["labels"] = target["input_ids"]
+        return encoded
+
+    def encode(
+        self, text: TextInputs, text_pair: TextInputs | None = None, add_special_tokens: bool = True, **kwargs: Any
+    ) -> Any:
+        """Encode as `__call__` does and give only the ids."""
+        return self._encode(text, text_pair, add_special_tokens=add_special_tokens, **kwargs)["input_ids"]
+
+    def encode_plus(
+        self, text: TextInputs, text_pair: TextInputs | None = None, add_special_tokens: bool = True, **kwargs: Any
+    ) -> BatchEncoding:
+        """Encode as `__call__` does (the name of transformers 4 for a single input)."""
+        return self(text, text_pair, add_special_tokens=add_special_tokens, **kwargs)
+
+    def batch_encode_plus(
+        self, batch_text_or_text_pairs: TextInputs, add_special_tokens: bool = True, **kwargs: Any
+    ) -> BatchEncoding:
+        """Encode as `__call__` does (the name of transformers 4 for a batch)."""
+        if not isinstance(batch_text_or_text_pairs, (list, tuple)):
+            raise TypeError(
+                f"batch_text_or_text_pairs has to be a list or a tuple (got {type(batch_text_or_text_pairs)})"
+            )
+        return self(batch_text_or_text_pairs, add_special_tokens=add_special_tokens, **kwargs)
+
+    def tokenize(
+        self, text: str, pair: str | None = None, add_special_tokens: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Split a text into tokens."""
+        encoded = self._encode(text, pair, add_special_tokens=add_special_tokens, **kwargs)
+        if encoded.encodings is not None and len(encoded.encodings) != 1:
+            raise ValueError("tokenize takes one text at a time: call it for each of them, or use the tokenizer itself")
+        return encoded.tokens()
+
+    def _encode(self, text: TextInputs, text_pair: TextInputs | None = None, **options: Any) -> BatchEncoding:
+        raise NotImplementedError
+
+    def _strategies(
+        self,
+        padding: bool | str | PaddingStrategy = False,
+        truncation: bool | str | TruncationStrategy | None = None,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        verbose: bool = True,
+    ) -> tuple[PaddingStrategy, TruncationStrategy, int | None]:
+        """Say what padding, truncation and maximum length come to, given what the tokenizer knows."""
+        if max_length is not None and padding is False and truncation is None:
+            truncation = "longest_first"
+        if padding is True and verbose and max_length is not None and truncation in (None, False, "do_not_truncate"):
+            warnings.warn(
+                "`max_length` is ignored when `padding`=`True` and there is no truncation strategy. "
+                "To pad to max length, use `padding='max_length'`.",
+                stacklevel=4,
+            )
+        names: dict[object, str] = {False: "do_not_pad", True: "longest"}
+        padded = PaddingStrategy(names.get(padding, padding))
+        names = {None: "do_not_truncate", False: "do_not_truncate", True: "longest_first"}
+        truncated = TruncationStrategy(names.get(truncation, truncation))
+
+        if max_length is None:
+            known = self.model_max_length <= LARGE_INTEGER
+            if padded is PaddingStrategy.MAX_LENGTH or truncated is not TruncationStrategy.DO_NOT_TRUNCATE:
+                max_length = self.model_max_length if known else None
+            if padded is PaddingStrategy.MAX_LENGTH and not known:
+                padded = PaddingStrategy.DO_NOT_PAD
+            if not known:
+                truncated = TruncationStrategy.DO_NOT_TRUNCATE
+
+        if padded is not PaddingStrategy.DO_NOT_PAD and self.pad_token_id is None:
+            raise ValueError(
+                "Asking to pad but the tokenizer does not have a padding token. "
+                "Please select a token to use as `pad_token` `(tokenizer.pad_token = tokenizer.eos_token e.g.)` "
+                "or add a new pad token via `tokenizer.add_special_tokens({'pad_token': '[PAD]'})`."
+            )
+        if (
+            truncated is not TruncationStrategy.DO_NOT_TRUNCATE
+            and padded is not PaddingStrategy.DO_NOT_PAD
+            and pad_to_multiple_of
+            and max_length is not None
+            and max_length % pad_to_multiple_of != 0
+        ):
+            raise ValueError(
+                "Truncation and padding are both activated but "
+                f"truncation length ({max_length}) is not a multiple of pad_to_multiple_of ({pad_to_multiple_of})."
+            )
+        return padded, truncated, max_length
+
+    def pad(
+        self,
+        encoded_inputs: BatchEncoding | Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        padding: bool | str | PaddingStrategy = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | TensorType | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Fill up rows that are already encoded: one of them, a batch, or a list of single ones.
+
+        Arrays and tensors come back as such, lists as lists, unless `return_tensors` says otherwise.
+        """
+        strategy, _, max_length = self._strategies(padding, max_length=max_length, verbose=verbose)
+        return pad(
+            self,
+            encoded_inputs,
+            strategy,
+            max_length,
+            pad_to_multiple_of,
+            self.padding_side if padding_side is None else padding_side,
+            return_attention_mask,
+            return_tensors,
+        )
+
+    def decode(
+        self,
+        token_ids: int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray[Any, Any] | torch.Tensor,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Turn ids into text, rows of ids into texts.
+
+        :param skip_special_tokens: whether special tokens are left out.
+        :param clean_up_tokenization_spaces: whether spaces before punctuation are removed.
+        """
+        kwargs.pop("use_source_tokenizer", None)
+        _warn_about(kwargs)
+        rows = _lists(token_ids)
+        clean_up = self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        if isinstance(rows, (list, tuple)) and rows and isinstance(rows[0], (list, tuple)):
+            return self._decode([[row] if isinstance(row, int) else row for row in rows], skip_special_tokens, clean_up)
+        return self._decode([[rows] if isinstance(rows, int) else rows], skip_special_tokens, clean_up)[0]
+
+    def batch_decode(
+        self,
+        sequences: Sequence[int] | Sequence[Sequence[int]] | np.ndarray[Any, Any] | torch.Tensor,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Turn rows of ids into texts."""
+        texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **kwargs)
+        return [texts] if isinstance(texts, str) else texts
+
+    def _decode(self, rows: list[Any], skip_special_tokens: bool, clean_up: bool) -> list[str]:
+        raise NotImplementedError
+
+    @staticmethod
+    def clean_up_tokenization(text: str) -> str:
+        """Remove the spaces that splitting put before punctuation and contractions."""
+        for split in (" .", " ?", " !", " ,"):
+            text = text.replace(split, split.strip())
+        text = text.replace(" ' ", "'")
+        for split in (" n't", " 'm", " 's", " 've", " 're"):
+            text = text.replace(split, split.strip())
+        return text
+
+    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> Any:
+        """Give the id of a token, or the ids of several; unknown ones get that of the unknown token."""
+        return self._id_of(tokens) if isinstance(tokens, str) else [self._id_of(token) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: int | Sequence[int], skip_special_tokens: bool = False) -> Any:
+        """Give the token of an id, or the tokens of several; `None` for ids that are not in the vocabulary."""
+        if isinstance(ids, (int, np.integer)):
+            return self._token_of(int(ids))
+        skipped = set(self.all_special_ids) if skip_special_tokens else set()
+        return [self._token_of(index) for index in map(int, ids) if index not in skipped]
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """How many special tokens go around one sequence, or around two."""
+        raise NotImplementedError
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """How many tokens of one sequence the model takes, besides special ones."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=False)
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """How many tokens of two sequences the model takes, besides special ones."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    @property
+    def pad_token_type_id(self) -> int:
+        """The token type of padding."""
+        return 0
+
+    @contextmanager
+    def as_target_tokenizer(self) -> Iterator[None]:
+        """Do nothing: transformers 4 wanted targets to be encoded inside of this; use `text_target` instead."""
+        warnings.warn(
+            "`as_target_tokenizer` is deprecated. Encode the targets with the argument `text_target` of the tokenizer "
+            "instead.",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        yield
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The added tokens by id."""
+        raise NotImplementedError
+
+    @property
+    def vocab_size(self) -> int:
+        """The size of the vocabulary without added tokens."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        added = "".join(f"\n\t{index}: {token!r}," for index, token in self.added_tokens_decoder.items())
+        added = f"{added}\n" if added else ""
+        return (
+            f"{type(self).__name__}(name_or_path='{self.name_or_path}',"
+            f" vocab_size={self.vocab_size}, model_max_length={self.model_max_length},"
+            f" padding_side='{self.padding_side}', truncation_side='{self.truncation_side}',"
+            f" special_tokens={self.special_tokens_map},"
+            f" added_tokens_decoder={{{added}}})"
+        )
+
+
+def _side(what: str, side: str) -> str:
+    if side not in ("right", "left"):
+        raise ValueError(f"{what} side should be selected between 'right' and 'left', current value: {side}")
+    return side
+
+
+def _lists(ids: Any) -> Any:
+    """Turn arrays and tensors into lists, also in a list or under the key `input_ids`."""
+    if isinstance(ids, Mapping):
+        ids = ids["input_ids"]
+    if hasattr(ids, "tolist"):
+        return ids.tolist()
+    if isinstance(ids, (list, tuple)) and ids and hasattr(ids[0], "tolist"):
+        return [row.tolist() if hasattr(row, "tolist") else row for row in ids]
+    return ids
+
+
+def _warn_about(kwargs: Mapping[str, Any]) -> None:
+    if kwargs:
+        warnings.warn(f"Keyword arguments {sorted(kwargs)} not recognized.", stacklevel=4)

@@ -1,0 +1,210 @@
+"""From the files of a folder or a repository to a tokenizer."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .._engine import AddedToken, Repo, Tokenizer
+
+if TYPE_CHECKING:
+    from .base import PreTrainedTokenizerBase
+
+_T = TypeVar("_T", bound="PreTrainedTokenizerBase")
+
+#: What callers may say that has no meaning here, and none in transformers 5 either.
+_HINTS = {
+    "_commit_hash",
+    "_from_auto",
+    "_from_pipeline",
+    "code_revision",
+    "fix_mistral_regex",
+    "from_slow",
+    "mistral_format",
+    "proxies",
+    "resume_download",
+    "trust_remote_code",
+    "use_fast",
+}
+
+
+class Files:
+    """The files of a folder or a repository by name, or a single file."""
+
+    def __init__(self, name_or_path: str | os.PathLike[str], **hub: Any) -> None:
+        self.name = os.fspath(name_or_path)
+        self.single = os.path.isfile(self.name)
+        self.local = os.path.isdir(self.name)
+        hub = {key: value for key, value in hub.items() if value is not None}
+        self._repo = None if self.single else Repo(name_or_path, **hub)
+
+    def find(self, name: str) -> str | None:
+        """The path of a file, if there is one of this name."""
+        return None if self._repo is None else self._repo.file(name)
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """The content of a JSON file, if there is one of this name.
+
+        :raises ValueError: if it is not a JSON object.
+        """
+        path = self.find(name)
+        if path is None:
+            return None
+        try:
+            with open(path, encoding="utf-8") as file:
+                content = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is not valid JSON: {error}. Check that it was downloaded whole") from error
+        if not isinstance(content, dict):
+            raise ValueError(f"{path} holds a {type(content).__name__} where a JSON object should be")
+        return content
+
+
+def load(
+    cls: type[_T],
+    name_or_path: str | os.PathLike[str],
+    init_inputs: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    **hub: Any,
+) -> _T:
+    """Load a tokenizer of a class; `kwargs` override what the files say."""
+    if kwargs.pop("gguf_file", None) is not None:
+        raise ValueError("tokenizers are not read from GGUF files: convert it to a tokenizer.json first")
+    hub["token"] = kwargs.pop("use_auth_token", None) if hub.get("token") is None else hub["token"]
+    kwargs = {key: value for key, value in kwargs.items() if key not in _HINTS}
+    files = Files(name_or_path, **hub)
+    config = files.read_json("tokenizer_config.json") or {}
+    config.pop("tokenizer_class", None)
+    init_inputs = init_inputs or tuple(config.pop("init_inputs", ()))
+    engine, vocab_file = _vocabulary(cls, files, config)
+    if engine is not None:
+        config.pop("add_bos_token", None)
+        config.pop("add_eos_token", None)
+    if (template := _chat_template(files)) is not None:
+        config["chat_template"] = template
+    config.update(kwargs)
+    _gather_named_tokens(cls, config)
+    config["added_tokens_decoder"] = _added_tokens(cls, files, config, kwargs, engine)
+    config = _revive(config)
+    known = {str(token): token for token in config["added_tokens_decoder"].values()}
+    for name in cls.SPECIAL_TOKENS_ATTRIBUTES:
+        if config.get(name) is not None:
+            config[name] = known.get(str(config[name]), config[name])
+    for name in cls.vocab_files_names:  # what the configuration says of them could name any file of this machine
+        if name not in kwargs:
+            config.pop(name, None)
+    config["name_or_path"] = files.name
+    if engine is not None:
+        config["tokenizer_object"] = engine
+    else:
+        config.setdefault("vocab_file", vocab_file)
+    return cls(*init_inputs, **config)
+
+
+def _vocabulary(cls: type, files: Files, config: dict[str, Any]) -> tuple[Tokenizer | None, str | None]:
+    """Read `tokenizer.json`, or find the vocabulary that the class can make a tokenizer from."""
+    if files.single:
+        if files.name.endswith(".json"):
+            return Tokenizer.from_file(files.name), None
+        if "vocab_file" in cls.vocab_files_names:  # type: ignore[attr-defined]
+            return None, files.name
+        raise ValueError(
+            f"Calling {cls.__name__}.from_pretrained() with the path to a single file or url is not "
+            "supported for this tokenizer. Use a model identifier or the path to a directory instead."
+        )
+    path = files.find(_tokenizer_file(config.get("fast_tokenizer_files", ())))
+    if path is not None:
+        return Tokenizer.from_file(path), None
+    names = dict(cls.vocab_files_names)  # type: ignore[attr-defined]
+    vocab_file = files.find(names["vocab_file"]) if "vocab_file" in names else None
+    if vocab_file is None:
+        raise ValueError(
+            f"Couldn't instantiate the backend tokenizer: {files.name!r} has none of the files that {cls.__name__} is "
+            f"made from ({', '.join(names.values())}). If it has others, convert them to a tokenizer.json, or load it "
+            "with the class that reads them"
+        )
+    return None, vocab_file
+
+
+def _tokenizer_file(versions: Any) -> str:
+    """The newest of the files that are named for a version of transformers (`tokenizer.4.0.0.json`)."""
+    numbered = [(match[1], name) for name in versions if (match := re.search(r"tokenizer\.([\d.]+)\.json", name))]
+    if not numbered:
+        return "tokenizer.json"
+    return max(numbered, key=lambda entry: [int(number) for number in entry[0].split(".")])[1]
+
+
+def _chat_template(files: Files) -> str | dict[str, str] | None:
+    """The chat templates that have files of their own."""
+    templates = {}
+    if (path := files.find("chat_template.jinja")) is not None:
+        templates["default"] = Path(path).read_text(encoding="utf-8")
+    if files.local:
+        for file in sorted(Path(files.name, "additional_chat_templates").glob("*.jinja")):
+            templates[file.stem] = file.read_text(encoding="utf-8")
+    return templates.get("default") if list(templates) == ["default"] else templates or None
+
+
+def _gather_named_tokens(cls: type[PreTrainedTokenizerBase], config: dict[str, Any]) -> None:
+    """Put a model's own special tokens (`image_token`) where the constructor looks for them."""
+    if "additional_special_tokens" in config and not config.get("extra_special_tokens"):
+        config["extra_special_tokens"] = config.pop("additional_special_tokens")
+    own = {
+        name: config.pop(name)
+        for name in list(config)
+        if name.endswith("_token")
+        and name not in cls.SPECIAL_TOKENS_ATTRIBUTES
+        and type(config[name]).__name__ in ("str", "AddedToken")
+    }
+    if isinstance(config.get("extra_special_tokens"), dict):
+        own |= config.pop("extra_special_tokens")
+    if own:
+        config["model_specific_special_tokens"] = own
+
+
+def _added_tokens(
+    cls: type[PreTrainedTokenizerBase],
+    files: Files,
+    config: dict[str, Any],
+    kwargs: dict[str, Any],
+    engine: Tokenizer | None,
+) -> dict[int, AddedToken]:
+    """Give the added tokens by id. Older repositories spread them over several files."""
+    if "added_tokens_decoder" in config:
+        return {int(index): _token(token) for index, token in config["added_tokens_decoder"].items()}
+    for name, token in (files.read_json("special_tokens_map.json") or {}).items():
+        if not kwargs.get(name):
+            config[name] = _token(token, special=True) if isinstance(token, dict) else token
+    added: dict[int, AddedToken] = {}
+    for content, index in (files.read_json("added_tokens.json") or {}).items():
+        special = content in {str(config[name]) for name in cls.SPECIAL_TOKENS_ATTRIBUTES if config.get(name)}
+        special = special or content in map(str, config.get("extra_special_tokens") or [])
+        added[index] = AddedToken(content, special=special)
+    if engine is not None:
+        added.update(engine.get_added_tokens_decoder())
+    return added
+
+
+def _token(token: Any, **flags: bool) -> AddedToken:
+    if isinstance(token, AddedToken):
+        return token
+    if not isinstance(token, dict):
+        raise TypeError(
+            f"Found a {type(token)} in the saved `added_tokens_decoder`, should be a dictionary or an AddedToken instance"
+        )
+    known = {"content", "single_word", "lstrip", "rstrip", "normalized", "special"}
+    return AddedToken(**{key: value for key, value in token.items() if key in known} | flags)
+
+
+def _revive(value: Any) -> Any:
+    """Turn the tokens in a configuration, at any depth, back into tokens."""
+    if isinstance(value, dict):
+        if value.get("__type") == "AddedToken" or {"content", "lstrip", "rstrip"} <= value.keys():
+            return _token(value)
+        return {key: _revive(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_revive(item) for item in value]
+    return value
