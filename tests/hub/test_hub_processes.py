@@ -117,11 +117,11 @@ class TestInterrupts:
         threading.Thread(target=press).start()
         with pytest.raises(KeyboardInterrupt):
             call()
-        assert time.monotonic() - pressed[0] < 1
+        assert time.monotonic() - pressed[0] < 2
 
     def test_during_a_slow_download(self, hub: Hub, model: Repository, folder: Path) -> None:
         file = model.file("model.safetensors")
-        file.pause = 0.2
+        file.pause = 0.5
         partial = folder / "blobs" / f"{file.etag}.incomplete"
         call = lambda: Repo(NAME).require("model.safetensors")  # noqa: E731
         self.interrupted(call, lambda: partial.exists() and partial.stat().st_size)
