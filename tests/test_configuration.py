@@ -1,0 +1,112 @@
+"""Configurations behave as transformers' do."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trustformers import AutoConfig, BertConfig, PretrainedConfig, PreTrainedConfig
+
+
+def test_the_defaults_are_berts() -> None:
+    config = BertConfig()
+    assert (config.hidden_size, config.num_hidden_layers, config.vocab_size) == (768, 12, 30522)
+    assert config.layer_norm_eps == 1e-12
+    assert config.model_type == "bert"
+    assert config.classifier_dropout is None
+
+
+def test_values_given_replace_defaults_and_unknown_ones_are_kept() -> None:
+    config = BertConfig(hidden_size=24, my_own=[1, 2])
+    assert config.hidden_size == 24
+    assert config.my_own == [1, 2]
+    with pytest.raises(AttributeError, match="hiden_size"):
+        _ = config.hiden_size
+
+
+def test_labels_follow_their_number() -> None:
+    config = BertConfig(num_labels=3)
+    assert config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    assert config.label2id["LABEL_2"] == 2
+    named = BertConfig(id2label={"0": "no", "1": "yes", "2": "maybe"})
+    assert named.num_labels == 3
+    assert named.id2label[2] == "maybe"
+    assert named.label2id == {"no": 0, "yes": 1, "maybe": 2}
+    named.num_labels = 2
+    assert named.id2label == {0: "LABEL_0", 1: "LABEL_1"}
+    assert BertConfig(label2id={"a": 0, "b": 1}).label2id == {"a": 0, "b": 1}
+
+
+@pytest.mark.parametrize(("given", "read"), [("float16", "float16"), ("torch.bfloat16", "bfloat16"), (None, None)])
+def test_the_dtype_has_two_names(given: Any, read: Any) -> None:
+    assert BertConfig(dtype=given).torch_dtype == read
+    assert BertConfig(torch_dtype=given).dtype == read
+
+
+def test_saving_and_reading_back(tmp_path: Path) -> None:
+    config = BertConfig(hidden_size=24, num_labels=3, my_own="x", output_attentions=True)
+    config.save_pretrained(tmp_path / "new" / "folder")
+    written = json.loads((tmp_path / "new" / "folder" / "config.json").read_text())
+    assert written["model_type"] == "bert"
+    assert written["hidden_size"] == 24
+    assert "_name_or_path" not in written
+    assert "output_hidden_states" not in written, "what every model has by default is not written"
+    back = AutoConfig.from_pretrained(tmp_path / "new" / "folder")
+    assert type(back) is BertConfig
+    assert back.name_or_path == str(tmp_path / "new" / "folder")
+    back.name_or_path = ""
+    assert back == config
+    assert BertConfig.from_json_file(tmp_path / "new" / "folder" / "config.json") == config
+    with pytest.raises(AssertionError, match="should be a directory"):
+        config.save_pretrained(tmp_path / "new" / "folder" / "config.json")
+
+
+def test_keywords_replace_what_the_file_says(checkpoint: Path) -> None:
+    config, unused = AutoConfig.from_pretrained(
+        checkpoint, hidden_dropout_prob=0.5, foo=1, return_unused_kwargs=True, trust_remote_code=True
+    )
+    assert config.hidden_dropout_prob == 0.5
+    assert unused == {"foo": 1}
+    assert BertConfig.from_pretrained(str(checkpoint)).hidden_dropout_prob == 0.1
+
+
+def test_a_class_reads_only_its_own_type(checkpoint: Path) -> None:
+    class OtherConfig(PreTrainedConfig):
+        model_type = "bert-of-another-kind"
+
+    with pytest.raises(ValueError, match="bert-of-another-kind was asked for"):
+        OtherConfig.from_pretrained(checkpoint)
+
+
+def test_dictionaries(checkpoint: Path) -> None:
+    config = BertConfig.from_dict({"hidden_size": 12}, num_labels=5)
+    assert config.to_dict()["hidden_size"] == 12
+    assert config.to_dict()["model_type"] == "bert"
+    assert config.num_labels == 5
+    assert json.loads(config.to_json_string(use_diff=False)) == json.loads(json.dumps(config.to_dict()))
+    config.update({"hidden_size": 36})
+    assert config.hidden_size == 36
+    assert config != BertConfig()
+    assert config != "config"
+    assert repr(config).startswith("BertConfig {")
+
+
+def test_pickling() -> None:
+    config = BertConfig(num_labels=4, my_own=1)
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_auto_config_makes_types_by_name() -> None:
+    assert AutoConfig.for_model("bert", hidden_size=12).hidden_size == 12
+    with pytest.raises(ValueError, match="bort"):
+        AutoConfig.for_model("bort")
+    with pytest.raises(OSError, match="from_pretrained"):
+        AutoConfig()
+
+
+def test_old_spellings() -> None:
+    assert PretrainedConfig is PreTrainedConfig
+    assert PreTrainedConfig().use_return_dict
+    assert PreTrainedConfig().model_type == ""

@@ -1,0 +1,208 @@
+"""The keywords of from_pretrained, and what a model says of itself."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fixture_cases import FIXTURES
+
+from trustformers import AutoConfig, AutoModel, BertConfig, BertModel, PreTrainedModel, Tensor
+
+IDS = np.array([[5, 9, 2, 17]])
+
+
+def test_named_and_auto_classes_open_the_same(checkpoint: Path) -> None:
+    named, auto = BertModel.from_pretrained(checkpoint), AutoModel.from_pretrained(checkpoint)
+    assert type(named) is type(auto) is BertModel
+    np.testing.assert_array_equal(named(IDS).last_hidden_state, auto(IDS).last_hidden_state)
+    assert auto.name_or_path == str(checkpoint)
+    assert str(checkpoint) in repr(auto)
+
+
+def test_a_configuration_may_be_given(checkpoint: Path) -> None:
+    config = AutoConfig.from_pretrained(checkpoint, hidden_act="relu")
+    by_object = AutoModel.from_pretrained(checkpoint, config=config)(IDS).last_hidden_state
+    by_keyword = AutoModel.from_pretrained(checkpoint, hidden_act="relu")(IDS).last_hidden_state
+    np.testing.assert_array_equal(by_object, by_keyword)
+    assert np.abs(by_object - AutoModel.from_pretrained(checkpoint)(IDS).last_hidden_state).max() > 1e-3
+    by_folder = AutoModel.from_pretrained(checkpoint, config=str(checkpoint), output_attentions=True)
+    assert by_folder(IDS).attentions is not None
+    with_override = AutoModel.from_pretrained(checkpoint, config=config, output_attentions=True)
+    assert with_override.config.output_attentions
+
+
+def test_hints_that_change_nothing_are_taken(checkpoint: Path) -> None:
+    AutoModel.from_pretrained(
+        checkpoint, low_cpu_mem_usage=True, trust_remote_code=False, device_map="auto", device="cpu", dtype="auto",
+        attn_implementation="sdpa", use_safetensors=True, weights_only=True, quantization_config=None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"device": "cuda"},
+        {"device_map": "cuda:0"},
+        {"dtype": "float16"},
+        {"torch_dtype": "torch.bfloat16"},
+        {"attn_implementation": "flash_attention_2"},
+        {"use_safetensors": False},
+        {"quantization_config": {"bits": 4}},
+        {"gguf_file": "model.gguf"},
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_named(checkpoint: Path, keywords: dict[str, Any]) -> None:
+    (name,) = keywords
+    with pytest.raises(ValueError, match="dtype" if "dtype" in name else name):
+        AutoModel.from_pretrained(checkpoint, **keywords)
+
+
+def test_an_unknown_keyword_is_named_with_the_nearest(checkpoint: Path) -> None:
+    with pytest.raises(TypeError, match=r"hiden_act.*Did you mean 'hidden_act'"):
+        AutoModel.from_pretrained(checkpoint, hiden_act="relu")
+    with pytest.raises(TypeError, match="positional"):
+        AutoModel.from_pretrained(checkpoint, "extra")
+
+
+def test_float32_may_be_asked_for_whatever_is_stored() -> None:
+    half = AutoModel.from_pretrained(FIXTURES / "bert" / "float16", dtype="float32")
+    assert half.dtype == "float16"
+    assert half.config.dtype == "float16"
+    assert half(IDS).last_hidden_state.dtype == np.float32
+    AutoModel.from_pretrained(FIXTURES / "bert" / "float16", torch_dtype="torch.float16")
+
+
+def test_what_did_not_fit_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "trustformers"):
+        _, info = AutoModel.from_pretrained(FIXTURES / "bert" / "from_masked_lm", output_loading_info=True)
+    assert set(info) == {"missing_keys", "unexpected_keys", "mismatched_keys"}
+    assert info["missing_keys"] == ["pooler.dense.weight", "pooler.dense.bias"]
+    assert any(key.startswith("cls.") for key in info["unexpected_keys"])
+    assert "pooler.dense.weight" in caplog.text
+    assert "Train the newly initialized weights" in caplog.text
+
+
+def test_a_good_checkpoint_opens_in_silence(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
+    AutoModel.from_pretrained(checkpoint)
+    assert caplog.text == ""
+
+
+def test_mismatched_sizes_may_be_ignored(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = AutoConfig.from_pretrained(checkpoint)
+    grown = {"vocab_size": config.vocab_size + 5}
+    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
+        AutoModel.from_pretrained(checkpoint, **grown)
+    model, info = AutoModel.from_pretrained(
+        checkpoint, ignore_mismatched_sizes=True, output_loading_info=True, **grown
+    )
+    ((name, stored, wanted),) = info["mismatched_keys"]
+    assert name == "embeddings.word_embeddings.weight"
+    assert wanted[0] == stored[0] + 5
+    assert name in caplog.text
+    assert np.isfinite(model([[config.vocab_size + 4]]).last_hidden_state).all()
+
+
+def test_without_the_pooler(checkpoint: Path) -> None:
+    model = AutoModel.from_pretrained(checkpoint, add_pooling_layer=False)
+    assert model(IDS).pooler_output is None
+    assert list(model(IDS)) == ["last_hidden_state"]
+
+
+def test_parameters_have_transformers_names(checkpoint: Path) -> None:
+    model = AutoModel.from_pretrained(checkpoint)
+    state = model.state_dict()
+    assert "encoder.layer.0.attention.self.query.weight" in state
+    assert list(state) == [name for name, _ in model.named_parameters()]
+    assert all(isinstance(parameter, Tensor) for parameter in model.parameters())
+    assert model.num_parameters() == sum(array.to_numpy().size for array in state.values())
+    assert model.dtype == "float32"
+    assert model.device == "cpu"
+
+
+def test_weights_are_the_files_own_memory(checkpoint: Path) -> None:
+    array = AutoModel.from_pretrained(checkpoint).state_dict()["embeddings.word_embeddings.weight"].to_numpy()
+    assert not array.flags.writeable
+    maps = Path("/proc/self/maps")
+    if maps.exists():
+        address = array.__array_interface__["data"][0]
+        (line,) = (
+            line for line in maps.read_text().splitlines()
+            if int(line.split("-")[0], 16) <= address < int(line.split("-")[1].split()[0], 16)
+        )  # fmt: skip
+        assert "model.safetensors" in line
+
+
+def test_inference_is_the_only_mode(checkpoint: Path) -> None:
+    model = AutoModel.from_pretrained(checkpoint)
+    assert model.eval() is model
+    assert model.train(False) is model
+    assert not model.training
+    assert model.to("cpu") is model
+    with pytest.raises(NotImplementedError, match="training"):
+        model.train()
+    with pytest.raises(ValueError, match="cuda"):
+        model.to("cuda")
+
+
+def test_fresh_weights_follow_their_seed() -> None:
+    config = BertConfig(
+        vocab_size=30, hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=20
+    )
+    one, same, other = (BertModel(config, seed=seed)(IDS).last_hidden_state for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 1e-3
+    with pytest.raises(ValueError, match="PreTrainedConfig"):
+        BertModel("bert")  # type: ignore[arg-type]
+
+
+def test_a_model_class_opens_only_its_own_type(checkpoint: Path) -> None:
+    class OtherConfig(BertConfig):
+        model_type = "other"
+
+    class OtherModel(PreTrainedModel):
+        config_class = OtherConfig
+
+    with pytest.raises(ValueError, match="other"):
+        OtherModel.from_pretrained(checkpoint)
+    with pytest.raises(ValueError, match="other"):
+        OtherModel.from_pretrained(checkpoint, config=BertConfig())
+
+
+def test_outputs_are_of_the_kind_that_went_in(checkpoint: Path) -> None:
+    model = AutoModel.from_pretrained(checkpoint, output_hidden_states=True)
+    expected = model(IDS).last_hidden_state
+    assert type(expected) is np.ndarray
+    outputs = model(Tensor.from_numpy(IDS))
+    assert type(outputs.last_hidden_state) is Tensor
+    assert type(outputs.hidden_states) is tuple
+    assert type(outputs.hidden_states[0]) is Tensor
+    np.testing.assert_array_equal(outputs.last_hidden_state.to_numpy(), expected)
+    assert type(model(IDS.tolist()).last_hidden_state) is np.ndarray
+
+
+def test_torch_in_torch_out(checkpoint: Path) -> None:
+    torch = pytest.importorskip("torch")
+    model = AutoModel.from_pretrained(checkpoint)
+    state = model(torch.tensor(IDS)).last_hidden_state
+    assert isinstance(state, torch.Tensor)
+    np.testing.assert_array_equal(state.numpy(), model(IDS).last_hidden_state)
+
+
+def test_max_length_cuts_the_inputs(checkpoint: Path) -> None:
+    model = AutoModel.from_pretrained(checkpoint)
+    mask = np.array([[1, 1, 0, 1]])
+    cut = model(IDS, mask, max_length=2).last_hidden_state
+    np.testing.assert_array_equal(cut, model(IDS[:, :2], mask[:, :2]).last_hidden_state)
+    embeds = np.zeros((1, 4, model.config.hidden_size), np.float32)
+    assert model(inputs_embeds=embeds, max_length=3).last_hidden_state.shape[1] == 3
+
+
+def test_arguments_of_decoders_are_refused(checkpoint: Path) -> None:
+    model = AutoModel.from_pretrained(checkpoint)
+    model(IDS, use_cache=False, past_key_values=None)
+    with pytest.raises(ValueError, match="encoder_hidden_states"):
+        model(IDS, encoder_hidden_states=np.zeros((1, 4, 24)))
+    with pytest.raises(TypeError, match="labels"):
+        model({"input_ids": IDS, "labels": IDS})

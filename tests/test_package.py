@@ -1,0 +1,67 @@
+"""The package as a whole: what it exports, and how little an import costs."""
+
+import ast
+import subprocess
+import sys
+from importlib.metadata import metadata, requires
+from pathlib import Path
+
+import pytest
+
+import trustformers
+
+
+def run(code: str) -> str:
+    """What a fresh interpreter prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+
+
+def test_every_public_name_is_there() -> None:
+    for name in trustformers.__all__:
+        assert getattr(trustformers, name) is not None, name
+    assert set(trustformers.__all__) == set(dir(trustformers))
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="AutoModle"):
+        _ = trustformers.AutoModle  # type: ignore[attr-defined]
+
+
+def test_the_type_checker_sees_the_names_that_are_there() -> None:
+    tree = ast.parse(Path(trustformers.__file__).read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
+    seen = {alias.asname for node in imports for alias in node.names}
+    assert seen == set(trustformers.__all__) - {"__version__"}
+
+
+def test_importing_loads_nothing_but_the_package() -> None:
+    code = """
+import sys, numpy
+before = set(sys.modules)
+import trustformers
+print(sorted(set(sys.modules) - before))
+"""
+    assert ast.literal_eval(run(code)) == ["trustformers"]
+
+
+def test_no_peer_is_ever_imported(minilm_path: Path) -> None:
+    code = f"""
+import sys
+from trustformers import AutoModel, AutoTokenizer
+inputs = AutoTokenizer.from_pretrained({str(minilm_path)!r})("Hello", return_tensors="np")
+AutoModel.from_pretrained({str(minilm_path)!r})(**inputs)
+print([name for name in ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub") if name in sys.modules])
+"""
+    assert run(code).strip() == "[]"
+
+
+def test_numpy_is_the_only_requirement() -> None:
+    needed = [line for line in requires("trustformers") or [] if "extra ==" not in line]
+    assert [line.split(">")[0] for line in needed] == ["numpy"]
+    assert set(metadata("trustformers").get_all("Provides-Extra") or []) >= {"demo", "test", "dev", "cuda", "rocm", "all"}
+
+
+def test_the_versions_agree() -> None:
+    assert trustformers.__version__ == metadata("trustformers")["Version"]
