@@ -90,7 +90,7 @@ mod tests {
     fn classes_are_few_and_tight() {
         for bytes in [0, 1, 63, 64, 65, 1000, 70_000, 1 << 20, (1 << 20) + 1, 123_456_789] {
             let class = size_class(bytes).unwrap();
-            assert!(class >= bytes && class >= ALIGN && class % ALIGN == 0);
+            assert!(class >= bytes && class >= ALIGN && class.is_multiple_of(ALIGN));
             assert!(bytes < 1024 || class - bytes <= bytes / 8, "{bytes} -> {class}");
         }
         assert!(size_class(usize::MAX).is_none());

@@ -1,13 +1,86 @@
 //! What a device must be able to run.
 
-use crate::ops::{Activation, Attended, Attention};
-use crate::{DType, Result, Tensor, Weight};
+use crate::ops::{Activation, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp};
+use crate::{DType, Result, Scalar, Tensor, Weight};
 
 /// A device: each method is a whole fused step. [`crate::ops`] has checked shapes and dtypes before any of them is called, so an
 /// implementation holds kernels only. A new device is one folder that implements this.
+///
+/// Operands may have any strides and any real dtype unless a method says otherwise; results are contiguous. Gradients, versions and
+/// broadcasting of shapes are not a device's business.
 pub trait Backend: Send + Sync {
-    /// The elements of `x` as `dtype`, in C order.
-    fn cast(&self, x: &Tensor, dtype: DType) -> Result<Tensor>;
+    /// Zeroes the contiguous `out`, of any dtype.
+    fn zero(&self, out: &Tensor) -> Result<()>;
+
+    /// Writes `value` to the one element of `out`.
+    fn fill(&self, out: &Tensor, value: Scalar) -> Result<()>;
+
+    /// Writes `x`, broadcast and converted, over the elements of `out`; in other memory than `x`. Complex ones are copied only.
+    fn assign(&self, out: &Tensor, x: &Tensor) -> Result<()>;
+
+    /// `op(x)`, computed as and returned as `dtype`.
+    fn unary(&self, op: UnaryOp, x: &Tensor, dtype: DType) -> Result<Tensor>;
+
+    /// `out = op(x, y)`, both broadcast, computed in the dtype of `out`, which may be `x` or `y` itself.
+    fn binary(&self, op: BinaryOp, out: &Tensor, x: &Tensor, y: &Tensor) -> Result<()>;
+
+    /// Whether `op(x, y)` holds, both broadcast to `shape` and compared as `common`.
+    fn compare(
+        &self,
+        op: CompareOp,
+        x: &Tensor,
+        y: &Tensor,
+        common: DType,
+        shape: &[usize],
+    ) -> Result<Tensor>;
+
+    /// `x` where `condition` (bools) holds, else `y`, all broadcast to `shape`, as `dtype`.
+    fn select(
+        &self,
+        condition: &Tensor,
+        x: &Tensor,
+        y: &Tensor,
+        dtype: DType,
+        shape: &[usize],
+    ) -> Result<Tensor>;
+
+    /// `x` reduced over `axes` (ascending), which go away, computed and returned as `dtype`.
+    fn reduce(&self, op: ReduceOp, x: &Tensor, axes: &[usize], dtype: DType) -> Result<Tensor>;
+
+    /// Where along its last dimension, which goes away, `x` has its first largest or smallest element; NaN is both. int64.
+    fn arg_extreme(&self, x: &Tensor, largest: bool) -> Result<Tensor>;
+
+    /// The running sum or product of `x` along its last dimension, as `dtype`.
+    fn scan(&self, op: ReduceOp, x: &Tensor, dtype: DType) -> Result<Tensor>;
+
+    /// The positions of the first `count` elements in order along the last dimension of `x`: equal ones in the order in which they
+    /// are, NaN as the largest. int64.
+    fn order(&self, x: &Tensor, count: usize, descending: bool) -> Result<Tensor>;
+
+    /// Blocks of `block` neighbouring elements of `x`, each `offsets` (contiguous int64) from its first, in `shape`. All are inside.
+    fn take(&self, x: &Tensor, offsets: &Tensor, block: usize, shape: &[usize]) -> Result<Tensor>;
+
+    /// Writes the blocks of `values` (contiguous, in other memory, of the dtype of `out`) to `offsets` in `out`, or adds them there.
+    fn put(
+        &self,
+        out: &Tensor,
+        offsets: &Tensor,
+        block: usize,
+        values: &Tensor,
+        accumulate: bool,
+    ) -> Result<()>;
+
+    /// The positions where `x` (bools) holds: (count, dimensions) int64.
+    fn nonzero(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// Random numbers from block `stream.1` of the stream of seed `stream.0` on, two to a block.
+    fn random(
+        &self,
+        distribution: Distribution,
+        stream: (u64, u64),
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<Tensor>;
 
     /// `activation(x @ weightᵀ + bias)`; `x` (.., in), `bias` (out), the result (.., out), all float32.
     fn linear(

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::alloc::Block;
 use crate::{Error, Result};
@@ -12,6 +13,7 @@ pub struct Buffer {
     ptr: NonNull<u8>,
     len: usize,
     writable: bool,
+    version: AtomicU64,
     owner: Owner,
 }
 
@@ -30,7 +32,8 @@ impl Buffer {
     /// `len` bytes of our own, uninitialised.
     pub fn uninit(len: usize) -> Result<Buffer> {
         let block = Block::allocate(len).ok_or(Error::OutOfMemory { bytes: len })?;
-        Ok(Buffer { ptr: block.as_ptr(), len, writable: true, owner: Owner::Block(Some(block)) })
+        let (ptr, version) = (block.as_ptr(), AtomicU64::new(0));
+        Ok(Buffer { ptr, len, writable: true, version, owner: Owner::Block(Some(block)) })
     }
 
     /// Bytes that `owner` keeps alive and in place.
@@ -43,7 +46,7 @@ impl Buffer {
         writable: bool,
         owner: Box<dyn Any + Send + Sync>,
     ) -> Buffer {
-        Buffer { ptr, len, writable, owner: Owner::Foreign(owner) }
+        Buffer { ptr, len, writable, version: AtomicU64::new(0), owner: Owner::Foreign(owner) }
     }
 
     /// The first byte.
@@ -69,6 +72,16 @@ impl Buffer {
     /// Whether the bytes may be changed: not those of a read-only array or mapping.
     pub fn is_writable(&self) -> bool {
         self.writable
+    }
+
+    /// How often the bytes were changed in place. Changes that others make to borrowed memory are not seen.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Notes a change in place. Whoever writes through a pointer that was lent out says so here.
+    pub fn bump_version(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
     }
 
     /// What keeps foreign bytes alive, for whoever lent them to recognise; `None` for our own.

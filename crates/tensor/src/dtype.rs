@@ -85,6 +85,38 @@ impl DType {
         matches!(self, DType::C64 | DType::C128)
     }
 
+    /// The dtype of a result of elements of both: that which holds all values of both, as torch and NumPy have it. Of two halves it is
+    /// float32, of a float and an integer the float, of uint64 and a signed integer float64.
+    pub fn promote(self, other: DType) -> DType {
+        use DType::*;
+        let kind = |dtype: DType| match dtype {
+            Bool => 0,
+            _ if dtype.is_int() => 1,
+            _ if dtype.is_float() => 2,
+            _ => 3,
+        };
+        let signed = |dtype: DType| matches!(dtype, I8 | I16 | I32 | I64);
+        let (low, high) = if (kind(self), self.size()) <= (kind(other), other.size()) {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        match (low, high) {
+            (F64, C64) => C128,
+            _ if low == high || kind(low) < kind(high) => high,
+            (F16, BF16) | (BF16, F16) => F32,
+            _ if kind(low) != 1 || signed(low) == signed(high) => high,
+            // A signed integer holds an unsigned one only if it is wider.
+            _ if signed(high) && high.size() > low.size() => high,
+            _ => match high.size() {
+                1 => I16,
+                2 => I32,
+                4 => I64,
+                _ => F64,
+            },
+        }
+    }
+
     /// The boundary in bytes that an element must lie on: that of the scalar, half the size for complex numbers.
     pub const fn align(self) -> usize {
         if self.is_complex() { self.size() / 2 } else { self.size() }
@@ -139,6 +171,27 @@ elements! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn promotion() {
+        use DType::*;
+        for (a, b, both) in [
+            (Bool, U8, U8),
+            (U8, I8, I16),
+            (I32, I64, I64),
+            (U32, I32, I64),
+            (U64, I8, F64),
+            (U8, I32, I32),
+            (I64, F16, F16),
+            (F16, BF16, F32),
+            (BF16, F32, F32),
+            (F32, F64, F64),
+            (F64, C64, C128),
+            (U16, I64, I64),
+        ] {
+            assert_eq!((a.promote(b), b.promote(a)), (both, both), "{a} and {b}");
+        }
+    }
 
     #[test]
     fn names_round_trip() {

@@ -59,6 +59,39 @@ pub enum Error {
         /// The size asked for.
         bytes: usize,
     },
+    /// A gradient that cannot be computed, or a change that would spoil one (`RuntimeError`).
+    #[error("[{op}] {rule}")]
+    Graph {
+        /// The operation.
+        op: &'static str,
+        /// What must hold.
+        rule: &'static str,
+    },
+    /// A tensor needed for a gradient was changed in place after it was used (`RuntimeError`).
+    #[error(
+        "[{op}] a tensor needed for the gradient has been modified by an in-place operation: the {dtype} {shape:?} is at version \
+         {version}, expected {expected}; clone it before changing it"
+    )]
+    Modified {
+        /// The operation that had saved it.
+        op: &'static str,
+        /// The tensor's shape.
+        shape: Vec<usize>,
+        /// The tensor's dtype.
+        dtype: DType,
+        /// The version of its memory now.
+        version: u64,
+        /// The version when it was used.
+        expected: u64,
+    },
+    /// A function outside this crate, called for a gradient, has failed (`RuntimeError`, or what it raised itself).
+    #[error("[{op}] {message}")]
+    External {
+        /// The operation.
+        op: &'static str,
+        /// What the function said.
+        message: String,
+    },
     /// The thread pool could not be started (`RuntimeError`).
     #[error("could not start {threads} threads ({reason}): set TRUSTFORMERS_NUM_THREADS to a smaller number")]
     Threads {

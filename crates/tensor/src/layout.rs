@@ -69,9 +69,56 @@ impl Layout {
         true
     }
 
-    /// The same elements in another shape, if that needs no copy: contiguous layouts only.
+    /// The same elements in another shape of as many elements, if strides can express that.
     pub fn reshape(&self, shape: &[usize]) -> Option<Layout> {
-        self.is_contiguous().then(|| Layout { offset: self.offset, ..Layout::contiguous(shape) })
+        if self.is_contiguous() {
+            return Some(Layout { offset: self.offset, ..Layout::contiguous(shape) });
+        }
+        // Runs of old dimensions that follow one another in memory are cut into new dimensions, innermost first.
+        let (old, [runs]) = coalesce(&self.shape, [self]);
+        let mut strides = Strides::from_elem(0, shape.len());
+        let mut runs = old.iter().zip(&runs).rev();
+        let (mut left, mut stride) = (1, 1);
+        for (axis, &size) in shape.iter().enumerate().rev() {
+            if size == 1 {
+                strides[axis] = stride;
+                continue;
+            }
+            if left == 1 {
+                let (&run, &step) = runs.next()?;
+                (left, stride) = (run, step);
+            }
+            if !left.is_multiple_of(size) {
+                return None;
+            }
+            strides[axis] = stride;
+            stride *= size as isize;
+            left /= size;
+        }
+        Some(Layout { shape: shape.into(), strides, offset: self.offset })
+    }
+
+    /// The dimensions in another order: new dimension `i` is old dimension `axes[i]`.
+    pub fn permute(&self, axes: &[usize]) -> Layout {
+        let shape = axes.iter().map(|&axis| self.shape[axis]).collect();
+        let strides = axes.iter().map(|&axis| self.strides[axis]).collect();
+        Layout { shape, strides, offset: self.offset }
+    }
+
+    /// The same elements repeated over `shape`, to which this one's must broadcast.
+    pub fn expand(&self, shape: &[usize]) -> Layout {
+        Layout { shape: shape.into(), strides: broadcast_strides(self, shape), offset: self.offset }
+    }
+
+    /// Every `step`-th element along `axis`, `len` of them, from `start` on; `step` may be negative.
+    pub(crate) fn stepped(&self, axis: usize, start: usize, len: usize, step: isize) -> Layout {
+        let mut view = self.clone();
+        view.shape[axis] = len;
+        if len > 0 {
+            view.offset = (view.offset as isize + start as isize * view.strides[axis]) as usize;
+        }
+        view.strides[axis] = view.strides[axis].saturating_mul(step);
+        view
     }
 
     /// The elements `start..end` along `axis`.
@@ -92,6 +139,82 @@ impl Layout {
         }
         Ok(view)
     }
+}
+
+/// Strides with which `layout` covers `shape`: 0 where it repeats itself.
+fn broadcast_strides(layout: &Layout, shape: &[usize]) -> Strides {
+    let lead = shape.len() - layout.shape.len();
+    let own = |axis: usize| match axis.checked_sub(lead) {
+        Some(axis) if layout.shape[axis] != 1 => layout.strides[axis],
+        _ => 0,
+    };
+    (0..shape.len()).map(own).collect()
+}
+
+/// `shape` and the strides with which each layout covers it, by as few dimensions as possible and at least one: dimensions of size
+/// one go, and neighbours that all layouts walk as one are merged.
+pub(crate) fn coalesce<const N: usize>(shape: &[usize], layouts: [&Layout; N]) -> (Shape, [Strides; N]) {
+    if layouts.iter().all(|layout| layout.shape() == shape && layout.is_contiguous()) {
+        let one = |_| SmallVec::from_slice(&[1]);
+        return (SmallVec::from_slice(&[shape.iter().product()]), layouts.map(one));
+    }
+    let wide = layouts.map(|layout| broadcast_strides(layout, shape));
+    let mut sizes = Shape::new();
+    let mut strides = [(); N].map(|()| Strides::new());
+    for (axis, &size) in shape.iter().enumerate() {
+        if size == 1 {
+            continue;
+        }
+        let merges = !sizes.is_empty()
+            && (0..N).all(|i| strides[i].last() == Some(&(wide[i][axis].saturating_mul(size as isize))));
+        if merges {
+            *sizes.last_mut().unwrap_or(&mut 0) *= size;
+        } else {
+            sizes.push(size);
+        }
+        for i in 0..N {
+            if merges {
+                strides[i].pop();
+            }
+            strides[i].push(wide[i][axis]);
+        }
+    }
+    if sizes.is_empty() {
+        sizes.push(1);
+        strides.iter_mut().for_each(|strides| strides.push(0));
+    }
+    (sizes, strides)
+}
+
+/// The shape that `left` and `right` broadcast to.
+pub(crate) fn broadcast_shapes(op: &'static str, left: &[usize], right: &[usize]) -> Result<Shape> {
+    if left == right {
+        return Ok(left.into());
+    }
+    let ndim = left.len().max(right.len());
+    let size =
+        |shape: &[usize], axis: usize| (axis + shape.len()).checked_sub(ndim).map_or(1, |axis| shape[axis]);
+    let both = |axis| match (size(left, axis), size(right, axis)) {
+        (l, r) if l == r => Ok(l),
+        (1, r) => Ok(r),
+        (l, 1) => Ok(l),
+        _ => Err(Error::Shapes {
+            op,
+            rule: "the shapes must broadcast: sizes must be equal or 1, aligned at the last dimension",
+            left: left.into(),
+            right: right.into(),
+        }),
+    };
+    (0..ndim).map(both).collect()
+}
+
+/// `axis` of `ndim`, counted from the end if negative. A tensor without dimensions is treated as if it had one, as torch does.
+pub(crate) fn resolve_axis(op: &'static str, axis: isize, ndim: usize) -> Result<usize> {
+    let size = ndim.max(1) as isize;
+    if (-size..size).contains(&axis) {
+        return Ok(if axis < 0 { axis + size } else { axis } as usize);
+    }
+    Err(Error::Index { op, what: "the list of dimensions", index: axis as i64, size: ndim })
 }
 
 /// The number of elements of `shape`, or an error if no memory could hold them.
@@ -119,6 +242,22 @@ mod tests {
         assert!(Layout::strided(&[0, 3], &[7, 7], 0).is_contiguous());
         assert!(Layout::contiguous(&[]).is_contiguous());
         assert_eq!(Layout::contiguous(&[]).numel(), 1);
+    }
+
+    #[test]
+    fn strided_layouts_reshape_where_they_can() {
+        let turned = Layout::contiguous(&[2, 3, 4]).permute(&[1, 2, 0]);
+        assert_eq!(turned.reshape(&[12, 2]).unwrap().strides(), [1, 12]);
+        assert_eq!(turned.reshape(&[3, 2, 2, 1, 2]).unwrap().strides(), [4, 2, 1, 24, 12]);
+        assert!(turned.reshape(&[24]).is_none());
+        assert_eq!(Layout::contiguous(&[3]).expand(&[2, 3]).strides(), [0, 1]);
+    }
+
+    #[test]
+    fn shapes_broadcast() {
+        assert_eq!(broadcast_shapes("add", &[4, 1, 3], &[2, 1]).unwrap().as_slice(), [4, 2, 3]);
+        assert_eq!(broadcast_shapes("add", &[0, 1], &[1, 5]).unwrap().as_slice(), [0, 5]);
+        assert!(broadcast_shapes("add", &[2], &[3]).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! in [`ops`], one file each: checks and dispatch. What a device must be able to do is the trait [`Backend`].
 
 mod alloc;
+pub mod autograd;
 mod backend;
 mod buffer;
 mod cpu;
@@ -12,8 +13,11 @@ mod error;
 mod layout;
 pub mod ops;
 pub mod pool;
+mod scalar;
 mod storage;
 mod tensor;
+#[cfg(test)]
+mod testing;
 mod weight;
 
 pub use backend::Backend;
@@ -21,7 +25,10 @@ pub use buffer::Buffer;
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use layout::{Layout, Shape, Strides};
-pub use ops::{Activation, Attended, Attention, Ragged};
+pub use ops::{
+    Activation, Attended, Attention, BinaryOp, CompareOp, Generator, Index, Ragged, ReduceOp, UnaryOp,
+};
+pub use scalar::{Operand, Scalar, result_type};
 pub use storage::{Device, Storage};
 pub use tensor::Tensor;
 pub use weight::Weight;

@@ -33,6 +33,27 @@ impl Storage {
         }
     }
 
+    /// Whether the memory may be changed.
+    pub fn is_writable(&self) -> bool {
+        match self {
+            Storage::Cpu(buffer) => buffer.is_writable(),
+        }
+    }
+
+    /// How often the memory was changed in place by operations of ours.
+    pub fn version(&self) -> u64 {
+        match self {
+            Storage::Cpu(buffer) => buffer.version(),
+        }
+    }
+
+    /// Notes a change in place.
+    pub fn bump_version(&self) {
+        match self {
+            Storage::Cpu(buffer) => buffer.bump_version(),
+        }
+    }
+
     /// What computes on this memory.
     pub fn backend(&self) -> &'static dyn Backend {
         match self {

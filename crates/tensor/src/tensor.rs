@@ -4,8 +4,9 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
+use crate::autograd::History;
 use crate::layout::checked_numel;
-use crate::{Backend, Buffer, DType, Device, Element, Error, Layout, Result, Shape, Storage, Strides};
+use crate::{Backend, Buffer, DType, Device, Element, Error, Layout, Result, Scalar, Storage};
 
 /// An n-dimensional array over memory that it may share with NumPy, a mapped file or other tensors. Cloning shares, it never copies.
 #[derive(Clone)]
@@ -15,6 +16,9 @@ struct Inner {
     storage: Arc<Storage>,
     layout: Layout,
     dtype: DType,
+    /// What this is a view of; never itself a view.
+    base: Option<Tensor>,
+    history: History,
 }
 
 impl Tensor {
@@ -50,8 +54,23 @@ impl Tensor {
         Ok(Tensor::over(storage, layout, dtype))
     }
 
-    fn over(storage: Arc<Storage>, layout: Layout, dtype: DType) -> Tensor {
-        Tensor(Arc::new(Inner { storage, layout, dtype }))
+    pub(crate) fn over(storage: Arc<Storage>, layout: Layout, dtype: DType) -> Tensor {
+        Tensor(Arc::new(Inner { storage, layout, dtype, base: None, history: History::default() }))
+    }
+
+    /// A view of this tensor's memory, which must contain `layout`. Its history is still to be recorded.
+    pub(crate) fn view_with(&self, layout: Layout) -> Tensor {
+        let storage = self.storage().clone();
+        let history = History::of_view(&storage);
+        let base = Some(self.base().unwrap_or(self).clone());
+        Tensor(Arc::new(Inner { storage, layout, dtype: self.dtype(), base, history }))
+    }
+
+    /// A new contiguous tensor that a kernel has yet to write, all of it.
+    pub(crate) fn uninit(shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let bytes = checked_numel("uninit", shape, dtype.size())? * dtype.size();
+        let storage = Arc::new(Storage::Cpu(Buffer::uninit(bytes)?));
+        Ok(Tensor::over(storage, Layout::contiguous(shape), dtype))
     }
 
     /// A new contiguous tensor whose elements `fill` writes, all of them.
@@ -106,14 +125,6 @@ impl Tensor {
         // SAFETY: the block is new, ours alone, and as long as the source.
         unsafe { buffer.as_mut_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         Ok(Tensor::over(Arc::new(Storage::Cpu(buffer)), Layout::contiguous(shape), dtype))
-    }
-
-    /// A float32 tensor of zeros.
-    pub fn zeros(shape: &[usize]) -> Result<Tensor> {
-        Tensor::build::<f32>(shape, |out| {
-            out.fill(MaybeUninit::new(0.0));
-            Ok(())
-        })
     }
 
     /// The sizes of the dimensions.
@@ -197,35 +208,64 @@ impl Tensor {
         unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), self.numel()) }
     }
 
-    /// The same elements in another shape, without a copy.
+    /// A copy of the elements' bytes in C order.
     ///
     /// # Errors
-    /// `Argument` when the numbers of elements differ or the tensor is not contiguous.
-    pub fn view(&self, shape: &[usize]) -> Result<Tensor> {
-        if checked_numel("view", shape, self.dtype().size())? != self.numel() {
-            let message = format!("shape {:?} has not as many elements as {shape:?}", self.shape());
-            return Err(Error::argument("view", message));
+    /// `OutOfMemory`.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let tensor = self.detach().contiguous()?;
+        let len = tensor.numel() * tensor.dtype().size();
+        if len == 0 {
+            return Ok(Vec::new());
         }
-        let layout = self.0.layout.reshape(shape);
-        let layout = layout.ok_or_else(|| {
-            Error::argument("view", "the tensor must be contiguous: call contiguous() first")
-        })?;
-        Ok(Tensor::over(self.0.storage.clone(), layout, self.dtype()))
+        // SAFETY: a contiguous tensor covers this many bytes, and any bytes are valid u8.
+        Ok(unsafe { std::slice::from_raw_parts(tensor.as_ptr(), len) }.to_vec())
     }
 
-    /// The elements `start..end` along `axis`, without a copy.
-    pub fn narrow(&self, axis: usize, start: usize, end: usize) -> Result<Tensor> {
-        Ok(Tensor::over(self.0.storage.clone(), self.0.layout.narrow(axis, start, end)?, self.dtype()))
+    /// The one element, as a number.
+    ///
+    /// # Errors
+    /// `Argument` when there is not exactly one element; `DType` for complex ones.
+    pub fn item(&self) -> Result<Scalar> {
+        if self.numel() != 1 {
+            let message = format!("only a tensor of one element is a number, got shape {:?}", self.shape());
+            return Err(Error::argument("item", message));
+        }
+        let one = self.detach();
+        Ok(match self.dtype() {
+            DType::Bool => Scalar::Bool(one.to_dtype(DType::U8)?.view(&[1])?.elements::<u8>()[0] != 0),
+            dtype if dtype.is_float() => {
+                Scalar::Float(one.to_dtype(DType::F64)?.view(&[1])?.elements::<f64>()[0])
+            }
+            _ => Scalar::Int(one.to_dtype(DType::I64)?.view(&[1])?.elements::<i64>()[0]),
+        })
     }
 
-    /// The slice at `index` along `axis`, which goes away; without a copy.
-    pub fn select(&self, axis: usize, index: usize) -> Result<Tensor> {
-        let view = self.0.layout.narrow(axis, index, index + 1)?;
-        let (mut shape, mut strides) = (Shape::from(view.shape()), Strides::from(view.strides()));
-        shape.remove(axis);
-        strides.remove(axis);
-        let layout = Layout::strided(&shape, &strides, view.offset());
-        Ok(Tensor::over(self.0.storage.clone(), layout, self.dtype()))
+    /// What this is a view of, if it is one.
+    pub(crate) fn base(&self) -> Option<&Tensor> {
+        self.0.base.as_ref()
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.0.history
+    }
+
+    /// Whether this is the very same tensor, not only an equal one.
+    pub fn is(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether both lie in the same memory, as far as we know.
+    pub fn shares_storage(&self, other: &Tensor) -> bool {
+        Arc::ptr_eq(self.storage(), other.storage())
+    }
+
+    /// Whether nobody else holds this tensor or its memory, so that reusing it changes nothing for anyone.
+    pub(crate) fn is_sole(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+            && Arc::strong_count(self.storage()) == 1
+            && self.is_contiguous()
+            && self.storage().is_writable()
     }
 
     /// The memory from the first element to the last, gaps included, for kernels that step with strides.
@@ -259,17 +299,6 @@ impl fmt::Debug for Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn views_share_memory() {
-        let tensor = Tensor::from_slice(&[0i64, 1, 2, 3, 4, 5], &[2, 3]).unwrap();
-        let row = tensor.narrow(0, 1, 2).unwrap();
-        assert_eq!(row.as_slice::<i64>().unwrap(), [3, 4, 5]);
-        assert_eq!(row.view(&[3, 1]).unwrap().shape(), [3, 1]);
-        assert!(tensor.narrow(1, 0, 2).unwrap().as_slice::<i64>().is_err());
-        assert!(tensor.as_slice::<f32>().is_err());
-        assert!(tensor.view(&[7]).is_err());
-    }
 
     #[test]
     fn a_layout_beyond_the_storage_is_refused() {

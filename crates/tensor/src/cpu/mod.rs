@@ -2,14 +2,24 @@
 
 mod activation;
 mod attention;
-mod cast;
+mod binary;
+mod copy;
+mod elementwise;
 mod embedding;
+mod index;
 mod layer_norm;
 mod linear;
+mod math;
+mod number;
+mod random;
+mod reduce;
 mod rows;
+mod simd;
+mod sort;
+mod unary;
 
-use crate::ops::{Activation, Attended, Attention};
-use crate::{Backend, DType, Result, Tensor, Weight};
+use crate::ops::{Activation, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp};
+use crate::{Backend, DType, Result, Scalar, Tensor, Weight};
 
 pub(crate) use linear::PackedMatrix;
 
@@ -17,8 +27,91 @@ pub(crate) use linear::PackedMatrix;
 pub(crate) struct Cpu;
 
 impl Backend for Cpu {
-    fn cast(&self, x: &Tensor, dtype: DType) -> Result<Tensor> {
-        cast::cast(x, dtype)
+    fn zero(&self, out: &Tensor) -> Result<()> {
+        copy::zero(out)
+    }
+
+    fn fill(&self, out: &Tensor, value: Scalar) -> Result<()> {
+        copy::fill(out, value)
+    }
+
+    fn assign(&self, out: &Tensor, x: &Tensor) -> Result<()> {
+        copy::assign(out, x)
+    }
+
+    fn unary(&self, op: UnaryOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
+        unary::unary(op, x, dtype)
+    }
+
+    fn binary(&self, op: BinaryOp, out: &Tensor, x: &Tensor, y: &Tensor) -> Result<()> {
+        binary::binary(op, out, x, y)
+    }
+
+    fn compare(
+        &self,
+        op: CompareOp,
+        x: &Tensor,
+        y: &Tensor,
+        common: DType,
+        shape: &[usize],
+    ) -> Result<Tensor> {
+        binary::compare(op, x, y, common, shape)
+    }
+
+    fn select(
+        &self,
+        condition: &Tensor,
+        x: &Tensor,
+        y: &Tensor,
+        dtype: DType,
+        shape: &[usize],
+    ) -> Result<Tensor> {
+        binary::select(condition, x, y, dtype, shape)
+    }
+
+    fn reduce(&self, op: ReduceOp, x: &Tensor, axes: &[usize], dtype: DType) -> Result<Tensor> {
+        reduce::reduce(op, x, axes, dtype)
+    }
+
+    fn arg_extreme(&self, x: &Tensor, largest: bool) -> Result<Tensor> {
+        reduce::arg_extreme(x, largest)
+    }
+
+    fn scan(&self, op: ReduceOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
+        reduce::scan(op, x, dtype)
+    }
+
+    fn order(&self, x: &Tensor, count: usize, descending: bool) -> Result<Tensor> {
+        sort::order(x, count, descending)
+    }
+
+    fn take(&self, x: &Tensor, offsets: &Tensor, block: usize, shape: &[usize]) -> Result<Tensor> {
+        index::take(x, offsets, block, shape)
+    }
+
+    fn put(
+        &self,
+        out: &Tensor,
+        offsets: &Tensor,
+        block: usize,
+        values: &Tensor,
+        accumulate: bool,
+    ) -> Result<()> {
+        index::put(out, offsets, block, values, accumulate)
+    }
+
+    fn nonzero(&self, x: &Tensor) -> Result<Tensor> {
+        index::nonzero(x)
+    }
+
+    fn random(
+        &self,
+        distribution: Distribution,
+        stream: (u64, u64),
+        shape: &[usize],
+        dtype: DType,
+    ) -> Result<Tensor> {
+        random::random(distribution, stream, shape, dtype)
     }
 
     fn linear(

@@ -1,0 +1,264 @@
+//! What is recorded of one operation.
+
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use smallvec::SmallVec;
+
+use super::history::{Edge, Leaf, lock};
+use super::{is_grad_enabled, walk, with_grad};
+use crate::{DType, Error, Result, Shape, Tensor};
+
+/// One optional gradient for each source of an operation; `None` is zero.
+pub type Grads = Vec<Option<Tensor>>;
+
+/// What a rule is given.
+pub struct Backward<'a> {
+    /// The gradients of the operation's results.
+    pub grads: &'a [Tensor],
+    /// What the operation saved.
+    pub saved: &'a [Tensor],
+    pub(super) needed: &'a [bool],
+}
+
+impl Backward<'_> {
+    /// The gradient of the operation's first, usually only, result.
+    pub fn grad(&self) -> &Tensor {
+        &self.grads[0]
+    }
+
+    /// Whether anybody wants the gradient of the source numbered `index`; where not, a rule can spare the work.
+    pub fn needs(&self, index: usize) -> bool {
+        self.needed[index]
+    }
+
+    /// The gradient of the source numbered `index`, computed if anybody wants it.
+    pub fn when(&self, index: usize, grad: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
+        self.needs(index).then(grad).transpose()
+    }
+}
+
+type Rule = Box<dyn Fn(&Backward) -> Result<Grads> + Send + Sync>;
+
+/// A source of an operation: where its gradient goes, and the form that it must have there.
+pub(super) struct Source {
+    pub(super) edge: Edge,
+    pub(super) shape: Shape,
+    pub(super) dtype: DType,
+}
+
+/// A tensor that a rule needs, as it was.
+struct Saved {
+    /// Without history: a result that knew its own node would keep it, and so itself, alive for ever.
+    tensor: Tensor,
+    version: u64,
+    edge: Origin,
+}
+
+enum Origin {
+    None,
+    Edge(Edge),
+    Output(usize),
+}
+
+/// What is given back once a graph has been walked.
+struct Tape {
+    saved: Vec<Saved>,
+    rule: Rule,
+}
+
+/// A recorded operation.
+pub(crate) struct Node {
+    op: &'static str,
+    /// Grows from node to node, so every source is older than what was made of it.
+    pub(super) sequence: u64,
+    pub(super) sources: Vec<Option<Source>>,
+    pub(super) outputs: SmallVec<[(Shape, DType); 1]>,
+    tape: Mutex<Option<Arc<Tape>>>,
+    retained: Mutex<Vec<(usize, Arc<Leaf>)>>,
+}
+
+impl Node {
+    pub(super) fn op(&self) -> &'static str {
+        self.op
+    }
+
+    pub(super) fn retain(&self, index: usize) {
+        let mut retained = lock(&self.retained);
+        if !retained.iter().any(|(i, _)| *i == index) {
+            retained.push((index, Arc::default()));
+        }
+    }
+
+    pub(super) fn retained(&self, index: usize) -> Option<Arc<Leaf>> {
+        lock(&self.retained).iter().find(|(i, _)| *i == index).map(|(_, leaf)| leaf.clone())
+    }
+
+    /// The gradients of the sources, given those of the results. The tape is given back unless it is to be retained.
+    pub(super) fn run(
+        self: &Arc<Node>,
+        grads: &[Tensor],
+        needed: &[bool],
+        retain: bool,
+        create: bool,
+    ) -> Result<Grads> {
+        let tape = if retain { lock(&self.tape).clone() } else { lock(&self.tape).take() };
+        let tape = tape.ok_or(Error::Graph {
+            op: self.op,
+            rule: "the graph was walked before and what it had saved is freed: pass retain_graph=True the first time",
+        })?;
+        let saved: Vec<Tensor> =
+            tape.saved.iter().map(|saved| self.unpack(saved, create)).collect::<Result<_>>()?;
+        let grads = (tape.rule)(&Backward { grads, saved: &saved, needed })?;
+        if grads.len() != self.sources.len() {
+            let message =
+                format!("{} gradients were returned for {} sources", grads.len(), self.sources.len());
+            return Err(Error::argument(self.op, message));
+        }
+        Ok(grads)
+    }
+
+    fn unpack(self: &Arc<Node>, saved: &Saved, create: bool) -> Result<Tensor> {
+        let version = saved.tensor.storage().version();
+        if version != saved.version {
+            return Err(Error::Modified {
+                op: self.op,
+                shape: saved.tensor.shape().into(),
+                dtype: saved.tensor.dtype(),
+                version,
+                expected: saved.version,
+            });
+        }
+        Ok(match &saved.edge {
+            Origin::Edge(edge) if create => saved.tensor.with_edge(edge.clone()),
+            Origin::Output(index) if create => saved.tensor.with_edge(Edge::Node(self.clone(), *index)),
+            _ => saved.tensor.clone(),
+        })
+    }
+
+    /// Every node that this one keeps alive.
+    fn take_sources(&mut self) -> Vec<Arc<Node>> {
+        let mut edges: Vec<Edge> =
+            mem::take(&mut self.sources).into_iter().flatten().map(|s| s.edge).collect();
+        if let Some(tape) = lock(&self.tape).take().and_then(Arc::into_inner) {
+            edges.extend(tape.saved.into_iter().filter_map(|saved| match saved.edge {
+                Origin::Edge(edge) => Some(edge),
+                _ => None,
+            }));
+        }
+        let nodes = edges.into_iter().filter_map(|edge| match edge {
+            Edge::Node(node, _) => Some(node),
+            Edge::Leaf(_) => None,
+        });
+        nodes.collect()
+    }
+}
+
+impl Drop for Node {
+    /// One after another: a chain of a million operations dropped recursively would overflow the stack.
+    fn drop(&mut self) {
+        let mut last = self.take_sources();
+        while let Some(node) = last.pop() {
+            if let Some(mut node) = Arc::into_inner(node) {
+                last.extend(node.take_sources());
+            }
+        }
+    }
+}
+
+/// Has the `outputs` remember how their gradients go to the `sources`.
+fn attach(op: &'static str, outputs: &[Tensor], sources: &[&Tensor], saved: &[&Tensor], rule: Rule) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let save = |tensor: &&Tensor| {
+        let output = outputs.iter().position(|output| output.is(tensor));
+        let edge = match output {
+            Some(index) => Origin::Output(index),
+            None => tensor.edge().map_or(Origin::None, Origin::Edge),
+        };
+        let version = tensor.storage().version();
+        let tensor = if output.is_some() { tensor.detach() } else { tensor.without_history() };
+        Saved { tensor, version, edge }
+    };
+    let source = |tensor: &&Tensor| {
+        let edge = tensor.dtype().is_float().then(|| tensor.edge()).flatten()?;
+        Some(Source { edge, shape: tensor.shape().into(), dtype: tensor.dtype() })
+    };
+    let node = Arc::new(Node {
+        op,
+        sequence: NEXT.fetch_add(1, Ordering::Relaxed),
+        sources: sources.iter().map(source).collect(),
+        outputs: outputs.iter().map(|output| (output.shape().into(), output.dtype())).collect(),
+        tape: Mutex::new(Some(Arc::new(Tape { saved: saved.iter().map(save).collect(), rule }))),
+        retained: Mutex::default(),
+    });
+    for (index, output) in outputs.iter().enumerate().filter(|(_, output)| output.dtype().is_float()) {
+        let edge = Edge::Node(node.clone(), index);
+        output.history().set(Some(edge), output.storage().version());
+    }
+}
+
+/// Whether an operation on `sources` is to be recorded.
+fn asked(sources: &[&Tensor]) -> bool {
+    is_grad_enabled() && sources.iter().any(|source| source.requires_grad())
+}
+
+/// Gives `output`, which nobody else holds yet, with the memory of how its gradient goes to `sources`; it is only written where one of
+/// them asks for it. What the rule needs goes into `saved`, not into the closure: then it is checked for changes and given back.
+pub(crate) fn record(
+    op: &'static str,
+    output: Tensor,
+    sources: &[&Tensor],
+    saved: &[&Tensor],
+    rule: impl Fn(&Backward) -> Result<Grads> + Send + Sync + 'static,
+) -> Tensor {
+    if asked(sources) {
+        attach(op, std::slice::from_ref(&output), sources, saved, Box::new(rule));
+    }
+    output
+}
+
+/// A step that a kernel does at once, whose gradient is that of its `composed` form: the same result made of smaller operations. A fast
+/// kernel can so never lose a gradient.
+pub(crate) fn fused(
+    op: &'static str,
+    output: Tensor,
+    sources: &[&Tensor],
+    composed: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
+) -> Tensor {
+    record(op, output, sources, sources, move |b| {
+        // Where the rule is recorded itself, the saved tensors have their history, and so has what is made of them.
+        let recorded = is_grad_enabled();
+        let inputs: Vec<Tensor> =
+            if recorded { b.saved.to_vec() } else { b.saved.iter().map(Tensor::detach).collect() };
+        for (index, input) in inputs.iter().enumerate() {
+            if b.needs(index) && !input.requires_grad() {
+                input.set_requires_grad(true)?;
+            }
+        }
+        let output = with_grad(true, || composed(&inputs))?;
+        let wanted: Vec<&Tensor> = inputs.iter().filter(|input| input.requires_grad()).collect();
+        let mut found =
+            walk::grad(&[&output], &[Some(b.grad().clone())], &wanted, recorded, recorded)?.into_iter();
+        Ok(inputs
+            .iter()
+            .map(|input| input.requires_grad().then(|| found.next().flatten()).flatten())
+            .collect())
+    })
+}
+
+/// Results whose gradients are computed elsewhere, such as in PyTorch: `rule` is given the gradients of all `outputs` and returns one
+/// for each of the `sources`. Recorded wherever recording is on, also when no source asks for a gradient: the rule may pass it on to
+/// others. The tensors returned are new, over the same memory.
+pub fn external(
+    op: &'static str,
+    outputs: &[Tensor],
+    sources: &[&Tensor],
+    rule: impl Fn(&[Tensor]) -> Result<Grads> + Send + Sync + 'static,
+) -> Vec<Tensor> {
+    let outputs: Vec<Tensor> = outputs.iter().map(Tensor::detach).collect();
+    if is_grad_enabled() {
+        attach(op, &outputs, sources, &[], Box::new(move |b| rule(b.grads)));
+    }
+    outputs
+}

@@ -1,0 +1,322 @@
+//! The one walk that all elementwise kernels share: any dtypes, any strides, broadcasting, in parallel.
+//!
+//! The result's elements are done in chunks that fit the first-level cache. An operand whose chunk lies in memory as the kernel wants
+//! it is borrowed; any other is gathered and converted into a scratch first. So a kernel is one loop over plain slices.
+
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::number::{Load, Number, Store, To, load_from, store_to};
+use crate::layout::coalesce;
+use crate::{Result, Shape, Strides, Tensor, pool};
+
+/// Elements of one chunk: with 8 bytes each, two operands and a result take half of the smallest first-level cache.
+pub(super) const CHUNK: usize = 1024;
+/// Fewer elements than this are done on the calling thread: waking another costs more.
+const PARALLEL_FROM: usize = 32 << 10;
+
+/// Room for one chunk of one operand.
+struct Scratch<C>([MaybeUninit<C>; CHUNK]);
+
+impl<C> Scratch<C> {
+    fn new() -> Scratch<C> {
+        Scratch([const { MaybeUninit::uninit() }; CHUNK])
+    }
+}
+
+/// An address that threads may share.
+#[derive(Clone, Copy)]
+struct Address(*mut u8);
+// SAFETY: operands are only read while the tensor that owns them is borrowed; targets are written in disjoint chunks.
+unsafe impl Sync for Address {}
+// SAFETY: as above.
+unsafe impl Send for Address {}
+
+/// Where one tensor's elements lie along the common walk; strides in bytes.
+struct Path {
+    first: Address,
+    shape: Shape,
+    strides: Strides,
+}
+
+impl Path {
+    /// Calls `visit` with the address and the number of elements of each straight run among the elements `start..start + len`.
+    #[inline]
+    fn runs(&self, start: usize, len: usize, mut visit: impl FnMut(*mut u8, isize, usize)) {
+        let last = self.shape.len() - 1;
+        let (inner, stride) = (self.shape[last], self.strides[last]);
+        let at = |offset: isize| self.first.0.wrapping_offset(offset);
+        if last == 0 {
+            return visit(at(start as isize * stride), stride, len);
+        }
+        let mut within = start % inner;
+        let mut rest = start / inner;
+        let mut index = Shape::from_elem(0, last);
+        let mut row = 0isize;
+        for axis in (0..last).rev() {
+            index[axis] = rest % self.shape[axis];
+            rest /= self.shape[axis];
+            row += index[axis] as isize * self.strides[axis];
+        }
+        let mut left = len;
+        while left > 0 {
+            let run = left.min(inner - within);
+            visit(at(row + within as isize * stride), stride, run);
+            left -= run;
+            within = 0;
+            for axis in (0..last).rev() {
+                index[axis] += 1;
+                row += self.strides[axis];
+                if index[axis] < self.shape[axis] {
+                    break;
+                }
+                row -= self.strides[axis] * self.shape[axis] as isize;
+                index[axis] = 0;
+            }
+        }
+    }
+
+    /// The address of `len` elements that lie one after another, `size` bytes each, if these do.
+    #[inline]
+    fn straight(&self, start: usize, len: usize, size: usize) -> Option<*mut u8> {
+        let last = self.shape.len() - 1;
+        let (inner, stride) = (self.shape[last], self.strides[last]);
+        if stride != size as isize || (last > 0 && start % inner + len > inner) {
+            return None;
+        }
+        let mut found = None;
+        self.runs(start, len, |address, _, _| found = Some(address));
+        found
+    }
+}
+
+/// A tensor that is read.
+pub(super) struct Operand<C> {
+    path: Path,
+    load: Load<C>,
+    /// Whether chunks may be borrowed: the elements are of the kernel's type and not about to be overwritten.
+    borrow: bool,
+}
+
+impl<C: Copy> Operand<C> {
+    /// The elements `start..start + len` of the walk.
+    #[inline]
+    fn chunk<'s>(&'s self, start: usize, len: usize, scratch: &'s mut Scratch<C>) -> &'s [C] {
+        if self.borrow
+            && let Some(address) = self.path.straight(start, len, size_of::<C>())
+        {
+            // SAFETY: these elements are of type C, lie one after another within the storage of a tensor that the caller of the
+            // walk borrows, and are written by nobody.
+            return unsafe { std::slice::from_raw_parts(address.cast(), len) };
+        }
+        let mut filled = 0;
+        self.path.runs(start, len, |address, stride, run| {
+            // SAFETY: the runs stay within the tensor's shape, hence within its storage.
+            unsafe { (self.load)(address, stride, &mut scratch.0[filled..filled + run]) };
+            filled += run;
+        });
+        // SAFETY: the runs add up to `len` elements, all written.
+        unsafe { scratch.0[..len].assume_init_ref() }
+    }
+}
+
+/// A tensor that is written.
+struct Target<O> {
+    path: Path,
+    store: Store<O>,
+    native: bool,
+}
+
+impl<O: Copy> Target<O> {
+    /// Has `fill` write the elements `start..start + len` of the walk, all of them.
+    #[inline]
+    fn chunk(
+        &self,
+        start: usize,
+        len: usize,
+        scratch: &mut Scratch<O>,
+        fill: impl FnOnce(&mut [MaybeUninit<O>]),
+    ) {
+        if self.native
+            && let Some(address) = self.path.straight(start, len, size_of::<O>())
+        {
+            // SAFETY: these elements are of type O, lie one after another within writable storage, and belong to this chunk alone.
+            return fill(unsafe { std::slice::from_raw_parts_mut(address.cast(), len) });
+        }
+        fill(&mut scratch.0[..len]);
+        // SAFETY: a fill writes all elements.
+        let mut rest = unsafe { scratch.0[..len].assume_init_ref() };
+        self.path.runs(start, len, |address, stride, run| {
+            let (now, later) = rest.split_at(run);
+            // SAFETY: the runs stay within the tensor's shape, hence within its writable storage; they belong to this chunk alone.
+            unsafe { (self.store)(now, address, stride) };
+            rest = later;
+        });
+    }
+}
+
+/// The shape of a walk and how far its chunks reach.
+pub(super) struct Walk {
+    total: usize,
+    chunk: usize,
+}
+
+impl Walk {
+    fn new(shape: &[usize]) -> Walk {
+        let inner = shape[shape.len() - 1];
+        // Chunks that end where rows end can be borrowed also where rows do not follow one another.
+        let per_row = inner.div_ceil(CHUNK).max(1);
+        let even = inner >= CHUNK / 4 && inner.is_multiple_of(per_row);
+        Walk { total: shape.iter().product(), chunk: if even { inner / per_row } else { CHUNK } }
+    }
+
+    /// Gives `work` ranges of elements, several to a thread; `work` then goes chunk by chunk.
+    fn run(&self, work: impl Fn(Range<usize>) + Send + Sync) -> Result<()> {
+        if self.total < PARALLEL_FROM {
+            work(0..self.total);
+            return Ok(());
+        }
+        pool::install(|| {
+            let chunks = self.total.div_ceil(self.chunk);
+            let step = chunks.div_ceil(4 * rayon::current_num_threads()).max(1) * self.chunk;
+            (0..self.total.div_ceil(step))
+                .into_par_iter()
+                .for_each(|i| work(i * step..((i + 1) * step).min(self.total)));
+        })
+    }
+
+    /// The chunks of `range`: where each starts and how long it is.
+    fn chunks(&self, range: Range<usize>) -> impl Iterator<Item = (usize, usize)> {
+        let (chunk, end) = (self.chunk, range.end);
+        range.step_by(chunk).map(move |start| (start, chunk.min(end - start)))
+    }
+}
+
+/// The paths of `tensors`, each broadcast to `shape`, with dimensions merged where all allow it.
+fn paths<const N: usize>(shape: &[usize], tensors: [&Tensor; N]) -> [Path; N] {
+    let (shape, strides) = coalesce(shape, tensors.map(Tensor::layout));
+    let mut strides = strides.into_iter();
+    tensors.map(|tensor| {
+        let mut strides = strides.next().unwrap_or_default();
+        strides.iter_mut().for_each(|stride| *stride *= tensor.dtype().size() as isize);
+        Path { first: Address(tensor.as_ptr().cast_mut()), shape: shape.clone(), strides }
+    })
+}
+
+fn operand<C: Number>(path: Path, tensor: &Tensor, out: &Tensor) -> Result<Operand<C>> {
+    let borrow = C::is_native(tensor.dtype()) && !tensor.shares_storage(out);
+    Ok(Operand { path, load: C::load(tensor.dtype())?, borrow })
+}
+
+fn target<O: Number>(path: Path, out: &Tensor) -> Result<Target<O>> {
+    Ok(Target { path, store: O::store(out.dtype())?, native: O::is_native(out.dtype()) })
+}
+
+/// `out = kernel(x)`, written to the memory of `out`, which is ours to write and overlaps no operand except one of the same layout.
+pub(super) fn map1<A: Number, O: Number>(
+    out: &Tensor,
+    x: &Tensor,
+    kernel: impl Fn(&[A], &mut [MaybeUninit<O>]) + Send + Sync,
+) -> Result<()> {
+    if out.numel() == 0 {
+        return Ok(());
+    }
+    let [to, path] = paths(out.shape(), [out, x]);
+    let walk = Walk::new(&to.shape);
+    let (to, x) = (target::<O>(to, out)?, operand::<A>(path, x, out)?);
+    walk.run(|range| {
+        let (mut s, mut t) = (Scratch::new(), Scratch::new());
+        for (start, len) in walk.chunks(range) {
+            let x = x.chunk(start, len, &mut s);
+            to.chunk(start, len, &mut t, |out| kernel(x, out));
+        }
+    })
+}
+
+/// `out = kernel(x, y)`; see [`map1`].
+pub(super) fn map2<A: Number, O: Number>(
+    out: &Tensor,
+    x: &Tensor,
+    y: &Tensor,
+    kernel: impl Fn(&[A], &[A], &mut [MaybeUninit<O>]) + Send + Sync,
+) -> Result<()> {
+    if out.numel() == 0 {
+        return Ok(());
+    }
+    let [to, at_x, at_y] = paths(out.shape(), [out, x, y]);
+    let walk = Walk::new(&to.shape);
+    let (to, x, y) = (target::<O>(to, out)?, operand::<A>(at_x, x, out)?, operand::<A>(at_y, y, out)?);
+    walk.run(|range| {
+        let (mut s, mut r, mut t) = (Scratch::new(), Scratch::new(), Scratch::new());
+        for (start, len) in walk.chunks(range) {
+            let (x, y) = (x.chunk(start, len, &mut s), y.chunk(start, len, &mut r));
+            to.chunk(start, len, &mut t, |out| kernel(x, y, out));
+        }
+    })
+}
+
+/// `out = kernel(condition, x, y)`; see [`map1`].
+pub(super) fn map3<A: Number>(
+    out: &Tensor,
+    condition: &Tensor,
+    x: &Tensor,
+    y: &Tensor,
+    kernel: impl Fn(&[u8], &[A], &[A], &mut [MaybeUninit<A>]) + Send + Sync,
+) -> Result<()> {
+    if out.numel() == 0 {
+        return Ok(());
+    }
+    let [to, at_c, at_x, at_y] = paths(out.shape(), [out, condition, x, y]);
+    let walk = Walk::new(&to.shape);
+    let (to, condition) = (target::<A>(to, out)?, operand::<u8>(at_c, condition, out)?);
+    let (x, y) = (operand::<A>(at_x, x, out)?, operand::<A>(at_y, y, out)?);
+    walk.run(|range| {
+        let (mut q, mut s, mut r) = (Scratch::new(), Scratch::new(), Scratch::new());
+        let mut t = Scratch::new();
+        for (start, len) in walk.chunks(range) {
+            let condition = condition.chunk(start, len, &mut q);
+            let (x, y) = (x.chunk(start, len, &mut s), y.chunk(start, len, &mut r));
+            to.chunk(start, len, &mut t, |out| kernel(condition, x, y, out));
+        }
+    })
+}
+
+/// `out = x`, bit by bit, elements of the size of T and of one dtype; in other memory.
+pub(super) fn copy<T: Copy + To<T> + Send + Sync>(out: &Tensor, x: &Tensor) -> Result<()> {
+    if out.numel() == 0 {
+        return Ok(());
+    }
+    let [to, path] = paths(out.shape(), [out, x]);
+    let walk = Walk::new(&to.shape);
+    let to = Target { path: to, store: store_to::<T, T>, native: true };
+    let x = Operand { path, load: load_from::<T, T>, borrow: true };
+    walk.run(|range| {
+        let (mut s, mut t) = (Scratch::new(), Scratch::new());
+        for (start, len) in walk.chunks(range) {
+            let x = x.chunk(start, len, &mut s);
+            to.chunk(start, len, &mut t, |out| _ = out.write_copy_of_slice(x));
+        }
+    })
+}
+
+/// Reads one tensor in the order of `layout`, a view of it, run by run: for kernels that are not elementwise.
+pub(super) struct Reader<C> {
+    operand: Operand<C>,
+    scratch: Scratch<C>,
+}
+
+impl<C: Number> Reader<C> {
+    /// A reader of the elements of `x` in C order.
+    pub(super) fn new(x: &Tensor) -> Result<Reader<C>> {
+        let [path] = paths(x.shape(), [x]);
+        let borrow = C::is_native(x.dtype());
+        Ok(Reader { operand: Operand { path, load: C::load(x.dtype())?, borrow }, scratch: Scratch::new() })
+    }
+
+    /// The elements `start..start + len`, at most [`CHUNK`] of them.
+    pub(super) fn read(&mut self, start: usize, len: usize) -> &[C] {
+        self.operand.chunk(start, len, &mut self.scratch)
+    }
+}

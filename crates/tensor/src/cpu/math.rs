@@ -1,0 +1,152 @@
+//! Functions that no library gives us well enough.
+
+use rten_simd::ops::{BitOps, FloatOps, NumOps};
+use rten_simd::{Isa, SimdUnaryOp};
+use rten_vecmath::Exp;
+
+pub(super) mod f32 {
+    pub(in crate::cpu) const ROOT_2_OVER_PI: f32 = 0.797_884_6;
+
+    /// One number of [`super::Erf`], for kernels without a vector form.
+    pub(in crate::cpu) fn erf(x: f32) -> f32 {
+        rten_simd::SimdUnaryOp::scalar_eval(&super::Erf {}, x)
+    }
+}
+
+pub(super) mod f64 {
+    pub(in crate::cpu) const ROOT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
+
+    pub(in crate::cpu) fn erf(x: f64) -> f64 {
+        libm::erf(x)
+    }
+}
+
+/// The error function, within 1.3 ULP.
+///
+/// Two minimax polynomials, after N. Juffa: `x + x P(x²)` up to 475/512; beyond, `1 - exp(Q(|x|))` with the sign of `x`. Computed
+/// without a subtraction of nearly equal numbers, unlike the usual formula of Abramowitz and Stegun.
+#[derive(Default)]
+pub(super) struct Erf {}
+
+impl SimdUnaryOp<f32> for Erf {
+    #[inline(always)]
+    fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
+        let ops = isa.f32();
+        let fma = |a, b, c: f32| ops.mul_add(a, b, ops.splat(c));
+        let (t, s) = (ops.abs(x), ops.mul(x, x));
+
+        let r = fma(ops.splat(-1.728_534_7e-5), t, 3.831_979_7e-4);
+        let u = fma(ops.splat(-3.883_964_4e-3), t, 2.425_462_2e-2);
+        let r = ops.mul_add(r, s, u);
+        let r = fma(r, t, -1.067_778_77e-1);
+        let r = fma(r, t, -6.348_468_7e-1);
+        let r = fma(r, t, -1.287_175_1e-1);
+        let r = ops.mul_add(r, t, ops.neg(t));
+        let large = ops.sub(ops.one(), Exp::apply(isa, r));
+        let large = ops.select(ops.neg(large), large, ops.lt(x, ops.zero()));
+
+        let p = fma(ops.splat(-5.967_617e-4), s, 4.991_194_2e-3);
+        let p = fma(p, s, -2.676_813_5e-2);
+        let p = fma(p, s, 1.128_199_25e-1);
+        let p = fma(p, s, -3.761_253_4e-1);
+        let p = fma(p, s, 1.283_791_7e-1);
+        let small = ops.mul_add(p, x, x);
+
+        ops.select(large, small, ops.gt(t, ops.splat(475.0 / 512.0)))
+    }
+}
+
+/// x Φ(x) = x (1 + erf(x / √2)) / 2, in the order in which torch rounds.
+#[derive(Default)]
+pub(super) struct Gelu {}
+
+impl SimdUnaryOp<f32> for Gelu {
+    #[inline(always)]
+    fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
+        let ops = isa.f32();
+        let erf = Erf::apply(isa, ops.mul(x, ops.splat(std::f32::consts::FRAC_1_SQRT_2)));
+        ops.mul(ops.mul(x, ops.splat(0.5)), ops.add(ops.one(), erf))
+    }
+}
+
+/// The natural logarithm within 2 ULP, by a loop body without branches: x = 2ᵏ m with m in [√½, √2), ln x = k ln 2 + ln m.
+#[inline(always)]
+pub(super) fn ln(x: f32) -> f32 {
+    // Subnormal numbers are scaled into the normal range first.
+    let tiny = x < f32::MIN_POSITIVE;
+    let scaled = if tiny { x * 8_388_608.0 } else { x };
+    let bits = scaled.to_bits() as i32;
+    let k = bits.wrapping_sub(0x3f35_04f3) >> 23;
+    let m = std::primitive::f32::from_bits(bits.wrapping_sub(k << 23) as u32);
+    let k = (if tiny { k - 23 } else { k }) as std::primitive::f32;
+    // ln(1 + f) = f - f²/2 + f³ P(f), minimax after S. Moshier's Cephes.
+    let f = m - 1.0;
+    let z = f * f;
+    let mut p = 7.037_683_6e-2;
+    p = p * f - 1.151_461_1e-1;
+    p = p * f + 1.167_699_84e-1;
+    p = p * f - 1.242_014_1e-1;
+    p = p * f + 1.424_932_3e-1;
+    p = p * f - 1.666_805_7e-1;
+    p = p * f + 2.000_071_5e-1;
+    p = p * f - 2.499_999_4e-1;
+    p = p * f + 3.333_333e-1;
+    let tail = p * f * z + k * -2.121_944_4e-4 - 0.5 * z;
+    let ln = f + tail + k * 0.693_359_4;
+    if x > 0.0 && x < f32::INFINITY {
+        ln
+    } else if x == 0.0 {
+        f32::NEG_INFINITY
+    } else if x == f32::INFINITY {
+        x
+    } else {
+        f32::NAN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many floats lie between.
+    fn ulps(got: f32, want: f64) -> f64 {
+        let want32 = want as f32;
+        let ulp = f64::from(f32::from_bits(want32.abs().to_bits() + 1) - want32.abs());
+        (f64::from(got) - want).abs() / ulp
+    }
+
+    fn worst(
+        range: impl Iterator<Item = f32>,
+        got: impl Fn(f32) -> f32,
+        want: impl Fn(f64) -> f64,
+    ) -> (f64, f32) {
+        range
+            .map(|x| (ulps(got(x), want(f64::from(x))), x))
+            .fold((0.0, 0.0), |a, b| if b.0 > a.0 { b } else { a })
+    }
+
+    /// Floats of all magnitudes in `low..high`.
+    fn sample(low: f32, high: f32) -> impl Iterator<Item = f32> {
+        (low.to_bits()..high.to_bits()).step_by(1013).map(f32::from_bits)
+    }
+
+    #[test]
+    fn erf_is_exact_to_the_last_digit_but_one() {
+        let (error, x) = worst(sample(1e-30, 6.0), |x| Erf {}.scalar_eval(x), libm::erf);
+        assert!(error <= 1.3, "erf({x}) is {error} ULP off");
+        assert_eq!(Erf {}.scalar_eval(-0.5), -Erf {}.scalar_eval(0.5));
+        assert_eq!([Erf {}.scalar_eval(f32::INFINITY), Erf {}.scalar_eval(-1e30)], [1.0, -1.0]);
+        assert!(Erf {}.scalar_eval(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn ln_is_exact_to_the_last_digits() {
+        let (error, x) = worst(sample(1e-42, f32::MAX), ln, std::primitive::f64::ln);
+        assert!(error <= 2.0, "ln({x}) is {error} ULP off");
+        assert_eq!(
+            [ln(1.0), ln(0.0), ln(-0.0), ln(f32::INFINITY)],
+            [0.0, f32::NEG_INFINITY, f32::NEG_INFINITY, f32::INFINITY]
+        );
+        assert!(ln(-1.0).is_nan() && ln(f32::NAN).is_nan());
+    }
+}
