@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trustformers import AutoConfig, BertConfig, PretrainedConfig, PreTrainedConfig
+from trustformers import AutoConfig, BertConfig, PreTrainedConfig, PretrainedConfig
 
 
 def test_the_defaults_are_berts() -> None:
@@ -39,7 +39,9 @@ def test_labels_follow_their_number() -> None:
     assert BertConfig(label2id={"a": 0, "b": 1}).label2id == {"a": 0, "b": 1}
 
 
-@pytest.mark.parametrize(("given", "read"), [("float16", "float16"), ("torch.bfloat16", "bfloat16"), (None, None)])
+@pytest.mark.parametrize(
+    ("given", "read"), [("float16", "float16"), ("torch.bfloat16", "bfloat16"), (None, None)]
+)
 def test_the_dtype_has_two_names(given: Any, read: Any) -> None:
     assert BertConfig(dtype=given).torch_dtype == read
     assert BertConfig(torch_dtype=given).dtype == read

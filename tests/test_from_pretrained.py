@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fixture_cases import FIXTURES
 
+from fixture_cases import FIXTURES
 from trustformers import AutoConfig, AutoModel, BertConfig, BertModel, PreTrainedModel, Tensor
 
 IDS = np.array([[5, 9, 2, 17]])
@@ -35,8 +35,9 @@ def test_a_configuration_may_be_given(checkpoint: Path) -> None:
 
 def test_hints_that_change_nothing_are_taken(checkpoint: Path) -> None:
     AutoModel.from_pretrained(
-        checkpoint, low_cpu_mem_usage=True, trust_remote_code=False, device_map="auto", device="cpu", dtype="auto",
-        attn_implementation="sdpa", use_safetensors=True, weights_only=True, quantization_config=None,
+        checkpoint, low_cpu_mem_usage=True, trust_remote_code=False, device_map="auto", device="cpu",
+        dtype="auto", attn_implementation="sdpa", use_safetensors=True, weights_only=True,
+        quantization_config=None,
     )  # fmt: skip
 
 

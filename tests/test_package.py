@@ -52,7 +52,8 @@ import sys
 from trustformers import AutoModel, AutoTokenizer
 inputs = AutoTokenizer.from_pretrained({str(minilm_path)!r})("Hello", return_tensors="np")
 AutoModel.from_pretrained({str(minilm_path)!r})(**inputs)
-print([name for name in ("torch", "transformers", "tokenizers", "safetensors", "huggingface_hub") if name in sys.modules])
+peers = "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub"
+print([name for name in peers if name in sys.modules])
 """
     assert run(code).strip() == "[]"
 
@@ -60,7 +61,14 @@ print([name for name in ("torch", "transformers", "tokenizers", "safetensors", "
 def test_numpy_is_the_only_requirement() -> None:
     needed = [line for line in requires("trustformers") or [] if "extra ==" not in line]
     assert [line.split(">")[0] for line in needed] == ["numpy"]
-    assert set(metadata("trustformers").get_all("Provides-Extra") or []) >= {"demo", "test", "dev", "cuda", "rocm", "all"}
+    assert set(metadata("trustformers").get_all("Provides-Extra") or []) >= {
+        "demo",
+        "test",
+        "dev",
+        "cuda",
+        "rocm",
+        "all",
+    }
 
 
 def test_the_versions_agree() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-#: Where each public name lives. The type checker reads the same from the imports below; a test compares the two.
+#: Where each public name lives. The type checker reads the same from the imports below; a test compares the
+#: two.
 _HOMES = {
     "_engine": ["DType", "SafetensorError", "Tensor"],
     "models": [
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
     from .models import AutoModel as AutoModel
     from .models import BertConfig as BertConfig
     from .models import BertModel as BertModel
-    from .models import PretrainedConfig as PretrainedConfig
     from .models import PreTrainedConfig as PreTrainedConfig
+    from .models import PretrainedConfig as PretrainedConfig
     from .models import PreTrainedModel as PreTrainedModel
     from .models.outputs import BaseModelOutput as BaseModelOutput
     from .models.outputs import BaseModelOutputWithPooling as BaseModelOutputWithPooling

@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="embed a few sentences with a real model and show how alike they are",
         description="Embed sentences with all-MiniLM-L6-v2 and print how alike they are.",
     )
-    demo.add_argument("sentences", nargs="*", metavar="SENTENCE", help="what to compare, instead of the examples")
+    demo.add_argument(
+        "sentences", nargs="*", metavar="SENTENCE", help="what to compare, instead of the examples"
+    )
 
     given = parser.parse_args(arguments)
     try:

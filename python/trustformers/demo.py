@@ -50,7 +50,8 @@ def embed(model: PreTrainedModel, tokenizer: Any, sentences: Sequence[str]) -> N
 
 
 def run(sentences: Sequence[str] = ()) -> str:
-    """Embed the sentences, or the examples, and return the page that tells how alike they are and how long it took.
+    """Embed the sentences, or the examples, and return the page that tells how alike they are and how long
+    it took.
 
     :raises OSError: when the demo's model is not installed.
     """

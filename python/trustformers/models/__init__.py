@@ -2,7 +2,7 @@
 
 from .auto import AutoConfig, AutoModel
 from .bert import BertConfig, BertModel
-from .configuration import PretrainedConfig, PreTrainedConfig
+from .configuration import PreTrainedConfig, PretrainedConfig
 from .modeling import PreTrainedModel
 
 __all__ = [

@@ -26,12 +26,6 @@ class AutoConfig:
     @overload
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
-    ) -> PreTrainedConfig: ...
-
-    @overload
-    @classmethod
-    def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
         *,
@@ -39,12 +33,21 @@ class AutoConfig:
         **kwargs: Any,
     ) -> tuple[PreTrainedConfig, dict[str, Any]]: ...
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> PreTrainedConfig: ...
+
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> PreTrainedConfig | tuple[PreTrainedConfig, dict[str, Any]]:
         """Read the configuration of a folder or repository; see :meth:`PreTrainedConfig.from_pretrained`."""
-        return PreTrainedConfig._read(CONFIGS, pretrained_model_name_or_path, **kwargs)
+        read: PreTrainedConfig | tuple[PreTrainedConfig, dict[str, Any]] = PreTrainedConfig._read(
+            CONFIGS, pretrained_model_name_or_path, **kwargs
+        )
+        return read
 
     @classmethod
     def for_model(cls, model_type: str, **kwargs: Any) -> PreTrainedConfig:
@@ -69,12 +72,6 @@ class AutoModel:
     @overload
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
-    ) -> PreTrainedModel: ...
-
-    @overload
-    @classmethod
-    def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str],
         *model_args: Any,
@@ -82,18 +79,28 @@ class AutoModel:
         **kwargs: Any,
     ) -> tuple[PreTrainedModel, dict[str, Any]]: ...
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
+    ) -> PreTrainedModel: ...
+
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
     ) -> PreTrainedModel | tuple[PreTrainedModel, dict[str, Any]]:
         """Open the model of a folder or repository; see :meth:`PreTrainedModel.from_pretrained`."""
-        return PreTrainedModel._open(MODELS, pretrained_model_name_or_path, *model_args, **kwargs)
+        opened: PreTrainedModel | tuple[PreTrainedModel, dict[str, Any]] = PreTrainedModel._open(
+            MODELS, pretrained_model_name_or_path, *model_args, **kwargs
+        )
+        return opened
 
     @classmethod
     def from_config(cls, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:
         """Make a model with freshly drawn weights."""
         if not isinstance(config, PreTrainedConfig) or config.model_type not in MODELS:
             raise ValueError(
-                f"AutoModel.from_config takes a configuration of one of the types {', '.join(MODELS)}, got {config!r}"
+                f"AutoModel.from_config takes a configuration of one of the types {', '.join(MODELS)}, "
+                f"got {config!r}"
             )
         return MODELS[config.model_type](config, **kwargs)

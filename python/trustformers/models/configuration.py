@@ -14,8 +14,10 @@ ConfigT = TypeVar("ConfigT", bound="PreTrainedConfig")
 #: The keywords of ``from_pretrained`` that say where files come from, as the engine's ``Repo`` takes them.
 REPO_KEYWORDS = ("revision", "subfolder", "cache_dir", "local_files_only", "force_download", "token")
 #: Keywords of ``from_pretrained`` that transformers accepts and does not use.
-IGNORED_KEYWORDS = ("_fast_init", "_from_auto", "_from_pipeline", "from_flax", "from_tf", "low_cpu_mem_usage", "mirror",
-                    "offload_state_dict", "proxies", "resume_download", "trust_remote_code", "use_fast")  # fmt: skip
+IGNORED_KEYWORDS = (
+    *("_fast_init", "_from_auto", "_from_pipeline", "from_flax", "from_tf", "low_cpu_mem_usage", "mirror"),
+    *("offload_state_dict", "proxies", "resume_download", "trust_remote_code", "use_fast"),
+)
 
 
 def open_repo(name_or_path: str | os.PathLike[str], kwargs: dict[str, Any]) -> _engine.Repo:
@@ -29,8 +31,9 @@ def open_repo(name_or_path: str | os.PathLike[str], kwargs: dict[str, Any]) -> _
 class PreTrainedConfig:
     """The values of config.json as attributes, over the defaults of the model type.
 
-    Equals transformers' ``PreTrainedConfig`` in names and behaviour: unknown values are kept, ``num_labels``, ``id2label`` and
-    ``label2id`` follow one another, and what ``save_pretrained`` writes transformers reads.
+    Equals transformers' ``PreTrainedConfig`` in names and behaviour: unknown values are kept,
+    ``num_labels``, ``id2label`` and ``label2id`` follow one another, and what ``save_pretrained`` writes
+    transformers reads.
     """
 
     model_type: str = ""
@@ -100,7 +103,8 @@ class PreTrainedConfig:
         return bool(self.return_dict)
 
     def __getattr__(self, name: str) -> Any:
-        # Called only for what is not there; declared so that type checkers know that attributes come from config.json.
+        # Called only for what is not there; declared so that type checkers know that attributes come from
+        # config.json.
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     @classmethod
@@ -109,9 +113,10 @@ class PreTrainedConfig:
     ) -> ConfigT:
         """Read config.json of a local folder or a hub repository.
 
-        Keywords: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``, ``force_download``, ``token``, and fields of the
-        configuration, which replace what the file says. With ``return_unused_kwargs=True`` the result is the configuration and the
-        keywords that are no fields of it.
+        Keywords: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``, ``force_download``,
+        ``token``, and fields of the configuration, which replace what the file says. With
+        ``return_unused_kwargs=True`` the result is the configuration and the keywords that are no fields of
+        it.
 
         :raises OSError: when there is no such folder or repository, or the file is not JSON.
         :raises ValueError: when it names no model type, or one that is not supported.
@@ -120,9 +125,7 @@ class PreTrainedConfig:
         return config
 
     @staticmethod
-    def _read(
-        classes: Mapping[str, type[Any]], name_or_path: str | os.PathLike[str], **kwargs: Any
-    ) -> Any:
+    def _read(classes: Mapping[str, type[Any]], name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
         """Read a configuration as one of ``classes``, by model type."""
         return_unused = kwargs.pop("return_unused_kwargs", False)
         for key in IGNORED_KEYWORDS:
@@ -150,17 +153,25 @@ class PreTrainedConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All values, ``model_type`` included."""
-        return {**json.loads(json.dumps(self.__dict__)), "id2label": dict(self.id2label), "model_type": self.model_type}
+        return {
+            **json.loads(json.dumps(self.__dict__)),
+            "id2label": dict(self.id2label),
+            "model_type": self.model_type,
+        }
 
     def to_diff_dict(self) -> dict[str, Any]:
-        """The values that transformers writes to config.json: those of the model, and of the rest what is not the default."""
+        """The values that transformers writes: those of the model, of the rest what is not the default."""
         base = PreTrainedConfig().__dict__
-        values = {key: value for key, value in self.to_dict().items() if key not in base or value != base[key]}
+        values = {
+            key: value for key, value in self.to_dict().items() if key not in base or value != base[key]
+        }
         return {key: value for key, value in sorted(values.items()) if key != "_name_or_path"}
 
     def to_json_string(self, use_diff: bool = True) -> str:
         """The values as JSON text."""
-        return json.dumps(self.to_diff_dict() if use_diff else self.to_dict(), indent=2, sort_keys=True) + "\n"
+        return (
+            json.dumps(self.to_diff_dict() if use_diff else self.to_dict(), indent=2, sort_keys=True) + "\n"
+        )
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write config.json into a folder, which is made if need be."""

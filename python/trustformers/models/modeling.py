@@ -20,8 +20,10 @@ logger = logging.getLogger(__name__)
 ModelT = TypeVar("ModelT", bound="PreTrainedModel")
 
 #: Keywords of transformers' ``from_pretrained`` that would change the result and that are not there yet.
-_UNSUPPORTED = ("adapter_kwargs", "generation_config", "gguf_file", "key_mapping", "load_in_4bit", "load_in_8bit", "max_memory",
-                "offload_folder", "quantization_config", "state_dict", "tp_plan")  # fmt: skip
+_UNSUPPORTED = (
+    *("adapter_kwargs", "generation_config", "gguf_file", "key_mapping", "load_in_4bit", "load_in_8bit"),
+    *("max_memory", "offload_folder", "quantization_config", "state_dict", "tp_plan"),
+)
 #: The attention implementations of transformers that give what the engine's one gives.
 _ATTENTION = (None, "eager", "sdpa")
 _TENSORS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
@@ -33,21 +35,25 @@ _DECODER_ONLY = ("encoder_hidden_states", "encoder_attention_mask", "past_key_va
 class PreTrainedModel:
     """A model with its weights; calling it runs it. One model may be used by any number of threads at once.
 
-    Outputs follow the input: NumPy arrays or lists give NumPy arrays, torch tensors torch tensors, a ``Tensor`` gives a ``Tensor``.
+    Outputs follow the input: NumPy arrays or lists give NumPy arrays, torch tensors torch tensors, a
+    ``Tensor`` gives a ``Tensor``.
     """
 
     config_class: type[PreTrainedConfig] = PreTrainedConfig
     base_model_prefix = ""
 
-    def __init__(self, config: PreTrainedConfig, *, add_pooling_layer: bool = True, seed: int | None = None) -> None:
+    def __init__(
+        self, config: PreTrainedConfig, *, add_pooling_layer: bool = True, seed: int | None = None
+    ) -> None:
         """Make a model with freshly drawn weights.
 
         :raises ValueError: when the configuration has impossible values.
         """
         if not isinstance(config, PreTrainedConfig):
             raise ValueError(
-                f"Parameter config in `{type(self).__name__}(config)` should be an instance of class `PreTrainedConfig`. To create "
-                f"a model from a pretrained model use `model = {type(self).__name__}.from_pretrained(PRETRAINED_MODEL_NAME)`"
+                f"Parameter config in `{type(self).__name__}(config)` should be an instance of class "
+                "`PreTrainedConfig`. To create a model from a pretrained model use "
+                f"`model = {type(self).__name__}.from_pretrained(PRETRAINED_MODEL_NAME)`"
             )
         seed = int.from_bytes(os.urandom(8), "little") if seed is None else seed
         engine = _engine.Model.from_config(_as_json(config), add_pooling_layer=add_pooling_layer, seed=seed)
@@ -60,14 +66,18 @@ class PreTrainedModel:
 
     @classmethod
     def from_pretrained(
-        cls: type[ModelT], pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
+        cls: type[ModelT],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: Any,
+        **kwargs: Any,
     ) -> ModelT:
         """Open a model from a local folder or a hub repository. Its weights are mapped, not read.
 
-        Keywords: ``config``; where from: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``, ``force_download``,
-        ``token``, ``variant``; ``ignore_mismatched_sizes`` draws tensors of the wrong shape anew; ``output_loading_info`` returns
-        what did not fit as well; ``dtype`` is ``"auto"``, ``"float32"`` or the checkpoint's (computation is in float32 always);
-        ``device`` is ``"cpu"`` or ``"auto"``; all others must be fields of the configuration.
+        Keywords: ``config``; where from: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``,
+        ``force_download``, ``token``, ``variant``; ``ignore_mismatched_sizes`` draws tensors of the wrong
+        shape anew; ``output_loading_info`` returns what did not fit as well; ``dtype`` is ``"auto"``,
+        ``"float32"`` or the checkpoint's (computation is in float32 always); ``device`` is ``"cpu"`` or
+        ``"auto"``; all others must be fields of the configuration.
 
         :raises OSError: when there is no such folder or repository, or no weights in it.
         :raises ValueError: for arguments and configurations that cannot be.
@@ -80,13 +90,20 @@ class PreTrainedModel:
 
     @staticmethod
     def _open(
-        classes: Mapping[str, type[PreTrainedModel]], name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
+        classes: Mapping[str, type[PreTrainedModel]],
+        name_or_path: str | os.PathLike[str],
+        *model_args: Any,
+        **kwargs: Any,
     ) -> Any:
         """Open a model as one of ``classes``, by model type."""
         if model_args:
-            raise TypeError(f"from_pretrained takes one positional argument, got also {model_args!r}: name them")
+            raise TypeError(
+                f"from_pretrained takes one positional argument, got also {model_args!r}: name them"
+            )
         with_info = kwargs.pop("output_loading_info", False)
-        options = {key: kwargs.pop(key) for key in ("variant", "ignore_mismatched_sizes") if key in kwargs}
+        options: dict[str, Any] = {
+            key: kwargs.pop(key) for key in ("variant", "ignore_mismatched_sizes") if key in kwargs
+        }
         options["add_pooling_layer"] = kwargs.pop("add_pooling_layer", True)
         dtype = _loading_options(kwargs)
         repo_keywords = {key: kwargs[key] for key in (*REPO_KEYWORDS, "use_auth_token") if key in kwargs}
@@ -103,14 +120,19 @@ class PreTrainedModel:
             setattr(config, key, kwargs.pop(key))
         model_class = classes.get(config.model_type)
         if model_class is None:
-            raise ValueError(f"a {config.model_type} configuration does not make one of: {', '.join(classes)}")
+            raise ValueError(
+                f"a {config.model_type} configuration does not make one of: {', '.join(classes)}"
+            )
         if kwargs:
-            raise _unexpected(f"{model_class.__name__}.from_pretrained", next(iter(kwargs)), list(config.to_dict()))
+            raise _unexpected(
+                f"{model_class.__name__}.from_pretrained", next(iter(kwargs)), list(config.to_dict())
+            )
 
         engine = _engine.Model.from_repo(repo, _as_json(config), **options)
         if dtype not in ("auto", "float32", engine.dtype):
             raise ValueError(
-                f"dtype={dtype!r} is not supported for weights stored as {engine.dtype}: use 'auto' or 'float32'"
+                f"dtype={dtype!r} is not supported for weights stored as {engine.dtype}: "
+                "use 'auto' or 'float32'"
             )
         config.dtype = engine.dtype
         model = model_class.__new__(model_class)
@@ -135,13 +157,16 @@ class PreTrainedModel:
     ) -> BaseModelOutputWithPoolingAndCrossAttentions | tuple[Any, ...]:
         """Run the model over a batch.
 
-        ``input_ids`` is (batch, length) token numbers: an array, a tensor, a list of lists, a list of numbers (a batch of one), or
-        a ``BatchEncoding`` that holds the other arguments too. ``attention_mask``, ``token_type_ids`` and ``position_ids`` are of that
-        shape, ``inputs_embeds`` is (batch, length, hidden). ``max_length`` cuts longer inputs.
+        ``input_ids`` is (batch, length) token numbers: an array, a tensor, a list of lists, a list of
+        numbers (a batch of one), or a ``BatchEncoding`` that holds the other arguments too.
+        ``attention_mask``, ``token_type_ids`` and ``position_ids`` are of that shape, ``inputs_embeds`` is
+        (batch, length, hidden). ``max_length`` cuts longer inputs.
 
-        :raises ValueError: for shapes that do not fit, and for neither or both of ``input_ids`` and ``inputs_embeds``.
+        :raises ValueError: for shapes that do not fit, and for neither or both of ``input_ids`` and
+        ``inputs_embeds``.
         :raises IndexError: for numbers outside the vocabulary.
-        :raises RuntimeError: for more tokens than the model has positions, empty batches, and numbers of the wrong kind.
+        :raises RuntimeError: for more tokens than the model has positions, empty batches, and numbers of the
+        wrong kind.
         """
         given = {
             "input_ids": input_ids,
@@ -152,7 +177,9 @@ class PreTrainedModel:
         }
         if isinstance(input_ids, Mapping):
             given.update({"input_ids": None, **input_ids})
-        _check_keywords(type(self).__name__, {**{k: v for k, v in given.items() if k not in _TENSORS}, **kwargs})
+        _check_keywords(
+            type(self).__name__, {**{k: v for k, v in given.items() if k not in _TENSORS}, **kwargs}
+        )
         given = {name: value for name, value in given.items() if name in _TENSORS and value is not None}
         kind = _kind(given.get("input_ids", given.get("inputs_embeds")))
         outputs = self._engine.forward(
@@ -213,19 +240,23 @@ class PreTrainedModel:
         return self
 
     def to(self: ModelT, device: object) -> ModelT:
-        """Return the model if ``device`` is where it is; refuse other devices and dtypes, which are not there yet."""
+        """Return the model if ``device`` is where it is; refuse other devices and dtypes, not there yet."""
         if str(device) not in ("cpu", "auto", "float32", "torch.float32", self.dtype):
-            raise ValueError(f"to({device!r}) is not supported: the model is on the cpu and computes in float32")
+            raise ValueError(
+                f"to({device!r}) is not supported: the model is on the cpu and computes in float32"
+            )
         return self
 
     def __repr__(self) -> str:
         place = self.name_or_path or "drawn at random"
-        return f"{type(self).__name__}({self.config.model_type}, {self.num_parameters():,} parameters, {place})"
+        return (
+            f"{type(self).__name__}({self.config.model_type}, {self.num_parameters():,} parameters, {place})"
+        )
 
 
 def _loading_options(kwargs: dict[str, Any]) -> str:
-    """Take the keywords that say how to load out of ``kwargs``, refuse what cannot be done, and return the dtype wished for."""
-    for key in IGNORED_KEYWORDS + ("weights_only",):
+    """Take the keywords that say how to load out of ``kwargs``, refusing what cannot be; return the dtype."""
+    for key in (*IGNORED_KEYWORDS, "weights_only"):
         kwargs.pop(key, None)
     for key in _UNSUPPORTED:
         if kwargs.pop(key, None):
@@ -246,7 +277,8 @@ def _report(model: str, name_or_path: str | os.PathLike[str], info: dict[str, li
     """Say what in a checkpoint did not fit and was accepted, as transformers says it."""
     lines = [f"  {key}: not used by {model}" for key in info["unexpected_keys"]]
     lines += [f"  {key}: missing, newly initialized" for key in info["missing_keys"]]
-    lines += [f"  {key}: {found} in the checkpoint, newly initialized as {wanted}" for key, found, wanted in info["mismatched_keys"]]  # fmt: skip
+    for key, found, wanted in info["mismatched_keys"]:
+        lines.append(f"  {key}: {found} in the checkpoint, newly initialized as {wanted}")
     if lines:
         advice = ""
         if info["missing_keys"] or info["mismatched_keys"]:
@@ -261,7 +293,9 @@ def _check_keywords(model: str, kwargs: dict[str, Any]) -> None:
             if value is not None:
                 raise ValueError(f"{name}= is an argument of decoders, and {model} is an encoder")
         elif name != "use_cache":
-            raise _unexpected(f"{model}.forward", name, [*_TENSORS, "output_attentions", "output_hidden_states"])
+            raise _unexpected(
+                f"{model}.forward", name, [*_TENSORS, "output_attentions", "output_hidden_states"]
+            )
 
 
 def _unexpected(where: str, name: str, known: Sequence[str]) -> TypeError:
@@ -278,7 +312,9 @@ def _tensor(name: str, value: Any) -> _engine.Tensor:
         except ValueError as error:
             raise ValueError(f"{name} holds rows of different lengths: {_REMEDY}") from error
         if value.size == 0 and name != "inputs_embeds":
-            value = value.astype(np.int64)  # an empty list says nothing of its numbers, and NumPy takes them for floats
+            value = value.astype(
+                np.int64
+            )  # an empty list says nothing of its numbers, and NumPy takes them for floats
     try:
         return _engine.as_tensor(value)
     except TypeError as error:

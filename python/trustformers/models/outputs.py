@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any, NoReturn
 
 
 class ModelOutput(OrderedDict[str, Any]):
-    """A dataclass whose fields are keys and positions too: ``out.logits``, ``out["logits"]``, ``out[0]``, ``out[:2]``.
+    """A dataclass whose fields are keys and positions too: ``out.logits``, ``out["logits"]``, ``out[0]``,
+    ``out[:2]``.
 
-    Fields that are ``None`` are no keys and have no position. Iterating gives keys, as of a dictionary; :meth:`to_tuple` gives the
-    values. Equals transformers' ``ModelOutput``.
+    Fields that are ``None`` are no keys and have no position. Iterating gives keys, as of a dictionary;
+    :meth:`to_tuple` gives the values. Equals transformers' ``ModelOutput``.
     """
 
     def __post_init__(self) -> None:
         """Make keys of the fields; a first field that holds all pairs of names and values is taken apart."""
-        first, *rest = fields(self)  # type: ignore[arg-type]
+        first, *rest = _fields(self)
         if any(field.default is not None for field in rest):
             raise ValueError(f"{type(self).__name__} should not have more than one required field.")
         value = getattr(self, first.name)
@@ -33,7 +34,7 @@ class ModelOutput(OrderedDict[str, Any]):
         return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if value is not None and name in {field.name for field in fields(self)}:  # type: ignore[arg-type]
+        if value is not None and name in {field.name for field in _fields(self)}:
             super().__setitem__(name, value)
         super().__setattr__(name, value)
 
@@ -57,7 +58,7 @@ class ModelOutput(OrderedDict[str, Any]):
         raise self._refusal("update")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return type(self), tuple(getattr(self, field.name) for field in _fields(self))
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The values that are not ``None``, in the order of the fields."""
@@ -65,6 +66,11 @@ class ModelOutput(OrderedDict[str, Any]):
 
     def _refusal(self, method: str) -> Exception:
         return Exception(f"You cannot use ``{method}`` on a {type(self).__name__} instance.")
+
+
+def _fields(output: Any) -> tuple[Field[Any], ...]:
+    """The fields of an output, whose class its subclasses make a dataclass of."""
+    return fields(output)
 
 
 def _pairs(value: Any) -> list[tuple[str, Any]] | None:
@@ -91,8 +97,9 @@ def _is_pair(item: Any) -> bool:
 class BaseModelOutput(ModelOutput):
     """The output of an encoder.
 
-    ``last_hidden_state``: (batch, length, hidden). ``hidden_states``: the embeddings and every layer's output, of that shape each.
-    ``attentions``: every layer's probabilities, (batch, heads, length, length) each. Positions that the mask hides are zero.
+    ``last_hidden_state``: (batch, length, hidden). ``hidden_states``: the embeddings and every layer's
+    output, of that shape each. ``attentions``: every layer's probabilities, (batch, heads, length, length)
+    each. Positions that the mask hides are zero.
     """
 
     last_hidden_state: Any = None
@@ -102,7 +109,10 @@ class BaseModelOutput(ModelOutput):
 
 @dataclass
 class BaseModelOutputWithPooling(ModelOutput):
-    """The output of an encoder with a pooler: ``pooler_output`` is (batch, hidden). See :class:`BaseModelOutput`."""
+    """The output of an encoder with a pooler: ``pooler_output`` is (batch, hidden).
+
+    The others are those of :class:`BaseModelOutput`.
+    """
 
     last_hidden_state: Any = None
     pooler_output: Any = None
@@ -112,7 +122,11 @@ class BaseModelOutputWithPooling(ModelOutput):
 
 @dataclass
 class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
-    """The output of an encoder that could be a decoder too, as BERT's is. See :class:`BaseModelOutputWithPooling`."""
+    """The output of an encoder that could be a decoder too, as BERT's is.
+
+    Its fields are those of :class:`BaseModelOutputWithPooling` and those of a decoder, which an encoder
+    leaves empty.
+    """
 
     last_hidden_state: Any = None
     pooler_output: Any = None
