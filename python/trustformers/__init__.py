@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 #: Where each public name lives. The type checker reads the same from the imports below; a test compares the
 #: two.
 _HOMES = {
-    "_engine": ["DType", "SafetensorError", "Tensor"],
+    "_engine": ["SafetensorError", "Tensor", "dtype"],
     "models": [
         "AutoConfig",
         "AutoModel",
@@ -44,9 +44,9 @@ __all__ = ["__version__", "models", "tokenizers", *_HOME_OF]
 if TYPE_CHECKING:
     from . import models as models
     from . import tokenizers as tokenizers
-    from ._engine import DType as DType
     from ._engine import SafetensorError as SafetensorError
     from ._engine import Tensor as Tensor
+    from ._engine import dtype as dtype
     from .models import AutoConfig as AutoConfig
     from .models import AutoModel as AutoModel
     from .models import BertConfig as BertConfig
