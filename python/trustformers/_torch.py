@@ -1,6 +1,12 @@
 """PyTorch tensors as ours and back: the same memory, and gradients that flow through both.
 
 Imported, like PyTorch itself, only when somebody asks for it.
+
+A tensor that comes from PyTorch and asks for gradients is, in our graph, a *bridge*: a result without
+sources. A backward pass of ours says what has arrived at the bridges, and PyTorch carries on from there. In
+PyTorch's graph a tensor of ours is a function whose backward is such a pass. A pass that PyTorch's engine
+has called for retains the graphs, since it may come again by another way; they are freed when nobody holds
+them any more.
 """
 
 from __future__ import annotations
@@ -10,28 +16,72 @@ from typing import Any
 
 import torch
 
-from trustformers._engine import Tensor
+from trustformers._engine import Tensor, _backward_to_bridges, _bridge, is_grad_enabled
+
+#: Where a bridge leads: PyTorch's tensor, and its version when it was crossed.
+_Place = tuple[torch.Tensor, int]
 
 
 def from_torch(tensor: torch.Tensor) -> Tensor:
-    """A tensor over the memory of PyTorch's."""
+    """A tensor over the memory of PyTorch's; gradients of what is made of it flow back to PyTorch's graph."""
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"from_torch takes a torch.Tensor, got {type(tensor).__name__}")
     if tensor.layout is not torch.strided:
         raise TypeError(f"a tensor cannot hold the layout {tensor.layout}: call to_dense() first")
-    return Tensor.from_dlpack(tensor.detach().resolve_conj().resolve_neg())
+    shared = Tensor.from_dlpack(tensor.detach().resolve_conj().resolve_neg())
+    if tensor.requires_grad and torch.is_grad_enabled() and is_grad_enabled():
+        return _bridge(shared, (tensor, tensor._version))
+    return shared
 
 
 def to_torch(tensor: Tensor) -> torch.Tensor:
-    """PyTorch's tensor over the memory of ours.
+    """PyTorch's tensor over the memory of ours; gradients of what is made of it flow back to our graph.
 
     PyTorch has no read-only tensors: memory that must not be written, such as a mapped file, is copied.
     """
     if any(stride < 0 for stride in tensor.strides):
         raise ValueError("PyTorch has no negative strides: call contiguous() first")
-    read_only = not tensor.is_writable
-    shared: torch.Tensor = torch.from_dlpack(tensor.__dlpack__(copy=True) if read_only else tensor)
+    if tensor.requires_grad and torch.is_grad_enabled() and is_grad_enabled():
+        crossed: torch.Tensor = _Crossing.apply(torch.empty(0, requires_grad=True), tensor)
+        return crossed
+    return _shared(tensor.detach())
+
+
+def _shared(tensor: Tensor) -> torch.Tensor:
+    shared: torch.Tensor = torch.from_dlpack(tensor if tensor.is_writable else tensor.__dlpack__(copy=True))
     return shared
+
+
+class _Crossing(torch.autograd.Function):
+    """A tensor of ours in PyTorch's graph, recorded there because ``anchor`` asks for a gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, anchor: torch.Tensor, tensor: Tensor) -> torch.Tensor:
+        ctx.tensor = tensor
+        shared = _shared(tensor.detach())
+        # Has PyTorch notice when the memory that our graph needs is changed in place.
+        ctx.save_for_backward(shared)
+        return shared
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, None]:
+        _ = ctx.saved_tensors
+        carry_on(_backward_to_bridges(ctx.tensor, from_torch(grads[0].detach())), True)
+        return None, None
+
+
+def carry_on(arrived: list[tuple[_Place, Tensor]], retain_graph: bool) -> None:
+    """Hands the gradients that have arrived at bridges to PyTorch, all at once."""
+    for (tensor, version), _ in arrived:
+        if tensor._version != version:
+            raise RuntimeError(
+                f"the torch.Tensor of shape {tuple(tensor.shape)} has been modified by an in-place operation "
+                "after from_torch had made it one of ours: clone it before changing it"
+            )
+    if arrived:
+        tensors = [tensor for (tensor, _), _ in arrived]
+        grads = [_shared(grad.contiguous()) for _, grad in arrived]
+        torch.autograd.backward(tensors, grads, retain_graph=retain_graph)
 
 
 def torch_function(
@@ -40,9 +90,8 @@ def torch_function(
     """What ``Tensor.__torch_function__`` does: PyTorch computes, the result is a tensor of ours again."""
     args, kwargs = args or (), kwargs or {}
     result = func(*_map(Tensor, to_torch, args), **_map(Tensor, to_torch, kwargs))
-    given = (*args, *kwargs.values())
     # An in-place function, or one with `out`, returns what it was given.
-    if any(result is value for value in given):
+    if any(result is value for value in (*args, *kwargs.values())):
         return result
     return _map(torch.Tensor, from_torch, result)
 

@@ -6,9 +6,10 @@ import weakref
 
 import numpy as np
 import pytest
-import trustformers._engine as tf
 from hypothesis import given
 from hypothesis import strategies as st
+
+import trustformers._engine as tf
 
 NUMPY_DTYPES = [
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
@@ -174,7 +175,8 @@ def test_dtypes_equal_their_names_and_numpys() -> None:
     assert tf.float32 != "float8"
     assert tf.float32 != 3
     assert tf.half is tf.float16
-    assert tf.as_tensor([1.0]).dtype is tf.float64
+    assert tf.as_tensor([1.0]).dtype is tf.float32
+    assert tf.as_tensor(np.array([1.0])).dtype is tf.float64
     assert {tf.float32: 1}[tf.float] == 1
     with pytest.raises(TypeError, match="float8"):
         tf.as_tensor([1], dtype="float8")

@@ -7,10 +7,10 @@ import weakref
 
 import numpy as np
 import pytest
-import trustformers._engine as tf
 from hypothesis import given
-
 from tests.tensor.test_numpy import NUMPY_DTYPES, arrays
+
+import trustformers._engine as tf
 
 
 @given(arrays())

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+
 import trustformers._engine as tf
 
 torch = pytest.importorskip("torch")

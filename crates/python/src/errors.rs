@@ -19,6 +19,9 @@ create_exception!(
 pub fn tensor(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
+        Error::Graph { .. } | Error::Modified { .. } | Error::External { .. } => {
+            PyRuntimeError::new_err(message)
+        }
         Error::DType { .. } | Error::UnknownDType(_) => PyTypeError::new_err(message),
         Error::Index { .. } => PyIndexError::new_err(message),
         Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
@@ -52,7 +55,7 @@ pub fn hub(error: hub::Error) -> PyErr {
     match &error {
         // What the signal's handler has raised, normally KeyboardInterrupt.
         hub::Error::Interrupted => {
-            Python::attach(|py| PyErr::take(py)).unwrap_or_else(|| PyKeyboardInterrupt::new_err(()))
+            Python::attach(PyErr::take).unwrap_or_else(|| PyKeyboardInterrupt::new_err(()))
         }
         hub::Error::Io { path, source, .. } => match source.raw_os_error() {
             Some(number) => PyOSError::new_err((number, error.to_string(), path.clone().into_os_string())),

@@ -13,7 +13,6 @@ use pyo3::types::{PyCapsule, PyDict};
 use pyo3::{ffi, intern};
 use trustformers::tensor::{Buffer, DType, Device, Layout, Storage, Tensor};
 
-use super::numpy::{from_numpy, to_numpy};
 use crate::errors;
 
 /// The newest version of the protocol that we speak.
@@ -202,13 +201,18 @@ pub fn export<'py>(
     device: Option<(i32, i32)>,
     copy: Option<bool>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    if tensor.requires_grad() {
+        let message =
+            "a tensor that requires a gradient cannot be lent: call detach() first, or to_torch() to keep it";
+        return Err(PyBufferError::new_err(message));
+    }
     if device.is_some_and(|device| device != (CPU, 0)) {
         return Err(PyBufferError::new_err(
             "the tensor is on the CPU: ask for dl_device=(1, 0) and move the result",
         ));
     }
     let (tensor, copied) = match copy {
-        Some(true) => (copied(py, tensor)?, true),
+        Some(true) => (py.detach(|| tensor.copy()).map_err(errors::tensor)?, true),
         _ => (tensor.clone(), false),
     };
     let Storage::Cpu(buffer) = tensor.storage().as_ref();
@@ -222,12 +226,6 @@ pub fn export<'py>(
     } else {
         lend::<Unversioned>(py, tensor, 0)
     }
-}
-
-/// A copy of `tensor` in memory of its own.
-fn copied(py: Python<'_>, tensor: &Tensor) -> PyResult<Tensor> {
-    let array = to_numpy(py, tensor)?.call_method0(intern!(py, "copy"))?;
-    from_numpy(array.cast()?)?.to_dtype(tensor.dtype()).map_err(errors::tensor)
 }
 
 /// A loan that we have taken: ended when dropped.

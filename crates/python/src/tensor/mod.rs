@@ -1,19 +1,26 @@
 //! The class `trustformers.Tensor`.
 
+mod args;
+mod arithmetic;
+mod autograd;
 mod buffer;
+mod convert;
+mod create;
 mod dlpack;
 mod dtype;
+mod functions;
+mod index;
 mod numpy;
 mod protocols;
+mod reduce;
+mod shape;
 
 use ::numpy::PyUntypedArray;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use trustformers::tensor::{DType, Storage, Tensor};
-
-use crate::errors;
 
 pub use self::dtype::PyDType;
 pub use self::numpy::{from_object, to_numpy};
@@ -24,29 +31,40 @@ pub struct PyTensor(pub Tensor);
 
 /// Adds what the class needs beside it: the dtypes and the functions.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    dtype::add_to(module)?;
     buffer::install(module.py())?;
-    module.add_function(wrap_pyfunction!(as_tensor, module)?)
-}
-
-/// A tensor from a tensor, an array, a number or nested lists; memory is shared where it can be.
-///
-/// :raises TypeError: for what holds no numbers.
-#[pyfunction]
-#[pyo3(signature = (data, dtype=None))]
-fn as_tensor(
-    py: Python<'_>,
-    data: &Bound<'_, PyAny>,
-    dtype: Option<&Bound<'_, PyAny>>,
-) -> PyResult<PyTensor> {
-    let tensor = from_object(data)?;
-    match dtype {
-        Some(dtype) => {
-            let dtype = dtype::parse(dtype)?;
-            py.detach(|| tensor.to_dtype(dtype)).map(PyTensor).map_err(errors::tensor)
-        }
-        None => Ok(PyTensor(tensor)),
+    dtype::add_to(module)?;
+    functions::add_methods(module)?;
+    module.add("ValuesIndices", reduce::values_indices(module.py())?)?;
+    macro_rules! add {
+        ($($function:path),* $(,)?) => { $(module.add_function(wrap_pyfunction!($function, module)?)?;)* };
     }
+    add!(
+        autograd::grad,
+        autograd::is_grad_enabled,
+        autograd::_backward_to_bridges,
+        autograd::_bridge,
+        autograd::set_grad_enabled,
+        convert::_restore,
+        create::arange,
+        create::as_tensor,
+        create::eye,
+        create::full,
+        create::linspace,
+        create::manual_seed,
+        create::ones,
+        create::ones_like,
+        create::rand,
+        create::randint,
+        create::randn,
+        create::randperm,
+        create::tensor,
+        create::zeros,
+        create::zeros_like,
+        functions::cat,
+        functions::stack,
+        functions::where_,
+    );
+    Ok(())
 }
 
 #[pymethods]
@@ -74,13 +92,19 @@ impl PyTensor {
     /// A NumPy array over the tensor's memory: nothing is copied. A tensor made from a whole array gives that very array back.
     ///
     /// NumPy has no bfloat16: such tensors are copied as float32.
+    ///
+    /// :raises RuntimeError: for a tensor that requires a gradient, which would be lost: call :meth:`detach` first.
     fn to_numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        if self.0.requires_grad() {
+            let message = "the gradient of this tensor would be lost in NumPy: call detach() first";
+            return Err(PyRuntimeError::new_err(message));
+        }
         to_numpy(py, &self.0)
     }
 
     /// The same as :meth:`to_numpy`, as torch calls it.
     fn numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_numpy(py, &self.0)
+        self.to_numpy(py)
     }
 
     /// The sizes of the dimensions.
@@ -203,6 +227,11 @@ impl PyTensor {
         let mut text = format!("tensor({values}");
         if self.0.numel() == 0 {
             text += &format!(", size={}", self.shape(py)?);
+        }
+        if let Some(op) = self.0.grad_fn() {
+            text += &format!(", grad_fn={op}");
+        } else if self.0.requires_grad() {
+            text += ", requires_grad=True";
         }
         if !matches!(self.0.dtype(), DType::F32 | DType::I64 | DType::Bool | DType::C64) {
             text += &format!(", dtype=trustformers.{}", self.0.dtype());

@@ -139,6 +139,11 @@ impl PyTensor {
 
 /// The array that stands for the tensor in the buffer protocol.
 pub fn buffer_array<'py>(tensor: &Bound<'py, PyTensor>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    if tensor.get().0.requires_grad() {
+        return Err(PyBufferError::new_err(
+            "a tensor that requires a gradient cannot be lent: call detach() first",
+        ));
+    }
     if tensor.get().0.dtype() == DType::BF16 {
         return Err(PyBufferError::new_err(
             "the buffer protocol has no bfloat16: convert the tensor to float32",

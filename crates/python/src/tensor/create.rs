@@ -1,0 +1,262 @@
+//! Tensors from numbers, and from nothing but a shape.
+
+use std::sync::RwLock;
+
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use trustformers::tensor::ops::Generator;
+use trustformers::tensor::{DType, Result, Scalar, Tensor};
+
+use super::args::{compute, scalar, shape};
+use super::numpy::from_object;
+use super::{PyTensor, dtype};
+use crate::errors;
+
+/// A dtype argument, or what it is when left out.
+fn dtype_or(given: Option<&Bound<'_, PyAny>>, default: DType) -> PyResult<DType> {
+    given.map_or(Ok(default), dtype::parse)
+}
+
+fn number(object: &Bound<'_, PyAny>) -> PyResult<Scalar> {
+    scalar(object)?.ok_or_else(|| PyTypeError::new_err(format!("a number is needed, got {object}")))
+}
+
+fn made(
+    py: Python<'_>,
+    elements: usize,
+    requires_grad: bool,
+    make: impl FnOnce() -> Result<Tensor> + Send,
+) -> PyResult<PyTensor> {
+    let tensor = compute(py, elements, make)?;
+    if requires_grad {
+        tensor.set_requires_grad(true).map_err(errors::tensor)?;
+    }
+    Ok(PyTensor(tensor))
+}
+
+fn product(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |n, &size| n.saturating_mul(size))
+}
+
+/// Python's own floats become float32, as torch's default has it; arrays and tensors keep their dtype.
+fn default_dtype(data: &Bound<'_, PyAny>, tensor: &Tensor) -> DType {
+    let typed = data.hasattr("dtype").unwrap_or(false) || data.hasattr("__array__").unwrap_or(false);
+    if tensor.dtype() == DType::F64 && !typed { DType::F32 } else { tensor.dtype() }
+}
+
+/// A new tensor with a copy of ``data``: a number, nested lists, an array, a tensor. Python's floats become float32.
+///
+/// :raises TypeError: for what holds no numbers.
+#[pyfunction]
+#[pyo3(signature = (data, *, dtype=None, requires_grad=false))]
+pub fn tensor(
+    py: Python<'_>,
+    data: &Bound<'_, PyAny>,
+    dtype: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<PyTensor> {
+    let source = from_object(data)?;
+    let dtype = dtype_or(dtype, default_dtype(data, &source))?;
+    made(py, source.numel(), requires_grad, || {
+        let source = source.detach();
+        if source.dtype() == dtype { source.copy() } else { source.to_dtype(dtype) }
+    })
+}
+
+/// A tensor from a tensor, an array, a number or nested lists; memory is shared where it can be. Python's floats become float32.
+///
+/// :raises TypeError: for what holds no numbers.
+#[pyfunction]
+#[pyo3(signature = (data, dtype=None))]
+pub fn as_tensor(
+    py: Python<'_>,
+    data: &Bound<'_, PyAny>,
+    dtype: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PyTensor> {
+    let source = from_object(data)?;
+    let dtype = dtype_or(dtype, default_dtype(data, &source))?;
+    compute(py, source.numel(), || source.to_dtype(dtype)).map(PyTensor)
+}
+
+/// A tensor of zeros.
+#[pyfunction]
+#[pyo3(signature = (*size, dtype=None, requires_grad=false))]
+pub fn zeros(
+    py: Python<'_>,
+    size: &Bound<'_, PyTuple>,
+    dtype: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<PyTensor> {
+    let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
+    made(py, product(&shape), requires_grad, || Tensor::zeros_of(&shape, dtype))
+}
+
+/// A tensor of ones.
+#[pyfunction]
+#[pyo3(signature = (*size, dtype=None, requires_grad=false))]
+pub fn ones(
+    py: Python<'_>,
+    size: &Bound<'_, PyTuple>,
+    dtype: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<PyTensor> {
+    let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
+    made(py, product(&shape), requires_grad, || Tensor::ones(&shape, dtype))
+}
+
+/// A tensor whose elements all are ``fill_value``.
+#[pyfunction]
+#[pyo3(signature = (size, fill_value, *, dtype=None, requires_grad=false))]
+pub fn full(
+    py: Python<'_>,
+    size: Vec<usize>,
+    fill_value: &Bound<'_, PyAny>,
+    dtype: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<PyTensor> {
+    let value = number(fill_value)?;
+    let dtype = dtype_or(dtype, value.dtype())?;
+    made(py, product(&size), requires_grad, || Tensor::full(&size, value, dtype))
+}
+
+/// Zeros of the shape of ``input``, and of its dtype unless another is given.
+#[pyfunction]
+#[pyo3(signature = (input, *, dtype=None))]
+pub fn zeros_like(
+    py: Python<'_>,
+    input: &Bound<'_, PyTensor>,
+    dtype: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PyTensor> {
+    let like = &input.get().0;
+    let dtype = dtype_or(dtype, like.dtype())?;
+    made(py, like.numel(), false, || Tensor::zeros_of(like.shape(), dtype))
+}
+
+/// Ones of the shape of ``input``, and of its dtype unless another is given.
+#[pyfunction]
+#[pyo3(signature = (input, *, dtype=None))]
+pub fn ones_like(
+    py: Python<'_>,
+    input: &Bound<'_, PyTensor>,
+    dtype: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PyTensor> {
+    let like = &input.get().0;
+    let dtype = dtype_or(dtype, like.dtype())?;
+    made(py, like.numel(), false, || Tensor::ones(like.shape(), dtype))
+}
+
+/// ``start``, ``start + step`` and so on before ``end``; from 0 with one argument. int64 for integers, float32 otherwise.
+#[pyfunction]
+#[pyo3(signature = (start, end=None, step=None, *, dtype=None))]
+pub fn arange(
+    py: Python<'_>,
+    start: &Bound<'_, PyAny>,
+    end: Option<&Bound<'_, PyAny>>,
+    step: Option<&Bound<'_, PyAny>>,
+    dtype: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PyTensor> {
+    let (start, end) = match end {
+        None => (Scalar::Int(0), number(start)?),
+        Some(end) => (number(start)?, number(end)?),
+    };
+    let step = step.map_or(Ok(Scalar::Int(1)), number)?;
+    let fractional = [start, end, step].iter().any(|x| matches!(x, Scalar::Float(_)));
+    let dtype = dtype_or(dtype, if fractional { DType::F32 } else { DType::I64 })?;
+    made(py, 1, false, || Tensor::arange(start, end, step, dtype))
+}
+
+/// ``steps`` numbers at equal distances from ``start`` to ``end``, both included.
+#[pyfunction]
+#[pyo3(signature = (start, end, steps, *, dtype=None))]
+pub fn linspace(
+    py: Python<'_>,
+    start: f64,
+    end: f64,
+    steps: usize,
+    dtype: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PyTensor> {
+    let dtype = dtype_or(dtype, DType::F32)?;
+    made(py, steps, false, || Tensor::linspace(start, end, steps, dtype))
+}
+
+/// Ones on the diagonal of a matrix of zeros with ``n`` rows, and as many columns unless ``m`` says otherwise.
+#[pyfunction]
+#[pyo3(signature = (n, m=None, *, dtype=None))]
+pub fn eye(
+    py: Python<'_>,
+    n: usize,
+    m: Option<usize>,
+    dtype: Option<&Bound<'_, PyAny>>,
+) -> PyResult<PyTensor> {
+    let (m, dtype) = (m.unwrap_or(n), dtype_or(dtype, DType::F32)?);
+    made(py, n.saturating_mul(m), false, || Tensor::eye(n, m, dtype))
+}
+
+/// Where random numbers come from. Replaced as a whole by `manual_seed`.
+static GENERATOR: RwLock<Option<Generator>> = RwLock::new(None);
+
+/// Draws from the process's generator, which is seeded by the system unless `manual_seed` was called.
+pub fn draw<R>(work: impl FnOnce(&Generator) -> R) -> PyResult<R> {
+    let broken = |_| PyRuntimeError::new_err("the random generator was left in disorder: call manual_seed");
+    {
+        let generator = GENERATOR.read().map_err(|_| broken(()))?;
+        if let Some(generator) = generator.as_ref() {
+            return Ok(work(generator));
+        }
+    }
+    let mut generator = GENERATOR.write().map_err(|_| broken(()))?;
+    Ok(work(generator.get_or_insert_with(|| Generator::new(entropy()))))
+}
+
+/// A seed that no two processes share: the standard library draws the keys of its hash maps from the system.
+fn entropy() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// Makes all random numbers that follow repeatable.
+#[pyfunction]
+pub fn manual_seed(seed: u64) -> PyResult<()> {
+    let mut generator = GENERATOR.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+    *generator = Some(Generator::new(seed));
+    Ok(())
+}
+
+/// Numbers evenly from 0 (included) to 1 (not).
+#[pyfunction]
+#[pyo3(signature = (*size, dtype=None, requires_grad=false))]
+pub fn rand(
+    py: Python<'_>,
+    size: &Bound<'_, PyTuple>,
+    dtype: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<PyTensor> {
+    let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
+    draw(|generator| made(py, product(&shape), requires_grad, || generator.uniform(&shape, dtype)))?
+}
+
+/// Normally distributed numbers with mean 0 and variance 1.
+#[pyfunction]
+#[pyo3(signature = (*size, dtype=None, requires_grad=false))]
+pub fn randn(
+    py: Python<'_>,
+    size: &Bound<'_, PyTuple>,
+    dtype: Option<&Bound<'_, PyAny>>,
+    requires_grad: bool,
+) -> PyResult<PyTensor> {
+    let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
+    draw(|generator| made(py, product(&shape), requires_grad, || generator.normal(&shape, dtype)))?
+}
+
+/// Integers evenly from ``low`` to below ``high``, int64.
+#[pyfunction]
+pub fn randint(py: Python<'_>, low: i64, high: i64, size: Vec<usize>) -> PyResult<PyTensor> {
+    draw(|generator| made(py, product(&size), false, || generator.integers(low, high, &size)))?
+}
+
+/// The integers below ``n`` in random order, int64.
+#[pyfunction]
+pub fn randperm(py: Python<'_>, n: usize) -> PyResult<PyTensor> {
+    draw(|generator| made(py, n, false, || generator.permutation(n)))?
+}
