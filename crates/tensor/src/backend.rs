@@ -1,6 +1,8 @@
 //! What a device must be able to run.
 
-use crate::ops::{Activation, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp};
+use crate::ops::{
+    Activation, AdamW, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp,
+};
 use crate::{DType, Result, Scalar, Tensor, Weight};
 
 /// A device: each method is a whole fused step. [`crate::ops`] has checked shapes and dtypes before any of them is called, so an
@@ -82,6 +84,12 @@ pub trait Backend: Send + Sync {
         dtype: DType,
     ) -> Result<Tensor>;
 
+    /// The products of the matrices in the last two dimensions; both of one real dtype and with the same leading dimensions.
+    fn matmul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor>;
+
+    /// Softmax, or its logarithm, over the last dimension of the contiguous float32 or float64 `x`.
+    fn softmax(&self, x: &Tensor, log: bool) -> Result<Tensor>;
+
     /// `activation(x @ weightᵀ + bias)`; `x` (.., in), `bias` (out), the result (.., out), all float32.
     fn linear(
         &self,
@@ -100,6 +108,23 @@ pub trait Backend: Send + Sync {
         bias: Option<&Tensor>,
         eps: f32,
     ) -> Result<Tensor>;
+
+    /// Divides each row of the contiguous float32 `x` by its root mean square and scales it.
+    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor>;
+
+    /// Turns pairs of elements by the angles of their row; see [`crate::ops::rope`]. All contiguous, all float32 or all float64.
+    fn rope(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor>;
+
+    /// One step of AdamW, in place in all but `grad`; all contiguous floats of one shape. See [`crate::ops::adamw_step`].
+    fn adamw_step(
+        &self,
+        options: &AdamW,
+        step: u64,
+        parameter: &Tensor,
+        grad: &Tensor,
+        mean: &Tensor,
+        square: &Tensor,
+    ) -> Result<()>;
 
     /// For every position the sum, over the lookups, of the row that its id names: (positions, width) float32. Ids are in range.
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor>;

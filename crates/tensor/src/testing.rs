@@ -10,6 +10,15 @@ pub(crate) fn draw(shape: &[usize], (low, high): (f64, f64), seed: u64) -> Tenso
     unit.mul(high - low).unwrap().add(low).unwrap()
 }
 
+/// Numbers between `low` and `high` of which no two are so close that a step of a finite difference could change their order.
+fn draw_apart(shape: &[usize], (low, high): (f64, f64), seed: u64) -> Tensor {
+    let count = shape.iter().product::<usize>();
+    let place = Generator::new(seed).permutation(count).unwrap().to_dtype(DType::F64).unwrap();
+    let jitter = draw(&[count], (0.25, 0.75), seed ^ 1);
+    let unit = place.add(&jitter).unwrap().div(count as f64).unwrap();
+    unit.mul(high - low).unwrap().add(low).unwrap().view(shape).unwrap()
+}
+
 /// Compares the gradients of `f`, weighed at random, with differences of its values, in f64; once on contiguous inputs and once on
 /// inputs that are every other element of something larger.
 #[track_caller]
@@ -23,7 +32,7 @@ pub(crate) fn check_gradient(
     let inputs: Vec<Tensor> = shapes
         .iter()
         .zip(1..)
-        .map(|(shape, i)| draw(shape, range, seed.wrapping_mul(31).wrapping_add(i)))
+        .map(|(shape, i)| draw_apart(shape, range, seed.wrapping_mul(31).wrapping_add(i)))
         .collect();
     let out = no_grad(|| f(&inputs)).unwrap_or_else(|error| panic!("{name}: {error}"));
     let weights = draw(out.shape(), (-1.0, 1.0), seed ^ 0x5eed);

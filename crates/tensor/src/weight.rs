@@ -1,16 +1,24 @@
 //! The matrix of a linear layer, in the form its users had and in the form its kernel wants.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::cpu::PackedMatrix;
 use crate::{Error, Result, Tensor};
 
 /// The weights of one linear operation: one matrix, or several that share their input and are applied as one (query, key and value).
 ///
-/// The parts stay as they were loaded, often mapped from a file. The kernel's layout is made from them on first use and kept.
+/// The parts stay as they were loaded, often mapped from a file. The kernel's layout is made from them on first use and kept until a
+/// part changes in place. A weight that is being trained changes with every step, so it is not packed at all.
 pub struct Weight {
     parts: Vec<Tensor>,
-    packed: OnceLock<PackedMatrix>,
+    packed: RwLock<Option<Packed>>,
+}
+
+/// The kernel's form, and the versions of the parts that it was made from.
+#[derive(Clone)]
+struct Packed {
+    matrix: Arc<PackedMatrix>,
+    versions: Vec<u64>,
 }
 
 impl Weight {
@@ -36,7 +44,7 @@ impl Weight {
                 return Err(Error::DType { op: "weight", rule, dtype: part.dtype() });
             }
         }
-        Ok(Weight { parts, packed: OnceLock::new() })
+        Ok(Weight { parts, packed: RwLock::default() })
     }
 
     /// The matrices as they were given.
@@ -54,12 +62,34 @@ impl Weight {
         self.parts.iter().map(|part| part.shape()[0]).sum()
     }
 
-    /// The kernel's form, made now if it was not. Several threads may ask at once; one result is kept.
-    pub(crate) fn packed(&self) -> Result<&PackedMatrix> {
-        if let Some(packed) = self.packed.get() {
-            return Ok(packed);
+    /// Whether a gradient is asked for any part.
+    pub fn requires_grad(&self) -> bool {
+        self.parts.iter().any(Tensor::requires_grad)
+    }
+
+    /// The kernel's form, made now if it was not or if a part has changed. Several threads may ask at once; one result is kept.
+    pub(crate) fn packed(&self) -> Result<Arc<PackedMatrix>> {
+        let is_current = |packed: &&Packed| {
+            self.parts
+                .iter()
+                .zip(&packed.versions)
+                .all(|(part, &version)| part.storage().version() == version)
+        };
+        // A panic elsewhere leaves either the old form or the new one, and both say what they were made from.
+        let kept = self.packed.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(packed) = kept.as_ref().filter(is_current) {
+            return Ok(packed.matrix.clone());
         }
-        let packed = PackedMatrix::pack(&self.parts)?;
-        Ok(self.packed.get_or_init(|| packed))
+        drop(kept);
+        let versions = self.parts.iter().map(|part| part.storage().version()).collect();
+        let matrix = Arc::new(PackedMatrix::pack(&self.parts)?);
+        let mut kept = self.packed.write().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(Packed { matrix: matrix.clone(), versions });
+        Ok(matrix)
+    }
+
+    /// Gives back the kernel's form, until it is needed again.
+    pub fn unpack(&self) {
+        *self.packed.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

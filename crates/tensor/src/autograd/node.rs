@@ -33,6 +33,11 @@ impl Backward<'_> {
         self.needed[index]
     }
 
+    /// Whether the operation has a source numbered `index`: not all have all their operands.
+    pub fn has(&self, index: usize) -> bool {
+        index < self.needed.len()
+    }
+
     /// The gradient of the source numbered `index`, computed if anybody wants it.
     pub fn when(&self, index: usize, grad: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
         self.needs(index).then(grad).transpose()

@@ -1,30 +1,25 @@
-//! Activation functions over slices.
+//! Activation functions over what a product has just written.
 
-use rten_simd::SimdUnaryOp;
-use rten_vecmath::{ApproxGelu, Gelu, Sigmoid, Silu, Swish, Tanh};
+use std::mem::MaybeUninit;
 
+use super::elementwise::CHUNK;
 use super::rows::for_each_run;
+use super::unary::single;
 use crate::{Activation, Result};
 
 /// Applies `activation` to every element.
 pub(super) fn apply(activation: Activation, data: &mut [f32]) -> Result<()> {
-    let function: fn(&mut [f32]) = match activation {
-        Activation::Identity => return Ok(()),
-        Activation::Gelu => |x| Gelu {}.map_mut(x),
-        Activation::GeluTanh => |x| ApproxGelu {}.map_mut(x),
-        Activation::QuickGelu => |x| Swish { alpha: 1.702 }.map_mut(x),
-        Activation::Relu => |x| x.iter_mut().for_each(|x| *x = relu(*x)),
-        Activation::ReluSquared => |x| x.iter_mut().for_each(|x| *x = relu(*x) * relu(*x)),
-        Activation::Silu => |x| Silu {}.map_mut(x),
-        Activation::Sigmoid => |x| Sigmoid {}.map_mut(x),
-        Activation::Tanh => |x| Tanh {}.map_mut(x),
-    };
-    for_each_run(data, 1, |_, run| function(run))
-}
-
-/// Zero where x is negative, and NaN where it is NaN, which `f32::max` would hide.
-fn relu(x: f32) -> f32 {
-    if x < 0.0 { 0.0 } else { x }
+    let Some(op) = activation.function() else { return Ok(()) };
+    let kernel = single(op);
+    for_each_run(data, 1, |_, run| {
+        let mut before = [0.0; CHUNK];
+        for chunk in run.chunks_mut(CHUNK) {
+            let before = &mut before[..chunk.len()];
+            before.copy_from_slice(chunk);
+            // SAFETY: a kernel writes every element and nothing else.
+            kernel(before, unsafe { &mut *(std::ptr::from_mut(chunk) as *mut [MaybeUninit<f32>]) });
+        }
+    })
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Layer normalisation, one row at a time while it is in the cache.
+//! Layer and root-mean-square normalisation, one row at a time while it is in the cache.
 
 use std::mem::MaybeUninit;
 
 use rten_simd::SimdOp;
-use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquareSub};
+use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquare, SumSquareSub};
 
 use super::rows::for_each_run;
 use crate::{Result, Shape, Tensor};
@@ -40,6 +40,22 @@ pub(super) fn layer_norm(
         for_each_run(out, width, |first, rows| {
             for (i, row) in rows.chunks_exact_mut(width).enumerate() {
                 normalize((first + i) * width, row);
+            }
+        })
+    })
+}
+
+/// See [`crate::Backend::rms_norm`].
+pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+    let width = x.shape().last().copied().unwrap_or(1);
+    let (source, weight): (&[f32], &[f32]) = (x.as_slice()?, weight.as_slice()?);
+    Tensor::build(x.shape(), |out| {
+        for_each_run(out, width, |first, rows| {
+            for (out, row) in rows.chunks_exact_mut(width).zip(source[first * width..].chunks_exact(width)) {
+                let square = SumSquare::new(row).dispatch() / width as f32;
+                let scale = 1.0 / (square + eps).sqrt();
+                let options = NormalizeOptions { scale, element_scale: Some(weight), ..Default::default() };
+                Normalize::new(row, out, options).dispatch();
             }
         })
     })

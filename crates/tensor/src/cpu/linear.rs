@@ -1,7 +1,5 @@
 //! Matrix products with prepacked weights, by `rten-gemm`.
 
-use std::borrow::Cow;
-
 use rten_gemm::{BiasVector, GemmExecutor, GemmInputA, GemmInputB, GemmUninitOptions, PackedBMatrix};
 use rten_tensor::{Matrix, NdTensorView};
 
@@ -14,23 +12,25 @@ pub(crate) struct PackedMatrix(PackedBMatrix<f32>);
 impl PackedMatrix {
     /// Packs (out, in) matrices, stacked, as one (in, out) right-hand side.
     pub(crate) fn pack(parts: &[Tensor]) -> Result<PackedMatrix> {
-        let parts =
-            parts.iter().map(|part| part.to_dtype(DType::F32)?.contiguous()).collect::<Result<Vec<_>>>()?;
-        let columns = parts[0].shape()[1];
-        let stacked: Cow<[f32]> = match parts.as_slice() {
-            [only] => Cow::Borrowed(only.as_slice()?),
-            several => {
-                let mut all = Vec::with_capacity(several.iter().map(Tensor::numel).sum());
-                for part in several {
-                    all.extend_from_slice(part.as_slice()?);
-                }
-                Cow::Owned(all)
-            }
-        };
-        let rows = parts.iter().map(|part| part.shape()[0]).sum();
-        let transposed = strided(&stacked, [columns, rows], [1, columns])?;
-        Ok(PackedMatrix(GemmExecutor::<f32>::new().prepack_b(transposed)))
+        let stacked = stack(parts)?;
+        pool::install(|| Ok(PackedMatrix(GemmExecutor::<f32>::new().prepack_b(transposed(&stacked)?))))?
     }
+}
+
+/// (out, in) matrices one below the other, contiguous float32.
+fn stack(parts: &[Tensor]) -> Result<Tensor> {
+    let parts: Vec<Tensor> =
+        parts.iter().map(|part| part.detach().to_dtype(DType::F32)).collect::<Result<_>>()?;
+    match parts.as_slice() {
+        [only] => only.contiguous(),
+        several => Tensor::cat(&several.iter().collect::<Vec<_>>(), 0),
+    }
+}
+
+/// An (out, in) matrix as the (in, out) right-hand side of a product.
+fn transposed(stacked: &Tensor) -> Result<Matrix<'_, f32>> {
+    let (rows, columns) = (stacked.shape()[0], stacked.shape()[1]);
+    strided(stacked.as_slice()?, [columns, rows], [1, columns])
 }
 
 /// See [`crate::Backend::linear`].
@@ -57,14 +57,21 @@ pub(super) fn linear(
         });
     }
     let x = strided(x.as_slice()?, [rows, columns], [columns, 1])?;
-    let packed = weight.packed()?;
+    let (packed, stacked);
+    let weight = if weight.requires_grad() {
+        stacked = stack(weight.parts())?;
+        GemmInputB::Unpacked(transposed(&stacked)?)
+    } else {
+        packed = weight.packed()?;
+        GemmInputB::Packed(&packed.0)
+    };
     Tensor::build(&shape, |out| {
         pool::install(|| {
             let bias = bias.map(BiasVector::Row);
             let options = GemmUninitOptions { bias, ..Default::default() };
             let gemm = GemmExecutor::<f32>::new();
             let out = gemm
-                .gemm_uninit(out, GemmInputA::Unpacked(x), GemmInputB::Packed(&packed.0), options)
+                .gemm_uninit(out, GemmInputA::Unpacked(x), weight, options)
                 .map_err(|error| Error::argument("linear", error.to_string()))?;
             activation::apply(activation, out)
         })?

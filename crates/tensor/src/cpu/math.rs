@@ -38,7 +38,7 @@ impl SimdUnaryOp<f32> for Erf {
         let r = fma(ops.splat(-1.728_534_7e-5), t, 3.831_979_7e-4);
         let u = fma(ops.splat(-3.883_964_4e-3), t, 2.425_462_2e-2);
         let r = ops.mul_add(r, s, u);
-        let r = fma(r, t, -1.067_778_77e-1);
+        let r = fma(r, t, -1.067_778_8e-1);
         let r = fma(r, t, -6.348_468_7e-1);
         let r = fma(r, t, -1.287_175_1e-1);
         let r = ops.mul_add(r, t, ops.neg(t));

@@ -1,6 +1,7 @@
 //! The processor as a [`Backend`]: one file of kernels per operation.
 
 mod activation;
+mod adamw;
 mod attention;
 mod binary;
 mod copy;
@@ -10,15 +11,20 @@ mod index;
 mod layer_norm;
 mod linear;
 mod math;
+mod matmul;
 mod number;
 mod random;
 mod reduce;
+mod rope;
 mod rows;
 mod simd;
+mod softmax;
 mod sort;
 mod unary;
 
-use crate::ops::{Activation, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp};
+use crate::ops::{
+    Activation, AdamW, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp,
+};
 use crate::{Backend, DType, Result, Scalar, Tensor, Weight};
 
 pub(crate) use linear::PackedMatrix;
@@ -114,6 +120,14 @@ impl Backend for Cpu {
         random::random(distribution, stream, shape, dtype)
     }
 
+    fn matmul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        matmul::matmul(a, b)
+    }
+
+    fn softmax(&self, x: &Tensor, log: bool) -> Result<Tensor> {
+        softmax::softmax(x, log)
+    }
+
     fn linear(
         &self,
         x: &Tensor,
@@ -133,6 +147,26 @@ impl Backend for Cpu {
         eps: f32,
     ) -> Result<Tensor> {
         layer_norm::layer_norm(x, residual, weight, bias, eps)
+    }
+
+    fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+        layer_norm::rms_norm(x, weight, eps)
+    }
+
+    fn rope(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
+        rope::rope(x, cos, sin, interleaved)
+    }
+
+    fn adamw_step(
+        &self,
+        options: &AdamW,
+        step: u64,
+        parameter: &Tensor,
+        grad: &Tensor,
+        mean: &Tensor,
+        square: &Tensor,
+    ) -> Result<()> {
+        adamw::adamw_step(options, step, parameter, grad, mean, square)
     }
 
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use crate::{Error, Result};
+use super::UnaryOp;
+use crate::{Error, Result, Tensor};
 
 /// An elementwise function between linear layers, as transformers' `ACT2FN` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,31 @@ impl Activation {
         ("tanh", Activation::Tanh),
         ("linear", Activation::Identity),
     ];
+}
+
+impl Activation {
+    /// The function, if it is not the identity.
+    pub const fn function(self) -> Option<UnaryOp> {
+        match self {
+            Activation::Identity => None,
+            Activation::Gelu => Some(UnaryOp::Gelu),
+            Activation::GeluTanh => Some(UnaryOp::GeluTanh),
+            Activation::QuickGelu => Some(UnaryOp::QuickGelu),
+            Activation::Relu => Some(UnaryOp::Relu),
+            Activation::ReluSquared => Some(UnaryOp::ReluSquared),
+            Activation::Silu => Some(UnaryOp::Silu),
+            Activation::Sigmoid => Some(UnaryOp::Sigmoid),
+            Activation::Tanh => Some(UnaryOp::Tanh),
+        }
+    }
+
+    /// The function of every element.
+    ///
+    /// # Errors
+    /// `DType` for complex numbers.
+    pub fn apply(self, x: &Tensor) -> Result<Tensor> {
+        self.function().map_or_else(|| Ok(x.clone()), |op| x.unary(op))
+    }
 }
 
 impl FromStr for Activation {

@@ -1,7 +1,7 @@
 //! Scaled dot-product attention (Vaswani et al. 2017) over sequences of different lengths laid one after another.
 
-use super::expect_float32;
-use crate::{Error, Result, Tensor};
+use crate::autograd::{fused, is_grad_enabled};
+use crate::{DType, Error, Result, Tensor};
 
 /// Where one sequence lies in a ragged batch: its rows, and how many of them, from the first on, are keys that its rows may see.
 /// Rows beyond the keys ask but are not seen.
@@ -40,7 +40,7 @@ impl Ragged {
 
 /// One attention: every row of a sequence looks at the keys of its own sequence.
 pub struct Attention<'a> {
-    /// (total, heads, head_dim) float32; strided views are welcome.
+    /// (total, heads, head_dim) of floats, float32 where speed matters; strided views are welcome.
     pub query: &'a Tensor,
     /// Like `query`.
     pub key: &'a Tensor,
@@ -68,7 +68,8 @@ impl Attention<'_> {
     /// # Errors
     /// `Shapes` when query, key and value differ or do not have the ragged batch's rows; `DType` for other dtypes.
     pub fn run(&self) -> Result<Attended> {
-        expect_float32("attention", &[self.query, self.key, self.value])?;
+        let sources = [self.query, self.key, self.value];
+        sources.iter().try_for_each(|source| source.expect_float("attention"))?;
         for other in [self.key, self.value] {
             if other.shape() != self.query.shape() || other.ndim() != 3 {
                 return Err(Error::Shapes {
@@ -87,8 +88,41 @@ impl Attention<'_> {
             );
             return Err(Error::argument("attention", message));
         }
-        self.query.backend().attention(self)
+        let asked = is_grad_enabled() && sources.iter().any(|source| source.requires_grad());
+        let is_single = sources.iter().all(|source| source.dtype() == DType::F32);
+        if !is_single || asked && self.probabilities {
+            return composed(sources, self.ragged, self.scale, self.probabilities);
+        }
+        let Attended { context, probabilities } = self.query.backend().attention(self)?;
+        if !asked {
+            return Ok(Attended { context, probabilities });
+        }
+        let (ragged, scale) = (self.ragged.clone(), self.scale);
+        let context = fused("attention", context, &sources, move |x| {
+            Ok(composed([&x[0], &x[1], &x[2]], &ragged, scale, false)?.context)
+        });
+        Ok(Attended { context, probabilities })
     }
+}
+
+/// The same as one operation after another, sequence by sequence.
+fn composed([query, key, value]: [&Tensor; 3], ragged: &Ragged, scale: f32, keep: bool) -> Result<Attended> {
+    let (heads, head_dim) = (query.shape()[1], query.shape()[2]);
+    let (mut contexts, mut probabilities) = (Vec::new(), Vec::new());
+    for s in ragged.sequences() {
+        // (heads, rows, head_dim)
+        let part = |x: &Tensor, rows| x.narrow(0, s.start, s.start + rows)?.transpose(0, 1);
+        let scores = part(query, s.rows)?.matmul(&part(key, s.keys)?.mt()?)?.mul(f64::from(scale))?;
+        let p = scores.softmax(-1)?;
+        contexts
+            .push(p.matmul(&part(value, s.keys)?)?.transpose(0, 1)?.reshape(&[s.rows, heads * head_dim])?);
+        probabilities.push(p);
+    }
+    let context = match contexts.as_slice() {
+        [] => Tensor::zeros_of(&[0, heads * head_dim], query.dtype())?,
+        parts => Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?,
+    };
+    Ok(Attended { context, probabilities: keep.then_some(probabilities) })
 }
 
 #[cfg(test)]
@@ -96,6 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::{check_gradient, draw, same_gradients};
 
     /// The definition, in f64, one row at a time.
     fn reference(
@@ -156,5 +191,50 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn gradients() {
+        let mut ragged = Ragged::default();
+        for (rows, keys) in [(3, 3), (2, 1), (2, 0), (0, 0)] {
+            ragged.push(rows, keys);
+        }
+        let attend = |x: &[Tensor], probabilities| {
+            let (query, key, value) = (&x[0], &x[1], &x[2]);
+            Attention { query, key, value, ragged: &ragged, scale: 0.7, probabilities }.run()
+        };
+        let shape: &[usize] = &[7, 2, 3];
+        check_gradient(
+            "attention",
+            &[shape, shape, shape],
+            (-1.0, 1.0),
+            1,
+            |x| Ok(attend(x, false)?.context),
+        );
+        let inputs: Vec<Tensor> =
+            (0..3).map(|i| draw(shape, (-1.0, 1.0), i).to_dtype(DType::F32).unwrap()).collect();
+        same_gradients(
+            "attention",
+            &inputs,
+            1e-5,
+            |x| Ok(attend(x, false)?.context),
+            |x| Ok(attend(x, true)?.context),
+        );
+        same_gradients(
+            "attention",
+            &inputs[..2],
+            1e-5,
+            |x| {
+                attend(&[x[0].clone(), x[1].clone(), x[0].clone()], true)?
+                    .probabilities
+                    .unwrap()
+                    .swap_remove(0)
+                    .square()
+            },
+            |x| {
+                let part = |x: &Tensor| x.narrow(0, 0, 3)?.transpose(0, 1);
+                part(&x[0])?.matmul(&part(&x[1])?.mt()?)?.mul(0.7f32)?.softmax(-1)?.square()
+            },
+        );
     }
 }

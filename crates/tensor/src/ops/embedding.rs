@@ -1,9 +1,10 @@
 //! Looking up rows by number.
 
-use crate::{Error, Result, Tensor};
+use crate::autograd::record;
+use crate::{DType, Error, Result, Tensor};
 
-/// For every position the sum, over the lookups, of the table row that its id names: (positions, width) float32. With one lookup it
-/// is torch's `F.embedding`; a transformer adds up word, position and segment rows in one pass.
+/// For every position the sum, over the lookups, of the table row that its id names: (positions, width), float32, or float64 if the
+/// tables are. With one lookup it is torch's `F.embedding`; a transformer adds up word, position and segment rows in one pass.
 ///
 /// Tables are (rows, width) of any float dtype; every lookup has one id per position.
 ///
@@ -14,8 +15,8 @@ pub fn embedding(lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
         return Err(Error::argument("embedding", "there must be at least one table"));
     };
     for &(table, ids) in lookups {
-        if table.ndim() != 2 || table.shape()[1..] != first.shape()[1..] || !table.is_contiguous() {
-            let rule = "tables must be contiguous matrices of the same width";
+        if table.ndim() != 2 || table.shape()[1..] != first.shape()[1..] {
+            let rule = "tables must be matrices of the same width";
             return Err(Error::Shapes {
                 op: "embedding",
                 rule,
@@ -37,7 +38,32 @@ pub fn embedding(lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
             return Err(Error::Index { op: "embedding", what: "the table", index, size: rows });
         }
     }
-    first.backend().embedding(lookups)
+    let sources: Vec<&Tensor> = lookups.iter().map(|(table, _)| *table).collect();
+    let ids: Vec<Tensor> =
+        lookups.iter().map(|(_, ids)| Tensor::from_slice(ids, &[ids.len()])).collect::<Result<_>>()?;
+    if sources.iter().all(|table| table.dtype() == DType::F64) {
+        let mut rows = sources.iter().zip(&ids).map(|(table, ids)| table.index_select(0, ids));
+        let first = rows.next().unwrap_or_else(|| Tensor::zeros(&[]))?;
+        return rows.try_fold(first, |sum, rows| sum.add(&rows?));
+    }
+    let tables: Vec<Tensor> =
+        sources.iter().map(|table| table.detach().contiguous()).collect::<Result<_>>()?;
+    let lookups: Vec<(&Tensor, &[i64])> =
+        tables.iter().zip(lookups).map(|(table, (_, ids))| (table, *ids)).collect();
+    let out = first.backend().embedding(&lookups)?;
+    let rows: Vec<usize> = sources.iter().map(|table| table.shape()[0]).collect();
+    let saved: Vec<&Tensor> = ids.iter().collect();
+    Ok(record("embedding", out, &sources, &saved, move |b| {
+        // A row's gradient is the sum of those of all positions that looked it up.
+        let width = b.grad().shape()[1];
+        let into_table = |(index, &rows): (usize, &usize)| {
+            b.when(index, || {
+                let places = b.saved[index].mul(width as i64)?;
+                Tensor::zeros_of(&[rows, width], b.grad().dtype())?.put_at(&places, width, b.grad(), true)
+            })
+        };
+        rows.iter().enumerate().map(into_table).collect()
+    }))
 }
 
 impl Tensor {
@@ -62,6 +88,7 @@ mod tests {
     use half::bf16;
 
     use super::*;
+    use crate::testing::{check_gradient, draw, same_gradients};
 
     #[test]
     fn rows_add_up() {
@@ -80,5 +107,21 @@ mod tests {
             let error = embedding(&[(&table, &[id])]).unwrap_err();
             assert!(error.to_string().contains(&id.to_string()), "{error}");
         }
+    }
+
+    #[test]
+    fn gradients() {
+        let ids: (&[i64], &[i64]) = (&[2, 0, 2], &[1, 1, 1]);
+        let both = |x: &[Tensor]| embedding(&[(&x[0], ids.0), (&x[1], ids.1)]);
+        check_gradient("embedding", &[&[3, 2], &[2, 2]], (-1.0, 1.0), 1, both);
+        let inputs = [
+            draw(&[3, 2], (-1.0, 1.0), 1).to_dtype(DType::F32).unwrap(),
+            draw(&[2, 2], (-1.0, 1.0), 2).to_dtype(DType::BF16).unwrap(),
+        ];
+        let select = |x: &Tensor, ids: &[i64]| x.index_select(0, &Tensor::from_slice(ids, &[3])?);
+        same_gradients("embedding", &inputs, 2e-2, both, |x| {
+            select(&x[0], ids.0)?.add(&select(&x[1], ids.1)?)
+        });
+        check_gradient("gather_rows", &[&[3, 2, 2]], (-1.0, 1.0), 2, |x| x[0].gather_rows(&[2, 2, 0]));
     }
 }

@@ -1,13 +1,14 @@
 //! Layer normalisation (Ba, Kiros & Hinton 2016).
 
-use super::{expect_float32, expect_width};
-use crate::{Error, Result, Tensor};
+use super::expect_width;
+use crate::autograd::fused;
+use crate::{DType, Error, Result, Tensor};
 
-/// `(h - mean(h)) / sqrt(var(h) + eps) * weight + bias` with `h = x + residual`, over the last dimension, float32. Equals torch's
-/// `F.layer_norm`; the residual is what transformer blocks add first, in the same pass over memory.
+/// `(h - mean(h)) / sqrt(var(h) + eps) * weight + bias` with `h = x + residual`, over the last dimension, in the dtype of `x`. Equals
+/// torch's `F.layer_norm`; the residual is what transformer blocks add first, in the same pass over memory.
 ///
 /// # Errors
-/// `Shapes` when weight or bias have not one element per column, or the residual not the shape of `x`; `DType` for other dtypes.
+/// `Shapes` when weight or bias have not one element per column, or the residual not the shape of `x`; `DType` for other than floats.
 pub fn layer_norm(
     x: &Tensor,
     residual: Option<&Tensor>,
@@ -15,26 +16,57 @@ pub fn layer_norm(
     bias: Option<&Tensor>,
     eps: f32,
 ) -> Result<Tensor> {
-    let operands: Vec<&Tensor> = [Some(x), residual, Some(weight), bias].into_iter().flatten().collect();
-    expect_float32("layer_norm", &operands)?;
+    let sources: Vec<&Tensor> = [Some(x), residual, Some(weight), bias].into_iter().flatten().collect();
+    sources.iter().try_for_each(|source| source.expect_float("layer_norm"))?;
     let width = x.shape().last().copied().unwrap_or(1);
     for vector in [Some(weight), bias].into_iter().flatten() {
         expect_width("layer_norm", "weight and bias must have the last dimension of x", x, width, vector)?;
     }
-    let residual = match residual {
-        Some(residual) if residual.shape() != x.shape() => {
-            let rule = "the residual must have the shape of x";
-            return Err(Error::Shapes {
-                op: "layer_norm",
-                rule,
-                left: x.shape().into(),
-                right: residual.shape().into(),
-            });
-        }
-        Some(residual) => Some(residual.contiguous()?),
-        None => None,
-    };
-    x.backend().layer_norm(&x.contiguous()?, residual.as_ref(), weight, bias, eps)
+    if let Some(residual) = residual
+        && residual.shape() != x.shape()
+    {
+        let rule = "the residual must have the shape of x";
+        let (left, right) = (x.shape().into(), residual.shape().into());
+        return Err(Error::Shapes { op: "layer_norm", rule, left, right });
+    }
+    let parts = Parts { residual: residual.is_some(), bias: bias.is_some(), eps };
+    if x.dtype() == DType::F64 {
+        return parts.composed(&sources);
+    }
+    let single = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32)?.contiguous();
+    let (residual, bias) = (residual.map(single).transpose()?, bias.map(single).transpose()?);
+    let out = x.backend().layer_norm(&single(x)?, residual.as_ref(), &single(weight)?, bias.as_ref(), eps)?;
+    let out =
+        fused("layer_norm", out, &sources, move |inputs| parts.composed(&inputs.iter().collect::<Vec<_>>()));
+    out.to_dtype(x.dtype())
+}
+
+/// Which operands a layer norm has.
+#[derive(Clone, Copy)]
+struct Parts {
+    residual: bool,
+    bias: bool,
+    eps: f32,
+}
+
+impl Parts {
+    /// The same as one operation after another, in float32 or, for doubles, float64.
+    fn composed(self, sources: &[&Tensor]) -> Result<Tensor> {
+        let dtype = if sources[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let wide: Vec<Tensor> = sources.iter().map(|source| source.to_dtype(dtype)).collect::<Result<_>>()?;
+        let mut wide = wide.iter();
+        let mut next = |given: bool| if given { wide.next() } else { None };
+        let (x, residual) = (next(true), next(self.residual));
+        let (weight, bias) = (next(true), next(self.bias));
+        let (Some(x), Some(weight)) = (x, weight) else {
+            return Err(Error::argument("layer_norm", "x and weight must be given"));
+        };
+        let h = residual.map_or(Ok(x.clone()), |residual| x.add(residual))?;
+        let centred = h.sub(&h.mean(&[-1], true)?)?;
+        let variance = centred.square()?.mean(&[-1], true)?;
+        let scaled = centred.mul(&variance.add(f64::from(self.eps))?.rsqrt()?)?.mul(weight)?;
+        bias.map_or(Ok(scaled.clone()), |bias| scaled.add(bias))
+    }
 }
 
 #[cfg(test)]
@@ -42,6 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::{check_gradient, draw, same_gradients};
 
     proptest! {
         #[test]
@@ -71,6 +104,30 @@ mod tests {
                     let want = (v - mean) / (var + 1e-5).sqrt() * f64::from(weight[i]) + f64::from(bias[i]);
                     prop_assert!((f64::from(y[row * width + i]) - want).abs() < 2e-4);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients() {
+        let norm = |x: &[Tensor]| match x {
+            [x, weight] => layer_norm(x, None, weight, None, 1e-5),
+            [x, weight, bias] => layer_norm(x, None, weight, Some(bias), 1e-5),
+            [x, residual, weight, bias] => layer_norm(x, Some(residual), weight, Some(bias), 1e-5),
+            _ => unreachable!(),
+        };
+        let shapes: [&[&[usize]]; 4] =
+            [&[&[3, 4], &[4]], &[&[2, 3, 4], &[4], &[4]], &[&[3, 4], &[3, 4], &[4], &[4]], &[&[0, 4], &[4]]];
+        for shapes in shapes {
+            check_gradient("layer_norm", shapes, (0.5, 2.0), 1, norm);
+            for dtype in [DType::F32, DType::BF16] {
+                let inputs: Vec<Tensor> =
+                    shapes.iter().map(|shape| draw(shape, (0.5, 2.0), 2).to_dtype(dtype).unwrap()).collect();
+                let tolerance = if dtype == DType::F32 { 1e-5 } else { 3e-2 };
+                let parts = Parts { residual: shapes.len() == 4, bias: shapes.len() > 2, eps: 1e-5 };
+                same_gradients("layer_norm", &inputs, tolerance, norm, |x| {
+                    parts.composed(&x.iter().collect::<Vec<_>>())?.to_dtype(dtype)
+                });
             }
         }
     }

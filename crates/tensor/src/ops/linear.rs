@@ -1,24 +1,77 @@
 //! The linear layer.
 
-use super::{expect_float32, expect_width};
-use crate::{Activation, Error, Result, Tensor, Weight};
+use std::iter;
 
-/// `activation(x @ weightᵀ + bias)`: `x` (.., in), `bias` (out), result (.., out), float32. Equals torch's `F.linear`.
+use super::expect_width;
+use crate::autograd::{Backward, Grads, is_grad_enabled, record};
+use crate::{Activation, DType, Error, Result, Tensor, Weight};
+
+/// `activation(x @ weightᵀ + bias)`: `x` (.., in), `bias` (out), result (.., out) in the dtype of `x`, into which the weights are
+/// converted. Equals torch's `F.linear`.
 ///
 /// # Errors
-/// `Shapes` when the last dimension of `x` is not the weight's `in`, or the bias has not `out` elements; `DType` for other dtypes.
+/// `Shapes` when the last dimension of `x` is not the weight's `in`, or the bias has not `out` elements; `DType` for other than floats.
 pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
-    expect_float32("linear", &[x])?;
+    x.expect_float("linear")?;
     if x.shape().last() != Some(&weight.in_features()) {
         let right = [weight.out_features(), weight.in_features()].into_iter().collect();
         let rule = "the last dimension of x must be the second of the weight";
         return Err(Error::Shapes { op: "linear", rule, left: x.shape().into(), right });
     }
     if let Some(bias) = bias {
-        expect_float32("linear", &[bias])?;
+        bias.expect_float("linear")?;
         expect_width("linear", "the bias must have one element per output", x, weight.out_features(), bias)?;
     }
-    x.backend().linear(&x.contiguous()?, weight, bias, activation)
+    if x.dtype() != DType::F32 {
+        return activation.apply(&composed(x, weight.parts(), bias)?);
+    }
+    let converted = bias.map(|bias| bias.to_dtype(DType::F32)).transpose()?;
+    let asked = x.requires_grad() || weight.requires_grad() || bias.is_some_and(Tensor::requires_grad);
+    if !(asked && is_grad_enabled()) {
+        return x.backend().linear(&x.contiguous()?, weight, converted.as_ref(), activation);
+    }
+    // The gradient of an activation needs what went into it.
+    let out =
+        x.backend().linear(&x.detach().contiguous()?, weight, converted.as_ref(), Activation::Identity)?;
+    let sources: Vec<&Tensor> = iter::once(x).chain(weight.parts()).chain(bias).collect();
+    let saved = &sources[..=weight.parts().len()];
+    activation.apply(&record("linear", out, &sources, saved, gradients))
+}
+
+/// The same as one operation after another.
+fn composed(x: &Tensor, parts: &[Tensor], bias: Option<&Tensor>) -> Result<Tensor> {
+    let parts: Vec<Tensor> = parts.iter().map(|part| part.to_dtype(x.dtype())).collect::<Result<_>>()?;
+    let weight = Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?;
+    let product = x.matmul(&weight.mt()?)?;
+    bias.map_or(Ok(product.clone()), |bias| product.add(&bias.to_dtype(x.dtype())?))
+}
+
+/// With y = x Wᵀ + b: dx = g W, dW = gᵀ x, db = Σ g over all rows; for each part of W its columns of g.
+fn gradients(b: &Backward) -> Result<Grads> {
+    let (x, parts) = (&b.saved[0], &b.saved[1..]);
+    let rows = |t: &Tensor| t.flatten(0, -2);
+    let two = |t: &Tensor| if t.ndim() == 1 { t.unsqueeze(0) } else { rows(t) };
+    let (g, x_rows) = (two(b.grad())?, two(x)?);
+    let mut grads = vec![None];
+    let (mut start, mut into_x) = (0, None);
+    for (index, part) in parts.iter().enumerate() {
+        let end = start + part.shape()[0];
+        let columns = g.narrow(1, start, end)?;
+        if b.needs(0) {
+            let from_part = columns.matmul(&part.to_dtype(x.dtype())?)?;
+            into_x = Some(match into_x {
+                None => from_part,
+                Some(sum) => from_part.add(&sum)?,
+            });
+        }
+        grads.push(b.when(index + 1, || columns.mt()?.matmul(&x_rows))?);
+        start = end;
+    }
+    grads[0] = into_x.map(|grad: Tensor| grad.reshape(x.shape())).transpose()?;
+    if b.has(grads.len()) {
+        grads.push(b.when(grads.len(), || g.sum(&[0], false))?);
+    }
+    Ok(grads)
 }
 
 #[cfg(test)]
@@ -26,6 +79,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::{check_gradient, draw, same_gradients};
 
     fn reference(x: &[f32], w: &[f32], bias: &[f32], (m, k, n): (usize, usize, usize)) -> Vec<f32> {
         (0..m * n)
@@ -59,6 +113,56 @@ mod tests {
                 prop_assert!((got - want).abs() <= 1e-4, "{} != {}", got, want);
             }
         }
+    }
+
+    #[test]
+    fn the_gradient_is_that_of_the_composed_form() {
+        for (shape, dtype) in
+            [(&[4, 3, 5][..], DType::F32), (&[5], DType::F32), (&[0, 5], DType::F32), (&[2, 5], DType::BF16)]
+        {
+            let inputs: Vec<Tensor> = [shape, &[3, 5], &[4, 5], &[7]]
+                .iter()
+                .enumerate()
+                .map(|(i, shape)| {
+                    draw(shape, (-1.0, 1.0), i as u64)
+                        .to_dtype(if i == 0 { DType::F32 } else { dtype })
+                        .unwrap()
+                })
+                .collect();
+            for activation in [Activation::Identity, Activation::Gelu] {
+                same_gradients(
+                    "linear",
+                    &inputs,
+                    2e-5,
+                    |x| linear(&x[0], &Weight::new(x[1..3].to_vec())?, Some(&x[3]), activation),
+                    |x| activation.apply(&composed(&x[0], &x[1..3], Some(&x[3]))?),
+                );
+                same_gradients(
+                    "linear",
+                    &inputs[..3],
+                    2e-5,
+                    |x| linear(&x[0], &Weight::new(x[1..].to_vec())?, None, activation),
+                    |x| activation.apply(&composed(&x[0], &x[1..], None)?),
+                );
+            }
+        }
+        check_gradient("linear", &[&[2, 3], &[4, 3], &[4]], (-1.0, 1.0), 1, |x| {
+            linear(&x[0], &Weight::new(vec![x[1].clone()])?, Some(&x[2]), Activation::Tanh)
+        });
+    }
+
+    #[test]
+    fn a_changed_weight_is_packed_anew() {
+        let part = Tensor::ones(&[2, 3], DType::F32).unwrap();
+        let weight = Weight::new(vec![part.clone()]).unwrap();
+        let x = Tensor::ones(&[1, 3], DType::F32).unwrap();
+        let run =
+            || linear(&x, &weight, None, Activation::Identity).unwrap().as_slice::<f32>().unwrap().to_vec();
+        assert_eq!(run(), [3.0, 3.0]);
+        part.mul_(2.0).unwrap();
+        assert_eq!(run(), [6.0, 6.0]);
+        weight.unpack();
+        assert_eq!(run(), [6.0, 6.0]);
     }
 
     #[test]

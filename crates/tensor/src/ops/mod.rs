@@ -1,6 +1,7 @@
 //! The operations, one file each: what they compute, their checks, their dispatch, their tests.
 
 mod activation;
+mod adamw;
 mod attention;
 mod binary;
 mod compare;
@@ -12,15 +13,21 @@ mod index;
 mod join;
 mod layer_norm;
 mod linear;
+mod loss;
+mod matmul;
 mod random;
 mod reduce;
+mod rms_norm;
+mod rope;
 mod scan;
 mod scatter_rows;
+mod softmax;
 mod sort;
 mod unary;
 mod views;
 
 pub use activation::Activation;
+pub use adamw::{AdamW, adamw_step};
 pub use attention::{Attended, Attention, Ragged, Sequence};
 pub use binary::BinaryOp;
 pub use compare::CompareOp;
@@ -28,11 +35,14 @@ pub use embedding::embedding;
 pub use index::Index;
 pub use layer_norm::layer_norm;
 pub use linear::linear;
+pub use loss::Reduction;
 pub use random::{Distribution, Generator};
 pub use reduce::ReduceOp;
+pub use rms_norm::rms_norm;
+pub use rope::rope;
 pub use unary::UnaryOp;
 
-use crate::{DType, Error, Result, Tensor};
+use crate::{Error, Result, Tensor};
 
 /// Refuses complex numbers, which can be held and moved but not computed with.
 fn expect_real(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
@@ -55,14 +65,6 @@ fn same_place(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
             );
             Err(Error::argument(op, message))
         }
-        None => Ok(()),
-    }
-}
-
-/// Refuses what is not float32, the dtype that activations have on every device so far.
-fn expect_float32(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
-    match tensors.iter().find(|tensor| tensor.dtype() != DType::F32) {
-        Some(tensor) => Err(Error::DType { op, rule: "the operands must be float32", dtype: tensor.dtype() }),
         None => Ok(()),
     }
 }

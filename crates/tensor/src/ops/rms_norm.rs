@@ -1,0 +1,57 @@
+//! Root-mean-square normalisation (Zhang & Sennrich 2019).
+
+use super::expect_width;
+use crate::autograd::fused;
+use crate::{DType, Result, Tensor};
+
+/// `x / sqrt(mean(x²) + eps) * weight` over the last dimension, computed in float32 (float64 for doubles), in the dtype of `x`.
+///
+/// # Errors
+/// `Shapes` when the weight has not one element per column; `DType` for other than floats.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+    x.expect_float("rms_norm")?;
+    weight.expect_float("rms_norm")?;
+    let width = x.shape().last().copied().unwrap_or(1);
+    expect_width("rms_norm", "the weight must have the last dimension of x", x, width, weight)?;
+    if x.dtype() == DType::F64 {
+        return composed(x, weight, eps);
+    }
+    let single = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32)?.contiguous();
+    let out = x.backend().rms_norm(&single(x)?, &single(weight)?, eps)?;
+    fused("rms_norm", out, &[x, weight], move |inputs| composed(&inputs[0], &inputs[1], eps))
+        .to_dtype(x.dtype())
+}
+
+/// The same as one operation after another, in float32 or, for doubles, float64.
+fn composed(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+    let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let x = x.to_dtype(dtype)?;
+    let scale = x.square()?.mean(&[-1], true)?.add(f64::from(eps))?.rsqrt()?;
+    x.mul(&scale)?.mul(&weight.to_dtype(dtype)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_gradient, draw, same_gradients};
+
+    #[test]
+    fn equals_its_composed_form() {
+        for shape in [&[3, 5][..], &[2, 2, 33], &[7], &[0, 4]] {
+            let width = shape[shape.len() - 1];
+            check_gradient("rms_norm", &[shape, &[width]], (0.5, 2.0), 1, |x| rms_norm(&x[0], &x[1], 1e-5));
+            for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::BF16, 3e-2)] {
+                let inputs = [draw(shape, (-2.0, 2.0), 2), draw(&[width], (0.5, 2.0), 3)]
+                    .map(|x| x.to_dtype(dtype).unwrap());
+                same_gradients(
+                    "rms_norm",
+                    &inputs,
+                    tolerance,
+                    |x| rms_norm(&x[0], &x[1], 1e-5),
+                    |x| composed(&x[0], &x[1], 1e-5)?.to_dtype(dtype),
+                );
+            }
+        }
+        assert!(rms_norm(&Tensor::zeros(&[2, 3]).unwrap(), &Tensor::zeros(&[2]).unwrap(), 1e-5).is_err());
+    }
+}

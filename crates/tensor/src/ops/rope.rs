@@ -1,0 +1,75 @@
+//! Rotary position embeddings (Su et al. 2021).
+
+use crate::autograd::record;
+use crate::{DType, Error, Result, Tensor};
+
+/// Turns pairs of elements of `x` (rows, heads, head_dim) by the angles of their row, whose cosines and sines are `cos` and `sin`
+/// (rows, pairs). A pair is two neighbours if `interleaved` (GPT-J's way), else element `i` and `i + pairs` (GPT-NeoX's way, and Llama's).
+/// Elements beyond the pairs stay as they are. In the dtype of `x`; `cos` and `sin` are constants.
+///
+/// # Errors
+/// `Shapes` when `cos` and `sin` are not as above; `DType` for other than floats.
+pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
+    for tensor in [x, cos, sin] {
+        tensor.expect_float("rope")?;
+    }
+    let fits = x.ndim() == 3
+        && cos.ndim() == 2
+        && cos.shape()[0] == x.shape()[0]
+        && 2 * cos.shape()[1] <= x.shape()[2];
+    if !fits || sin.shape() != cos.shape() {
+        let rule =
+            "x must be (rows, heads, head_dim), cos and sin (rows, pairs) with at most half as many pairs";
+        return Err(Error::Shapes { op: "rope", rule, left: x.shape().into(), right: cos.shape().into() });
+    }
+    let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let wide = |tensor: &Tensor| tensor.detach().to_dtype(dtype)?.contiguous();
+    let out = x.backend().rope(&wide(x)?, &wide(cos)?, &wide(sin)?, interleaved)?.to_dtype(x.dtype())?;
+    // Turned back by the same angles.
+    Ok(record("rope", out, &[x], &[cos, sin], move |b| {
+        Ok(vec![Some(rope(b.grad(), &b.saved[0], &b.saved[1].neg()?, interleaved)?)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{check_gradient, draw, same_gradients};
+
+    /// The definition: (a, b) becomes (a cos - b sin, b cos + a sin).
+    fn composed(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
+        let (rows, heads, pairs) = (x.shape()[0], x.shape()[1], cos.shape()[1]);
+        let turning = x.narrow(2, 0, 2 * pairs)?;
+        let (split, axis) =
+            if interleaved { ([rows, heads, pairs, 2], 3) } else { ([rows, heads, 2, pairs], 2) };
+        let split = turning.reshape(&split)?;
+        let (a, b) = (split.select(axis, 0)?, split.select(axis, 1)?);
+        let (cos, sin) = (cos.unsqueeze(1)?, sin.unsqueeze(1)?);
+        let turned = [a.mul(&cos)?.sub(&b.mul(&sin)?)?, b.mul(&cos)?.add(&a.mul(&sin)?)?];
+        let turned =
+            Tensor::stack(&[&turned[0], &turned[1]], axis as isize)?.reshape(&[rows, heads, 2 * pairs])?;
+        Tensor::cat(&[&turned, &x.narrow(2, 2 * pairs, x.shape()[2])?], 2)
+    }
+
+    #[test]
+    fn equals_its_definition() {
+        for (interleaved, head_dim, pairs) in
+            [(false, 6, 3), (true, 6, 3), (false, 7, 2), (true, 5, 1), (true, 3, 0)]
+        {
+            let (cos, sin) = (draw(&[4, pairs], (-1.0, 1.0), 5), draw(&[4, pairs], (-1.0, 1.0), 6));
+            let shape: &[usize] = &[4, 2, head_dim];
+            check_gradient("rope", &[shape], (-1.0, 1.0), 1, |x| rope(&x[0], &cos, &sin, interleaved));
+            for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 5e-3)] {
+                let x = draw(shape, (-1.0, 1.0), 2).to_dtype(dtype).unwrap();
+                let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
+                same_gradients(
+                    "rope",
+                    &[x],
+                    tolerance,
+                    |x| rope(&x[0], &cast(&cos), &cast(&sin), interleaved),
+                    |x| composed(&x[0], &cast(&cos), &cast(&sin), interleaved),
+                );
+            }
+        }
+    }
+}
