@@ -1,28 +1,90 @@
-"""NumPy's functions called with tensors: NumPy computes on their memory, the result is a tensor again."""
+"""NumPy's functions called with tensors: ours where we have them, else NumPy's own; tensors come out."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from trustformers._engine import Tensor
+from trustformers._engine import Tensor, as_tensor
 
 #: NumPy's letters for the dtypes that a tensor can hold; all others, such as text, stay arrays.
 _HELD = "?bhilqBHILQefdFD"
+
+
+#: NumPy's functions of elements that are ours too: our rules for dtypes hold, and gradients flow.
+_OURS: dict[str, Callable[..., Any]] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "floor_divide": operator.floordiv,
+    "remainder": operator.mod,
+    "power": operator.pow,
+    "matmul": operator.matmul,
+    "bitwise_and": operator.and_,
+    "bitwise_or": operator.or_,
+    "bitwise_xor": operator.xor,
+    "left_shift": operator.lshift,
+    "right_shift": operator.rshift,
+    "equal": operator.eq,
+    "not_equal": operator.ne,
+    "less": operator.lt,
+    "less_equal": operator.le,
+    "greater": operator.gt,
+    "greater_equal": operator.ge,
+    "negative": operator.neg,
+    "absolute": operator.abs,
+    "invert": operator.invert,
+    "rint": Tensor.round,
+    "arcsin": Tensor.asin,
+    "arccos": Tensor.acos,
+    "arctan": Tensor.atan,
+} | {
+    name: getattr(Tensor, name)
+    for name in (
+        *("sign", "square", "floor", "ceil", "trunc", "reciprocal", "sqrt", "exp", "exp2", "expm1", "log"),
+        *(
+            "log2",
+            "log10",
+            "log1p",
+            "sin",
+            "cos",
+            "tan",
+            "sinh",
+            "cosh",
+            "tanh",
+            "isnan",
+            "isinf",
+            "isfinite",
+        ),
+        "logical_not",
+    )
+}
 
 
 def array_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: dict[str, Any] | None) -> Any:
     """What ``Tensor.__array_ufunc__`` does: ``ufunc.method(*inputs, **options)``, tensors in and out."""
     if not all(map(_is_ours_to_handle, inputs)):
         return NotImplemented
+    ours = _OURS.get(ufunc.__name__)
+    if ours is not None and method == "__call__" and not options:
+        return ours(*map(_operand, inputs))
     options = options or {}
     result = getattr(ufunc, method)(*_to_numpy(inputs), **_to_numpy(options))
     out = options.get("out")
     if out is not None:
         return out[0] if len(out) == 1 else out
     return _to_tensor(result)
+
+
+def _operand(value: Any) -> Any:
+    """``value`` as our operators take it: NumPy's would call us again."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return as_tensor(value) if isinstance(value, np.ndarray | list | tuple) else value
 
 
 def array_function(

@@ -6,28 +6,10 @@ import weakref
 
 import numpy as np
 import pytest
+from drawn import NUMPY_DTYPES, arrays
 from hypothesis import given
-from hypothesis import strategies as st
 
 import trustformers._engine as tf
-
-NUMPY_DTYPES = [
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    *("float16", "float32", "float64", "complex64", "complex128"),
-]
-
-
-@st.composite
-def arrays(draw: st.DrawFn, dtypes: list[str] = NUMPY_DTYPES) -> np.ndarray:
-    """Arrays of every dtype: contiguous, transposed, sliced, reversed, broadcast, empty, 0-d."""
-    shape = draw(st.lists(st.integers(0, 5), max_size=4))
-    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(draw(st.sampled_from(dtypes)))
-    array = array.transpose(draw(st.permutations(range(array.ndim))))
-    steps = [draw(st.sampled_from([1, 2, -1, -2])) for _ in range(array.ndim)]
-    array = array[(..., *(slice(None, None, step) for step in steps))]
-    if draw(st.booleans()):
-        array = np.broadcast_to(array, (2, *array.shape))
-    return array
 
 
 @given(arrays())

@@ -7,8 +7,8 @@ import weakref
 
 import numpy as np
 import pytest
+from drawn import NUMPY_DTYPES, arrays
 from hypothesis import given
-from tests.tensor.test_numpy import NUMPY_DTYPES, arrays
 
 import trustformers._engine as tf
 
@@ -47,6 +47,16 @@ def test_numpy_functions_return_tensors() -> None:
     assert [type(part) for part in parts] == [tf.Tensor, tf.Tensor]
     divided, rest = np.divmod(tensor, 3)
     assert (divided.tolist(), rest.tolist()) == ([0, 0, 1], [0, 1, 1])
+
+
+def test_numpy_functions_keep_gradients_or_refuse() -> None:
+    leaf = tf.ones(3, requires_grad=True)
+    (np.exp(leaf) * np.float64(2)).sum().backward()
+    np.testing.assert_allclose(leaf.grad.numpy(), 2 * np.e * np.ones(3), rtol=1e-6)
+    for refused in (np.cbrt, np.asarray, np.cumsum, memoryview):
+        with pytest.raises((RuntimeError, BufferError), match="detach"):
+            refused(leaf)
+    assert np.exp(tf.ones(1, dtype="bfloat16")).dtype == "bfloat16"
 
 
 def test_numpy_writes_into_tensors() -> None:

@@ -207,7 +207,13 @@ impl PyDType {
         hasher.finish()
     }
 
-    fn __reduce__(&self) -> String {
-        self.0.name().into()
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (&'static str,))> {
+        Ok((py.import("trustformers._engine")?.getattr("_dtype")?, (self.0.name(),)))
     }
+}
+
+/// The dtype that ``name`` names, for unpickling.
+#[pyfunction]
+pub fn _dtype<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyDType>> {
+    object(py, name.parse().map_err(errors::tensor)?)
 }

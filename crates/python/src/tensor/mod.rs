@@ -45,6 +45,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         autograd::_bridge,
         autograd::set_grad_enabled,
         convert::_restore,
+        dtype::_dtype,
         create::arange,
         create::as_tensor,
         create::eye,

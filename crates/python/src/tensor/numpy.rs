@@ -69,13 +69,15 @@ fn data_and_flags(array: &Bound<'_, PyUntypedArray>) -> (*mut u8, c_int) {
 /// Shape and strides of `array` in elements; `None` when its strides are not multiples of an element.
 fn layout(array: &Bound<'_, PyUntypedArray>, item: isize) -> Option<Layout> {
     let shape = array.shape();
-    // Where a dimension is never stepped along, its stride says nothing and may be anything.
-    let empty = shape.contains(&0);
+    if shape.contains(&0) {
+        return Some(Layout::contiguous(shape));
+    }
     let mut strides: Strides = Layout::contiguous(shape).strides().into();
     for ((element, &bytes), &size) in strides.iter_mut().zip(array.strides()).zip(shape) {
         if bytes % item == 0 {
             *element = bytes / item;
-        } else if size > 1 && !empty {
+        } else if size > 1 {
+            // Along a dimension of size 1 nobody steps, and its stride may be anything.
             return None;
         }
     }
