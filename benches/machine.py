@@ -5,8 +5,13 @@ import platform
 from pathlib import Path
 
 
-def describe() -> dict[str, str | int]:
-    return {"cpu": cpu(), "cores": cores(), "system": f"{platform.system()} {platform.machine()}"}
+def describe() -> dict[str, str | int | float]:
+    return {
+        "cpu": cpu(),
+        "cores": cores(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load": round(os.getloadavg()[0], 2),
+    }
 
 
 def cpu() -> str:

@@ -29,6 +29,9 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> None:
     options = arguments()
+    described = machine.describe()  # before we are a load ourselves
+    if described["load"] > 0.5:
+        print(f"This machine is busy (load {described['load']}): do not trust the figures.")
     with tempfile.TemporaryDirectory() as temporary:
         settings = {
             "model": str(options.model),
@@ -41,7 +44,7 @@ def main() -> None:
         measured = figures.start_up(subjects, options.rounds, weights_mb)
         measured += figures.steady(subjects, options.rounds, options.seconds, workloads.TOKENS)
     about = {
-        "machine": machine.describe(),
+        "machine": described,
         "versions": {"python": platform.python_version()} | versions,
         "threads": options.threads,
         "rounds": options.rounds,

@@ -8,8 +8,9 @@ import json
 import sys
 import time
 
-import memory
 import numpy as np
+
+import memory
 
 
 def answer(result: object) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 import safetensors_file
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from bad_models import IDS, message
 from trustformers import AutoConfig, AutoModel
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from fixture_cases import FIXTURES
 from trustformers import AutoModel
 

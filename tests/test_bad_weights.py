@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
 import safetensors_file as st
 from bad_models import GOOD, IDS, message
 from fixture_cases import FIXTURES
-from hypothesis import given, settings
-from hypothesis import strategies as some
 from trustformers import AutoModel
 
 SHARDED = FIXTURES / "bert" / "sharded"

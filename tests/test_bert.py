@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 import safetensors_file
 from fixture_cases import FIXTURES, Case, cases
 from trustformers import AutoConfig, AutoModel
