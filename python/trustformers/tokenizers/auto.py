@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar
 
-from .base import PreTrainedTokenizerBase
 from .bert import BertTokenizer
 from .fast import PreTrainedTokenizerFast
 from .loading import Files
 
 #: The classes by model type. Every other model has its tokenizer.json, which says all.
-_BY_MODEL_TYPE: dict[str, type[PreTrainedTokenizerBase]] = dict.fromkeys(
+_BY_MODEL_TYPE: dict[str, type[PreTrainedTokenizerFast]] = dict.fromkeys(
     (
         "bert",
         "convbert",
@@ -29,7 +28,7 @@ _BY_MODEL_TYPE: dict[str, type[PreTrainedTokenizerBase]] = dict.fromkeys(
     ),
     BertTokenizer,
 )
-_BY_NAME: dict[str, type[PreTrainedTokenizerBase]] = {
+_BY_NAME: dict[str, type[PreTrainedTokenizerFast]] = {
     "BertTokenizer": BertTokenizer,
     "PreTrainedTokenizer": PreTrainedTokenizerFast,
     "TokenizersBackend": PreTrainedTokenizerFast,
@@ -41,9 +40,10 @@ _KEYS = ("tokenizer_class", "model_type")
 class AutoTokenizer:
     """Makes the tokenizer that a model needs; see :meth:`from_pretrained`."""
 
-    _registered: ClassVar[dict[str, type[PreTrainedTokenizerBase]]] = {}
+    _registered: ClassVar[dict[str, type[PreTrainedTokenizerFast]]] = {}
 
     def __init__(self) -> None:
+        """Raise an error: tokenizers are made by :meth:`from_pretrained`."""
         raise OSError(
             "AutoTokenizer is designed to be instantiated "
             "using the `AutoTokenizer.from_pretrained(pretrained_model_name_or_path)` method."
@@ -64,16 +64,16 @@ class AutoTokenizer:
         subfolder: str | None = None,
         **kwargs: Any,
     ) -> PreTrainedTokenizerFast:
-        """Load the tokenizer of a folder or a repository of the hub. What its `tokenizer.json` says is followed to the letter.
+        """Load the tokenizer of a folder or of a repository. Its `tokenizer.json` is followed to the letter.
 
         :param pretrained_model_name_or_path: a folder, or a repository as 'name' or 'namespace/name'.
         :param config: a configuration, if `config.json` should not be asked for the type of the model.
         :param tokenizer_type: the type of the model, if no file should be asked for it.
-        :param kwargs: what the files say can be overridden here: `pad_token="<pad>"`, `model_max_length=512`, ...
+        :param kwargs: override what the files say: `pad_token="<pad>"`, `model_max_length=512`, ...
         :raises OSError: for a model that is not there.
         :raises ValueError: for a model without a tokenizer, and for files that are damaged.
         """
-        hub = {
+        hub: dict[str, Any] = {
             "cache_dir": cache_dir,
             "force_download": force_download,
             "local_files_only": local_files_only,
@@ -85,8 +85,8 @@ class AutoTokenizer:
             types = {**_BY_MODEL_TYPE, **cls._registered}
             if tokenizer_type not in types:
                 raise ValueError(
-                    f"Passed `tokenizer_type` {tokenizer_type} does not exist. `tokenizer_type` should be one of "
-                    f"{', '.join(sorted(types))}."
+                    f"Passed `tokenizer_type` {tokenizer_type} does not exist. "
+                    f"`tokenizer_type` should be one of {', '.join(sorted(types))}."
                 )
             chosen = types[tokenizer_type]
         else:
@@ -94,7 +94,7 @@ class AutoTokenizer:
         return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, **hub, **kwargs)
 
     @classmethod
-    def _choose(cls, files: Files, config: Any) -> type[Any]:
+    def _choose(cls, files: Files, config: Any) -> type[PreTrainedTokenizerFast]:
         """Choose a class: the one that the tokenizer names, or else the one for the type of the model."""
         name = (files.read_json("tokenizer_config.json") or {}).get("tokenizer_class")
         model = {"tokenizer_class": name}
@@ -105,15 +105,17 @@ class AutoTokenizer:
             registered = {known.__name__: known for known in cls._registered.values()}
             names = {**_BY_NAME, **registered}
             return names.get(name) or names.get(name.removesuffix("Fast"), PreTrainedTokenizerFast)
-        return {**_BY_MODEL_TYPE, **cls._registered}.get(str(model.get("model_type")), PreTrainedTokenizerFast)
+        return {**_BY_MODEL_TYPE, **cls._registered}.get(
+            str(model.get("model_type")), PreTrainedTokenizerFast
+        )
 
     @classmethod
     def register(
         cls,
         config_class: Any,
-        tokenizer_class: type[PreTrainedTokenizerBase] | None = None,
-        slow_tokenizer_class: type[PreTrainedTokenizerBase] | None = None,
-        fast_tokenizer_class: type[PreTrainedTokenizerBase] | None = None,
+        tokenizer_class: type[PreTrainedTokenizerFast] | None = None,
+        slow_tokenizer_class: type[PreTrainedTokenizerFast] | None = None,
+        fast_tokenizer_class: type[PreTrainedTokenizerFast] | None = None,
         exist_ok: bool = False,
     ) -> None:
         """Make a class the one for the model type of a configuration class."""
@@ -122,5 +124,7 @@ class AutoTokenizer:
             raise ValueError("You need to pass a `tokenizer_class`")
         model_type = config_class.model_type
         if not exist_ok and model_type in {**_BY_MODEL_TYPE, **cls._registered}:
-            raise ValueError(f"'{model_type}' is already used by a tokenizer: pass exist_ok=True to replace it")
+            raise ValueError(
+                f"'{model_type}' is already used by a tokenizer: pass exist_ok=True to replace it"
+            )
         cls._registered[model_type] = chosen

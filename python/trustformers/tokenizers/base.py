@@ -60,6 +60,7 @@ class PreTrainedTokenizerBase(SpecialTokens):
     truncation_side: str = "right"
 
     def __init__(self, **kwargs: Any) -> None:
+        """Take settings and special tokens by name; other arguments are kept for `save_pretrained`."""
         for name in kwargs:
             if callable(getattr(type(self), name, None)):
                 raise AttributeError(f"{name} conflicts with the method {name} in {type(self).__name__}")
@@ -101,7 +102,7 @@ class PreTrainedTokenizerBase(SpecialTokens):
         """Load a tokenizer from a folder, a repository of the hub, or a single file.
 
         :param pretrained_model_name_or_path: the folder, the repository or the file.
-        :param kwargs: what the files say can be overridden here: `pad_token="<pad>"`, `model_max_length=512`, ...
+        :param kwargs: override what the files say: `pad_token="<pad>"`, `model_max_length=512`, ...
         :raises OSError: for a model that is not there.
         :raises ValueError: for a model without a tokenizer, and for files that are damaged.
         """
@@ -165,13 +166,14 @@ class PreTrainedTokenizerBase(SpecialTokens):
     ) -> BatchEncoding:
         """Encode a text, a pair of texts, or a batch of them.
 
-        All settings travel with the call: one tokenizer used by any number of threads gives each of them what it asked for.
+        All settings travel with the call: one tokenizer used by any number of threads gives each of them
+        what it asked for.
 
-        :param text: a text; a list of texts; with `is_split_into_words` a list of words or a list of such lists.
+        :param text: a text; a list of texts; with `is_split_into_words` a list of words or of such lists.
         :param text_pair: the second of two texts, or one for each of the first ones.
         :param text_target: texts whose ids are returned as `labels`.
         :param padding: `True` or "longest", "max_length", or `False` for rows of their own lengths.
-        :param truncation: `True` or "longest_first", "only_first", "only_second", or `False` for no truncation.
+        :param truncation: `True` or "longest_first", "only_first", "only_second", or `False` for none.
         :param max_length: the length for both; the model's own if nothing is said.
         :param stride: by how many tokens overflowing parts overlap.
         :param return_tensors: "np" (int64), "pt", "tensor", or `None` for lists.
@@ -215,13 +217,21 @@ class PreTrainedTokenizerBase(SpecialTokens):
         return encoded
 
     def encode(
-        self, text: TextInputs, text_pair: TextInputs | None = None, add_special_tokens: bool = True, **kwargs: Any
+        self,
+        text: TextInputs,
+        text_pair: TextInputs | None = None,
+        add_special_tokens: bool = True,
+        **kwargs: Any,
     ) -> Any:
         """Encode as `__call__` does and give only the ids."""
         return self._encode(text, text_pair, add_special_tokens=add_special_tokens, **kwargs)["input_ids"]
 
     def encode_plus(
-        self, text: TextInputs, text_pair: TextInputs | None = None, add_special_tokens: bool = True, **kwargs: Any
+        self,
+        text: TextInputs,
+        text_pair: TextInputs | None = None,
+        add_special_tokens: bool = True,
+        **kwargs: Any,
     ) -> BatchEncoding:
         """Encode as `__call__` does (the name of transformers 4 for a single input)."""
         return self(text, text_pair, add_special_tokens=add_special_tokens, **kwargs)
@@ -242,7 +252,9 @@ class PreTrainedTokenizerBase(SpecialTokens):
         """Split a text into tokens."""
         encoded = self._encode(text, pair, add_special_tokens=add_special_tokens, **kwargs)
         if encoded.encodings is not None and len(encoded.encodings) != 1:
-            raise ValueError("tokenize takes one text at a time: call it for each of them, or use the tokenizer itself")
+            raise ValueError(
+                "tokenize takes one text at a time: call it for each of them, or use the tokenizer itself"
+            )
         return encoded.tokens()
 
     def _encode(self, text: TextInputs, text_pair: TextInputs | None = None, **options: Any) -> BatchEncoding:
@@ -259,7 +271,12 @@ class PreTrainedTokenizerBase(SpecialTokens):
         """Say what padding, truncation and maximum length come to, given what the tokenizer knows."""
         if max_length is not None and padding is False and truncation is None:
             truncation = "longest_first"
-        if padding is True and verbose and max_length is not None and truncation in (None, False, "do_not_truncate"):
+        if (
+            padding is True
+            and verbose
+            and max_length is not None
+            and truncation in (None, False, "do_not_truncate")
+        ):
             warnings.warn(
                 "`max_length` is ignored when `padding`=`True` and there is no truncation strategy. "
                 "To pad to max length, use `padding='max_length'`.",
@@ -282,7 +299,8 @@ class PreTrainedTokenizerBase(SpecialTokens):
         if padded is not PaddingStrategy.DO_NOT_PAD and self.pad_token_id is None:
             raise ValueError(
                 "Asking to pad but the tokenizer does not have a padding token. "
-                "Please select a token to use as `pad_token` `(tokenizer.pad_token = tokenizer.eos_token e.g.)` "
+                "Please select a token to use as `pad_token` "
+                "`(tokenizer.pad_token = tokenizer.eos_token e.g.)` "
                 "or add a new pad token via `tokenizer.add_special_tokens({'pad_token': '[PAD]'})`."
             )
         if (
@@ -293,8 +311,8 @@ class PreTrainedTokenizerBase(SpecialTokens):
             and max_length % pad_to_multiple_of != 0
         ):
             raise ValueError(
-                "Truncation and padding are both activated but "
-                f"truncation length ({max_length}) is not a multiple of pad_to_multiple_of ({pad_to_multiple_of})."
+                f"Truncation and padding are both activated but truncation length ({max_length}) is not a "
+                f"multiple of pad_to_multiple_of ({pad_to_multiple_of})."
             )
         return padded, truncated, max_length
 
@@ -340,9 +358,15 @@ class PreTrainedTokenizerBase(SpecialTokens):
         kwargs.pop("use_source_tokenizer", None)
         _warn_about(kwargs)
         rows = _lists(token_ids)
-        clean_up = self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        clean_up = (
+            self.clean_up_tokenization_spaces
+            if clean_up_tokenization_spaces is None
+            else clean_up_tokenization_spaces
+        )
         if isinstance(rows, (list, tuple)) and rows and isinstance(rows[0], (list, tuple)):
-            return self._decode([[row] if isinstance(row, int) else row for row in rows], skip_special_tokens, clean_up)
+            return self._decode(
+                [[row] if isinstance(row, int) else row for row in rows], skip_special_tokens, clean_up
+            )
         return self._decode([[rows] if isinstance(rows, int) else rows], skip_special_tokens, clean_up)[0]
 
     def batch_decode(
@@ -374,7 +398,7 @@ class PreTrainedTokenizerBase(SpecialTokens):
         return self._id_of(tokens) if isinstance(tokens, str) else [self._id_of(token) for token in tokens]
 
     def convert_ids_to_tokens(self, ids: int | Sequence[int], skip_special_tokens: bool = False) -> Any:
-        """Give the token of an id, or the tokens of several; `None` for ids that are not in the vocabulary."""
+        """Give the token of an id, or the tokens of several; `None` for what is not in the vocabulary."""
         if isinstance(ids, (int, np.integer)):
             return self._token_of(int(ids))
         skipped = set(self.all_special_ids) if skip_special_tokens else set()
@@ -401,10 +425,10 @@ class PreTrainedTokenizerBase(SpecialTokens):
 
     @contextmanager
     def as_target_tokenizer(self) -> Iterator[None]:
-        """Do nothing: transformers 4 wanted targets to be encoded inside of this; use `text_target` instead."""
+        """Do nothing: transformers 4 had targets encoded inside of this, now there is `text_target`."""
         warnings.warn(
-            "`as_target_tokenizer` is deprecated. Encode the targets with the argument `text_target` of the tokenizer "
-            "instead.",
+            "`as_target_tokenizer` is deprecated. Encode the targets with the argument `text_target` of "
+            "the tokenizer instead.",
             DeprecationWarning,
             stacklevel=3,
         )
@@ -421,12 +445,15 @@ class PreTrainedTokenizerBase(SpecialTokens):
         raise NotImplementedError
 
     def __len__(self) -> int:
+        """Give the size of the vocabulary with added tokens."""
         raise NotImplementedError
 
     def __bool__(self) -> bool:
+        """Be true, whatever the size of the vocabulary."""
         return True
 
     def __repr__(self) -> str:
+        """Show what the tokenizer is and which tokens it has been given."""
         added = "".join(f"\n\t{index}: {token!r}," for index, token in self.added_tokens_decoder.items())
         added = f"{added}\n" if added else ""
         return (

@@ -30,10 +30,10 @@ class TokenSpan(NamedTuple):
 
 
 class BatchEncoding(UserDict[str, Any]):
-    """The output of a tokenizer: a dictionary with its values as attributes, too, and the way from tokens to words to characters.
+    """The output of a tokenizer: a dictionary that knows where its values come from.
 
-    ``encoding["input_ids"]`` and ``encoding.input_ids`` are the ids, ``encoding[0]`` is everything that is known about the
-    first row, and ``encoding[0:2]`` is a dictionary with the first two of each value.
+    ``encoding["input_ids"]`` and ``encoding.input_ids`` are the ids, ``encoding[0]`` is everything that is
+    known about the first row, and ``encoding[0:2]`` is a dictionary with the first two of each value.
 
     :param data: the values.
     :param encoding: what is known about each row, from the tokenizer.
@@ -50,6 +50,7 @@ class BatchEncoding(UserDict[str, Any]):
         prepend_batch_axis: bool = False,
         n_sequences: int | None = None,
     ) -> None:
+        """Take the values, and what is known about them."""
         super().__init__(data)
         self._encodings = [encoding] if isinstance(encoding, Encoding) else encoding
         self._n_sequences = n_sequences
@@ -70,9 +71,10 @@ class BatchEncoding(UserDict[str, Any]):
     @property
     def encodings(self) -> list[Encoding] | None:
         """What is known about each row."""
-        if self._encodings is not None and not isinstance(self._encodings, list):
-            self._encodings = list(self._encodings)
-        return self._encodings
+        rows = self._encodings
+        if rows is not None and not isinstance(rows, list):
+            self._encodings = rows = [rows[index] for index in range(len(rows))]
+        return rows
 
     @overload
     def __getitem__(self, item: str) -> Any: ...
@@ -84,7 +86,7 @@ class BatchEncoding(UserDict[str, Any]):
     def __getitem__(self, item: slice) -> dict[str, Any]: ...
 
     def __getitem__(self, item: str | int | slice) -> Any:
-        """Give a value by its name, what is known about a row by its index, or some rows of all values by a slice."""
+        """Give a value by name, what is known about a row by index, or some rows of all values by slice."""
         if isinstance(item, str):
             return self.data[item]
         if isinstance(item, slice):
@@ -104,9 +106,11 @@ class BatchEncoding(UserDict[str, Any]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {item!r}") from None
 
     def __getstate__(self) -> dict[str, Any]:
+        """Give what is pickled."""
         return {"data": self.data, "encodings": self.encodings, "n_sequences": self.n_sequences}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled."""
         self.data = state["data"]
         self._encodings = state["encodings"]
         self._n_sequences = state["n_sequences"]
@@ -134,7 +138,7 @@ class BatchEncoding(UserDict[str, Any]):
         return row.token_to_word(_from_start(token, row))
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
-        """The characters of a token, `(token)` of the only row or `(row, token)`; `None` for special tokens."""
+        """The characters of a token, `(token)` of the only row or `(row, token)`; `None` if it is special."""
         row, token = self._find("token_to_chars", batch_or_token_index, token_index)
         chars = row.token_to_chars(_from_start(token, row))
         return None if chars is None else CharSpan(*chars)
@@ -158,14 +162,14 @@ class BatchEncoding(UserDict[str, Any]):
     def char_to_token(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """The token of a character, `(character)` of the only row or `(row, character)`; `None` for what no token has."""
+        """The token of a character, `(char)` of the only row or `(row, char)`; spaces may have none."""
         row, char = self._find("char_to_token", batch_or_char_index, char_index)
         return row.char_to_token(char, sequence_index)
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
-        """The word of a character, `(character)` of the only row or `(row, character)`; `None` for what no word has."""
+        """The word of a character, `(char)` of the only row or `(row, char)`; spaces may have none."""
         row, char = self._find("char_to_word", batch_or_char_index, char_index)
         return row.char_to_word(char, sequence_index)
 

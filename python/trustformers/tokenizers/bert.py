@@ -14,14 +14,17 @@ from .fast import PreTrainedTokenizerFast
 class BertTokenizer(PreTrainedTokenizerFast):
     """BERT's tokenizer, from a `tokenizer.json` or from a bare vocabulary.
 
-    :param vocab: the tokens with their ids, or the path of a `vocab.txt`; the special tokens alone if there is none.
+    :param vocab: the tokens with their ids, or the path of a `vocab.txt`; without it, the special tokens.
     :param do_lower_case: whether text is lowercased.
     :param strip_accents: whether accents are dropped; if nothing is said, they are where text is lowercased.
     :param tokenize_chinese_chars: whether every CJK ideograph is a word of its own.
     :param vocab_file: the path of a `vocab.txt`.
     """
 
-    vocab_files_names: ClassVar[dict[str, str]] = {"vocab_file": "vocab.txt", "tokenizer_file": "tokenizer.json"}
+    vocab_files_names: ClassVar[dict[str, str]] = {
+        "vocab_file": "vocab.txt",
+        "tokenizer_file": "tokenizer.json",
+    }
     model_input_names: list[str] = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012
 
     def __init__(
@@ -41,6 +44,7 @@ class BertTokenizer(PreTrainedTokenizerFast):
         tokenizer_file: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
+        """Make it from a vocabulary, or from a whole tokenizer as `PreTrainedTokenizerFast` does."""
         self.do_lower_case = do_lower_case
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents
@@ -90,14 +94,16 @@ class BertTokenizer(PreTrainedTokenizerFast):
 BertTokenizerFast = BertTokenizer
 
 
-def _vocab(given: str | os.PathLike[str] | Mapping[str, int] | None, special: Iterable[str]) -> Mapping[str, int]:
-    """Give the ids of a vocabulary: as they are, from a file with a token on each line, or of the special tokens alone."""
+def _vocab(
+    given: str | os.PathLike[str] | Mapping[str, int] | None, special: Iterable[str]
+) -> Mapping[str, int]:
+    """Give the ids of a vocabulary, of a file with a token on each line, or of the special tokens."""
     if given is None:
         return {token: index for index, token in enumerate(special)}
     if isinstance(given, Mapping):
         return given
     try:
-        # Read line by line: str.splitlines takes characters for line ends that stand in vocabularies as tokens.
+        # Read line by line: str.splitlines also splits at characters that stand in vocabularies as tokens.
         with open(given, encoding="utf-8") as lines:
             return {line.rstrip(): index for index, line in enumerate(lines)}
     except UnicodeDecodeError as error:

@@ -39,6 +39,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         tokenizer_file: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
+        """Take a tokenizer as a file or as an object, and special tokens and settings by name."""
         self._tokenizer = _engine(tokenizer_object, tokenizer_file)
         if (truncation := self._tokenizer.truncation) is not None:
             kwargs.setdefault("max_length", truncation["max_length"])
@@ -72,7 +73,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         self._add_tokens([_as_special(token) if str(token) in named else token for token in tokens], False)
 
     def update_post_processor(self) -> None:
-        """Set the template anew from `bos_token` and `eos_token`, as `add_bos_token` and `add_eos_token` say."""
+        """Make the template anew, as `add_bos_token` and `add_eos_token` say."""
         bos = self.bos_token if self._add_bos_token else None
         eos = self.eos_token if self._add_eos_token else None
 
@@ -80,7 +81,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             pieces = [bos, sequence, eos]
             return " ".join(f"{piece}:{type_id}" for piece in pieces if piece is not None)
 
-        special = [(token, self._id_of(token)) for token in (bos, eos) if token is not None]
+        special = [(token, self._id_of(token) or 0) for token in (bos, eos) if token is not None]
         self._tokenizer.set_template(around("$A", 0), f"{around('$A', 0)} {around('$B', 1)}", special)
 
     @property
@@ -133,6 +134,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             padding, truncation, max_length, pad_to_multiple_of, verbose
         )
         tensor_type = None if return_tensors is None else TensorType(return_tensors)
+        inputs: Sequence[Any]
         if is_ids:
             inputs, batched = [[*text] if text_pair is None else ([*text], [*text_pair])], False
         else:
@@ -140,7 +142,10 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         options: dict[str, Any] = {}
         if truncated is not TruncationStrategy.DO_NOT_TRUNCATE:
             options.update(
-                truncation=truncated.value, max_length=max_length, stride=stride, truncation_side=self.truncation_side
+                truncation=truncated.value,
+                max_length=max_length,
+                stride=stride,
+                truncation_side=self.truncation_side,
             )
         if padded is not PaddingStrategy.DO_NOT_PAD:
             options.update(
@@ -158,7 +163,9 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             is_pretokenized=is_split_into_words,
             is_ids=is_ids,
             add_special_tokens=add_special_tokens,
-            split_special_tokens=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
+            split_special_tokens=self.split_special_tokens
+            if split_special_tokens is None
+            else split_special_tokens,
             return_overflowing_tokens=return_overflowing_tokens,
             **options,
         )
@@ -193,8 +200,8 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             import logging
 
             logging.getLogger("trustformers").warning(
-                "Token indices sequence length is longer than the specified maximum sequence length for this model "
-                "(%s > %s). Running this sequence through the model will result in indexing errors",
+                "Token indices sequence length is longer than the specified maximum sequence length for this "
+                "model (%s > %s). Running this sequence through the model will result in indexing errors",
                 batch.longest,
                 self.model_max_length,
             )
@@ -202,7 +209,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
 
     def _decode(self, rows: list[Any], skip_special_tokens: bool, clean_up: bool) -> list[str]:
         texts = self._tokenizer.decode_batch(rows, skip_special_tokens)
-        # The cleaning is made for WordPiece. It would eat spaces that byte-pair models have encoded on purpose.
+        # The cleaning is made for WordPiece: it would eat spaces that byte-pair models encode on purpose.
         if clean_up and self._tokenizer.model_type != "BPE":
             texts = [self.clean_up_tokenization(text) for text in texts]
         return texts
@@ -262,13 +269,13 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         token_ids_1: Sequence[int] | None = None,
         already_has_special_tokens: bool = False,
     ) -> list[int]:
-        """1 for special tokens, 0 for others, in ids that have special tokens or, if not, in those that they become."""
+        """Give 1 for special tokens and 0 for others, in ids that have them already or will get them."""
         if not already_has_special_tokens:
             return self._encode(token_ids_0, token_ids_1, is_ids=True)[0].special_tokens_mask
         if token_ids_1 is not None:
             raise ValueError(
-                "You should not supply a second sequence if the provided sequence of ids is already formatted "
-                "with special tokens for the model."
+                "You should not supply a second sequence if the provided sequence of ids is already "
+                "formatted with special tokens for the model."
             )
         special = set(self.all_special_ids)
         return [int(int(index) in special) for index in token_ids_0]
@@ -322,7 +329,9 @@ def _engine(tokenizer_object: Any, tokenizer_file: str | os.PathLike[str] | None
         return Tokenizer.from_str(tokenizer_object.to_str())
     if tokenizer_file is not None and os.path.isfile(tokenizer_file):
         return Tokenizer.from_file(tokenizer_file)
-    given = "nothing was given" if tokenizer_file is None else f"there is no file {os.fspath(tokenizer_file)!r}"
+    given = (
+        "nothing was given" if tokenizer_file is None else f"there is no file {os.fspath(tokenizer_file)!r}"
+    )
     raise ValueError(
         f"Couldn't instantiate the backend tokenizer: {given}. Give tokenizer_file=... (a tokenizer.json) or "
         "tokenizer_object=... (a tokenizer)"
@@ -344,7 +353,8 @@ def _inputs(text: Any, text_pair: Any, words: bool) -> tuple[list[Any] | tuple[A
         return [(text, text_pair)] if text_pair else [text], False
     if isinstance(text_pair, str):
         raise TypeError(
-            "when tokenizing batches of text, `text_pair` must be a list or tuple with the same length as `text`."
+            "when tokenizing batches of text, `text_pair` must be a list or tuple with the same length as"
+            " `text`."
         )
     if not text:
         raise IndexError("list index out of range: the batch is empty, give at least one text")
@@ -352,7 +362,8 @@ def _inputs(text: Any, text_pair: Any, words: bool) -> tuple[list[Any] | tuple[A
         return text, True
     if len(text) != len(text_pair):
         raise ValueError(
-            f"batch length of `text`: {len(text)} does not match batch length of `text_pair`: {len(text_pair)}."
+            f"batch length of `text`: {len(text)} does not match batch length of `text_pair`:"
+            f" {len(text_pair)}."
         )
     return list(zip(text, text_pair, strict=True)), True
 

@@ -35,6 +35,7 @@ class Files:
     """The files of a folder or a repository by name, or a single file."""
 
     def __init__(self, name_or_path: str | os.PathLike[str], **hub: Any) -> None:
+        """Open a folder, a repository with the options of `Repo`, or a file."""
         self.name = os.fspath(name_or_path)
         self.single = os.path.isfile(self.name)
         self.local = os.path.isdir(self.name)
@@ -57,7 +58,9 @@ class Files:
             with open(path, encoding="utf-8") as file:
                 content = json.load(file)
         except ValueError as error:
-            raise ValueError(f"{path} is not valid JSON: {error}. Check that it was downloaded whole") from error
+            raise ValueError(
+                f"{path} is not valid JSON: {error}. Check that it was downloaded whole"
+            ) from error
         if not isinstance(content, dict):
             raise ValueError(f"{path} holds a {type(content).__name__} where a JSON object should be")
         return content
@@ -93,7 +96,9 @@ def load(
     for name in cls.SPECIAL_TOKENS_ATTRIBUTES:
         if config.get(name) is not None:
             config[name] = known.get(str(config[name]), config[name])
-    for name in cls.vocab_files_names:  # what the configuration says of them could name any file of this machine
+    for (
+        name
+    ) in cls.vocab_files_names:  # what the configuration says of them could name any file of this machine
         if name not in kwargs:
             config.pop(name, None)
     config["name_or_path"] = files.name
@@ -122,19 +127,22 @@ def _vocabulary(cls: type, files: Files, config: dict[str, Any]) -> tuple[Tokeni
     vocab_file = files.find(names["vocab_file"]) if "vocab_file" in names else None
     if vocab_file is None:
         raise ValueError(
-            f"Couldn't instantiate the backend tokenizer: {files.name!r} has none of the files that {cls.__name__} is "
-            f"made from ({', '.join(names.values())}). If it has others, convert them to a tokenizer.json, or load it "
-            "with the class that reads them"
+            f"Couldn't instantiate the backend tokenizer: {files.name!r} has none of the files that "
+            f"{cls.__name__} is made from ({', '.join(names.values())}). If it has others, convert them to a "
+            "tokenizer.json, or load it with the class that reads them"
         )
     return None, vocab_file
 
 
 def _tokenizer_file(versions: Any) -> str:
     """The newest of the files that are named for a version of transformers (`tokenizer.4.0.0.json`)."""
-    numbered = [(match[1], name) for name in versions if (match := re.search(r"tokenizer\.([\d.]+)\.json", name))]
+    numbered = [
+        (match[1], name) for name in versions if (match := re.search(r"tokenizer\.([\d.]+)\.json", name))
+    ]
     if not numbered:
         return "tokenizer.json"
-    return max(numbered, key=lambda entry: [int(number) for number in entry[0].split(".")])[1]
+    newest: str = max(numbered, key=lambda entry: [int(number) for number in entry[0].split(".")])[1]
+    return newest
 
 
 def _chat_template(files: Files) -> str | dict[str, str] | None:
@@ -193,7 +201,8 @@ def _token(token: Any, **flags: bool) -> AddedToken:
         return token
     if not isinstance(token, dict):
         raise TypeError(
-            f"Found a {type(token)} in the saved `added_tokens_decoder`, should be a dictionary or an AddedToken instance"
+            f"Found a {type(token)} in the saved `added_tokens_decoder`, should be a dictionary or an "
+            "AddedToken instance"
         )
     known = {"content", "single_word", "lstrip", "rstrip", "normalized", "special"}
     return AddedToken(**{key: value for key, value in token.items() if key in known} | flags)

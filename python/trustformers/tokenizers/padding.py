@@ -28,7 +28,9 @@ def pad(
     if isinstance(encoded, (list, tuple)) and encoded and isinstance(encoded[0], Mapping):
         encoded = {key: [example[key] for example in encoded] for key in encoded[0]}
     if not isinstance(encoded, Mapping):
-        raise ValueError(f"You should supply an encoding or a list of encodings to this method, got {encoded!r}")
+        raise ValueError(
+            f"You should supply an encoding or a list of encodings to this method, got {encoded!r}"
+        )
     main = tokenizer.model_input_names[0]
     if main not in encoded:
         raise ValueError(
@@ -42,7 +44,9 @@ def pad(
     return_tensors = return_tensors or _kind_of(encoded[main])
     whole_masks = _whole_masks(encoded.get("attention_mask"))
     values = {
-        key: value.tolist() if hasattr(value, "tolist") else [v.tolist() if hasattr(v, "tolist") else v for v in value]
+        key: value.tolist()
+        if hasattr(value, "tolist")
+        else [v.tolist() if hasattr(v, "tolist") else v for v in value]
         for key, value in encoded.items()
         if not (key == "attention_mask" and whole_masks is not None)
     }
@@ -52,12 +56,20 @@ def pad(
     rows = values[main]
     if any(len(value) != len(rows) for value in values.values()):
         raise ValueError("Some items in the output dictionary have a different batch size than others.")
-    masked = "attention_mask" in tokenizer.model_input_names if return_attention_mask is None else return_attention_mask
+    masked = (
+        "attention_mask" in tokenizer.model_input_names
+        if return_attention_mask is None
+        else return_attention_mask
+    )
     if masked and "attention_mask" not in values and whole_masks is None:
         values["attention_mask"] = [[1] * len(row) for row in rows]
 
     width = _width(strategy, rows, max_length, pad_to_multiple_of)
-    fills = {main: tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id, "special_tokens_mask": 1}
+    fills = {
+        main: tokenizer.pad_token_id,
+        "token_type_ids": tokenizer.pad_token_type_id,
+        "special_tokens_mask": 1,
+    }
     if masked:
         fills["attention_mask"] = 0
     missing = [max(width - len(row), 0) for row in rows]

@@ -45,7 +45,9 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     prefix = f"{filename_prefix}-" if filename_prefix else ""
 
-    config = {key: value for key, value in copy.deepcopy(tokenizer.init_kwargs).items() if key not in _PRIVATE}
+    config = {
+        key: value for key, value in copy.deepcopy(tokenizer.init_kwargs).items() if key not in _PRIVATE
+    }
     for name in {*config, "model_max_length"} - set(tokenizer.SPECIAL_TOKENS_ATTRIBUTES):
         if hasattr(tokenizer, name):
             config[name] = getattr(tokenizer, name)
@@ -77,10 +79,9 @@ def _save_chat_templates(
     if template is None:
         return []
     if not as_files:
-        named = isinstance(template, dict)
-        config["chat_template"] = (
-            [{"name": name, "template": text} for name, text in template.items()] if named else template
-        )
+        config["chat_template"] = template
+        if isinstance(template, dict):
+            config["chat_template"] = [{"name": name, "template": text} for name, text in template.items()]
         return []
     saved = []
     for name, text in ({"default": template} if isinstance(template, str) else template).items():

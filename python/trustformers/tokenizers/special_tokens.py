@@ -48,7 +48,7 @@ class _TokenId:
 
 
 class SpecialTokens:
-    """The special tokens of a tokenizer: seven that most have, those of a model's own (`image_token`), and a list of more."""
+    """The special tokens of a tokenizer: seven common ones, a model's own, and a list of more."""
 
     SPECIAL_TOKENS_ATTRIBUTES: list[str] = [  # noqa: RUF012  (models add their own to a copy)
         "bos_token",
@@ -218,15 +218,19 @@ class SpecialTokens:
         special_tokens_dict: Mapping[str, str | AddedToken | Sequence[str | AddedToken]],
         replace_extra_special_tokens: bool = True,
     ) -> int:
-        """Set special tokens by name, add those to the vocabulary that are not in it, and say how many these were."""
+        """Set special tokens by name, add those that the vocabulary lacks, and say how many these were."""
         named = dict(special_tokens_dict)
         if "additional_special_tokens" in named and not named.get("extra_special_tokens"):
             named["extra_special_tokens"] = named.pop("additional_special_tokens")
         added: list[AddedToken] = []
         for name, value in named.items():
             if name == "extra_special_tokens":
-                if not isinstance(value, (list, tuple)) or not all(isinstance(t, (str, AddedToken)) for t in value):
-                    raise ValueError(f"Tokens {value} for key {name} should all be str or AddedToken instances")
+                if not isinstance(value, (list, tuple)) or not all(
+                    isinstance(t, (str, AddedToken)) for t in value
+                ):
+                    raise ValueError(
+                        f"Tokens {value} for key {name} should all be str or AddedToken instances"
+                    )
                 known = [] if replace_extra_special_tokens else self.extra_special_tokens
                 tokens = [_special(token) for token in value if str(token) not in known]
                 if tokens and replace_extra_special_tokens:
@@ -236,7 +240,9 @@ class SpecialTokens:
                 added.extend(tokens)
             elif name in self.SPECIAL_TOKENS_ATTRIBUTES:
                 if not isinstance(value, (str, AddedToken)):
-                    raise ValueError(f"Token {value} for key {name} should be a str or an AddedToken instance")
+                    raise ValueError(
+                        f"Token {value} for key {name} should be a str or an AddedToken instance"
+                    )
                 setattr(self, name, _special(value))
                 added.append(_special(value))
             else:
