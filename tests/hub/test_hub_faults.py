@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hub_cases import CONFIG, NAME, WEIGHTS, read, until
 from hub_server import File, Hub, Repository, large
+
 from trustformers._engine import Repo
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hub_cases import CONFIG, NAME, WEIGHTS, read, run, tree
 from hub_server import File, Hub, Repository, large
+
 from trustformers._engine import Repo
 
 

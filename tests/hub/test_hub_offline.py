@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hub_cases import CONFIG, NAME, read, run, tree
 from hub_server import Hub, Repository
+
 from trustformers._engine import Repo
 
 OFFLINE: list[tuple[dict[str, str], str]] = [

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from hub_cases import CONFIG, NAME, WEIGHTS, read, run, until
 from hub_server import Hub, Repository
+
 from trustformers._engine import Repo
 
 

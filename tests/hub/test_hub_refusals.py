@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hub_cases import NAME, WEIGHTS, read, tree
 from hub_server import Hub, Repository
+
 from trustformers._engine import Repo
 
 
