@@ -4,7 +4,7 @@ use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::alloc::Block;
+use crate::memory::Block;
 use crate::{Error, Result};
 
 /// A run of CPU bytes: a pointer, a length and an owner. The owner may be our own block, a NumPy array, a mapped file: the bytes

@@ -3,7 +3,6 @@
 //! A [`Tensor`] is a [`Layout`] over a [`Storage`]; the memory may be our own, a NumPy array's, or a mapped file's. Operations live
 //! in [`ops`], one file each: checks and dispatch. What a device must be able to do is the trait [`Backend`].
 
-mod alloc;
 pub mod autograd;
 mod backend;
 mod buffer;
@@ -11,6 +10,7 @@ mod cpu;
 mod dtype;
 mod error;
 mod layout;
+pub mod memory;
 pub mod ops;
 pub mod pool;
 mod scalar;

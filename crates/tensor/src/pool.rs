@@ -3,6 +3,7 @@
 //! Not rayon's global pool, which cannot be rebuilt after `fork` and would hang the child. Ours is built on first use and belongs to
 //! the process that built it; a forked child builds its own and leaves the dead one alone.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::{env, process, ptr, thread};
 
@@ -35,11 +36,15 @@ pub fn num_threads() -> usize {
     if requested != 0 {
         return requested;
     }
-    let from_env = |name| env::var(name).ok()?.trim().parse().ok().filter(|&n: &usize| n > 0);
-    from_env("TRUSTFORMERS_NUM_THREADS")
-        .or_else(|| from_env("OMP_NUM_THREADS"))
-        .or_else(|| thread::available_parallelism().ok().map(usize::from))
-        .unwrap_or(1)
+    // Asked once: reading the environment takes longer than adding up a short row.
+    static FROM_ENVIRONMENT: OnceLock<usize> = OnceLock::new();
+    *FROM_ENVIRONMENT.get_or_init(|| {
+        let from_env = |name| env::var(name).ok()?.trim().parse().ok().filter(|&n: &usize| n > 0);
+        from_env("TRUSTFORMERS_NUM_THREADS")
+            .or_else(|| from_env("OMP_NUM_THREADS"))
+            .or_else(|| thread::available_parallelism().ok().map(usize::from))
+            .unwrap_or(1)
+    })
 }
 
 /// Sets how many threads compute from the next operation on. Zero is refused.

@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rayon::prelude::*;
+
 use crate::cpu::PackedMatrix;
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, pool};
 
 /// The weights of one linear operation: one matrix, or several that share their input and are applied as one (query, key and value).
 ///
@@ -86,6 +88,12 @@ impl Weight {
         let mut kept = self.packed.write().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Packed { matrix: matrix.clone(), versions });
         Ok(matrix)
+    }
+
+    /// Makes the kernel's form of all `weights` now, side by side, instead of one after another as each is first used.
+    pub fn pack_all<'a>(weights: impl IntoIterator<Item = &'a Weight>) -> Result<()> {
+        let weights: Vec<&Weight> = weights.into_iter().collect();
+        pool::install(|| weights.into_par_iter().try_for_each(|weight| weight.packed().map(drop)))?
     }
 
     /// Gives back the kernel's form, until it is needed again.

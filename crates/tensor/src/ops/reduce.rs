@@ -2,7 +2,7 @@
 
 use super::expect_real;
 use crate::autograd::record;
-use crate::layout::resolve_axis;
+use crate::layout::{Layout, resolve_axis};
 use crate::{DType, Error, Result, Shape, Tensor};
 
 /// What many numbers are made one by.
@@ -68,31 +68,32 @@ impl Tensor {
         }
         let dtype = if extreme || self.dtype().is_float() { self.dtype() } else { DType::I64 };
         let whole = kept(self.shape(), &axes);
-        let out = self.backend().reduce(op, self, &axes, dtype)?.view(&whole)?.detach();
+        let gone = |axis: &usize| !keepdim && axes.contains(axis);
+        let shape: Shape = (0..self.ndim()).filter(|axis| !gone(axis)).map(|axis| whole[axis]).collect();
+        let reduced = self.backend().reduce(op, self, &axes, dtype)?;
+        let out = Tensor::over(reduced.storage().clone(), Layout::contiguous(&shape), dtype);
         let value = out.clone();
         let saved: &[&Tensor] = match op {
             ReduceOp::Sum => &[],
             ReduceOp::Prod => &[self],
             ReduceOp::Max | ReduceOp::Min => &[self, &value],
         };
-        let shape = Shape::from(self.shape());
-        let reduced = axes.clone();
-        let out = record(op.name(), out, &[self], saved, move |b| {
-            let g = b.grad();
+        let before = Shape::from(self.shape());
+        Ok(record(op.name(), out, &[self], saved, move |b| {
+            let g = b.grad().reshape(&whole)?;
             let grad = match (op, b.saved) {
                 // All ties share, so that the gradient is that of the mean of the ways to choose.
                 (_, [x, extreme]) => {
-                    let ties = x.eq(extreme)?.to_dtype(g.dtype())?;
-                    let axes: Vec<isize> = reduced.iter().map(|&axis| axis as isize).collect();
-                    let count = if axes.is_empty() { ties.clone() } else { ties.sum(&axes, true)? };
+                    let ties = x.eq(&extreme.reshape(&whole)?)?.to_dtype(g.dtype())?;
+                    let signed: Vec<isize> = axes.iter().map(|&axis| axis as isize).collect();
+                    let count = if axes.is_empty() { ties.clone() } else { ties.sum(&signed, true)? };
                     ties.mul(&g.div(&count)?)?
                 }
-                (_, [x]) => prod_gradient(g, x, &reduced)?,
-                _ => g.expand(&shape)?,
+                (_, [x]) => prod_gradient(&g, x, &axes)?,
+                _ => g.expand(&before)?,
             };
             Ok(vec![Some(grad)])
-        });
-        if keepdim { Ok(out) } else { out.squeeze_axes(&axes) }
+        }))
     }
 
     /// Without `axes`, all of size 1.

@@ -1,0 +1,232 @@
+//! Our own CPU memory: aligned blocks, kept for reuse, and how much of it is in use.
+//!
+//! A forward pass asks for the same few large blocks again and again. Handing them back to the system would page-fault every one
+//! anew, which costs more than filling it, so blocks are cached by size class. What lies idle is bounded, and the longest idle goes
+//! first: inputs of ever new lengths leave nothing behind that is not soon replaced.
+
+use std::alloc::Layout;
+use std::collections::{HashMap, VecDeque};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex};
+
+use crate::Device;
+
+/// Every block starts on a cache line, which is also the widest vector.
+const ALIGN: usize = 64;
+/// Smaller blocks go to the system's allocator, which is good at them.
+const CACHED_FROM: usize = 64 << 10;
+/// What may lie idle in any case. More may when more is in use: never more than that.
+const IDLE_LIMIT: usize = 256 << 20;
+
+/// Bytes in blocks that tensors hold.
+static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+/// The most that [`ALLOCATED`] has been.
+static MAX_ALLOCATED: AtomicUsize = AtomicUsize::new(0);
+
+/// Idle blocks by size, the longest idle first.
+#[derive(Default)]
+struct Cache {
+    idle: HashMap<usize, VecDeque<(u64, Block)>>,
+    bytes: usize,
+    clock: u64,
+}
+
+/// Only ever tried, never waited for: in a forked child the thread that held it may not exist, and the system's allocator is always
+/// there.
+static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
+
+impl Cache {
+    fn take(&mut self, size: usize) -> Option<Block> {
+        let (_, block) = self.idle.get_mut(&size)?.pop_back()?;
+        self.bytes -= size;
+        Some(block)
+    }
+
+    fn put(&mut self, block: Block, limit: usize) {
+        self.clock += 1;
+        self.bytes += block.size;
+        self.idle.entry(block.size).or_default().push_back((self.clock, block));
+        while self.bytes > limit && self.drop_oldest() {}
+    }
+
+    /// Gives the longest idle block back to the system.
+    fn drop_oldest(&mut self) -> bool {
+        let age = |blocks: &VecDeque<(u64, Block)>| blocks.front().map_or(u64::MAX, |(since, _)| *since);
+        let Some((&size, blocks)) = self.idle.iter_mut().min_by_key(|(_, blocks)| age(blocks)) else {
+            return false;
+        };
+        let oldest = blocks.pop_front();
+        if blocks.is_empty() {
+            self.idle.remove(&size);
+        }
+        let Some((_, block)) = oldest else { return false };
+        self.bytes -= block.size;
+        block.free();
+        true
+    }
+}
+
+/// Bytes that tensors hold of our own memory on `device`; what they borrow from arrays and files is not counted.
+pub fn allocated(device: Device) -> usize {
+    match device {
+        Device::Cpu => ALLOCATED.load(Ordering::Relaxed),
+    }
+}
+
+/// The most that [`allocated`] has been, since the start or the last [`reset_max_allocated`].
+pub fn max_allocated(device: Device) -> usize {
+    match device {
+        Device::Cpu => MAX_ALLOCATED.load(Ordering::Relaxed),
+    }
+}
+
+/// Starts [`max_allocated`] anew from what is allocated now.
+pub fn reset_max_allocated(device: Device) {
+    match device {
+        Device::Cpu => MAX_ALLOCATED.store(ALLOCATED.load(Ordering::Relaxed), Ordering::Relaxed),
+    }
+}
+
+/// Bytes that lie idle on `device`, to be used again.
+pub fn cached(device: Device) -> usize {
+    match device {
+        Device::Cpu => CACHE.try_lock().map_or(0, |cache| cache.bytes),
+    }
+}
+
+/// Gives everything that lies idle on `device` back to the system.
+pub fn empty_cache(device: Device) {
+    match device {
+        Device::Cpu => {
+            if let Ok(mut cache) = CACHE.try_lock() {
+                while cache.drop_oldest() {}
+            }
+        }
+    }
+}
+
+/// An owned block of `size` bytes, a multiple of its size class.
+#[derive(Debug)]
+pub(crate) struct Block {
+    ptr: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: a block is owned memory; nothing in it is tied to a thread.
+unsafe impl Send for Block {}
+// SAFETY: shared access only reads the pointer and the size.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// Memory for `bytes` bytes, uninitialised; `None` if the system has none, even after all that lay idle was given back.
+    pub(crate) fn allocate(bytes: usize) -> Option<Block> {
+        let size = size_class(bytes)?;
+        let idle = if size >= CACHED_FROM {
+            CACHE.try_lock().ok().and_then(|mut cache| cache.take(size))
+        } else {
+            None
+        };
+        let block = idle.or_else(|| Block::fresh(size)).or_else(|| {
+            empty_cache(Device::Cpu);
+            Block::fresh(size)
+        })?;
+        let now = ALLOCATED.fetch_add(size, Ordering::Relaxed) + size;
+        MAX_ALLOCATED.fetch_max(now, Ordering::Relaxed);
+        Some(block)
+    }
+
+    fn fresh(size: usize) -> Option<Block> {
+        let layout = Layout::from_size_align(size, ALIGN).ok()?;
+        // SAFETY: the size is not zero: `size_class` rounds up to at least one alignment.
+        let ptr = NonNull::new(unsafe { std::alloc::alloc(layout) })?;
+        Some(Block { ptr, size })
+    }
+
+    pub(crate) fn as_ptr(&self) -> NonNull<u8> {
+        self.ptr
+    }
+
+    /// Returns the block to the cache, or to the system when it is small or the cache is in use.
+    pub(crate) fn release(self) {
+        let in_use = ALLOCATED.fetch_sub(self.size, Ordering::Relaxed) - self.size;
+        if self.size >= CACHED_FROM
+            && let Ok(mut cache) = CACHE.try_lock()
+        {
+            return cache.put(self, in_use.max(IDLE_LIMIT));
+        }
+        self.free();
+    }
+
+    fn free(self) {
+        if let Ok(layout) = Layout::from_size_align(self.size, ALIGN) {
+            // SAFETY: allocated above with this very layout, and not used again.
+            unsafe { std::alloc::dealloc(self.ptr.as_ptr(), layout) }
+        }
+    }
+}
+
+/// `bytes` rounded up to an eighth of its power of two: few classes, at most 12.5 % unused.
+fn size_class(bytes: usize) -> Option<usize> {
+    let step = (bytes.checked_next_power_of_two()? / 16).max(ALIGN);
+    bytes.max(1).checked_next_multiple_of(step).filter(|&size| size <= isize::MAX as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_few_and_tight() {
+        for bytes in [0, 1, 63, 64, 65, 1000, 70_000, 1 << 20, (1 << 20) + 1, 123_456_789] {
+            let class = size_class(bytes).unwrap();
+            assert!(class >= bytes && class >= ALIGN && class.is_multiple_of(ALIGN));
+            assert!(bytes < 1024 || class - bytes <= bytes / 8, "{bytes} -> {class}");
+        }
+        assert!(size_class(usize::MAX).is_none());
+        assert!(Block::allocate(isize::MAX as usize - 4096).is_none());
+    }
+
+    #[test]
+    fn a_large_block_comes_back() {
+        let mut cache = Cache::default();
+        let size = size_class(3 << 20).unwrap();
+        let block = Block::fresh(size).unwrap();
+        let first = block.as_ptr();
+        assert_eq!(first.as_ptr() as usize % ALIGN, 0);
+        cache.put(block, usize::MAX);
+        assert_eq!(cache.bytes, size);
+        let again = cache.take(size).unwrap();
+        assert_eq!((again.as_ptr(), cache.bytes), (first, 0));
+        assert!(cache.take(size).is_none());
+        again.free();
+    }
+
+    #[test]
+    fn ever_new_sizes_leave_no_more_than_the_limit_behind() {
+        let mut cache = Cache::default();
+        let limit = 4 << 20;
+        for i in 0..200 {
+            cache.put(Block::fresh(size_class(CACHED_FROM + i * 10_000).unwrap()).unwrap(), limit);
+            assert!(cache.bytes <= limit);
+        }
+        // The newest are kept, the oldest are gone.
+        assert!(cache.take(size_class(CACHED_FROM + 199 * 10_000).unwrap()).is_some_and(|block| {
+            block.free();
+            true
+        }));
+        assert!(cache.take(size_class(CACHED_FROM).unwrap()).is_none());
+        while cache.drop_oldest() {}
+        assert_eq!((cache.bytes, cache.idle.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_held_is_counted() {
+        // Other tests allocate meanwhile, so only bounds can be known.
+        let block = Block::allocate(48 << 20).unwrap();
+        assert!(allocated(Device::Cpu) >= 48 << 20 && max_allocated(Device::Cpu) >= 48 << 20);
+        block.release();
+        reset_max_allocated(Device::Cpu);
+        empty_cache(Device::Cpu);
+    }
+}

@@ -1,0 +1,686 @@
+//! What every device must be able to do: each method of [`Backend`] against a plain reference, on every device that is present.
+//!
+//! The operations in front of a backend have checked shapes and dtypes, so it is given only what they let through: here, too.
+
+// A failed step fails the test, also in its helpers.
+#![allow(clippy::unwrap_used)]
+
+use trustformers_tensor::ops::{
+    Activation, AdamW, Attention, BinaryOp, CompareOp, Distribution, Ragged, ReduceOp, UnaryOp,
+};
+use trustformers_tensor::{Backend, DType, Device, Scalar, Tensor, Weight};
+
+const REAL: [DType; 13] = [
+    DType::Bool,
+    DType::U8,
+    DType::U16,
+    DType::U32,
+    DType::U64,
+    DType::I8,
+    DType::I16,
+    DType::I32,
+    DType::I64,
+    DType::F16,
+    DType::BF16,
+    DType::F32,
+    DType::F64,
+];
+const FLOATS: [DType; 4] = [DType::F16, DType::BF16, DType::F32, DType::F64];
+/// Without elements, one, few, one more than a vector, and more than one chunk of a kernel and than one thread's share.
+const SIZES: [usize; 6] = [0, 1, 7, 65, 1500, 70_001];
+
+/// The devices of this machine.
+fn devices() -> Vec<Device> {
+    vec![Device::Cpu]
+}
+
+/// `x` on `device`.
+fn on(device: Device, x: &Tensor) -> Tensor {
+    match device {
+        Device::Cpu => x.clone(),
+    }
+}
+
+/// Runs `test` with the backend of each device and a way to bring tensors there.
+fn each(test: impl Fn(&dyn Backend, &dyn Fn(&Tensor) -> Tensor)) {
+    for device in devices() {
+        let any = on(device, &Tensor::zeros(&[1]).unwrap());
+        test(any.storage().backend(), &|x| on(device, x));
+    }
+}
+
+/// Small numbers that every dtype can hold, signed where it can.
+fn numbers(count: usize, dtype: DType, seed: usize) -> Tensor {
+    let signed = dtype.is_float() || matches!(dtype, DType::I8 | DType::I16 | DType::I32 | DType::I64);
+    let value = |i: usize| {
+        ((i * 7 + seed * 3) % 11) as f64 * if dtype.is_float() { 0.375 } else { 1.0 }
+            - if signed { 2.0 } else { 0.0 }
+    };
+    let values: Vec<f64> = (0..count).map(value).collect();
+    Tensor::from_slice(&values, &[count]).unwrap().to_dtype(dtype).unwrap()
+}
+
+/// The same numbers, two apart in memory.
+fn spread(x: &Tensor) -> Tensor {
+    let mut shape = x.shape().to_vec();
+    shape.push(2);
+    let wide = Tensor::zeros_of(&shape, x.dtype()).unwrap();
+    let view = wide.select(x.ndim(), 1).unwrap();
+    view.copy_(x).unwrap();
+    view
+}
+
+fn read(x: &Tensor) -> Vec<f64> {
+    x.to_dtype(DType::F64).unwrap().contiguous().unwrap().as_slice::<f64>().unwrap().to_vec()
+}
+
+/// How far a result may be off, relative to its size.
+fn tolerance(dtype: DType) -> f64 {
+    match dtype {
+        DType::BF16 => 8e-3,
+        DType::F16 => 1e-3,
+        DType::F32 => 4e-6,
+        _ => 1e-12,
+    }
+}
+
+#[track_caller]
+fn close(what: &str, got: &Tensor, want: &[f64], tolerance: f64) {
+    let got = read(got);
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        let same = got == want
+            || got.is_nan() && want.is_nan()
+            || (got - want).abs() <= tolerance * (1.0 + want.abs());
+        assert!(same, "{what}: element {i} is {got}, not {want}");
+    }
+}
+
+#[test]
+fn zero_fill_and_assign() {
+    each(|backend, on| {
+        for from in REAL {
+            for to in REAL {
+                for size in [0, 1, 65, 1500] {
+                    let x = on(&numbers(size, from, 1));
+                    // What is negative becomes something else in unsigned integers; which, is Rust's `as` to say for integers.
+                    if matches!(to, DType::U8 | DType::U16 | DType::U32 | DType::U64)
+                        && read(&x).iter().any(|&x| x < 0.0)
+                    {
+                        continue;
+                    }
+                    let want: Vec<f64> = read(&x)
+                        .iter()
+                        .map(|&x| match to {
+                            DType::Bool => f64::from(x != 0.0),
+                            to if to.is_float() => x,
+                            _ => x.trunc(),
+                        })
+                        .collect();
+                    for source in [x.clone(), spread(&x)] {
+                        let out = on(&Tensor::ones(&[size], to).unwrap());
+                        let apart = spread(&out);
+                        backend.assign(&out, &source).unwrap();
+                        backend.assign(&apart, &source).unwrap();
+                        close(&format!("assign {from} to {to}"), &out, &want, tolerance(to));
+                        close(&format!("assign {from} to strided {to}"), &apart, &want, tolerance(to));
+                    }
+                }
+            }
+            let x = on(&Tensor::ones(&[70_001], from).unwrap());
+            backend.zero(&x).unwrap();
+            close("zero", &x, &vec![0.0; 70_001], 0.0);
+            let one = on(&Tensor::ones(&[], from).unwrap());
+            for (value, want) in [(Scalar::Int(3), 3.0), (Scalar::Float(2.0), 2.0), (Scalar::Bool(true), 1.0)]
+            {
+                backend.fill(&one, value).unwrap();
+                close("fill", &one, &[if from == DType::Bool { 1.0 } else { want }], 0.0);
+            }
+        }
+        let table = on(&numbers(12, DType::F32, 1).view(&[3, 4]).unwrap());
+        let (row, out) = (table.narrow(0, 1, 2).unwrap(), on(&Tensor::zeros(&[3, 4]).unwrap()));
+        backend.assign(&out, &row).unwrap();
+        close("assign a row to all", &out, &read(&row).repeat(3), 0.0);
+    });
+}
+
+fn unary(op: UnaryOp, x: f64) -> f64 {
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    match op {
+        UnaryOp::Neg => -x,
+        UnaryOp::Abs => x.abs(),
+        UnaryOp::Sign => {
+            if x == 0.0 {
+                0.0
+            } else {
+                x.signum()
+            }
+        }
+        UnaryOp::Square => x * x,
+        UnaryOp::BitNot => -x - 1.0,
+        UnaryOp::Floor => x.floor(),
+        UnaryOp::Ceil => x.ceil(),
+        UnaryOp::Round => x.round_ties_even(),
+        UnaryOp::Trunc => x.trunc(),
+        UnaryOp::Reciprocal => 1.0 / x,
+        UnaryOp::Sqrt => x.sqrt(),
+        UnaryOp::Rsqrt => 1.0 / x.sqrt(),
+        UnaryOp::Exp => x.exp(),
+        UnaryOp::Exp2 => x.exp2(),
+        UnaryOp::Expm1 => x.exp_m1(),
+        UnaryOp::Log => x.ln(),
+        UnaryOp::Log2 => x.log2(),
+        UnaryOp::Log10 => x.log10(),
+        UnaryOp::Log1p => x.ln_1p(),
+        UnaryOp::Sin => x.sin(),
+        UnaryOp::Cos => x.cos(),
+        UnaryOp::Tan => x.tan(),
+        UnaryOp::Asin => x.asin(),
+        UnaryOp::Acos => x.acos(),
+        UnaryOp::Atan => x.atan(),
+        UnaryOp::Sinh => x.sinh(),
+        UnaryOp::Cosh => x.cosh(),
+        UnaryOp::Tanh => x.tanh(),
+        UnaryOp::Erf => libm::erf(x),
+        UnaryOp::Sigmoid => sigmoid(x),
+        UnaryOp::Relu => x.max(0.0),
+        UnaryOp::ReluSquared => x.max(0.0).powi(2),
+        UnaryOp::Gelu => 0.5 * x * (1.0 + libm::erf(x / 2f64.sqrt())),
+        UnaryOp::GeluTanh => {
+            0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        }
+        UnaryOp::QuickGelu => x * sigmoid(1.702 * x),
+        UnaryOp::Silu => x * sigmoid(x),
+    }
+}
+
+#[test]
+fn functions_of_one_number() {
+    let on_integers = [
+        UnaryOp::Neg,
+        UnaryOp::Abs,
+        UnaryOp::Sign,
+        UnaryOp::Square,
+        UnaryOp::BitNot,
+        UnaryOp::Relu,
+        UnaryOp::Floor,
+    ];
+    each(|backend, on| {
+        for &op in UnaryOp::ALL {
+            let dtypes: &[DType] = if op == UnaryOp::BitNot { &[] } else { &FLOATS };
+            for &dtype in dtypes.iter().chain(on_integers.contains(&op).then_some(&DType::I16)) {
+                for size in SIZES {
+                    let x = on(&numbers(size, dtype, 2));
+                    let want: Vec<f64> = read(&x).into_iter().map(|x| unary(op, x)).collect();
+                    for x in [x.clone(), spread(&x)] {
+                        let got = backend.unary(op, &x, dtype).unwrap();
+                        assert!(got.is_contiguous() && got.dtype() == dtype);
+                        close(op.name(), &got, &want, tolerance(dtype));
+                    }
+                }
+            }
+        }
+        let flags = on(&numbers(9, DType::Bool, 1));
+        let want: Vec<f64> = read(&flags).iter().map(|x| 1.0 - x).collect();
+        close("not", &backend.unary(UnaryOp::BitNot, &flags, DType::Bool).unwrap(), &want, 0.0);
+    });
+}
+
+fn binary(op: BinaryOp, x: f64, y: f64) -> f64 {
+    let bits = |f: fn(i64, i64) -> i64| f(x as i64, y as i64) as f64;
+    match op {
+        BinaryOp::Add => x + y,
+        BinaryOp::Sub => x - y,
+        BinaryOp::Mul => x * y,
+        BinaryOp::Div => x / y,
+        BinaryOp::FloorDivide => (x / y).floor(),
+        BinaryOp::Remainder => x - y * (x / y).floor(),
+        BinaryOp::Pow => x.powf(y),
+        BinaryOp::Maximum => x.max(y),
+        BinaryOp::Minimum => x.min(y),
+        BinaryOp::Atan2 => x.atan2(y),
+        BinaryOp::BitAnd => bits(|x, y| x & y),
+        BinaryOp::BitOr => bits(|x, y| x | y),
+        BinaryOp::BitXor => bits(|x, y| x ^ y),
+        BinaryOp::ShiftLeft => bits(|x, y| x << y),
+        BinaryOp::ShiftRight => bits(|x, y| x >> y),
+    }
+}
+
+#[test]
+fn functions_of_two_numbers() {
+    each(|backend, on| {
+        for &op in BinaryOp::ALL {
+            let bitwise = matches!(
+                op,
+                BinaryOp::BitAnd
+                    | BinaryOp::BitOr
+                    | BinaryOp::BitXor
+                    | BinaryOp::ShiftLeft
+                    | BinaryOp::ShiftRight
+            );
+            let fractional = matches!(op, BinaryOp::Div | BinaryOp::Atan2);
+            let dtypes = [DType::F16, DType::F32, DType::F64, DType::I32, DType::I64, DType::U64];
+            // Unsigned numbers have no negative differences.
+            let misfits = |dtype: &DType| *dtype == DType::U64 && op == BinaryOp::Sub;
+            for dtype in dtypes
+                .into_iter()
+                .filter(|dtype| !misfits(dtype))
+                .filter(|dtype| !(bitwise && dtype.is_float() || fractional && !dtype.is_float()))
+            {
+                for size in SIZES {
+                    let positive =
+                        |seed| numbers(size, DType::U8, seed).add(1i64).unwrap().to_dtype(dtype).unwrap();
+                    let (x, y) =
+                        (on(&positive(1)), on(&positive(5).remainder(5i64).unwrap().add(1i64).unwrap()));
+                    let want: Vec<f64> =
+                        read(&x).iter().zip(read(&y)).map(|(&x, y)| binary(op, x, y)).collect();
+                    for (x, y) in [(x.clone(), y.clone()), (spread(&x), y.clone()), (x.clone(), spread(&y))] {
+                        let out = on(&Tensor::zeros_of(&[size], dtype).unwrap());
+                        backend.binary(op, &out, &x, &y).unwrap();
+                        close(op.name(), &out, &want, tolerance(dtype) * 4.0);
+                    }
+                    backend.binary(op, &x, &x, &y).unwrap();
+                    close(op.name(), &x, &want, tolerance(dtype) * 4.0);
+                }
+            }
+        }
+        let (column, row) =
+            (on(&numbers(3, DType::F32, 1).view(&[3, 1]).unwrap()), on(&numbers(5, DType::I8, 2)));
+        let out = on(&Tensor::zeros(&[3, 5]).unwrap());
+        backend.binary(BinaryOp::Mul, &out, &column, &row).unwrap();
+        let want: Vec<f64> =
+            read(&column).iter().flat_map(|x| read(&row).into_iter().map(move |y| x * y)).collect();
+        close("broadcast", &out, &want, 1e-6);
+    });
+}
+
+#[test]
+fn comparisons_and_choices() {
+    each(|backend, on| {
+        for dtype in [DType::F32, DType::BF16, DType::I64, DType::U8, DType::F64] {
+            for size in SIZES {
+                let (x, y) = (on(&numbers(size, dtype, 1)), on(&numbers(size, dtype, 4)));
+                let pairs: Vec<(f64, f64)> = read(&x).into_iter().zip(read(&y)).collect();
+                for &op in CompareOp::ALL {
+                    let holds = |&(x, y): &(f64, f64)| match op {
+                        CompareOp::Eq => x == y,
+                        CompareOp::Ne => x != y,
+                        CompareOp::Lt => x < y,
+                        CompareOp::Le => x <= y,
+                        CompareOp::Gt => x > y,
+                        CompareOp::Ge => x >= y,
+                    };
+                    let got = backend.compare(op, &x, &spread(&y), dtype, &[size]).unwrap();
+                    assert_eq!(got.dtype(), DType::Bool);
+                    close(
+                        op.name(),
+                        &got,
+                        &pairs.iter().map(|pair| f64::from(holds(pair))).collect::<Vec<_>>(),
+                        0.0,
+                    );
+                    let chosen = backend.select(&got, &spread(&x), &y, dtype, &[size]).unwrap();
+                    close(
+                        "where",
+                        &chosen,
+                        &pairs
+                            .iter()
+                            .map(|pair| if holds(pair) { pair.0 } else { pair.1 })
+                            .collect::<Vec<_>>(),
+                        0.0,
+                    );
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn reductions_scans_and_order() {
+    each(|backend, on| {
+        for dtype in [DType::F32, DType::F64, DType::I64, DType::BF16] {
+            for (rows, columns) in [(1, 1), (3, 7), (40, 33), (300, 257), (2, 40_000)] {
+                let x = on(&numbers(rows * columns, dtype, 1).view(&[rows, columns]).unwrap());
+                for x in [x.clone(), spread(&x), x.mt().unwrap().copy().unwrap().mt().unwrap()] {
+                    let values = read(&x);
+                    let row = |i: usize| values[i * columns..(i + 1) * columns].to_vec();
+                    let column = |j: usize| (0..rows).map(|i| values[i * columns + j]).collect::<Vec<_>>();
+                    for op in [ReduceOp::Sum, ReduceOp::Max, ReduceOp::Min] {
+                        let fold = |values: Vec<f64>| match op {
+                            ReduceOp::Max => values.into_iter().fold(f64::NEG_INFINITY, f64::max),
+                            ReduceOp::Min => values.into_iter().fold(f64::INFINITY, f64::min),
+                            _ => values.into_iter().sum(),
+                        };
+                        let each: [(&[usize], Vec<f64>); 3] = [
+                            (&[1], (0..rows).map(|i| fold(row(i))).collect()),
+                            (&[0], (0..columns).map(|j| fold(column(j))).collect()),
+                            (&[0, 1], vec![fold(values.clone())]),
+                        ];
+                        for (axes, want) in each {
+                            close(
+                                op.name(),
+                                &backend.reduce(op, &x, axes, dtype).unwrap(),
+                                &want,
+                                tolerance(dtype),
+                            );
+                        }
+                    }
+                    let first = |values: Vec<f64>, wins: fn(f64, f64) -> bool| {
+                        values
+                            .iter()
+                            .enumerate()
+                            .fold(0, |best, (i, &x)| if wins(x, values[best]) { i } else { best })
+                            as f64
+                    };
+                    let want: Vec<f64> = (0..rows).map(|i| first(row(i), |x, y| x > y)).collect();
+                    close("argmax", &backend.arg_extreme(&x, true).unwrap(), &want, 0.0);
+                    let want: Vec<f64> = (0..rows).map(|i| first(row(i), |x, y| x < y)).collect();
+                    close("argmin", &backend.arg_extreme(&x, false).unwrap(), &want, 0.0);
+                    let running = |i: usize| {
+                        row(i)
+                            .into_iter()
+                            .scan(0.0, |sum, x| {
+                                *sum += x;
+                                Some(*sum)
+                            })
+                            .collect::<Vec<_>>()
+                    };
+                    close(
+                        "cumsum",
+                        &backend.scan(ReduceOp::Sum, &x, dtype).unwrap(),
+                        &(0..rows).flat_map(running).collect::<Vec<_>>(),
+                        tolerance(dtype) * 2.0,
+                    );
+                    for (count, descending) in [(columns, false), (columns.min(5), true)] {
+                        let order = |i: usize| {
+                            let row = row(i);
+                            let mut order: Vec<usize> = (0..columns).collect();
+                            order.sort_by(|&a, &b| {
+                                if descending { row[b].total_cmp(&row[a]) } else { row[a].total_cmp(&row[b]) }
+                            });
+                            order.into_iter().take(count).map(|i| i as f64).collect::<Vec<_>>()
+                        };
+                        close(
+                            "order",
+                            &backend.order(&x, count, descending).unwrap(),
+                            &(0..rows).flat_map(order).collect::<Vec<_>>(),
+                            0.0,
+                        );
+                    }
+                }
+            }
+        }
+        let small = on(&Tensor::from_slice(&[2i32, 3, 4], &[3]).unwrap());
+        close("prod", &backend.reduce(ReduceOp::Prod, &small, &[0], DType::I64).unwrap(), &[24.0], 0.0);
+        close("cumprod", &backend.scan(ReduceOp::Prod, &small, DType::I64).unwrap(), &[2.0, 6.0, 24.0], 0.0);
+        let none = on(&Tensor::zeros(&[0, 3]).unwrap());
+        close(
+            "sum of nothing",
+            &backend.reduce(ReduceOp::Sum, &none, &[0], DType::F32).unwrap(),
+            &[0.0; 3],
+            0.0,
+        );
+    });
+}
+
+#[test]
+fn taking_putting_and_finding() {
+    each(|backend, on| {
+        for dtype in REAL {
+            let x = on(&numbers(24, dtype, 1));
+            let offsets = on(&Tensor::from_slice(&[20i64, 0, 20, 8], &[2, 2]).unwrap());
+            let values = read(&x);
+            let blocks: Vec<f64> =
+                [20, 0, 20, 8].iter().flat_map(|&at: &usize| values[at..at + 4].to_vec()).collect();
+            let taken = backend.take(&x, &offsets, 4, &[2, 2, 4]).unwrap();
+            close("take", &taken, &blocks, 0.0);
+            let out = on(&Tensor::zeros_of(&[24], dtype).unwrap());
+            backend.put(&out, &offsets, 4, &taken, false).unwrap();
+            let mut want = vec![0.0; 24];
+            for at in [20, 0, 8] {
+                want[at..at + 4].copy_from_slice(&values[at..at + 4]);
+            }
+            close("put", &out, &want, 0.0);
+            if dtype != DType::Bool {
+                backend.put(&out, &offsets, 4, &on(&Tensor::ones(&[2, 2, 4], dtype).unwrap()), true).unwrap();
+                for (at, times) in [(20, 2.0), (0, 1.0), (8, 1.0)] {
+                    want[at..at + 4].iter_mut().for_each(|x| *x += times);
+                }
+                close("put and add", &out, &want, tolerance(dtype));
+            }
+        }
+        let flags = on(&Tensor::from_slice(&[0u8, 1, 1, 0, 0, 1], &[2, 3]).unwrap().ne(0i64).unwrap());
+        close("nonzero", &backend.nonzero(&flags).unwrap(), &[0.0, 1.0, 0.0, 2.0, 1.0, 2.0], 0.0);
+        assert_eq!(
+            backend.nonzero(&on(&Tensor::zeros_of(&[0], DType::Bool).unwrap())).unwrap().shape(),
+            [0, 1]
+        );
+    });
+}
+
+#[test]
+fn random_numbers_are_a_function_of_seed_and_position() {
+    each(|backend, _| {
+        for (distribution, dtype) in [
+            (Distribution::Uniform, DType::F32),
+            (Distribution::Normal, DType::F64),
+            (Distribution::Below(10), DType::I64),
+        ] {
+            let whole = read(&backend.random(distribution, (5, 100), &[70_001], dtype).unwrap());
+            // Two numbers to a block.
+            let later = read(&backend.random(distribution, (5, 103), &[11], dtype).unwrap());
+            assert_eq!(whole[6..17], later);
+            let other = read(&backend.random(distribution, (6, 100), &[11], dtype).unwrap());
+            assert_ne!(whole[..11], other);
+            let mean = whole.iter().sum::<f64>() / whole.len() as f64;
+            let want = match distribution {
+                Distribution::Uniform => 0.5,
+                Distribution::Normal => 0.0,
+                Distribution::Below(limit) => (limit - 1) as f64 / 2.0,
+            };
+            assert!((mean - want).abs() < 0.05, "{distribution:?}: {mean}");
+            let inside = whole.iter().all(|&x| match distribution {
+                Distribution::Uniform => (0.0..1.0).contains(&x),
+                Distribution::Normal => x.abs() < 7.0,
+                Distribution::Below(limit) => (0.0..limit as f64).contains(&x) && x.fract() == 0.0,
+            });
+            assert!(inside, "{distribution:?}");
+        }
+    });
+}
+
+#[test]
+fn products() {
+    each(|backend, on| {
+        for (m, k, n) in [(1, 1, 1), (3, 5, 4), (17, 33, 9), (0, 3, 2), (2, 0, 3), (64, 70, 65)] {
+            for dtype in [DType::F32, DType::F64, DType::BF16, DType::I32] {
+                let a = on(&numbers(2 * m * k, dtype, 1).view(&[2, m, k]).unwrap());
+                let b = on(&numbers(k * n, dtype, 3).view(&[k, n]).unwrap());
+                let (x, y) = (read(&a), read(&b));
+                let dot = |at: usize, j: usize| (0..k).map(|i| x[at * k + i] * y[i * n + j]).sum::<f64>();
+                let want: Vec<f64> = (0..2 * m)
+                    .flat_map(|at| (0..n).map(move |j| (at, j)))
+                    .map(|(at, j)| dot(at, j))
+                    .collect();
+                let b = b.expand(&[2, k, n]).unwrap();
+                for (a, b) in
+                    [(a.clone(), b.clone()), (spread(&a), b.mt().unwrap().copy().unwrap().mt().unwrap())]
+                {
+                    close("matmul", &backend.matmul(&a, &b).unwrap(), &want, tolerance(dtype) * 4.0);
+                }
+            }
+            let x = on(&numbers(m * k, DType::F32, 1).view(&[m, k]).unwrap());
+            let parts = [
+                numbers(n * k, DType::BF16, 3).view(&[n, k]).unwrap(),
+                numbers(k, DType::F32, 5).view(&[1, k]).unwrap(),
+            ];
+            let w: Vec<f64> = parts.iter().flat_map(read).collect();
+            let weight = Weight::new(parts.iter().map(on).collect()).unwrap();
+            let bias = on(&numbers(n + 1, DType::F32, 6));
+            let (xs, b) = (read(&x), read(&bias));
+            for activation in [Activation::Identity, Activation::Gelu, Activation::Silu] {
+                let one = |i: usize, j: usize| {
+                    let y = (0..k).map(|l| xs[i * k + l] * w[j * k + l]).sum::<f64>() + b[j];
+                    activation.function().map_or(y, |op| unary(op, y))
+                };
+                let want: Vec<f64> =
+                    (0..m).flat_map(|i| (0..=n).map(move |j| (i, j))).map(|(i, j)| one(i, j)).collect();
+                close("linear", &backend.linear(&x, &weight, Some(&bias), activation).unwrap(), &want, 2e-5);
+            }
+        }
+    });
+}
+
+#[test]
+fn rows_in_one_pass() {
+    each(|backend, on| {
+        for (rows, width) in [(0, 3), (1, 1), (5, 17), (130, 768)] {
+            let x = on(&numbers(rows * width, DType::F32, 1).view(&[rows, width]).unwrap());
+            let (scale, shift) = (on(&numbers(width, DType::F32, 2)), on(&numbers(width, DType::F32, 3)));
+            let (values, w, b) = (read(&x), read(&scale), read(&shift));
+            let each_row =
+                |f: &dyn Fn(&[f64]) -> Vec<f64>| values.chunks(width).flat_map(f).collect::<Vec<f64>>();
+            let softmax = |row: &[f64]| {
+                let sum: f64 = row.iter().map(|x| x.exp()).sum();
+                row.iter().map(|x| x.exp() / sum).collect::<Vec<_>>()
+            };
+            close("softmax", &backend.softmax(&x, false).unwrap(), &each_row(&softmax), 1e-6);
+            let log = each_row(&|row| softmax(row).into_iter().map(f64::ln).collect());
+            close("log_softmax", &backend.softmax(&x, true).unwrap(), &log, 1e-5);
+            close(
+                "log_softmax",
+                &backend.softmax(&x.to_dtype(DType::F64).unwrap(), true).unwrap(),
+                &log,
+                1e-12,
+            );
+            let norm = |twice: f64| {
+                each_row(&|row| {
+                    let h: Vec<f64> = row.iter().map(|x| x * twice).collect();
+                    let mean = h.iter().sum::<f64>() / width as f64;
+                    let var = h.iter().map(|h| (h - mean).powi(2)).sum::<f64>() / width as f64;
+                    (0..width).map(|i| (h[i] - mean) / (var + 1e-5).sqrt() * w[i] + b[i]).collect()
+                })
+            };
+            close(
+                "layer_norm",
+                &backend.layer_norm(&x, None, &scale, Some(&shift), 1e-5).unwrap(),
+                &norm(1.0),
+                2e-5,
+            );
+            close(
+                "layer_norm",
+                &backend.layer_norm(&x, Some(&x), &scale, Some(&shift), 1e-5).unwrap(),
+                &norm(2.0),
+                2e-5,
+            );
+            let rms = each_row(&|row| {
+                let square = row.iter().map(|x| x * x).sum::<f64>() / width as f64;
+                (0..width).map(|i| row[i] / (square + 1e-5).sqrt() * w[i]).collect()
+            });
+            close("rms_norm", &backend.rms_norm(&x, &scale, 1e-5).unwrap(), &rms, 1e-5);
+            let positions: Vec<usize> = (0..rows).map(|i| 2 * i).collect();
+            let mut want = vec![0.0; 2 * rows * width];
+            for (i, row) in values.chunks(width).enumerate() {
+                want[2 * i * width..][..width].copy_from_slice(row);
+            }
+            close("scatter_rows", &backend.scatter_rows(&x, &positions, 2 * rows).unwrap(), &want, 0.0);
+            if rows > 0 {
+                let ids: Vec<i64> = (0..9).map(|i| (i * 5 % rows) as i64).collect();
+                let half = x.to_dtype(DType::BF16).unwrap();
+                let row = |values: &[f64], id: i64| values[id as usize * width..][..width].to_vec();
+                let want: Vec<f64> = ids
+                    .iter()
+                    .flat_map(|&id| {
+                        row(&values, id).into_iter().zip(row(&read(&half), id)).map(|(a, b)| a + b)
+                    })
+                    .collect();
+                close("embedding", &backend.embedding(&[(&x, &ids), (&half, &ids)]).unwrap(), &want, 1e-6);
+            }
+        }
+    });
+}
+
+#[test]
+fn rotations_steps_and_attention() {
+    each(|backend, on| {
+        let x = on(&numbers(3 * 2 * 5, DType::F32, 1).view(&[3, 2, 5]).unwrap());
+        let (cos, sin) = (
+            on(&numbers(6, DType::F32, 2).view(&[3, 2]).unwrap()),
+            on(&numbers(6, DType::F32, 3).view(&[3, 2]).unwrap()),
+        );
+        for interleaved in [false, true] {
+            let (c, s) = (read(&cos), read(&sin));
+            let turned: Vec<f64> = read(&x)
+                .chunks(5)
+                .enumerate()
+                .flat_map(|(i, x)| {
+                    let mut y = x.to_vec();
+                    for pair in 0..2 {
+                        let (a, b) = if interleaved { (2 * pair, 2 * pair + 1) } else { (pair, pair + 2) };
+                        let (c, s) = (c[i / 2 * 2 + pair], s[i / 2 * 2 + pair]);
+                        (y[a], y[b]) = (x[a] * c - x[b] * s, x[b] * c + x[a] * s);
+                    }
+                    y
+                })
+                .collect();
+            close("rope", &backend.rope(&x, &cos, &sin, interleaved).unwrap(), &turned, 1e-6);
+        }
+
+        let options = AdamW { lr: 0.1, betas: (0.5, 0.75), eps: 1e-3, weight_decay: 0.5 };
+        for dtype in [DType::F32, DType::F64] {
+            let [p, g, m] = [1, 2, 3].map(|seed| on(&numbers(1500, dtype, seed)));
+            let v = on(&numbers(1500, dtype, 4).square().unwrap());
+            let [p0, g0, m0, v0] = [&p, &g, &m, &v].map(read);
+            backend.adamw_step(&options, 2, &p, &g, &m, &v).unwrap();
+            let mean: Vec<f64> = m0.iter().zip(&g0).map(|(m, g)| 0.5 * m + 0.5 * g).collect();
+            let square: Vec<f64> = v0.iter().zip(&g0).map(|(v, g)| 0.75 * v + 0.25 * g * g).collect();
+            let want: Vec<f64> = (0..1500)
+                .map(|i| {
+                    let (m, v) = (mean[i] / (1.0 - 0.25), square[i] / (1.0 - 0.75f64.powi(2)));
+                    p0[i] * (1.0 - 0.1 * 0.5) - 0.1 * m / (v.sqrt() + 1e-3)
+                })
+                .collect();
+            close("adamw", &p, &want, tolerance(dtype) * 10.0);
+            close("adamw's mean", &m, &mean, tolerance(dtype));
+            close("adamw's square", &v, &square, tolerance(dtype));
+        }
+
+        let (heads, d) = (2, 5);
+        let mut ragged = Ragged::default();
+        [(70, 70), (3, 2), (2, 0)].into_iter().for_each(|(rows, keys)| ragged.push(rows, keys));
+        let qkv = on(&numbers(75 * 3 * heads * d, DType::F32, 1).view(&[75, 3, heads, d]).unwrap());
+        let [query, key, value] = [0, 1, 2].map(|i| qkv.select(1, i).unwrap());
+        let attention = Attention {
+            query: &query,
+            key: &key,
+            value: &value,
+            ragged: &ragged,
+            scale: 0.5,
+            probabilities: true,
+        };
+        let got = backend.attention(&attention).unwrap();
+        let values = read(&qkv);
+        let at =
+            |row: usize, which: usize, head: usize| &values[((row * 3 + which) * heads + head) * d..][..d];
+        let mut want = vec![0.0; 75 * heads * d];
+        for s in ragged.sequences() {
+            for (row, head) in
+                (s.start..s.start + s.rows).flat_map(|row| (0..heads).map(move |head| (row, head)))
+            {
+                let dot = |key: usize| {
+                    at(row, 0, head).iter().zip(at(key, 1, head)).map(|(q, k)| q * k).sum::<f64>() * 0.5
+                };
+                let weights: Vec<f64> = (s.start..s.start + s.keys).map(|key| dot(key).exp()).collect();
+                let sum: f64 = weights.iter().sum();
+                for (key, weight) in weights.iter().enumerate() {
+                    for i in 0..d {
+                        want[(row * heads + head) * d + i] += weight / sum * at(s.start + key, 2, head)[i];
+                    }
+                }
+            }
+        }
+        close("attention", &got.context, &want, 1e-5);
+        let shapes: Vec<Vec<usize>> = got.probabilities.unwrap().iter().map(|p| p.shape().to_vec()).collect();
+        assert_eq!(shapes, [[2, 70, 70], [2, 3, 2], [2, 2, 0]]);
+    });
+}
