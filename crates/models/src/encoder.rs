@@ -1,6 +1,8 @@
 //! The encoder family: embeddings, a stack of bidirectional layers, a pooler.
 
-use trustformers_tensor::{Activation, Attention, Tensor, ops};
+use std::sync::OnceLock;
+
+use trustformers_tensor::{Activation, Attention, Tensor, Weight, ops};
 
 use crate::checkpoint::{Init, Scope};
 use crate::layers::{LayerNorm, Linear};
@@ -27,6 +29,8 @@ pub struct Encoder {
     embeddings: Embeddings,
     layers: Vec<Layer>,
     pooler: Option<Linear>,
+    /// Done by the first forward pass: a model that only gives its parameters never packs them.
+    packed: OnceLock<()>,
 }
 
 /// Word, position and segment embeddings, added and normalised.
@@ -71,7 +75,7 @@ impl Encoder {
             true => Some(Linear::load(&scope.at("pooler.dense").drawn_if_missing(), hidden, hidden)?),
             false => None,
         };
-        Ok(Encoder { spec, embeddings, layers, pooler })
+        Ok(Encoder { spec, embeddings, layers, pooler, packed: OnceLock::new() })
     }
 
     /// Runs the encoder over a batch. See [`Inputs`] and [`Outputs`].
@@ -79,6 +83,10 @@ impl Encoder {
     /// # Errors
     /// `Input`, `Runtime` or `Index` when the arguments do not fit the model or one another.
     pub fn forward(&self, inputs: &Inputs) -> Result<Outputs> {
+        if self.packed.get().is_none() {
+            Weight::pack_all(self.layers.iter().flat_map(Layer::linears).map(Linear::weight))?;
+            self.packed.get_or_init(|| ());
+        }
         let (batch, length) = inputs.batch_and_length(self.spec.hidden_size)?;
         let mask = inputs.mask(batch, length)?;
         let packing = Packing::new(batch, length, mask.as_deref(), self.pooler.is_some());
@@ -172,6 +180,10 @@ impl Layer {
             output: Linear::load(&scope.at("output.dense"), hidden, wide)?,
             output_norm: LayerNorm::load(&scope.at("output.LayerNorm"), hidden, eps)?,
         })
+    }
+
+    fn linears(&self) -> [&Linear; 4] {
+        [&self.query_key_value, &self.attention_output, &self.intermediate, &self.output]
     }
 
     fn forward(

@@ -24,6 +24,11 @@ impl Linear {
         Ok(Linear { weight, bias: Scope::joined(scopes, "bias", outputs, Init::Zeros)? })
     }
 
+    /// The matrix, for those who prepare it.
+    pub fn weight(&self) -> &Weight {
+        &self.weight
+    }
+
     /// `activation(x @ weightᵀ + bias)`: (.., in) to (.., out).
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         Ok(ops::linear(x, &self.weight, Some(&self.bias), activation)?)
