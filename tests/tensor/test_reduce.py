@@ -213,3 +213,41 @@ def test_random_numbers_repeat_after_a_seed() -> None:
     sample = tf.randn(20000)
     assert abs(sample.mean().item()) < 0.05
     assert abs(sample.std().item() - 1) < 0.05
+
+
+@given(numbers(min_dims=1), st.data())
+def test_softmax(x: np.ndarray, data) -> None:
+    dim = data.draw(st.integers(-x.ndim, x.ndim - 1))
+    wide = x.astype(np.float64)
+    exp = np.exp(wide)
+    expected = exp / exp.sum(dim, keepdims=True)
+    check(tf.as_tensor(x).softmax(dim), expected.astype(x.dtype), 1e-5, 1e-6)
+    check(tf.softmax(tf.as_tensor(x), dim=dim), expected.astype(x.dtype), 1e-5, 1e-6)
+    check(tf.as_tensor(x).log_softmax(axis=dim), np.log(expected).astype(x.dtype), 1e-5, 1e-5)
+
+
+@given(st.data())
+def test_products(data) -> None:
+    rows, inner, columns, batch = (data.draw(st.integers(0, 6)) for _ in range(4))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1 << 30)))
+    dtype = data.draw(st.sampled_from(FLOATS))
+    a = rng.standard_normal((rows, inner)).astype(dtype)
+    b = rng.standard_normal((columns, inner)).astype(dtype).T
+    many = rng.standard_normal((batch, 1, inner, rows)).astype(dtype).swapaxes(2, 3)
+    for x, y in [
+        (a, b),
+        (a, b[:, 0] if columns else b),
+        (many, b),
+        (many, rng.standard_normal((3, inner, 2)).astype(dtype)),
+    ]:
+        expected = (x.astype(np.float64) @ y.astype(np.float64)).astype(dtype)
+        check(tf.as_tensor(x) @ tf.as_tensor(y), expected, 1e-5, 1e-5)
+        check(tf.matmul(tf.as_tensor(x), y), expected, 1e-5, 1e-5)
+        check(np.asarray(x) @ tf.as_tensor(y), expected, 1e-5, 1e-5)
+
+
+def test_products_that_do_not_fit_name_both_shapes() -> None:
+    with pytest.raises(ValueError, match=r"\[2, 3\] and \[4, 5\]"):
+        tf.zeros(2, 3) @ tf.zeros(4, 5)
+    with pytest.raises(ValueError, match=r"\[2\b.* and \[3\b"):
+        tf.zeros(2, 2, 3) @ tf.zeros(3, 3, 2)

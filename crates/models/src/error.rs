@@ -52,6 +52,14 @@ pub enum Error {
         /// What does not hold.
         reason: String,
     },
+    /// A file of weights that could not be written (`OSError`).
+    #[error("could not write {}: {reason}", path.display())]
+    Save {
+        /// The file.
+        path: PathBuf,
+        /// What prevents it.
+        reason: String,
+    },
     /// There is no configuration that names a model type (`ValueError`).
     #[error(
         "Unrecognized model in {place}. Should have a `model_type` key in its config.json, one of: {known}"

@@ -36,9 +36,10 @@ pub fn models(error: models::Error) -> PyErr {
     match error {
         models::Error::Hub(error) => hub(error),
         models::Error::Tensor(error) => tensor(error),
-        models::Error::Io { .. } | models::Error::Json { .. } | models::Error::NoWeights { .. } => {
-            PyOSError::new_err(message)
-        }
+        models::Error::Save { .. }
+        | models::Error::Io { .. }
+        | models::Error::Json { .. }
+        | models::Error::NoWeights { .. } => PyOSError::new_err(message),
         models::Error::Weights { .. } => SafetensorError::new_err(message),
         models::Error::Unrecognized { .. }
         | models::Error::UnknownModelType { .. }

@@ -3,6 +3,7 @@
 mod loader;
 mod mapped;
 mod random;
+mod save;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,6 +17,7 @@ use crate::{Error, Result};
 
 pub use loader::{Init, Loader, Mismatch, Report, Scope};
 pub use mapped::MappedFile;
+pub use save::save_file;
 
 /// All tensors of a model's files by their names there, mapped.
 pub struct Checkpoint {

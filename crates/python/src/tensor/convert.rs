@@ -22,7 +22,7 @@ fn only<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// Refuses devices that are not there.
-fn expect_cpu(name: &str) -> PyResult<()> {
+pub fn expect_cpu(name: &str) -> PyResult<()> {
     if name == "cpu" {
         return Ok(());
     }

@@ -89,6 +89,11 @@ const METHODS: &[&str] = &[
     "logsumexp",
     "cumsum",
     "cumprod",
+    "matmul",
+    "mm",
+    "bmm",
+    "softmax",
+    "log_softmax",
     // of shapes and places
     "reshape",
     "permute",

@@ -8,8 +8,10 @@ mod convert;
 mod create;
 mod dlpack;
 mod dtype;
+mod files;
 mod functions;
 mod index;
+mod nn;
 mod numpy;
 mod protocols;
 mod reduce;
@@ -61,9 +63,16 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         create::tensor,
         create::zeros,
         create::zeros_like,
+        files::load_file,
+        files::save_file,
         functions::cat,
         functions::stack,
         functions::where_,
+        nn::cross_entropy,
+        nn::dropout,
+        nn::embedding,
+        nn::layer_norm,
+        nn::linear,
     );
     Ok(())
 }

@@ -1,0 +1,51 @@
+//! Tensors in safetensors files.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use trustformers::models::{self, MappedFile};
+use trustformers::tensor::Tensor;
+
+use super::numpy::from_object;
+use super::{PyTensor, convert};
+use crate::errors;
+
+/// The tensors of a safetensors file by name. The file is mapped: nothing is read before it is used, and the tensors are read-only.
+///
+/// :raises OSError: when it cannot be read.
+/// :raises SafetensorError: when the file is damaged.
+#[pyfunction]
+#[pyo3(signature = (filename, device="cpu"))]
+pub fn load_file<'py>(py: Python<'py>, filename: PathBuf, device: &str) -> PyResult<Bound<'py, PyDict>> {
+    convert::expect_cpu(device)?;
+    let tensors = py.detach(|| MappedFile::open(&filename)?.tensors()).map_err(errors::models)?;
+    let dict = PyDict::new(py);
+    for (name, tensor) in tensors {
+        dict.set_item(name, PyTensor(tensor))?;
+    }
+    Ok(dict)
+}
+
+/// Writes tensors (ours, arrays, or PyTorch's) by name to a safetensors file. The file appears when it is complete, in place of an older one.
+///
+/// :raises OSError: when it cannot be written.
+#[pyfunction]
+#[pyo3(signature = (tensors, filename, metadata=None))]
+pub fn save_file(
+    py: Python<'_>,
+    tensors: &Bound<'_, PyDict>,
+    filename: PathBuf,
+    metadata: Option<HashMap<String, String>>,
+) -> PyResult<()> {
+    let named = tensors.iter().map(|(name, tensor)| {
+        let name: String = name
+            .extract()
+            .map_err(|_| PyTypeError::new_err(format!("the names of tensors must be strings, got {name}")))?;
+        Ok((name, from_object(&tensor)?))
+    });
+    let named: Vec<(String, Tensor)> = named.collect::<PyResult<_>>()?;
+    py.detach(|| models::save_file(&filename, named, metadata)).map_err(errors::models)
+}
