@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trustformers import AutoTokenizer, BatchEncoding
@@ -133,6 +133,7 @@ class TestRows:
         with pytest.raises(OverflowError):
             getattr(encoded, method)(0, -1)
 
+    @settings(deadline=None)
     @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=30))
     def test_there_and_back(self, tokenizer: Fast, text: str) -> None:
         encoded = tokenizer(text)

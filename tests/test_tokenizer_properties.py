@@ -58,6 +58,7 @@ def tokenizers(minilm_path: Path) -> dict[str, Fast]:
     return {**made, "minilm": AutoTokenizer.from_pretrained(minilm_path)}
 
 
+@settings(deadline=None)
 @given(name=st.sampled_from(["minilm", "bert", "bert_vocab", "byte_level", "unigram", "words"]), text=texts)
 def test_offsets_point_into_the_text(tokenizers: dict[str, Fast], name: str, text: str) -> None:
     encoded = tokenizers[name](text, return_offsets_mapping=True)
@@ -69,6 +70,7 @@ def test_offsets_point_into_the_text(tokenizers: dict[str, Fast], name: str, tex
             previous = start
 
 
+@settings(deadline=None)
 @given(text=texts)
 def test_bytes_come_back(tokenizers: dict[str, Fast], text: str) -> None:
     tokenizer = tokenizers["byte_level"]
@@ -78,6 +80,7 @@ def test_bytes_come_back(tokenizers: dict[str, Fast], text: str) -> None:
     assert tokenizer.convert_tokens_to_ids(tokenizer.convert_ids_to_tokens(ids)) == ids
 
 
+@settings(deadline=None)
 @given(batch=st.lists(texts, min_size=1, max_size=5), side=sides, multiple=st.integers(1, 9), data=st.data())
 def test_padding_adds_nothing_but_padding(
     tokenizers: dict[str, Fast], batch: list[str], side: str, multiple: int, data: st.DataObject
@@ -97,6 +100,7 @@ def test_padding_adds_nothing_but_padding(
         assert (np.diff(shown.astype(int)) * (1 if side == "left" else -1) >= 0).all()
 
 
+@settings(deadline=None)
 @given(
     batch=st.lists(st.tuples(texts, texts), min_size=1, max_size=4),
     options=keywords(pairs=True),
@@ -116,6 +120,7 @@ def test_lists_and_arrays_agree(
     assert [row.ids for row in arrays.encodings] == lists["input_ids"]
 
 
+@settings(deadline=None)
 @given(text=texts, max_length=st.integers(4, 12), stride=st.integers(0, 1), data=st.data())
 def test_overlapping_parts_cover_the_text(
     tokenizers: dict[str, Fast], text: str, max_length: int, stride: int, data: st.DataObject
@@ -137,6 +142,7 @@ def test_overlapping_parts_cover_the_text(
     assert all(len(part) <= max_length for part in parts)
 
 
+@settings(deadline=None)
 @given(name=st.sampled_from(["minilm", "words"]), text=texts)
 def test_words_are_tokenized_by_themselves(tokenizers: dict[str, Fast], name: str, text: str) -> None:
     tokenizer = tokenizers[name]
@@ -160,7 +166,7 @@ def theirs(minilm_path: Path) -> dict[str, Any]:
 class TestAgainstTransformers:
     """The same calls in both, on texts that nobody has thought of."""
 
-    @settings(max_examples=500)
+    @settings(max_examples=500, deadline=None)
     @given(data=st.data())
     def test_batches(self, tokenizers: dict[str, Fast], theirs: dict[str, Any], data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(tokenizers)))
@@ -174,7 +180,7 @@ class TestAgainstTransformers:
         }
         self.compare(tokenizers[name], theirs[name], batch, options)
 
-    @settings(max_examples=300)
+    @settings(max_examples=300, deadline=None)
     @given(data=st.data())
     def test_single_texts_and_back(
         self, tokenizers: dict[str, Fast], theirs: dict[str, Any], data: st.DataObject

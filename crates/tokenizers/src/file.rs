@@ -88,6 +88,12 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Part`] if a part cannot be written.
     pub fn to_json(&self, pretty: bool) -> Result<String> {
+        // The crate writes a vocabulary by counting up to its largest id.
+        if let Some(id) = self.vocab(false).into_values().max().filter(|&id| id > i32::MAX as u32) {
+            return Err(Error::Part(
+                format!("the vocabulary has the id {id}, which no embedding reaches").into(),
+            ));
+        }
         let file = Write {
             version: VERSION,
             truncation: self.truncation(),
@@ -237,6 +243,12 @@ mod tests {
         })
         .unwrap();
         assert!(matches!(tokenizer.decode(&[5], false), Err(Error::Panicked(_))));
+    }
+
+    #[test]
+    fn ids_that_no_embedding_reaches_are_not_written() {
+        let tokenizer = edited(|file| file["model"]["vocab"]["b"] = json!(u32::MAX)).unwrap();
+        assert!(tokenizer.to_json(false).unwrap_err().to_string().contains("4294967295"));
     }
 
     #[test]
