@@ -42,7 +42,8 @@ _OURS: dict[str, Callable[..., Any]] = {
     "arcsin": Tensor.asin,
     "arccos": Tensor.acos,
     "arctan": Tensor.atan,
-} | {
+}
+_OURS |= {
     name: getattr(Tensor, name)
     for name in (
         *("sign", "square", "floor", "ceil", "trunc", "reciprocal", "sqrt", "exp", "exp2", "expm1", "log"),

@@ -52,7 +52,7 @@ def _shared(tensor: Tensor) -> torch.Tensor:
     return shared
 
 
-class _Crossing(torch.autograd.Function):
+class _Crossing(torch.autograd.Function):  # type: ignore[misc]
     """A tensor of ours in PyTorch's graph, recorded there because ``anchor`` asks for a gradient."""
 
     @staticmethod

@@ -10,6 +10,7 @@ from drawn import NUMPY_DTYPES, arrays
 from hypothesis import given
 
 import trustformers._engine as tf
+from trustformers import _dtypes
 
 
 @given(arrays())
@@ -146,7 +147,7 @@ def test_bfloat16_reads_as_float32() -> None:
 def test_dtypes_equal_their_names_and_numpys() -> None:
     assert repr(tf.float32) == "trustformers.float32"
     for name in NUMPY_DTYPES:
-        dtype = getattr(tf, name)
+        dtype = getattr(tf, name if name != "bool" else "bool_")
         assert dtype == name == dtype.name
         assert dtype == np.dtype(name)
         assert dtype == np.dtype(name).type
@@ -156,10 +157,11 @@ def test_dtypes_equal_their_names_and_numpys() -> None:
     assert tf.float32 != tf.float64
     assert tf.float32 != "float8"
     assert tf.float32 != 3
-    assert tf.half is tf.float16
+    assert _dtypes.half is tf.float16
+    assert _dtypes.bool is tf.bool_
     assert tf.as_tensor([1.0]).dtype is tf.float32
     assert tf.as_tensor(np.array([1.0])).dtype is tf.float64
-    assert {tf.float32: 1}[tf.float] == 1
+    assert {tf.float32: 1}[_dtypes.float] == 1
     with pytest.raises(TypeError, match="float8"):
         tf.as_tensor([1], dtype="float8")
 

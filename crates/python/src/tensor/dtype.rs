@@ -18,17 +18,12 @@ use crate::errors;
 #[derive(Clone, Copy)]
 pub struct PyDType(pub DType);
 
-/// What `module` should contain: one dtype object per name, torch's short names included.
+/// Adds the dtypes to `module` by their names; that of bools is `bool_`, which does not hide Python's own.
 pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    for &dtype in DType::ALL {
-        module.add(dtype.name(), object(module.py(), dtype)?)?;
-    }
-    for (alias, dtype) in
-        [("half", DType::F16), ("float", DType::F32), ("double", DType::F64), ("long", DType::I64)]
-    {
-        module.add(alias, object(module.py(), dtype)?)?;
-    }
-    Ok(())
+    DType::ALL.iter().try_for_each(|&dtype| {
+        let name = if dtype == DType::Bool { "bool_" } else { dtype.name() };
+        module.add(name, object(module.py(), dtype)?)
+    })
 }
 
 /// The one Python object that stands for `dtype`.

@@ -11,6 +11,7 @@ mod dtype;
 mod files;
 mod functions;
 mod index;
+mod memory;
 mod nn;
 mod numpy;
 mod protocols;
@@ -68,6 +69,11 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         functions::cat,
         functions::stack,
         functions::where_,
+        memory::empty_cache,
+        memory::max_memory_allocated,
+        memory::memory_allocated,
+        memory::memory_reserved,
+        memory::reset_peak_memory_stats,
         nn::cross_entropy,
         nn::dropout,
         nn::embedding,
