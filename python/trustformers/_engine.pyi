@@ -19,8 +19,6 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import CapsuleType, Never
 
-__all__: list[str]
-
 class SafetensorError(OSError): ...
 
 # Where models come from.

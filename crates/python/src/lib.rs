@@ -26,6 +26,8 @@ mod _engine {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::tensor::add_to(module)
+        crate::tensor::add_to(module)?;
+        // Nobody imports all of a private module, and its stub would have to repeat the list.
+        module.delattr("__all__")
     }
 }
