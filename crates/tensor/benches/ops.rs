@@ -8,6 +8,7 @@ use std::time::Instant;
 use trustformers_tensor::ops::{layer_norm, linear};
 use trustformers_tensor::{Activation, DType, Generator, Result, Tensor, Weight};
 
+#[allow(clippy::print_stdout)]
 fn median(name: &str, bytes: usize, mut work: impl FnMut() -> Result<()>) -> Result<()> {
     let filter = std::env::args().nth(1).filter(|arg| !arg.starts_with('-'));
     if filter.is_some_and(|filter| !name.contains(&filter)) {

@@ -109,6 +109,19 @@ pub trait Backend: Send + Sync {
         eps: f32,
     ) -> Result<Tensor>;
 
+    /// The gradients of [`Backend::layer_norm`] for `h = x (+ residual)`, weight and bias, from `grad`, that of its result; all
+    /// contiguous float32.
+    fn layer_norm_gradient(
+        &self,
+        grad: &Tensor,
+        h: &Tensor,
+        weight: &Tensor,
+        eps: f32,
+    ) -> Result<[Tensor; 3]>;
+
+    /// `grad` times the derivative of GELU at `x`; both contiguous float32 of one shape.
+    fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor>;
+
     /// Divides each row of the contiguous float32 `x` by its root mean square and scales it.
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor>;
 

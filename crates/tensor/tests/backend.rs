@@ -573,6 +573,34 @@ fn rows_in_one_pass() {
                 &norm(2.0),
                 2e-5,
             );
+            let grad = on(&numbers(rows * width, DType::F32, 4).view(&[rows, width]).unwrap());
+            let g = read(&grad);
+            let [into_h, into_weight, into_bias] =
+                backend.layer_norm_gradient(&grad, &x, &scale, 1e-5).unwrap();
+            let (mut dh, mut dw, mut db) = (vec![], vec![0.0; width], vec![0.0; width]);
+            for (h, g) in values.chunks(width).zip(g.chunks(width)) {
+                let mean = h.iter().sum::<f64>() / width as f64;
+                let deviation =
+                    (h.iter().map(|h| (h - mean).powi(2)).sum::<f64>() / width as f64 + 1e-5).sqrt();
+                let n: Vec<f64> = h.iter().map(|h| (h - mean) / deviation).collect();
+                let v: Vec<f64> = g.iter().zip(&w).map(|(g, w)| g * w).collect();
+                let mean_v = v.iter().sum::<f64>() / width as f64;
+                let mean_vn = v.iter().zip(&n).map(|(v, n)| v * n).sum::<f64>() / width as f64;
+                for i in 0..width {
+                    dh.push((v[i] - mean_v - n[i] * mean_vn) / deviation);
+                    dw[i] += g[i] * n[i];
+                    db[i] += g[i];
+                }
+            }
+            close("layer_norm's gradient", &into_h, &dh, 3e-5);
+            close("layer_norm's gradient for the weight", &into_weight, &dw, 3e-5);
+            close("layer_norm's gradient for the bias", &into_bias, &db, 3e-5);
+            let slope = |x: f64| {
+                0.5 * (1.0 + libm::erf(x / 2f64.sqrt()))
+                    + x * (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
+            };
+            let want: Vec<f64> = values.iter().zip(&g).map(|(&x, g)| g * slope(x)).collect();
+            close("gelu's gradient", &backend.gelu_gradient(&grad, &x).unwrap(), &want, 2e-6);
             let rms = each_row(&|row| {
                 let square = row.iter().map(|x| x * x).sum::<f64>() / width as f64;
                 (0..width).map(|i| row[i] / (square + 1e-5).sqrt() * w[i]).collect()

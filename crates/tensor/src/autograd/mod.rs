@@ -18,7 +18,7 @@ use std::cell::Cell;
 pub(crate) use history::History;
 pub use history::Leaf;
 pub use node::{Backward, Grads, external};
-pub(crate) use node::{fused, record};
+pub(crate) use node::{differentiate, fused, record};
 pub use walk::{backward, grad};
 
 thread_local! {

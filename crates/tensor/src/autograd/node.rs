@@ -231,25 +231,25 @@ pub(crate) fn fused(
     sources: &[&Tensor],
     composed: impl Fn(&[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
 ) -> Tensor {
-    record(op, output, sources, sources, move |b| {
-        // Where the rule is recorded itself, the saved tensors have their history, and so has what is made of them.
-        let recorded = is_grad_enabled();
-        let inputs: Vec<Tensor> =
-            if recorded { b.saved.to_vec() } else { b.saved.iter().map(Tensor::detach).collect() };
-        for (index, input) in inputs.iter().enumerate() {
-            if b.needs(index) && !input.requires_grad() {
-                input.set_requires_grad(true)?;
-            }
+    record(op, output, sources, sources, move |b| differentiate(b, &composed))
+}
+
+/// The gradients of what an operation saved, all of its sources, by its composed form.
+pub(crate) fn differentiate(b: &Backward, composed: impl Fn(&[Tensor]) -> Result<Tensor>) -> Result<Grads> {
+    // Where the rule is recorded itself, the saved tensors have their history, and so has what is made of them.
+    let recorded = is_grad_enabled();
+    let inputs: Vec<Tensor> =
+        if recorded { b.saved.to_vec() } else { b.saved.iter().map(Tensor::detach).collect() };
+    for (index, input) in inputs.iter().enumerate() {
+        if b.needs(index) && !input.requires_grad() {
+            input.set_requires_grad(true)?;
         }
-        let output = with_grad(true, || composed(&inputs))?;
-        let wanted: Vec<&Tensor> = inputs.iter().filter(|input| input.requires_grad()).collect();
-        let mut found =
-            walk::grad(&[&output], &[Some(b.grad().clone())], &wanted, recorded, recorded)?.into_iter();
-        Ok(inputs
-            .iter()
-            .map(|input| input.requires_grad().then(|| found.next().flatten()).flatten())
-            .collect())
-    })
+    }
+    let output = with_grad(true, || composed(&inputs))?;
+    let wanted: Vec<&Tensor> = inputs.iter().filter(|input| input.requires_grad()).collect();
+    let mut found =
+        walk::grad(&[&output], &[Some(b.grad().clone())], &wanted, recorded, recorded)?.into_iter();
+    Ok(inputs.iter().map(|input| input.requires_grad().then(|| found.next().flatten()).flatten()).collect())
 }
 
 /// Results whose gradients are computed elsewhere, such as in PyTorch: `rule` is given the gradients of all `outputs` and returns one

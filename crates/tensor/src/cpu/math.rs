@@ -69,6 +69,22 @@ impl SimdUnaryOp<f32> for Gelu {
     }
 }
 
+/// Φ(x) + x φ(x), the derivative of [`Gelu`].
+#[derive(Default)]
+pub(super) struct GeluDerivative {}
+
+impl SimdUnaryOp<f32> for GeluDerivative {
+    #[inline(always)]
+    fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
+        let ops = isa.f32();
+        let erf = Erf::apply(isa, ops.mul(x, ops.splat(std::f32::consts::FRAC_1_SQRT_2)));
+        let distribution = ops.mul_add(erf, ops.splat(0.5), ops.splat(0.5));
+        let exponential = Exp::apply(isa, ops.mul(ops.mul(x, x), ops.splat(-0.5)));
+        // 1 / √(2 π)
+        ops.mul_add(ops.mul(x, exponential), ops.splat(0.398_942_3), distribution)
+    }
+}
+
 /// The natural logarithm within 2 ULP, by a loop body without branches: x = 2ᵏ m with m in [√½, √2), ln x = k ln 2 + ln m.
 #[inline(always)]
 pub(super) fn ln(x: f32) -> f32 {

@@ -149,6 +149,20 @@ impl Backend for Cpu {
         layer_norm::layer_norm(x, residual, weight, bias, eps)
     }
 
+    fn layer_norm_gradient(
+        &self,
+        grad: &Tensor,
+        h: &Tensor,
+        weight: &Tensor,
+        eps: f32,
+    ) -> Result<[Tensor; 3]> {
+        layer_norm::gradient(grad, h, weight, eps)
+    }
+
+    fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
+        unary::gelu_gradient(grad, x)
+    }
+
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
         layer_norm::rms_norm(x, weight, eps)
     }

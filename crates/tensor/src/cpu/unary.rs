@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use rten_simd::SimdUnaryOp;
 use rten_vecmath as vecmath;
 
-use super::elementwise::map1;
+use super::elementwise::{map1, map2};
 use super::math;
 use super::number::Class;
 use super::simd::each;
@@ -35,6 +35,16 @@ pub(super) fn unary(op: UnaryOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
         Class::Int => map1(&out, x, signed(op)?)?,
         Class::Unsigned => map1(&out, x, unsigned(op)?)?,
     }
+    Ok(out)
+}
+
+/// See [`crate::Backend::gelu_gradient`]: g (Φ(x) + x φ(x)), with Φ(x) = (1 + erf(x / √2)) / 2 and φ its derivative.
+pub(super) fn gelu_gradient(grad: &Tensor, x: &Tensor) -> Result<Tensor> {
+    let out = Tensor::uninit(x.shape(), DType::F32)?;
+    map2(&out, grad, x, |g: &[f32], x: &[f32], out: &mut [MaybeUninit<f32>]| {
+        let derivative = math::GeluDerivative {}.map(x, out);
+        derivative.iter_mut().zip(g).for_each(|(derivative, &g)| *derivative *= g);
+    })?;
     Ok(out)
 }
 

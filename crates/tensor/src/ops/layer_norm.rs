@@ -1,7 +1,7 @@
 //! Layer normalisation (Ba, Kiros & Hinton 2016).
 
 use super::expect_width;
-use crate::autograd::fused;
+use crate::autograd::{Backward, Grads, differentiate, is_grad_enabled, record};
 use crate::{DType, Error, Result, Tensor};
 
 /// `(h - mean(h)) / sqrt(var(h) + eps) * weight + bias` with `h = x + residual`, over the last dimension, in the dtype of `x`. Equals
@@ -36,8 +36,10 @@ pub fn layer_norm(
     let single = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32)?.contiguous();
     let (residual, bias) = (residual.map(single).transpose()?, bias.map(single).transpose()?);
     let out = x.backend().layer_norm(&single(x)?, residual.as_ref(), &single(weight)?, bias.as_ref(), eps)?;
-    let out =
-        fused("layer_norm", out, &sources, move |inputs| parts.composed(&inputs.iter().collect::<Vec<_>>()));
+    let out = record("layer_norm", out, &sources, &sources, move |b| {
+        let composed = |inputs: &[Tensor]| parts.composed(&inputs.iter().collect::<Vec<_>>());
+        if is_grad_enabled() { differentiate(b, composed) } else { parts.gradients(b) }
+    });
     out.to_dtype(x.dtype())
 }
 
@@ -50,6 +52,21 @@ struct Parts {
 }
 
 impl Parts {
+    /// The gradients in one pass over memory.
+    fn gradients(self, b: &Backward) -> Result<Grads> {
+        let single = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.contiguous();
+        let x = single(&b.saved[0])?;
+        let (h, weight) =
+            if self.residual { (x.add(&single(&b.saved[1])?)?, &b.saved[2]) } else { (x, &b.saved[1]) };
+        let [into_h, into_weight, into_bias] =
+            h.backend().layer_norm_gradient(&single(b.grad())?, &h, &single(weight)?, self.eps)?;
+        let mut grads = vec![Some(into_h.clone())];
+        grads.extend(self.residual.then_some(Some(into_h)));
+        grads.push(Some(into_weight));
+        grads.extend(self.bias.then_some(Some(into_bias)));
+        Ok(grads)
+    }
+
     /// The same as one operation after another, in float32 or, for doubles, float64.
     fn composed(self, sources: &[&Tensor]) -> Result<Tensor> {
         let dtype = if sources[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };

@@ -49,8 +49,11 @@ fn composed(x: &Tensor, parts: &[Tensor], bias: Option<&Tensor>) -> Result<Tenso
 /// With y = x Wᵀ + b: dx = g W, dW = gᵀ x, db = Σ g over all rows; for each part of W its columns of g.
 fn gradients(b: &Backward) -> Result<Grads> {
     let (x, parts) = (&b.saved[0], &b.saved[1..]);
-    let rows = |t: &Tensor| t.flatten(0, -2);
-    let two = |t: &Tensor| if t.ndim() == 1 { t.unsqueeze(0) } else { rows(t) };
+    let two = |t: &Tensor| match t.ndim() {
+        1 => t.unsqueeze(0),
+        2 => Ok(t.clone()),
+        _ => t.flatten(0, -2),
+    };
     let (g, x_rows) = (two(b.grad())?, two(x)?);
     let mut grads = vec![None];
     let (mut start, mut into_x) = (0, None);
@@ -67,7 +70,8 @@ fn gradients(b: &Backward) -> Result<Grads> {
         grads.push(b.when(index + 1, || columns.mt()?.matmul(&x_rows))?);
         start = end;
     }
-    grads[0] = into_x.map(|grad: Tensor| grad.reshape(x.shape())).transpose()?;
+    let restore = |grad: Tensor| if grad.shape() == x.shape() { Ok(grad) } else { grad.view(x.shape()) };
+    grads[0] = into_x.map(restore).transpose()?;
     if b.has(grads.len()) {
         grads.push(b.when(grads.len(), || g.sum(&[0], false))?);
     }

@@ -47,6 +47,9 @@ impl Tensor {
             });
         }
         if b_batch.is_empty() {
+            if a_batch.is_empty() {
+                return a.products(&b);
+            }
             // One matrix on the right: all rows of all batches at once.
             let mut shape = Shape::from(a_batch);
             shape.extend([*rows, *columns]);

@@ -1,7 +1,7 @@
 //! Functions of one number.
 
 use super::expect_real;
-use crate::autograd::{Backward, Grads, record};
+use crate::autograd::{Backward, Grads, fused, record};
 use crate::{DType, Error, Result, Tensor};
 
 macro_rules! unary {
@@ -139,6 +139,16 @@ impl UnaryOp {
 
 /// g (Φ(x) + x φ(x)), φ = Φ' the normal density.
 fn gelu_gradient(g: &Tensor, x: &Tensor) -> Result<Tensor> {
+    if x.dtype() == DType::F32 && g.dtype() == DType::F32 && g.shape() == x.shape() {
+        let out = x.backend().gelu_gradient(&g.detach().contiguous()?, &x.detach().contiguous()?)?;
+        return Ok(fused("gelu_gradient", out, &[g, x], |inputs| {
+            composed_gelu_gradient(&inputs[0], &inputs[1])
+        }));
+    }
+    composed_gelu_gradient(g, x)
+}
+
+fn composed_gelu_gradient(g: &Tensor, x: &Tensor) -> Result<Tensor> {
     let distribution = x.mul(std::f64::consts::FRAC_1_SQRT_2)?.erf()?.add(1.0)?.mul(0.5)?;
     let density = x.square()?.mul(-0.5)?.exp()?.mul(1.0 / (2.0 * std::f64::consts::PI).sqrt())?;
     g.mul(&distribution.add(&x.mul(&density)?)?)
@@ -201,7 +211,8 @@ impl Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::check_gradient;
+    use crate::autograd::grad;
+    use crate::testing::{check_gradient, draw, same_gradients};
     use proptest::prelude::*;
 
     proptest! {
@@ -224,6 +235,24 @@ mod tests {
                 let x = if jumps { x[0].mul(0.02)?.add(0.25)? } else { x[0].clone() };
                 x.unary(op)
             });
+        }
+    }
+
+    #[test]
+    fn gelus_written_gradient_is_that_of_its_composed_form() {
+        let x = draw(&[40, 70], (-6.0, 6.0), 1).to_dtype(DType::F32).unwrap();
+        let wide = |x: &[Tensor]| x[0].to_dtype(DType::F64)?.gelu()?.to_dtype(DType::F32);
+        same_gradients("gelu", &[x], 1e-6, |x| x[0].gelu(), wide);
+        let x = Tensor::from_slice(&[0.5f32, -1.0], &[2]).unwrap();
+        x.set_requires_grad(true).unwrap();
+        let of = |y: &Tensor, create| {
+            grad(&[&y.sum_all().unwrap()], &[None], &[&x], true, create).unwrap().remove(0)
+        };
+        let second = of(&of(&x.gelu().unwrap(), true).unwrap(), false).unwrap();
+        // (2 - x²) φ(x)
+        for (x, got) in [0.5f32, -1.0].iter().zip(second.as_slice::<f32>().unwrap()) {
+            let want = (2.0 - x * x) * (-0.5 * x * x).exp() / (2.0 * std::f32::consts::PI).sqrt();
+            assert!((got - want).abs() < 1e-6, "{got} {want}");
         }
     }
 
