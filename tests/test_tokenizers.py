@@ -189,6 +189,11 @@ class TestLimits:
         assert pair["input_ids"].shape == (1, 8)
         assert minilm("x" * 1_000_000)["input_ids"] == [101, 100, 102]
 
+    def test_two_long_texts_that_overflow(self, minilm: Fast) -> None:
+        text = "a b c d " * 1000
+        with pytest.raises(ValueError, match="4000 times 4000 parts"):
+            minilm(text, text, truncation=True, max_length=5, return_overflowing_tokens=True, verbose=False)
+
     def test_warns_once_of_what_the_model_cannot_take(
         self, minilm_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -87,6 +87,18 @@ pub enum Error {
         excess: usize,
     },
 
+    /// Two sequences overflow into more parts than anybody can want.
+    #[error(
+        "the two sequences overflow into {first} times {second} parts, each with each: cut only one of them with \
+         truncation='only_first' or 'only_second', or raise max_length"
+    )]
+    TooManyParts {
+        /// How many parts the first sequence has.
+        first: usize,
+        /// How many parts the second sequence has.
+        second: usize,
+    },
+
     /// Rows of different lengths where one array was asked for.
     #[error(
         "the sequences have different lengths ({shortest} to {longest} tokens), so they are not one array"

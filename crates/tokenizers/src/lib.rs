@@ -1,7 +1,7 @@
 //! Text to ids and back: the tokenizers that `tokenizer.json` describes, one of them shared by any number of threads.
 //!
 //! The parts of a tokenizer (normalizer, pre-tokenizer, model, post-processor, decoder) are those of the crate
-//! [`tokenizers`](::tokenizers), so the ids are the same. What differs is where padding and truncation live: there they are
+//! [`tokenizers`], so the ids are the same. What differs is where padding and truncation live: there they are
 //! settings of the tokenizer that every call overwrites, here they travel with the call, in [`EncodeOptions`]. A [`Tokenizer`] has no
 //! state that a call could change.
 //!

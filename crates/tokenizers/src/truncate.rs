@@ -8,6 +8,9 @@ use tokenizers::{Encoding, TruncationDirection, TruncationParams, TruncationStra
 
 use crate::{Error, Result};
 
+/// Two sequences may overflow into no more parts than these.
+const MAX_PARTS: usize = 100_000;
+
 /// What a call wants of truncation.
 pub(crate) struct Truncation<'a> {
     pub params: &'a TruncationParams,
@@ -34,7 +37,10 @@ impl Truncation<'_> {
             (TruncationStrategy::LongestFirst, second) => {
                 let (a, b) = share(a, b, room);
                 self.cut(first, a)?;
-                second.map_or(Ok(()), |second| self.cut(second, b))
+                let Some(second) = second else { return Ok(()) };
+                self.cut(second, b)?;
+                let (first, second) = (first.get_overflowing().len() + 1, second.get_overflowing().len() + 1);
+                if first * second > MAX_PARTS { Err(Error::TooManyParts { first, second }) } else { Ok(()) }
             }
             (_, second) if room == 0 => {
                 self.cut(first, 0)?;
@@ -120,6 +126,14 @@ mod tests {
             },
             direction: if left { TruncationDirection::Left } else { TruncationDirection::Right },
         }
+    }
+
+    #[test]
+    fn two_long_sequences_do_not_overflow_into_millions() {
+        let params = params(2, 0, 0, false);
+        let truncation = Truncation { params: &params, special: 0, keep_overflow: true };
+        let cut = truncation.apply(&mut encoding(1000), Some(&mut encoding(1000)));
+        assert!(matches!(cut, Err(Error::TooManyParts { first: 1000, second: 1000 })));
     }
 
     proptest! {

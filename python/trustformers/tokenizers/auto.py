@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from .bert import BertTokenizer
 from .fast import PreTrainedTokenizerFast
-from .loading import Files
+from .loading import Files, load
 
 #: The classes by model type. Every other model has its tokenizer.json, which says all.
 _BY_MODEL_TYPE: dict[str, type[PreTrainedTokenizerFast]] = dict.fromkeys(
@@ -77,21 +77,25 @@ class AutoTokenizer:
             "cache_dir": cache_dir,
             "force_download": force_download,
             "local_files_only": local_files_only,
-            "token": token,
+            "token": kwargs.pop("use_auth_token", None) if token is None else token,
             "revision": revision,
             "subfolder": subfolder,
         }
-        if tokenizer_type is not None:
-            types = {**_BY_MODEL_TYPE, **cls._registered}
-            if tokenizer_type not in types:
-                raise ValueError(
-                    f"Passed `tokenizer_type` {tokenizer_type} does not exist. "
-                    f"`tokenizer_type` should be one of {', '.join(sorted(types))}."
-                )
-            chosen = types[tokenizer_type]
-        else:
-            chosen = cls._choose(Files(pretrained_model_name_or_path, **hub), config)
-        return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, **hub, **kwargs)
+        files = Files(pretrained_model_name_or_path, **hub)
+        chosen = cls._choose(files, config) if tokenizer_type is None else cls._of_type(tokenizer_type)
+        if chosen in cls._registered.values():  # it may have a from_pretrained of its own
+            return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, **hub, **kwargs)
+        return load(chosen, files, inputs, kwargs)
+
+    @classmethod
+    def _of_type(cls, tokenizer_type: str) -> type[PreTrainedTokenizerFast]:
+        types = {**_BY_MODEL_TYPE, **cls._registered}
+        if tokenizer_type not in types:
+            raise ValueError(
+                f"Passed `tokenizer_type` {tokenizer_type} does not exist. "
+                f"`tokenizer_type` should be one of {', '.join(sorted(types))}."
+            )
+        return types[tokenizer_type]
 
     @classmethod
     def _choose(cls, files: Files, config: Any) -> type[PreTrainedTokenizerFast]:

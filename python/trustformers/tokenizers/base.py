@@ -106,20 +106,18 @@ class PreTrainedTokenizerBase(SpecialTokens):
         :raises OSError: for a model that is not there.
         :raises ValueError: for a model without a tokenizer, and for files that are damaged.
         """
-        from .loading import load
+        from .loading import Files, load
 
-        return load(
-            cls,
+        files = Files(
             pretrained_model_name_or_path,
-            init_inputs,
-            kwargs,
             cache_dir=cache_dir,
             force_download=force_download,
             local_files_only=local_files_only,
-            token=token,
+            token=kwargs.pop("use_auth_token", None) if token is None else token,
             revision=revision,
             subfolder=subfolder,
         )
+        return load(cls, files, init_inputs, kwargs)
 
     def save_pretrained(
         self,

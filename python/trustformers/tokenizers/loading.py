@@ -66,19 +66,11 @@ class Files:
         return content
 
 
-def load(
-    cls: type[_T],
-    name_or_path: str | os.PathLike[str],
-    init_inputs: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    **hub: Any,
-) -> _T:
+def load(cls: type[_T], files: Files, init_inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
     """Load a tokenizer of a class; `kwargs` override what the files say."""
     if kwargs.pop("gguf_file", None) is not None:
         raise ValueError("tokenizers are not read from GGUF files: convert it to a tokenizer.json first")
-    hub["token"] = kwargs.pop("use_auth_token", None) if hub.get("token") is None else hub["token"]
     kwargs = {key: value for key, value in kwargs.items() if key not in _HINTS}
-    files = Files(name_or_path, **hub)
     config = files.read_json("tokenizer_config.json") or {}
     config.pop("tokenizer_class", None)
     init_inputs = init_inputs or tuple(config.pop("init_inputs", ()))
