@@ -40,6 +40,7 @@ bench: $(BIN)/uv
 # Writes the reference fixtures anew; PEERS must have transformers and torch.
 fixtures:
 	$(PEERS) tests/reference/make.py
+	$(PEERS) tests/reference/tokenizer_cases.py
 
 clean:
 	cargo clean
