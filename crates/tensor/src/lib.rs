@@ -1,7 +1,8 @@
 //! Tensors on borrowed memory, their operations, and the CPU kernels underneath.
 //!
 //! A [`Tensor`] is a [`Layout`] over a [`Storage`]; the memory may be our own, a NumPy array's, or a mapped file's. Operations live
-//! in [`ops`], one file each: checks and dispatch. What a device must be able to do is the trait [`Backend`].
+//! in [`ops`], one file each: checks, dispatch and gradient. How gradients are recorded and walked is [`autograd`]. What a device must be
+//! able to do is the trait [`Backend`].
 
 pub mod autograd;
 mod backend;

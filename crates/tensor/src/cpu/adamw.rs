@@ -61,29 +61,34 @@ pub(super) fn adamw_step(
             let [parameter_at, grad_at, mean_at, square_at] = places;
             let (p, g, m, v) = (parameter_at?, grad_at?, mean_at?, square_at?);
             let count = parameter.numel();
-            pool::install(|| {
-                (0..count.div_ceil(CHUNK)).into_par_iter().with_min_len(16).for_each(|chunk| {
-                    let mut room = [const { [const { MaybeUninit::<$type>::uninit() }; CHUNK] }; 4];
-                    let [p_room, g_room, m_room, v_room] = &mut room;
-                    let start = chunk * CHUNK;
-                    let len = CHUNK.min(count - start);
-                    let (ps, gs) = (p.read(start, &mut p_room[..len]), g.read(start, &mut g_room[..len]));
-                    let (ms, vs) = (m.read(start, &mut m_room[..len]), v.read(start, &mut v_room[..len]));
-                    vectorized(
-                        #[inline(always)]
-                        || {
-                            for i in 0..len {
-                                ms[i] = b1 * ms[i] + (1.0 - b1) * gs[i];
-                                vs[i] = b2 * vs[i] + (1.0 - b2) * gs[i] * gs[i];
-                                ps[i] = decay * ps[i] - rate * ms[i] / (vs[i].sqrt() / correction + eps);
-                            }
-                        },
-                    );
-                    p.write(start, ps);
-                    m.write(start, ms);
-                    v.write(start, vs);
-                });
-            })
+            let one = |chunk: usize| {
+                let mut room = [const { [const { MaybeUninit::<$type>::uninit() }; CHUNK] }; 4];
+                let [p_room, g_room, m_room, v_room] = &mut room;
+                let start = chunk * CHUNK;
+                let len = CHUNK.min(count - start);
+                let (ps, gs) = (p.read(start, &mut p_room[..len]), g.read(start, &mut g_room[..len]));
+                let (ms, vs) = (m.read(start, &mut m_room[..len]), v.read(start, &mut v_room[..len]));
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for i in 0..len {
+                            ms[i] = b1 * ms[i] + (1.0 - b1) * gs[i];
+                            vs[i] = b2 * vs[i] + (1.0 - b2) * gs[i] * gs[i];
+                            ps[i] = decay * ps[i] - rate * ms[i] / (vs[i].sqrt() / correction + eps);
+                        }
+                    },
+                );
+                p.write(start, ps);
+                m.write(start, ms);
+                v.write(start, vs);
+            };
+            let chunks = count.div_ceil(CHUNK);
+            // Few are done on the calling thread: waking another costs more.
+            if chunks <= 32 {
+                (0..chunks).for_each(one);
+                return Ok(());
+            }
+            pool::install(|| (0..chunks).into_par_iter().with_min_len(16).for_each(one))
         }};
     }
     if parameter.dtype() == DType::F64 { run!(f64) } else { run!(f32) }

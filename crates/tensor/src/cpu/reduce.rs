@@ -267,8 +267,12 @@ pub(super) fn arg_extreme(x: &Tensor, largest: bool) -> Result<Tensor> {
             }
             Ok(())
         };
+        if x.numel() < PARALLEL_FROM {
+            return rows((0, out));
+        }
         let run = (PARALLEL_FROM / size.max(1)).max(1);
-        pool::install(|| out.par_chunks_mut(run).enumerate().map(|(i, out)| (i * run, out)).try_for_each(rows))?
+        let runs = out.par_chunks_mut(run).enumerate().map(|(i, out)| (i * run, out));
+        pool::install(|| runs.try_for_each(rows))?
     }))
 }
 
