@@ -61,13 +61,18 @@ def open_model(module, settings: dict) -> None:
     answer({"ms": float(np.median(times)) * 1e3})
 
 
-def serve(module, settings: dict) -> None:
-    """Stay warm, and run the workload whose name is read until its seconds have passed."""
+def prepared(module, settings: dict) -> dict:
+    """The workloads of a subject that has a model."""
     import workloads
 
     subject = module.Subject(settings)
     subject.open_tokenizer()
-    calls = workloads.prepared(subject, settings["sentence"])
+    return workloads.prepared(subject, settings["sentence"])
+
+
+def serve(module, settings: dict) -> None:
+    """Stay warm, and run the workload whose name is read until its seconds have passed."""
+    calls = module.calls(settings) if hasattr(module, "calls") else prepared(module, settings)
     answer(sorted(calls))
     for line in sys.stdin:
         request = json.loads(line)

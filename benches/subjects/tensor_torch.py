@@ -1,0 +1,25 @@
+"""The tensors of PyTorch."""
+
+import numpy as np
+
+import tensor_workloads
+
+LABEL = "torch"
+PACKAGES = ("torch",)
+
+
+def import_it() -> None:
+    import torch  # noqa: F401
+
+
+def calls(settings: dict) -> dict:
+    import torch
+
+    torch.set_num_threads(settings["threads"])
+    lent = np.zeros(1 << 28, np.float32)
+    borrow = tensor_workloads.repeated(lambda: torch.from_numpy(lent).numpy())
+    return (
+        tensor_workloads.elementwise(torch.from_numpy, torch)
+        | tensor_workloads.networks(torch.from_numpy, torch.nn.functional, torch.softmax)
+        | {"from_numpy and to_numpy of 1 GiB": borrow}
+    )
