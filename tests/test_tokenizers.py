@@ -584,19 +584,42 @@ class TestBadFiles:
         with pytest.raises(ValueError, match=name.replace(".", r"\.")):
             AutoTokenizer.from_pretrained(tmp_path)
 
-    def test_a_configuration_cannot_name_other_files(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "key", ["vocab_file", "tokenizer_file", "vocab", "init_inputs", "tokenizer_object"]
+    )
+    def test_a_configuration_cannot_name_other_files(self, tmp_path: Path, key: str) -> None:
         secret = tmp_path / "secret"
         secret.write_text("password\n")
-        (tmp_path / "tokenizer_config.json").write_text(
-            json.dumps({"vocab_file": str(secret), "tokenizer_file": str(secret)})
-        )
-        with pytest.raises(ValueError, match="has none of the files"):
-            BertTokenizer.from_pretrained(tmp_path)
+        (tmp_path / "vocab.txt").write_text("word\n")
+        value = [str(secret)] if key == "init_inputs" else str(secret)
+        for name in ("tokenizer_config.json", "special_tokens_map.json"):
+            (tmp_path / name).write_text(json.dumps({key: value}))
+        assert "password" not in BertTokenizer.from_pretrained(tmp_path).get_vocab()
 
     def test_added_tokens_that_are_none(self, tmp_path: Path) -> None:
         (tmp_path / "tokenizer.json").write_bytes((FIXTURES / "bert" / "tokenizer.json").read_bytes())
+        (tmp_path / "added_tokens.json").write_text('{"fox": "five"}')
+        with pytest.raises(ValueError, match="'five' for the id of 'fox'"):
+            AutoTokenizer.from_pretrained(tmp_path)
         (tmp_path / "tokenizer_config.json").write_text('{"added_tokens_decoder": {"5": 3}}')
         with pytest.raises(TypeError, match="should be a dictionary"):
+            AutoTokenizer.from_pretrained(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("tokenizer_class", {}),
+            ("added_tokens_decoder", [5]),
+            ("model_max_length", "long"),
+            ("chat_template", 3),
+            ("do_lower_case", "no"),
+            ("extra_special_tokens", "<x>"),
+        ],
+    )
+    def test_settings_that_cannot_be(self, tmp_path: Path, key: str, value: Any) -> None:
+        (tmp_path / "tokenizer.json").write_bytes((FIXTURES / "bert" / "tokenizer.json").read_bytes())
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({key: value}))
+        with pytest.raises(ValueError, match=rf"tokenizer_config\.json of .* says that {key} is"):
             AutoTokenizer.from_pretrained(tmp_path)
 
     def test_no_files(self, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from .bert import BertTokenizer
 from .fast import PreTrainedTokenizerFast
-from .loading import Files, load
+from .loading import Files, load, read_config
 
 #: The classes by model type. Every other model has its tokenizer.json, which says all.
 _BY_MODEL_TYPE: dict[str, type[PreTrainedTokenizerFast]] = dict.fromkeys(
@@ -100,12 +100,12 @@ class AutoTokenizer:
     @classmethod
     def _choose(cls, files: Files, config: Any) -> type[PreTrainedTokenizerFast]:
         """Choose a class: the one that the tokenizer names, or else the one for the type of the model."""
-        name = (files.read_json("tokenizer_config.json") or {}).get("tokenizer_class")
+        name = read_config(files).get("tokenizer_class")
         model = {"tokenizer_class": name}
         if name is None:
             model = config or files.read_json("config.json") or {}
         model = model if isinstance(model, dict) else {key: getattr(model, key, None) for key in _KEYS}
-        if (name := model.get("tokenizer_class")) is not None:
+        if isinstance(name := model.get("tokenizer_class"), str):
             registered = {known.__name__: known for known in cls._registered.values()}
             names = {**_BY_NAME, **registered}
             return names.get(name) or names.get(name.removesuffix("Fast"), PreTrainedTokenizerFast)

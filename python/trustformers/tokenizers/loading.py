@@ -29,6 +29,26 @@ _HINTS = {
     "trust_remote_code",
     "use_fast",
 }
+#: What a file must not say: it could name any other file of this machine.
+_NOT_FOR_FILES = ("init_inputs", "merges", "self", "tokenizer_object", "vocab")
+#: What a file may say of these, besides nothing.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "added_tokens_decoder": (dict,),
+    "additional_special_tokens": (list,),
+    "chat_template": (str, list, dict),
+    "clean_up_tokenization_spaces": (bool,),
+    "do_lower_case": (bool,),
+    "extra_special_tokens": (list, dict),
+    "fast_tokenizer_files": (list,),
+    "max_len": (int, float),
+    "model_input_names": (list,),
+    "model_max_length": (int, float),
+    "model_specific_special_tokens": (dict,),
+    "split_special_tokens": (bool,),
+    "strip_accents": (bool,),
+    "tokenize_chinese_chars": (bool,),
+    "tokenizer_class": (str,),
+}
 
 
 class Files:
@@ -66,14 +86,30 @@ class Files:
         return content
 
 
+def read_config(files: Files) -> dict[str, Any]:
+    """Read `tokenizer_config.json`, if there is one.
+
+    :raises ValueError: if it says something that cannot be.
+    """
+    config = files.read_json("tokenizer_config.json") or {}
+    for name, types in _TYPES.items():
+        if config.get(name) is not None and not isinstance(config[name], types):
+            expected = " or ".join(kind.__name__ for kind in types)
+            raise ValueError(
+                f"the tokenizer_config.json of {files.name!r} says that {name} is {config[name]!r}, "
+                f"where a {expected} should be"
+            )
+    return config
+
+
 def load(cls: type[_T], files: Files, init_inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
     """Load a tokenizer of a class; `kwargs` override what the files say."""
     if kwargs.pop("gguf_file", None) is not None:
         raise ValueError("tokenizers are not read from GGUF files: convert it to a tokenizer.json first")
     kwargs = {key: value for key, value in kwargs.items() if key not in _HINTS}
-    config = files.read_json("tokenizer_config.json") or {}
-    config.pop("tokenizer_class", None)
-    init_inputs = init_inputs or tuple(config.pop("init_inputs", ()))
+    config = read_config(files)
+    for name in (*_NOT_FOR_FILES, *cls.vocab_files_names, "tokenizer_class"):
+        config.pop(name, None)
     engine, vocab_file = _vocabulary(cls, files, config)
     if engine is not None:
         config.pop("add_bos_token", None)
@@ -88,16 +124,11 @@ def load(cls: type[_T], files: Files, init_inputs: tuple[Any, ...], kwargs: dict
     for name in cls.SPECIAL_TOKENS_ATTRIBUTES:
         if config.get(name) is not None:
             config[name] = known.get(str(config[name]), config[name])
-    for (
-        name
-    ) in cls.vocab_files_names:  # what the configuration says of them could name any file of this machine
-        if name not in kwargs:
-            config.pop(name, None)
     config["name_or_path"] = files.name
     if engine is not None:
         config["tokenizer_object"] = engine
     else:
-        config.setdefault("vocab_file", vocab_file)
+        config["vocab_file"] = kwargs.get("vocab_file", vocab_file)
     return cls(*init_inputs, **config)
 
 
@@ -174,14 +205,20 @@ def _added_tokens(
 ) -> dict[int, AddedToken]:
     """Give the added tokens by id. Older repositories spread them over several files."""
     if "added_tokens_decoder" in config:
-        return {int(index): _token(token) for index, token in config["added_tokens_decoder"].items()}
+        listed = config["added_tokens_decoder"] or {}
+        return {int(index): _token(token) for index, token in listed.items()}
+    lists = ("extra_special_tokens", "additional_special_tokens")
     for name, token in (files.read_json("special_tokens_map.json") or {}).items():
-        if not kwargs.get(name):
+        if (name.endswith("_token") or name in lists) and not kwargs.get(name):
             config[name] = _token(token, special=True) if isinstance(token, dict) else token
     added: dict[int, AddedToken] = {}
     for content, index in (files.read_json("added_tokens.json") or {}).items():
         special = content in {str(config[name]) for name in cls.SPECIAL_TOKENS_ATTRIBUTES if config.get(name)}
         special = special or content in map(str, config.get("extra_special_tokens") or [])
+        if not isinstance(index, int):
+            raise ValueError(
+                f"the added_tokens.json of {files.name!r} has {index!r} for the id of {content!r}"
+            )
         added[index] = AddedToken(content, special=special)
     if engine is not None:
         added.update(engine.get_added_tokens_decoder())
