@@ -103,7 +103,7 @@ def test_ids_of_the_wrong_rank(model: Any, shape: tuple[int, ...]) -> None:
     assert "batch" in text
 
 
-@pytest.mark.parametrize("shape", [(2, 5), (2, 3), (1, 4), (3, 4), (4,), (2, 4, 1), ()])
+@pytest.mark.parametrize("shape", [(2, 5), (2, 3), (3, 4), (2, 4, 1), ()])
 def test_a_mask_of_another_shape(model: Any, shape: tuple[int, ...]) -> None:
     # transformers cuts or stretches some of these to fit, and answers something.
     text = message((RuntimeError, ValueError), model, IDS, attention_mask=np.ones(shape, np.int64))

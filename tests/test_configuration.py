@@ -108,6 +108,32 @@ def test_auto_config_makes_types_by_name() -> None:
         AutoConfig()
 
 
+def test_a_file_may_be_named_itself(checkpoint: Path) -> None:
+    assert (
+        AutoConfig.from_pretrained(checkpoint / "config.json").hidden_size
+        == BertConfig.from_pretrained(checkpoint).hidden_size
+    )
+
+
+def test_pythons_numbers_and_retired_fields_in_a_file(checkpoint: Path) -> None:
+    path = checkpoint / "config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({**values, "odd": float("nan"), "use_return_dict": False, "to_dict": 1}))
+    config = AutoConfig.from_pretrained(checkpoint, torch_dtype="torch.float16")
+    assert config.hidden_size == values["hidden_size"]
+    assert config.dtype == "float16"
+    assert config.to_dict()["model_type"] == "bert"
+    for labels in ([], "x", 3):
+        path.write_text(json.dumps({**values, "id2label": labels}))
+        with pytest.raises(ValueError, match="id2label"):
+            AutoConfig.from_pretrained(checkpoint)
+
+
+def test_what_is_not_there_yet() -> None:
+    with pytest.raises(ValueError, match="push_to_hub"):
+        BertConfig().save_pretrained("nowhere", push_to_hub=True)
+
+
 def test_old_spellings() -> None:
     assert PretrainedConfig is PreTrainedConfig
     assert PreTrainedConfig().use_return_dict

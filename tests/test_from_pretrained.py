@@ -1,6 +1,11 @@
 """The keywords of from_pretrained, and what a model says of itself."""
 
+import copy
+import json
 import logging
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +51,8 @@ def test_hints_that_change_nothing_are_taken(checkpoint: Path) -> None:
     [
         {"device": "cuda"},
         {"device_map": "cuda:0"},
-        {"dtype": "float16"},
-        {"torch_dtype": "torch.bfloat16"},
+        {"dtype": "float64"},
+        {"torch_dtype": "torch.int8"},
         {"attn_implementation": "flash_attention_2"},
         {"use_safetensors": False},
         {"quantization_config": {"bits": 4}},
@@ -67,12 +72,92 @@ def test_an_unknown_keyword_is_named_with_the_nearest(checkpoint: Path) -> None:
         AutoModel.from_pretrained(checkpoint, "extra")
 
 
-def test_float32_may_be_asked_for_whatever_is_stored() -> None:
-    half = AutoModel.from_pretrained(FIXTURES / "bert" / "float16", dtype="float32")
-    assert half.dtype == "float16"
-    assert half.config.dtype == "float16"
-    assert half(IDS).last_hidden_state.dtype == np.float32
-    AutoModel.from_pretrained(FIXTURES / "bert" / "float16", torch_dtype="torch.float16")
+def test_the_dtype_may_be_asked_for_whatever_is_stored() -> None:
+    folder = FIXTURES / "bert" / "float16"
+    stored = AutoModel.from_pretrained(folder)
+    assert stored.dtype == stored.config.dtype == "float16"
+    wide = AutoModel.from_pretrained(folder, dtype="float32")
+    assert wide.dtype == wide.config.dtype == "float32"
+    assert {parameter.to_numpy().dtype for parameter in wide.parameters()} == {np.dtype(np.float32)}
+    np.testing.assert_array_equal(wide(IDS).last_hidden_state, stored(IDS).last_hidden_state)
+    rounded = AutoModel.from_pretrained(folder, torch_dtype="torch.bfloat16")
+    assert rounded.dtype == "bfloat16"
+    difference = np.abs(rounded(IDS).last_hidden_state - stored(IDS).last_hidden_state).max()
+    assert 1e-4 < difference < 0.5
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"is_decoder": True},
+        {"add_cross_attention": True},
+        {"position_embedding_type": "relative_key"},
+        {"quantization_config": {"bits": 4}},
+    ],
+)
+def test_a_configuration_that_would_change_the_computation_is_refused(
+    checkpoint: Path, field: dict[str, Any]
+) -> None:
+    path = checkpoint / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **field}))
+    with pytest.raises(ValueError, match=next(iter(field))):
+        AutoModel.from_pretrained(checkpoint)
+
+
+def test_the_configuration_given_stays_as_it_was(checkpoint: Path) -> None:
+    config = AutoConfig.from_pretrained(checkpoint)
+    before = config.to_dict()
+    model = AutoModel.from_pretrained(checkpoint, config=config, output_attentions=True)
+    assert config.to_dict() == before
+    assert model.config.output_attentions
+    assert AutoModel.from_config(config, attn_implementation="sdpa").config is not config
+
+
+def test_pickling_opens_the_files_again_and_a_copy_shares_the_weights(checkpoint: Path) -> None:
+    model = AutoModel.from_pretrained(checkpoint, hidden_act="relu", add_pooling_layer=False)
+    for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        np.testing.assert_array_equal(twin(IDS).last_hidden_state, model(IDS).last_hidden_state)
+        assert twin(IDS).pooler_output is None
+        assert twin.config == model.config
+        assert twin.config is not model.config
+    with pytest.raises(TypeError, match="freshly drawn"):
+        pickle.dumps(AutoModel.from_config(model.config))
+
+
+def test_one_mask_serves_every_sequence(checkpoint: Path) -> None:
+    model, ids = AutoModel.from_pretrained(checkpoint), np.repeat(IDS, 3, axis=0)
+    one = model(ids, np.array([[1, 1, 0, 1]])).last_hidden_state
+    np.testing.assert_array_equal(one, model(ids, np.array([[1, 1, 0, 1]] * 3)).last_hidden_state)
+    with pytest.raises(ValueError, match="not supported yet"):
+        model(ids, np.ones((3, 1, 4, 4)))
+
+
+def test_a_batch_that_memory_cannot_hold_is_an_error(checkpoint: Path) -> None:
+    model = AutoModel.from_pretrained(checkpoint)
+    with pytest.raises(MemoryError):
+        model(np.broadcast_to(np.array([[1]]), (1 << 45, 1)))
+
+
+def test_ctrl_c_stops_a_forward_pass(checkpoint: Path) -> None:
+    code = """
+import signal, time, threading, os
+from trustformers import BertConfig, BertModel
+sizes = dict(num_hidden_layers=2000, hidden_size=32, num_attention_heads=2, intermediate_size=32)
+model = BertModel(BertConfig(**sizes))
+ids = [[1] * 64] * 8
+model([[1]])
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+start = time.perf_counter()
+try:
+    while True:
+        model(ids)
+except KeyboardInterrupt:
+    print(time.perf_counter() - start)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert float(done.stdout) < 3
 
 
 def test_what_did_not_fit_is_reported(caplog: pytest.LogCaptureFixture) -> None:
@@ -118,6 +203,7 @@ def test_parameters_have_transformers_names(checkpoint: Path) -> None:
     assert list(state) == [name for name, _ in model.named_parameters()]
     assert all(isinstance(parameter, Tensor) for parameter in model.parameters())
     assert model.num_parameters() == sum(array.to_numpy().size for array in state.values())
+    assert model.num_parameters(exclude_embeddings=True) < model.num_parameters()
     assert model.dtype == "float32"
     assert model.device == "cpu"
 
@@ -203,6 +289,8 @@ def test_max_length_cuts_the_inputs(checkpoint: Path) -> None:
 def test_arguments_of_decoders_are_refused(checkpoint: Path) -> None:
     model = AutoModel.from_pretrained(checkpoint)
     model(IDS, use_cache=False, past_key_values=None)
+    with pytest.raises(ValueError, match="max_length"):
+        model(IDS, max_length=-1)
     with pytest.raises(ValueError, match="encoder_hidden_states"):
         model(IDS, encoder_hidden_states=np.zeros((1, 4, 24)))
     with pytest.raises(TypeError, match="labels"):

@@ -26,7 +26,11 @@ impl Interrupt {
         Self(Some(Arc::new(stop)))
     }
 
-    fn check(&self) -> Result<()> {
+    /// Asks, on this thread.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if the answer is yes.
+    pub fn check(&self) -> Result<()> {
         match &self.0 {
             Some(stop) if stop() => Err(Error::Interrupted),
             _ => Ok(()),

@@ -1,6 +1,7 @@
 //! A model's configuration: the values of config.json over the defaults of its type.
 
 use std::fs;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
@@ -23,13 +24,31 @@ impl Config {
     /// `Unrecognized` without the file or a `model_type` in it, `UnknownModelType`, `Json`, or what the hub says.
     pub fn from_repo(repo: &Repo) -> Result<Config> {
         let unrecognized = || Error::Unrecognized { place: repo.name().into(), known: architecture::known() };
-        let path = repo.file("config.json")?.ok_or_else(unrecognized)?;
-        let text = fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        let value: Value = serde_json::from_slice(&text)
-            .map_err(|error| Error::Json { path: path.clone(), reason: error.to_string() })?;
-        match value {
+        Config::from_file(&repo.file("config.json")?.ok_or_else(unrecognized)?)
+    }
+
+    /// Reads a file like config.json.
+    ///
+    /// # Errors
+    /// As [`Config::from_repo`], or `Io`.
+    pub fn from_file(path: &Path) -> Result<Config> {
+        let text = fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        let broken = |reason: String| Error::Json { path: path.into(), reason };
+        let text = String::from_utf8(text).map_err(|error| broken(error.to_string()))?;
+        match parse(&text).map_err(|error| broken(error.to_string()))? {
             Value::Object(values) if values.contains_key("model_type") => Config::new(values),
-            _ => Err(unrecognized()),
+            _ => Err(Error::Unrecognized { place: path.display().to_string(), known: architecture::known() }),
+        }
+    }
+
+    /// Reads the text of a config.json, which may hold Python's `NaN` and `Infinity`; they become null.
+    ///
+    /// # Errors
+    /// `Config` when it is not JSON or names no type, `UnknownModelType`.
+    pub fn from_json(text: &str) -> Result<Config> {
+        match parse(text).map_err(|error| Error::Config(error.to_string()))? {
+            Value::Object(values) => Config::new(values),
+            other => Err(Error::Config(format!("it must be an object, got {other}"))),
         }
     }
 
@@ -104,9 +123,44 @@ impl Config {
             .map_err(|error| Error::Activation(format!("`{field}`: {error}")))
     }
 
+    /// Refuses a field that is there, is not null, and has none of the values that are supported.
+    pub fn only(&self, field: &str, supported: &[Value]) -> Result<()> {
+        match self.values.get(field) {
+            Some(value) if !value.is_null() && !supported.contains(value) => {
+                let supported: Vec<_> = supported.iter().map(Value::to_string).collect();
+                let instead = if supported.is_empty() { "null".into() } else { supported.join(" or ") };
+                Err(Error::Config(format!("`{field}`: {value} is not supported yet, only {instead}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn get(&self, field: &str) -> Result<&Value> {
         self.values.get(field).ok_or_else(|| Error::Config(format!("`{field}` is missing")))
     }
+}
+
+/// Parses JSON as Python writes it: with `NaN` and infinities, for which JSON has no words and which become null.
+fn parse(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(text).or_else(|error| {
+        let mut plain = String::with_capacity(text.len());
+        // Every second piece between quotes is a string and stays as it is; an escaped quote joins two pieces of one string.
+        let mut quoted = false;
+        for piece in text.split_inclusive('"') {
+            if quoted {
+                plain.push_str(piece);
+                let body = piece.strip_suffix('"').unwrap_or(piece);
+                let backslashes = body.len() - body.trim_end_matches('\\').len();
+                quoted = backslashes % 2 == 1;
+            } else {
+                let words =
+                    piece.replace("-Infinity", "null").replace("Infinity", "null").replace("NaN", "null");
+                plain.push_str(&words);
+                quoted = true;
+            }
+        }
+        serde_json::from_str(&plain).map_err(|_| error)
+    })
 }
 
 #[cfg(test)]
@@ -128,6 +182,31 @@ mod tests {
         assert_eq!(config.count("hidden_size").unwrap(), 24);
         assert_eq!(config.count("num_hidden_layers").unwrap(), 12);
         assert_eq!(config.values()["mine"], json!([1]));
+    }
+
+    #[test]
+    fn pythons_words_for_numbers_are_read() {
+        let text = r#"{"model_type": "bert", "a": NaN, "b": [-Infinity, Infinity, 1], "c": "NaN \" Infinity\\", "d": NaN}"#;
+        let config = Config::from_json(text).unwrap();
+        assert_eq!(config.values()["a"], Value::Null);
+        assert_eq!(config.values()["b"], json!([null, null, 1]));
+        assert_eq!(config.values()["c"], json!("NaN \" Infinity\\"));
+        assert_eq!(config.values()["d"], Value::Null);
+        assert!(Config::from_json("{nope").is_err());
+        assert!(Config::from_json("[]").is_err());
+    }
+
+    #[test]
+    fn what_would_change_the_computation_is_refused() {
+        for (field, value) in [
+            ("is_decoder", json!(true)),
+            ("add_cross_attention", json!(true)),
+            ("position_embedding_type", json!("relative_key")),
+        ] {
+            let config = config(json!({"model_type": "bert", field: value})).unwrap();
+            let error = (config.architecture().unwrap().spec)(&config).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
     }
 
     #[test]

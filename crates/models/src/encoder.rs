@@ -89,11 +89,12 @@ impl Encoder {
         }
         let (batch, length) = inputs.batch_and_length(self.spec.hidden_size)?;
         let mask = inputs.mask(batch, length)?;
-        let packing = Packing::new(batch, length, mask.as_deref(), self.pooler.is_some());
+        let packing = Packing::new(batch, length, mask.as_deref(), self.pooler.is_some())?;
         let mut hidden = self.embeddings.forward(inputs, &packing, length)?;
         let mut hidden_states = inputs.output_hidden_states.then(Vec::new);
         let mut attentions = inputs.output_attentions.then(Vec::new);
         for layer in &self.layers {
+            inputs.interrupt.check()?;
             if let Some(states) = &mut hidden_states {
                 states.push(packing.unpack(&hidden)?);
             }

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use trustformers_hub::Repo;
+use trustformers_hub::{Interrupt, Repo};
 use trustformers_tensor::{DType, Tensor};
 
 use crate::checkpoint::{Checkpoint, Loader, Report};
+use crate::packing::room;
 use crate::{Config, Encoder, Error, Packing, Result};
 
 /// A model with its weights: the engine behind `AutoModel`.
@@ -25,11 +26,13 @@ pub struct LoadOptions {
     pub variant: Option<String>,
     /// Draws tensors whose shape does not fit anew, instead of refusing the checkpoint.
     pub ignore_mismatched_sizes: bool,
+    /// Converts the weights to this dtype, instead of leaving them as they are stored. Computation is in float32 either way.
+    pub dtype: Option<DType>,
 }
 
 impl Default for LoadOptions {
     fn default() -> LoadOptions {
-        LoadOptions { pooler: true, variant: None, ignore_mismatched_sizes: false }
+        LoadOptions { pooler: true, variant: None, ignore_mismatched_sizes: false, dtype: None }
     }
 }
 
@@ -41,7 +44,7 @@ impl Model {
     pub fn from_repo(repo: &Repo, config: Config, options: &LoadOptions) -> Result<Model> {
         let checkpoint = Checkpoint::from_repo(repo, options.variant.as_deref())?;
         let architecture = config.architecture()?;
-        let loader = Loader::from_checkpoint(checkpoint, architecture, options.ignore_mismatched_sizes);
+        let loader = Loader::from_checkpoint(checkpoint, architecture, options);
         Model::load(config, loader, options)
     }
 
@@ -58,6 +61,7 @@ impl Model {
     }
 
     fn load(config: Config, loader: Loader, options: &LoadOptions) -> Result<Model> {
+        config.only("quantization_config", &[])?;
         let spec = (config.architecture()?.spec)(&config)?;
         let encoder = Encoder::load(&loader.root(), spec, options.pooler)?;
         let (parameters, report) = loader.finish()?;
@@ -79,7 +83,7 @@ impl Model {
         &self.report
     }
 
-    /// The dtype of the weights in the checkpoint. Computation is in float32.
+    /// The dtype of the weights. Computation is in float32.
     pub fn dtype(&self) -> DType {
         self.parameters
             .iter()
@@ -105,7 +109,7 @@ pub struct Inputs {
     pub input_ids: Option<Tensor>,
     /// Embeddings instead of tokens: (batch, length, hidden) floats.
     pub inputs_embeds: Option<Tensor>,
-    /// What is not padding: (batch, length), zero hides.
+    /// What is not padding: (batch, length), or (1, length) for all sequences; zero hides.
     pub attention_mask: Option<Tensor>,
     /// Segment numbers: (batch, length) integers; all 0 if absent.
     pub token_type_ids: Option<Tensor>,
@@ -117,6 +121,8 @@ pub struct Inputs {
     pub output_attentions: bool,
     /// Cuts the inputs to so many positions, if they have more.
     pub max_length: Option<usize>,
+    /// Asked before every layer whether to give up.
+    pub interrupt: Interrupt,
 }
 
 /// What a forward pass gives, float32. Positions that the mask hides are zero.
@@ -151,6 +157,7 @@ impl Inputs {
             attention_mask: table(&self.attention_mask)?,
             token_type_ids: table(&self.token_type_ids)?,
             position_ids: table(&self.position_ids)?,
+            interrupt: self.interrupt.clone(),
             ..*self
         })
     }
@@ -192,14 +199,22 @@ impl Inputs {
     /// The attention mask as flags, if there is one.
     pub(crate) fn mask(&self, batch: usize, length: usize) -> Result<Option<Vec<bool>>> {
         let Some(mask) = &self.attention_mask else { return Ok(None) };
-        if mask.shape() != [batch, length] {
-            return Err(Error::Input(format!(
-                "attention_mask must have the shape [{batch}, {length}] of the inputs, got {:?}",
-                mask.shape()
-            )));
+        let shape = mask.shape();
+        if shape != [batch, length] && shape != [1, length] {
+            return Err(Error::Input(match shape.len() {
+                3 | 4 => format!(
+                    "an attention_mask that is a matrix per sequence, {shape:?}, is not supported yet"
+                ),
+                _ => format!(
+                    "attention_mask must have the shape [{batch}, {length}] of the inputs, got {shape:?}"
+                ),
+            }));
         }
         let shown = mask.to_dtype(DType::F64)?.contiguous()?;
-        Ok(Some(shown.as_slice::<f64>()?.iter().map(|&shown| shown != 0.0).collect()))
+        let shown = shown.as_slice::<f64>()?;
+        let mut flags = room(&[batch, length])?;
+        flags.extend(shown.iter().cycle().take(batch * length).map(|&shown| shown != 0.0));
+        Ok(Some(flags))
     }
 
     /// A table of numbers below `size` at the packed rows. The table is (batch, length), or (1, length) for all sequences.

@@ -1,6 +1,6 @@
 //! Padding never reaches a kernel: a padded batch is packed on the way in and unpacked on the way out.
 
-use trustformers_tensor::{Ragged, Tensor};
+use trustformers_tensor::{self as tensor, Ragged, Tensor};
 
 use crate::Result;
 
@@ -18,9 +18,12 @@ pub struct Packing {
 
 impl Packing {
     /// Packs what `mask` shows: (batch, length) flags, all shown where there is none. `first` asks for position 0 of every sequence.
-    pub fn new(batch: usize, length: usize, mask: Option<&[bool]>, first: bool) -> Packing {
-        let mut packing =
-            Packing { batch, length, rows: Vec::with_capacity(batch * length), ragged: Ragged::default() };
+    ///
+    /// # Errors
+    /// `OutOfMemory` for a rectangle that memory cannot hold.
+    pub fn new(batch: usize, length: usize, mask: Option<&[bool]>, first: bool) -> Result<Packing> {
+        let rows = room(&[batch, length])?;
+        let mut packing = Packing { batch, length, rows, ragged: Ragged::default() };
         for start in (0..batch).map(|sequence| sequence * length) {
             let before = packing.rows.len();
             packing.rows.extend((start..start + length).filter(|&row| mask.is_none_or(|mask| mask[row])));
@@ -30,7 +33,7 @@ impl Packing {
             }
             packing.ragged.push(packing.rows.len() - before, keys);
         }
-        packing
+        Ok(packing)
     }
 
     /// The sequences as the attention sees them.
@@ -96,7 +99,9 @@ impl Packing {
     /// One (heads, rows, keys) tensor per sequence to (batch, heads, length, length), zero where the mask hides a row or a key.
     pub fn unpack_attentions(&self, sequences: &[Tensor], heads: usize) -> Result<Tensor> {
         let length = self.length;
-        let mut all = vec![0.0f32; self.batch * heads * length * length];
+        let shape = [self.batch, heads, length, length];
+        let mut all = room(&shape)?;
+        all.resize(shape.iter().product(), 0.0f32);
         for ((index, s), probabilities) in self.ragged.sequences().iter().enumerate().zip(sequences) {
             let probabilities = probabilities.as_slice::<f32>()?;
             let positions: Vec<usize> =
@@ -111,7 +116,19 @@ impl Packing {
                 }
             }
         }
-        Ok(Tensor::from_slice(&all, &[self.batch, heads, length, length])?)
+        Ok(Tensor::from_slice(&all, &shape)?)
+    }
+}
+
+/// An empty vector with room for as many elements as `shape` has.
+pub(crate) fn room<T>(shape: &[usize]) -> tensor::Result<Vec<T>> {
+    let mut values = Vec::new();
+    let numel = shape.iter().try_fold(1usize, |numel, &size| numel.checked_mul(size));
+    match numel.map(|numel| values.try_reserve_exact(numel)) {
+        Some(Ok(())) => Ok(values),
+        _ => Err(tensor::Error::OutOfMemory {
+            bytes: numel.unwrap_or(usize::MAX).saturating_mul(size_of::<T>()),
+        }),
     }
 }
 
@@ -125,8 +142,14 @@ mod tests {
     }
 
     #[test]
+    fn what_memory_cannot_hold_is_an_error() {
+        assert!(Packing::new(1 << 40, 1 << 20, None, false).is_err());
+        assert!(Packing::new(usize::MAX, 3, None, false).is_err());
+    }
+
+    #[test]
     fn a_full_batch_is_only_seen_differently() {
-        let packing = Packing::new(2, 3, None, true);
+        let packing = Packing::new(2, 3, None, true).unwrap();
         let x = numbers(6, 2);
         assert_eq!(packing.unpack(&x).unwrap().as_ptr(), x.as_ptr());
         assert_eq!(packing.first_rows(), [0, 3]);
@@ -136,7 +159,7 @@ mod tests {
     fn what_is_hidden_comes_back_as_zeros() {
         // Right padded, left padded, a hole, all hidden.
         let mask = [1, 1, 0, 0, 1, 1, 1, 0, 1, 0, 0, 0].map(|flag| flag == 1);
-        let packing = Packing::new(4, 3, Some(&mask), true);
+        let packing = Packing::new(4, 3, Some(&mask), true).unwrap();
         assert_eq!(packing.positions(), [0, 1, 1, 2, 0, 0, 2, 0]);
         let keys: Vec<_> = packing.ragged().sequences().iter().map(|s| (s.rows, s.keys)).collect();
         assert_eq!(keys, [(2, 2), (3, 2), (2, 2), (1, 0)]);
@@ -149,7 +172,7 @@ mod tests {
     #[test]
     fn packing_and_unpacking_are_inverse_where_the_mask_shows() {
         let mask = [true, false, true, true, true, false];
-        let packing = Packing::new(2, 3, Some(&mask), false);
+        let packing = Packing::new(2, 3, Some(&mask), false).unwrap();
         let x = numbers(6, 2).view(&[2, 3, 2]).unwrap();
         let back = packing.unpack(&packing.pack(&x).unwrap()).unwrap();
         assert_eq!(back.as_slice::<f32>().unwrap(), [1., 2., 0., 0., 5., 6., 7., 8., 9., 10., 0., 0.]);

@@ -91,7 +91,7 @@ fn to_token(value: &Bound<'_, PyAny>) -> PyResult<Token> {
 }
 
 /// Whether Ctrl-C was pressed, or another signal's handler has raised. What it raised stays set for [`errors::hub`].
-fn signalled() -> bool {
+pub fn signalled() -> bool {
     let raised = Python::try_attach(|py| py.check_signals().map_err(|e| e.restore(py)).is_err());
     // Without an interpreter there is nobody left to wait.
     raised.unwrap_or(true)

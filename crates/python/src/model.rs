@@ -1,23 +1,31 @@
 //! Configurations and models.
 
-use pyo3::exceptions::PyValueError;
+use std::path::PathBuf;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use serde_json::{Map, Value};
-use trustformers::models::{Config, Inputs, LoadOptions, Model, Outputs, architecture};
+use serde_json::Value;
+use trustformers::hub::Interrupt;
+use trustformers::models::{self, Config, Inputs, LoadOptions, Model, Outputs, architecture};
 use trustformers::tensor::Tensor;
 
 use crate::errors;
-use crate::hub::PyRepo;
+use crate::hub::{PyRepo, signalled};
 use crate::tensor::PyTensor;
 
-/// Config.json of a folder or repository over the defaults of its model type, as JSON text.
+/// Config.json of a folder or repository, or another file like it, over the defaults of its model type, as JSON text.
 ///
 /// :raises ValueError: without the file, without a model type in it, or for one that is not supported.
 /// :raises OSError: for a file that is not JSON, or a repository that cannot be read.
 #[pyfunction]
-pub fn read_config(py: Python<'_>, repo: &PyRepo) -> PyResult<String> {
-    let config = py.detach(|| Config::from_repo(&repo.0)).map_err(errors::models)?;
+#[pyo3(signature = (repo, file=None))]
+pub fn read_config(py: Python<'_>, repo: Option<&PyRepo>, file: Option<PathBuf>) -> PyResult<String> {
+    let read = || match (repo, file) {
+        (_, Some(file)) => Config::from_file(&file),
+        (Some(repo), None) => Config::from_repo(&repo.0),
+        (None, None) => Err(models::Error::Config("name a repository or a file".into())),
+    };
+    let config = py.detach(read).map_err(errors::models)?;
     Ok(Value::Object(config.values().clone()).to_string())
 }
 
@@ -30,12 +38,6 @@ pub fn default_config(model_type: &str) -> PyResult<String> {
     Ok(Value::Object(architecture.defaults()).to_string())
 }
 
-/// The model types that can be loaded.
-#[pyfunction]
-pub fn model_types() -> Vec<&'static str> {
-    architecture::ALL.iter().map(|architecture| architecture.model_type).collect()
-}
-
 /// A model with its weights. Any number of threads may run it at once.
 #[pyclass(frozen, name = "Model", module = "trustformers._engine")]
 pub struct PyModel(Model);
@@ -44,7 +46,7 @@ pub struct PyModel(Model);
 impl PyModel {
     /// Opens the weights of a folder or repository for a configuration (JSON text). They are mapped, not read.
     #[staticmethod]
-    #[pyo3(signature = (repo, config, *, add_pooling_layer=true, variant=None, ignore_mismatched_sizes=false))]
+    #[pyo3(signature = (repo, config, *, add_pooling_layer=true, variant=None, ignore_mismatched_sizes=false, dtype=None))]
     fn from_repo(
         py: Python<'_>,
         repo: &PyRepo,
@@ -52,9 +54,11 @@ impl PyModel {
         add_pooling_layer: bool,
         variant: Option<String>,
         ignore_mismatched_sizes: bool,
+        dtype: Option<&str>,
     ) -> PyResult<PyModel> {
-        let config = parse(config)?;
-        let options = LoadOptions { pooler: add_pooling_layer, variant, ignore_mismatched_sizes };
+        let config = Config::from_json(config).map_err(errors::models)?;
+        let dtype = dtype.map(str::parse).transpose().map_err(errors::tensor)?;
+        let options = LoadOptions { pooler: add_pooling_layer, variant, ignore_mismatched_sizes, dtype };
         py.detach(|| Model::from_repo(&repo.0, config, &options)).map(PyModel).map_err(errors::models)
     }
 
@@ -62,7 +66,7 @@ impl PyModel {
     #[staticmethod]
     #[pyo3(signature = (config, *, add_pooling_layer=true, seed=0))]
     fn from_config(py: Python<'_>, config: &str, add_pooling_layer: bool, seed: u64) -> PyResult<PyModel> {
-        let config = parse(config)?;
+        let config = Config::from_json(config).map_err(errors::models)?;
         let options = LoadOptions { pooler: add_pooling_layer, ..LoadOptions::default() };
         py.detach(|| Model::from_config(config, &options, seed)).map(PyModel).map_err(errors::models)
     }
@@ -95,6 +99,7 @@ impl PyModel {
             output_hidden_states,
             output_attentions,
             max_length,
+            interrupt: Interrupt::new(signalled),
         };
         let outputs = py.detach(|| self.0.forward(&inputs)).map_err(errors::models)?;
         let Outputs { last_hidden_state, pooler_output, hidden_states, attentions } = outputs;
@@ -133,10 +138,4 @@ impl PyModel {
         info.set_item("mismatched_keys", mismatched)?;
         Ok(info)
     }
-}
-
-fn parse(config: &str) -> PyResult<Config> {
-    let values: Map<String, Value> =
-        serde_json::from_str(config).map_err(|error| PyValueError::new_err(format!("config: {error}")))?;
-    Config::new(values).map_err(errors::models)
 }

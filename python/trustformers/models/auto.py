@@ -7,7 +7,7 @@ from typing import Any, Literal, overload
 
 from .bert import BertConfig, BertModel
 from .configuration import PreTrainedConfig
-from .modeling import PreTrainedModel
+from .modeling import PreTrainedModel, loading_options
 
 #: Model type to its classes.
 CONFIGS: dict[str, type[PreTrainedConfig]] = {"bert": BertConfig}
@@ -44,7 +44,7 @@ class AutoConfig:
         cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> PreTrainedConfig | tuple[PreTrainedConfig, dict[str, Any]]:
         """Read the configuration of a folder or repository; see :meth:`PreTrainedConfig.from_pretrained`."""
-        read: PreTrainedConfig | tuple[PreTrainedConfig, dict[str, Any]] = PreTrainedConfig._read(
+        read: PreTrainedConfig | tuple[PreTrainedConfig, dict[str, Any]] = PreTrainedConfig._from_pretrained(
             CONFIGS, pretrained_model_name_or_path, **kwargs
         )
         return read
@@ -103,4 +103,6 @@ class AutoModel:
                 f"AutoModel.from_config takes a configuration of one of the types {', '.join(MODELS)}, "
                 f"got {config!r}"
             )
+        if (dtype := loading_options(kwargs)) not in ("auto", "float32"):
+            raise ValueError(f"dtype={dtype!r} is not supported for freshly drawn weights: they are float32")
         return MODELS[config.model_type](config, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections.abc import Mapping
@@ -59,10 +60,12 @@ class PreTrainedConfig:
         if (dtype := values["dtype"]) is not None:
             values["dtype"] = str(dtype).removeprefix("torch.")
         num_labels = values.pop("num_labels", None)
-        id2label = values.pop("id2label", None)
-        label2id = values.pop("label2id", None)
+        id2label = _mapping("id2label", values.pop("id2label", None))
+        label2id = _mapping("label2id", values.pop("label2id", None))
         for key, value in values.items():
-            setattr(self, key, value)
+            # A file may hold fields that are names of ours, such as the retired `use_return_dict`.
+            if not hasattr(type(self), key):
+                setattr(self, key, value)
         if id2label is not None:
             self.id2label: dict[int, str] = {int(index): label for index, label in id2label.items()}
             self.label2id: dict[str, int] = label2id or {label: i for i, label in self.id2label.items()}
@@ -97,6 +100,10 @@ class PreTrainedConfig:
         dtype: str | None = self.dtype
         return dtype
 
+    @torch_dtype.setter
+    def torch_dtype(self, dtype: object) -> None:
+        self.dtype = None if dtype is None else str(dtype).removeprefix("torch.")
+
     @property
     def use_return_dict(self) -> bool:
         """Whether models return a ``ModelOutput`` and not a tuple."""
@@ -121,24 +128,42 @@ class PreTrainedConfig:
         :raises OSError: when there is no such folder or repository, or the file is not JSON.
         :raises ValueError: when it names no model type, or one that is not supported.
         """
-        config: ConfigT = cls._read({cls.model_type: cls}, pretrained_model_name_or_path, **kwargs)
+        config: ConfigT = cls._from_pretrained({cls.model_type: cls}, pretrained_model_name_or_path, **kwargs)
         return config
 
     @staticmethod
-    def _read(classes: Mapping[str, type[Any]], name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """Read a configuration as one of ``classes``, by model type."""
+    def _read(
+        classes: Mapping[str, type[Any]],
+        repo: _engine.Repo,
+        name_or_path: str | os.PathLike[str],
+        file: str | os.PathLike[str] | None = None,
+    ) -> Any:
+        """Read config.json of an open repository, or ``file``, as one of ``classes``, by model type."""
+        values = json.loads(_engine.read_config(repo, file))
+        known = classes.get(values["model_type"])
+        if known is None:
+            wanted = ", ".join(classes) or "none"
+            raise ValueError(f"{name_or_path} is a {values['model_type']} model, but {wanted} was asked for")
+        return known(**{**values, "_name_or_path": str(name_or_path)})
+
+    @staticmethod
+    def _from_pretrained(
+        classes: Mapping[str, type[Any]], name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> Any:
+        """Read a configuration as one of ``classes``, by model type; also from a file by its own name."""
+        file = os.path.isfile(name_or_path)
+        repo = open_repo(os.path.dirname(name_or_path) or "." if file else name_or_path, kwargs)
         return_unused = kwargs.pop("return_unused_kwargs", False)
         for key in IGNORED_KEYWORDS:
             kwargs.pop(key, None)
-        values = json.loads(_engine.read_config(open_repo(name_or_path, kwargs)))
-        known = classes.get(values["model_type"])
-        if known is None:
-            wanted = ", ".join(classes)
-            raise ValueError(f"{name_or_path} is a {values['model_type']} model, but {wanted} was asked for")
-        config = known(**{**values, "_name_or_path": str(name_or_path)})
-        for key in [key for key in kwargs if hasattr(config, key)]:
-            setattr(config, key, kwargs.pop(key))
+        config = PreTrainedConfig._read(classes, repo, name_or_path, file=name_or_path if file else None)
+        config._set(kwargs)
         return (config, kwargs) if return_unused else config
+
+    def _set(self, kwargs: dict[str, Any]) -> None:
+        """Take the fields of this configuration out of ``kwargs`` and set them."""
+        for key in [key for key in kwargs if hasattr(self, key)]:
+            setattr(self, key, kwargs.pop(key))
 
     @classmethod
     def from_dict(cls: type[ConfigT], config_dict: Mapping[str, Any], **kwargs: Any) -> ConfigT:
@@ -153,11 +178,7 @@ class PreTrainedConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """All values, ``model_type`` included."""
-        return {
-            **json.loads(json.dumps(self.__dict__)),
-            "id2label": dict(self.id2label),
-            "model_type": self.model_type,
-        }
+        return {**copy.deepcopy(self.__dict__), "model_type": self.model_type}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """The values that transformers writes: those of the model, of the rest what is not the default."""
@@ -173,8 +194,10 @@ class PreTrainedConfig:
             json.dumps(self.to_diff_dict() if use_diff else self.to_dict(), indent=2, sort_keys=True) + "\n"
         )
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False) -> None:
         """Write config.json into a folder, which is made if need be."""
+        if push_to_hub:
+            raise ValueError("push_to_hub=True is not supported yet")
         if os.path.isfile(save_directory):
             raise AssertionError(f"Provided path ({save_directory}) should be a directory, not a file")
         os.makedirs(save_directory, exist_ok=True)
@@ -193,6 +216,12 @@ class PreTrainedConfig:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
+
+
+def _mapping(field: str, value: Any) -> dict[Any, Any] | None:
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(f"config.json: `{field}` must be an object, got {value!r}")
+    return value
 
 
 #: transformers' older spelling.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import logging
@@ -27,9 +28,13 @@ _UNSUPPORTED = (
 #: The attention implementations of transformers that give what the engine's one gives.
 _ATTENTION = (None, "eager", "sdpa")
 _TENSORS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
+_DTYPES = ("auto", "float32", "float16", "bfloat16")
 _REMEDY = "give rows of numbers of one length, as the tokenizer does with padding=True"
-#: Arguments of a decoder's forward pass, which an encoder's takes only as None.
-_DECODER_ONLY = ("encoder_hidden_states", "encoder_attention_mask", "past_key_values", "cache_position")
+#: Arguments that an encoder's forward pass takes only as None: a decoder's, and a mask that version 5
+#: dropped.
+_NONE_ONLY = (
+    *("encoder_hidden_states", "encoder_attention_mask", "past_key_values", "cache_position", "head_mask"),
+)
 
 
 class PreTrainedModel:
@@ -40,10 +45,10 @@ class PreTrainedModel:
     """
 
     config_class: type[PreTrainedConfig] = PreTrainedConfig
-    base_model_prefix = ""
+    main_input_name = "input_ids"
 
     def __init__(
-        self, config: PreTrainedConfig, *, add_pooling_layer: bool = True, seed: int | None = None
+        self, config: PreTrainedConfig, add_pooling_layer: bool = True, *, seed: int | None = None
     ) -> None:
         """Make a model with freshly drawn weights.
 
@@ -57,12 +62,24 @@ class PreTrainedModel:
             )
         seed = int.from_bytes(os.urandom(8), "little") if seed is None else seed
         engine = _engine.Model.from_config(_as_json(config), add_pooling_layer=add_pooling_layer, seed=seed)
-        self._attach(config, engine)
+        self._attach(copy.deepcopy(config), engine)
 
     def _attach(self, config: PreTrainedConfig, engine: _engine.Model) -> None:
         self.config = config
         self.training = False
         self._engine = engine
+        self._source: tuple[str | os.PathLike[str], dict[str, Any]] | None = None
+
+    def __deepcopy__(self: ModelT, memo: dict[int, Any]) -> ModelT:
+        twin = type(self).__new__(type(self))
+        twin._attach(copy.deepcopy(self.config, memo), self._engine)  # weights do not change: they are shared
+        twin._source = self._source
+        return twin
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._source is None:
+            raise TypeError("a model with freshly drawn weights cannot be pickled: only one from files can")
+        return _reopen, (type(self), self.config, *self._source)
 
     @classmethod
     def from_pretrained(
@@ -75,9 +92,9 @@ class PreTrainedModel:
 
         Keywords: ``config``; where from: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``,
         ``force_download``, ``token``, ``variant``; ``ignore_mismatched_sizes`` draws tensors of the wrong
-        shape anew; ``output_loading_info`` returns what did not fit as well; ``dtype`` is ``"auto"``,
-        ``"float32"`` or the checkpoint's (computation is in float32 always); ``device`` is ``"cpu"`` or
-        ``"auto"``; all others must be fields of the configuration.
+        shape anew; ``output_loading_info`` returns what did not fit as well; ``dtype`` is ``"auto"``
+        (as stored), ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the weights, while computation is in
+        float32; ``device`` is ``"cpu"`` or ``"auto"``; all others must be fields of the configuration.
 
         :raises OSError: when there is no such folder or repository, or no weights in it.
         :raises ValueError: for arguments and configurations that cannot be.
@@ -102,22 +119,23 @@ class PreTrainedModel:
             )
         with_info = kwargs.pop("output_loading_info", False)
         options: dict[str, Any] = {
-            key: kwargs.pop(key) for key in ("variant", "ignore_mismatched_sizes") if key in kwargs
+            key: kwargs.pop(key)
+            for key in ("variant", "ignore_mismatched_sizes", "add_pooling_layer")
+            if key in kwargs
         }
-        options["add_pooling_layer"] = kwargs.pop("add_pooling_layer", True)
-        dtype = _loading_options(kwargs)
-        repo_keywords = {key: kwargs[key] for key in (*REPO_KEYWORDS, "use_auth_token") if key in kwargs}
+        dtype = loading_options(kwargs)
+        source = {key: kwargs[key] for key in (*REPO_KEYWORDS, "use_auth_token") if key in kwargs}
         repo = open_repo(name_or_path, kwargs)
 
-        config = kwargs.pop("config", None)
-        if not isinstance(config, PreTrainedConfig):
-            source = name_or_path if config is None else config
-            configs = {name: model.config_class for name, model in classes.items()}
-            config, kwargs = PreTrainedConfig._read(
-                configs, source, return_unused_kwargs=True, **repo_keywords, **kwargs
-            )
-        for key in [key for key in kwargs if hasattr(config, key)]:
-            setattr(config, key, kwargs.pop(key))
+        given = kwargs.pop("config", None)
+        configs = {name: model.config_class for name, model in classes.items()}
+        if isinstance(given, PreTrainedConfig):
+            config = copy.deepcopy(given)
+        elif given is None:
+            config = PreTrainedConfig._read(configs, repo, name_or_path)
+        else:
+            config = PreTrainedConfig._from_pretrained(configs, given, **source)
+        config._set(kwargs)
         model_class = classes.get(config.model_type)
         if model_class is None:
             raise ValueError(
@@ -128,15 +146,15 @@ class PreTrainedModel:
                 f"{model_class.__name__}.from_pretrained", next(iter(kwargs)), list(config.to_dict())
             )
 
-        engine = _engine.Model.from_repo(repo, _as_json(config), **options)
-        if dtype not in ("auto", "float32", engine.dtype):
-            raise ValueError(
-                f"dtype={dtype!r} is not supported for weights stored as {engine.dtype}: "
-                "use 'auto' or 'float32'"
-            )
+        engine = _engine.Model.from_repo(
+            repo, _as_json(config), dtype=None if dtype == "auto" else dtype, **options
+        )
         config.dtype = engine.dtype
         model = model_class.__new__(model_class)
         model._attach(config, engine)
+        # What opens the same files again, in another process for instance.
+        source["revision"] = repo.commit or source.get("revision")
+        model._source = (name_or_path, {**source, **options, "dtype": dtype})
         info = engine.loading_info()
         _report(model_class.__name__, name_or_path, info)
         return (model, info) if with_info else model
@@ -182,6 +200,8 @@ class PreTrainedModel:
         )
         given = {name: value for name, value in given.items() if name in _TENSORS and value is not None}
         kind = _kind(given.get("input_ids", given.get("inputs_embeds")))
+        if max_length is not None and max_length < 1:
+            raise ValueError(f"max_length must be at least 1, got {max_length}")
         outputs = self._engine.forward(
             **{name: _tensor(name, value) for name, value in given.items()},
             max_length=max_length,
@@ -199,7 +219,7 @@ class PreTrainedModel:
 
     @property
     def dtype(self) -> str:
-        """The dtype of the weights as they are stored."""
+        """The dtype of the weights. Computation is in float32."""
         return self._engine.dtype
 
     @property
@@ -225,9 +245,13 @@ class PreTrainedModel:
         """Name to parameter. Nothing is copied."""
         return dict(self._engine.named_parameters())
 
-    def num_parameters(self) -> int:
-        """The number of numbers in all parameters."""
-        return sum(parameter.numel() for parameter in self.parameters())
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """The number of numbers in all parameters, or in those that are no embeddings. All are trainable."""
+        return sum(
+            parameter.numel()
+            for name, parameter in self.named_parameters()
+            if not (exclude_embeddings and name.endswith("_embeddings.weight"))
+        )
 
     def eval(self: ModelT) -> ModelT:
         """Return the model: it is always ready for inference."""
@@ -254,7 +278,7 @@ class PreTrainedModel:
         )
 
 
-def _loading_options(kwargs: dict[str, Any]) -> str:
+def loading_options(kwargs: dict[str, Any]) -> str:
     """Take the keywords that say how to load out of ``kwargs``, refusing what cannot be; return the dtype."""
     for key in (*IGNORED_KEYWORDS, "weights_only"):
         kwargs.pop(key, None)
@@ -270,7 +294,17 @@ def _loading_options(kwargs: dict[str, Any]) -> str:
             raise ValueError(f"{key}= can only be 'cpu' or 'auto': other devices are not supported yet")
     old = kwargs.pop("torch_dtype", None)
     dtype = kwargs.pop("dtype", old)
-    return "auto" if dtype is None else str(dtype).removeprefix("torch.")
+    name = "auto" if dtype is None else str(dtype).split(".")[-1]
+    if name not in _DTYPES:
+        raise ValueError(f"dtype={dtype!r} is not supported: use one of {', '.join(_DTYPES)}")
+    return name
+
+
+def _reopen(
+    model_class: type[PreTrainedModel], config: PreTrainedConfig, name_or_path: str, keywords: dict[str, Any]
+) -> PreTrainedModel:
+    """Open a model again, as pickle asks for."""
+    return model_class.from_pretrained(name_or_path, config=config, **keywords)
 
 
 def _report(model: str, name_or_path: str | os.PathLike[str], info: dict[str, list[Any]]) -> None:
@@ -289,9 +323,9 @@ def _report(model: str, name_or_path: str | os.PathLike[str], info: dict[str, li
 def _check_keywords(model: str, kwargs: dict[str, Any]) -> None:
     """Refuse arguments that the forward pass does not have."""
     for name, value in kwargs.items():
-        if name in _DECODER_ONLY:
+        if name in _NONE_ONLY:
             if value is not None:
-                raise ValueError(f"{name}= is an argument of decoders, and {model} is an encoder")
+                raise ValueError(f"{name}= is not supported: {model} is an encoder and takes it only as None")
         elif name != "use_cache":
             raise _unexpected(
                 f"{model}.forward", name, [*_TENSORS, "output_attentions", "output_hidden_states"]
@@ -344,4 +378,6 @@ def _or(value: bool | None, default: object) -> bool:
 
 
 def _as_json(config: PreTrainedConfig) -> str:
-    return json.dumps(config.to_dict())
+    return json.dumps(
+        config.to_dict(), default=lambda value: value.item() if hasattr(value, "item") else str(value)
+    )

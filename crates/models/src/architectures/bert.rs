@@ -35,6 +35,10 @@ pub(crate) const BERT: Architecture = Architecture {
 };
 
 fn spec(config: &Config) -> Result<EncoderSpec> {
+    // Each of these would change what is computed.
+    config.only("is_decoder", &[false.into()])?;
+    config.only("add_cross_attention", &[false.into()])?;
+    config.only("position_embedding_type", &["absolute".into()])?;
     Ok(EncoderSpec {
         vocab_size: config.count("vocab_size")?,
         hidden_size: config.count("hidden_size")?,

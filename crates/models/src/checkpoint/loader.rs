@@ -9,7 +9,7 @@ use trustformers_tensor::{DType, Layout, Tensor};
 use super::Checkpoint;
 use super::random::{self, Normal};
 use crate::architecture::Architecture;
-use crate::{Error, Result};
+use crate::{Error, LoadOptions, Result};
 
 /// So many missing parameters tell enough.
 const ENOUGH: usize = 1000;
@@ -97,6 +97,7 @@ struct State {
     checkpoint: Option<BTreeMap<String, Tensor>>,
     ignored: &'static [&'static str],
     ignore_mismatched_sizes: bool,
+    dtype: Option<DType>,
     normal: Normal,
     std: f32,
     parameters: Vec<(String, Tensor)>,
@@ -108,7 +109,7 @@ impl Loader {
     pub fn from_checkpoint(
         checkpoint: Checkpoint,
         architecture: &Architecture,
-        ignore_mismatched_sizes: bool,
+        options: &LoadOptions,
     ) -> Loader {
         let Checkpoint { place, tensors } = checkpoint;
         let rename = |name: String| {
@@ -120,7 +121,8 @@ impl Loader {
         Loader(RefCell::new(State {
             checkpoint: Some(tensors),
             ignored: architecture.ignored,
-            ignore_mismatched_sizes,
+            ignore_mismatched_sizes: options.ignore_mismatched_sizes,
+            dtype: options.dtype,
             normal: Normal::new(0),
             std: 0.02,
             parameters: Vec::new(),
@@ -134,6 +136,7 @@ impl Loader {
             checkpoint: None,
             ignored: &[],
             ignore_mismatched_sizes: false,
+            dtype: None,
             normal: Normal::new(seed),
             std,
             parameters: Vec::new(),
@@ -183,6 +186,10 @@ impl Loader {
                 if state.is_refused() { stand_in(shape)? } else { state.draw(shape, init)? }
             }
             None => state.draw(shape, init)?,
+        };
+        let tensor = match state.dtype {
+            Some(dtype) if !state.is_refused() => tensor.to_dtype(dtype)?,
+            _ => tensor,
         };
         state.parameters.push((name, tensor.clone()));
         Ok(tensor)
@@ -269,7 +276,7 @@ mod tests {
         let tensors =
             tensors.iter().map(|(name, shape)| (name.to_string(), Tensor::zeros(shape).unwrap())).collect();
         let checkpoint = Checkpoint { place: "here".into(), tensors };
-        Loader::from_checkpoint(checkpoint, architecture::find("bert").unwrap(), false)
+        Loader::from_checkpoint(checkpoint, architecture::find("bert").unwrap(), &LoadOptions::default())
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Freshly drawn weights.
 
-use trustformers_tensor::{Error, Result, Tensor};
+use trustformers_tensor::{Result, Tensor};
+
+use crate::packing::room;
 
 /// Normally distributed numbers: splitmix64 (Steele, Lea & Flood 2014) through the Box-Muller transform.
 pub(super) struct Normal {
@@ -14,7 +16,8 @@ impl Normal {
 
     /// A float32 tensor with mean 0 and the given standard deviation.
     pub(super) fn tensor(&mut self, shape: &[usize], std: f32) -> Result<Tensor> {
-        let (numel, mut values) = room(shape)?;
+        let mut values = room(shape)?;
+        let numel = shape.iter().product();
         while values.len() < numel {
             let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
             let (sin, cos) = (std::f64::consts::TAU * self.uniform()).sin_cos();
@@ -36,21 +39,9 @@ impl Normal {
 
 /// A float32 tensor of one number.
 pub(super) fn constant(shape: &[usize], value: f32) -> Result<Tensor> {
-    let (numel, mut values) = room(shape)?;
-    values.resize(numel, value);
+    let mut values = room(shape)?;
+    values.resize(shape.iter().product(), value);
     Tensor::from_slice(&values, shape)
-}
-
-/// The number of elements of `shape`, and room for them and one more.
-fn room(shape: &[usize]) -> Result<(usize, Vec<f32>)> {
-    let mut values = Vec::new();
-    let numel = shape.iter().try_fold(1usize, |numel, &size| numel.checked_mul(size));
-    match numel.filter(|&numel| numel < usize::MAX && values.try_reserve_exact(numel + 1).is_ok()) {
-        Some(numel) => Ok((numel, values)),
-        None => {
-            Err(Error::OutOfMemory { bytes: numel.unwrap_or(usize::MAX).saturating_mul(size_of::<f32>()) })
-        }
-    }
 }
 
 #[cfg(test)]
