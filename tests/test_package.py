@@ -22,6 +22,7 @@ def test_every_public_name_is_there() -> None:
     for name in trustformers.__all__:
         assert getattr(trustformers, name) is not None, name
     assert set(trustformers.__all__) == set(dir(trustformers))
+    assert trustformers.float is trustformers.float32
 
 
 def test_a_name_that_is_not_there() -> None:
@@ -33,7 +34,7 @@ def test_the_type_checker_sees_the_names_that_are_there() -> None:
     tree = ast.parse(Path(trustformers.__file__).read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
     seen = {alias.asname for node in imports for alias in node.names}
-    assert seen == set(trustformers.__all__) - {"__version__"}
+    assert seen == {*trustformers.__all__, "bool", "float", "int"} - {"__version__"}
 
 
 def test_importing_loads_nothing_but_the_package() -> None:

@@ -11,7 +11,57 @@ from typing import TYPE_CHECKING
 #: Where each public name lives. The type checker reads the same from the imports below; a test compares the
 #: two.
 _HOMES = {
-    "_engine": ["SafetensorError", "Tensor", "dtype"],
+    "_dtypes": ["bool", "double", "float", "half", "int", "long", "short"],
+    "_engine": [
+        "SafetensorError",
+        "Tensor",
+        "arange",
+        "as_tensor",
+        "bfloat16",
+        "bool_",
+        "cat",
+        "complex128",
+        "complex64",
+        "dtype",
+        "empty_cache",
+        "eye",
+        "float16",
+        "float32",
+        "float64",
+        "full",
+        "grad",
+        "int16",
+        "int32",
+        "int64",
+        "int8",
+        "is_grad_enabled",
+        "linspace",
+        "load_file",
+        "manual_seed",
+        "matmul",
+        "max_memory_allocated",
+        "memory_allocated",
+        "memory_reserved",
+        "ones",
+        "ones_like",
+        "rand",
+        "randint",
+        "randn",
+        "randperm",
+        "reset_peak_memory_stats",
+        "save_file",
+        "set_grad_enabled",
+        "stack",
+        "tensor",
+        "uint16",
+        "uint32",
+        "uint64",
+        "uint8",
+        "where",
+        "zeros",
+        "zeros_like",
+    ],
+    "_grad": ["enable_grad", "no_grad"],
     "models": [
         "AutoConfig",
         "AutoModel",
@@ -28,6 +78,7 @@ _HOMES = {
         "ModelOutput",
     ],
     "tokenizers": [
+        "AddedToken",
         "AutoTokenizer",
         "BatchEncoding",
         "BertTokenizer",
@@ -39,14 +90,68 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "models", "tokenizers", *_HOME_OF]
+#: A star import takes all but the dtypes that would hide Python's own names.
+__all__ = ["__version__", "models", "tokenizers", *(_HOME_OF.keys() - {"bool", "float", "int"})]
 
 if TYPE_CHECKING:
     from . import models as models
     from . import tokenizers as tokenizers
+    from ._dtypes import bool as bool
+    from ._dtypes import double as double
+    from ._dtypes import float as float
+    from ._dtypes import half as half
+    from ._dtypes import int as int
+    from ._dtypes import long as long
+    from ._dtypes import short as short
     from ._engine import SafetensorError as SafetensorError
     from ._engine import Tensor as Tensor
+    from ._engine import arange as arange
+    from ._engine import as_tensor as as_tensor
+    from ._engine import bfloat16 as bfloat16
+    from ._engine import bool_ as bool_
+    from ._engine import cat as cat
+    from ._engine import complex64 as complex64
+    from ._engine import complex128 as complex128
     from ._engine import dtype as dtype
+    from ._engine import empty_cache as empty_cache
+    from ._engine import eye as eye
+    from ._engine import float16 as float16
+    from ._engine import float32 as float32
+    from ._engine import float64 as float64
+    from ._engine import full as full
+    from ._engine import grad as grad
+    from ._engine import int8 as int8
+    from ._engine import int16 as int16
+    from ._engine import int32 as int32
+    from ._engine import int64 as int64
+    from ._engine import is_grad_enabled as is_grad_enabled
+    from ._engine import linspace as linspace
+    from ._engine import load_file as load_file
+    from ._engine import manual_seed as manual_seed
+    from ._engine import matmul as matmul
+    from ._engine import max_memory_allocated as max_memory_allocated
+    from ._engine import memory_allocated as memory_allocated
+    from ._engine import memory_reserved as memory_reserved
+    from ._engine import ones as ones
+    from ._engine import ones_like as ones_like
+    from ._engine import rand as rand
+    from ._engine import randint as randint
+    from ._engine import randn as randn
+    from ._engine import randperm as randperm
+    from ._engine import reset_peak_memory_stats as reset_peak_memory_stats
+    from ._engine import save_file as save_file
+    from ._engine import set_grad_enabled as set_grad_enabled
+    from ._engine import stack as stack
+    from ._engine import tensor as tensor
+    from ._engine import uint8 as uint8
+    from ._engine import uint16 as uint16
+    from ._engine import uint32 as uint32
+    from ._engine import uint64 as uint64
+    from ._engine import where as where
+    from ._engine import zeros as zeros
+    from ._engine import zeros_like as zeros_like
+    from ._grad import enable_grad as enable_grad
+    from ._grad import no_grad as no_grad
     from .models import AutoConfig as AutoConfig
     from .models import AutoModel as AutoModel
     from .models import BertConfig as BertConfig
@@ -60,6 +165,7 @@ if TYPE_CHECKING:
         BaseModelOutputWithPoolingAndCrossAttentions as BaseModelOutputWithPoolingAndCrossAttentions,
     )
     from .models.outputs import ModelOutput as ModelOutput
+    from .tokenizers import AddedToken as AddedToken
     from .tokenizers import AutoTokenizer as AutoTokenizer
     from .tokenizers import BatchEncoding as BatchEncoding
     from .tokenizers import BertTokenizer as BertTokenizer
