@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint rust python bench fixtures clean
+.PHONY: demo test lint rust python parity bench fixtures clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
@@ -31,11 +31,17 @@ python: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[test]'
 	$(BIN)/python -m pytest --cov=trustformers --cov-fail-under=90 --cov-report=term:skip-covered
 
+# The tests that compare with the peers live, in PEERS, a Python with transformers and torch: ours is installed there.
+parity: $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(PEERS) '.[test]'
+	$(PEERS) -m pytest
+
 # Ours and the peers that PEERS, a Python with transformers and torch, has installed.
 PEERS ?= $(BIN)/python
 bench: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[demo]' matplotlib
 	$(BIN)/python benches/run.py --peers-python $(PEERS)
+	$(BIN)/python benches/tensor.py --peers-python $(PEERS)
 
 # Writes the reference fixtures anew; PEERS must have transformers and torch.
 fixtures:
@@ -47,5 +53,7 @@ clean:
 	rm -rf .venv dist
 
 $(BIN)/uv:
+	@cargo --version >/dev/null || { echo 'Rust is missing: install it from https://rustup.rs' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || { echo 'Python lacks venv: apt install python3-venv' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip uv

@@ -91,7 +91,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
 #: A star import takes all but the dtypes that would hide Python's own names.
-__all__ = ["__version__", "models", "tokenizers", *(_HOME_OF.keys() - {"bool", "float", "int"})]
+__all__ = ["__version__", "models", "tokenizers", *sorted(_HOME_OF.keys() - {"bool", "float", "int"})]
 
 if TYPE_CHECKING:
     from . import models as models
