@@ -1,6 +1,6 @@
 //! Reverse-mode differentiation: a tape that is written only where a gradient is asked for.
 //!
-//! An operation on tensors of which one asks for a gradient makes a [`Node`]: where its sources' gradients go, what it saved, and the
+//! An operation on tensors of which one asks for a gradient makes a `Node`: where its sources' gradients go, what it saved, and the
 //! rule that turns the gradient of its result into those of its sources. [`backward`] walks the nodes from the result to the leaves.
 //! A rule is written beside its operation; everything else (which gradients are needed, un-broadcasting, accumulation, versions, the
 //! walk itself) is here, once.
