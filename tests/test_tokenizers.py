@@ -157,6 +157,46 @@ class TestArrays:
         with pytest.raises(ValueError, match="lower max_length"):
             minilm("a", padding="max_length", max_length=2**60)
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to RLIMIT_AS")
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            "tokenizer('a', padding='max_length', max_length=2**30)",
+            "tokenizer('a', padding='max_length', max_length=2**28, return_offsets_mapping=True)",
+            "tokenizer('a', padding='max_length', max_length=2**30, return_tensors='np')",
+            "padded(2**24)",
+            "padded(2**24, padding_side='left')",
+            "row = padded(2**20); kept = [row.tokens for _ in range(30)]",
+        ],
+    )
+    def test_padding_beyond_the_memory_of_this_process(self, minilm_path: Path, ask: str) -> None:
+        code = f"""
+import resource, sys
+from trustformers import AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+tokenizer("a", padding="max_length", max_length=8)[0].tokens
+
+def padded(length, **options):
+    encoded = tokenizer(["a"], padding="max_length", max_length=length, return_tensors="np",
+        return_attention_mask=False, return_token_type_ids=False, **options)
+    return encoded[0]
+
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**29, resource.RLIM_INFINITY))
+try:
+    {ask}
+except MemoryError:
+    print(tokenizer("a", padding="max_length", max_length=4)[0].ids)
+"""
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(minilm_path)],
+            check=True,
+            timeout=60,
+            capture_output=True,
+            text=True,
+        )
+        assert run.stdout == "[101, 1037, 102, 0]\n"
+
 
 class TestLimits:
     @pytest.mark.parametrize("max_length", [0, 1])
@@ -552,6 +592,43 @@ class TestBert:
         cased = BertTokenizer(vocab, do_lower_case=False)
         assert cased.tokenize("Straße é") == ["Straße", "é"]
         assert (cased.pad_token_id, cased.mask_token_id, cased.do_lower_case) == (6, 7, False)
+
+    @pytest.mark.parametrize("loader", [AutoTokenizer, BertTokenizer])
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            ({}, [7592, 2088, 19413, 1879, 1755, 1060]),
+            ({"do_lower_case": True, "strip_accents": True}, [7592, 2088, 19413, 1879, 1755, 1060]),
+            ({"do_lower_case": False}, [100, 100, 100, 1879, 1755, 1060]),
+            ({"strip_accents": False}, [7592, 100, 100, 1879, 1755, 1060]),
+            ({"tokenize_chinese_chars": False}, [7592, 2088, 19413, 1879, 30281, 2595]),
+            ({"do_lower_case": False, "strip_accents": True}, [100, 2088, 100, 1879, 1755, 1060]),
+        ],
+    )
+    def test_the_caller_says_how_text_is_read(
+        self, minilm_path: Path, tmp_path: Path, loader: Any, options: dict[str, bool], expected: list[int]
+    ) -> None:
+        # The ids are those of transformers 5.23.
+        text = "Hello wörld Éa 東京x"
+        tokenizer = loader.from_pretrained(minilm_path, **options)
+        assert tokenizer(text)["input_ids"] == [101, *expected, 102]
+        done = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True} | options
+        assert {name: getattr(tokenizer, name) for name in done} == done
+        tokenizer.save_pretrained(tmp_path)
+        written = json.loads((tmp_path / "tokenizer_config.json").read_text())
+        assert {name: written[name] for name in done} == done
+        for again in (loader.from_pretrained(tmp_path), pickle.loads(pickle.dumps(tokenizer))):
+            assert again(text) == tokenizer(text)
+
+    def test_what_is_saved_is_what_the_file_does(self, minilm_path: Path, tmp_path: Path) -> None:
+        copy_of(minilm_path, tmp_path, "tokenizer.json")
+        config = {"tokenizer_class": "BertTokenizer", "do_lower_case": False, "strip_accents": True}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+        assert tokenizer("Hello")["input_ids"] == [101, 7592, 102]
+        tokenizer.save_pretrained(tmp_path)
+        written = json.loads((tmp_path / "tokenizer_config.json").read_text())
+        assert (written["do_lower_case"], written["strip_accents"]) == (True, None)
 
     def test_special_tokens_alone(self) -> None:
         assert BertTokenizer().get_vocab() == {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}

@@ -75,7 +75,9 @@ pub fn tokenizers(error: tokenizers::Error) -> PyErr {
             None => PyOSError::new_err(message),
         },
         tokenizers::Error::Threads(error) => tensor(error),
+        tokenizers::Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
         tokenizers::Error::Panicked(_) => PyRuntimeError::new_err(message),
+        tokenizers::Error::Row { .. } => PyIndexError::new_err(message),
         _ => PyValueError::new_err(message),
     }
 }

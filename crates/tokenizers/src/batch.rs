@@ -2,7 +2,10 @@
 
 use tokenizers::{Encoding, PaddingDirection, PaddingParams, PaddingStrategy};
 
-use crate::{EncodeOptions, Error, Result};
+use crate::{EncodeOptions, Error, Result, check_memory};
+
+/// What an [`Encoding`] stores for a token of padding, besides its text (with what the allocator needs for that).
+const PADDING_BYTES: usize = 96;
 
 /// One number per token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,13 +81,19 @@ impl Batch {
         (0..self.len()).map(move |row| self.unpadded(row).len().max(width))
     }
 
-    /// A row with its padding, if there is a row with this index.
-    pub fn encoding(&self, row: usize) -> Option<Encoding> {
+    /// A row with its padding.
+    ///
+    /// # Errors
+    /// [`Error::Row`] if there is no row with this index, [`Error::OutOfMemory`] if there is no memory for its padding.
+    pub fn encoding(&self, row: usize) -> Result<Encoding> {
         if row >= self.len() {
-            return None;
+            return Err(Error::Row { row, rows: self.len() });
         }
         let mut encoding = self.unpadded(row).clone();
         if let Some(padding) = &self.padding {
+            let padded = encoding.get_overflowing().iter().chain([&encoding]);
+            let missing = padded.map(|part| self.width().saturating_sub(part.len())).sum();
+            check_memory(missing, PADDING_BYTES + padding.pad_token.len())?;
             encoding.pad(
                 self.width(),
                 padding.pad_id,
@@ -93,7 +102,7 @@ impl Batch {
                 padding.direction,
             );
         }
-        Some(encoding)
+        Ok(encoding)
     }
 
     /// The numbers of a row, with its padding. A row beyond the last is empty.
@@ -155,9 +164,10 @@ impl Batch {
     /// All rows as one array of [`shape`](Self::shape).
     ///
     /// # Errors
-    /// [`Error::Ragged`] if the rows have different lengths.
+    /// [`Error::Ragged`] if the rows have different lengths, [`Error::OutOfMemory`] if there is no memory for them.
     pub fn ids(&self, column: Column) -> Result<Vec<i64>> {
         let (rows, length) = self.shape()?;
+        check_memory(rows * length, size_of::<i64>())?;
         let mut ids = vec![0; rows * length];
         self.write(column, &mut ids)?;
         Ok(ids)
@@ -246,7 +256,7 @@ mod tests {
     #[test]
     fn a_row_beyond_the_last_is_empty() {
         let batch = batch(Some(PaddingParams::default()));
-        assert!(batch.encoding(2).is_none());
+        assert!(matches!(batch.encoding(2), Err(Error::Row { row: 2, rows: 2 })));
         assert_eq!(batch.row(Column::InputIds, 2).count() + batch.offsets(2).count(), 0);
     }
 

@@ -119,6 +119,24 @@ pub enum Error {
         length: usize,
     },
 
+    /// Less memory than the rows take.
+    #[error(
+        "there is no memory for {bytes} bytes of tokens: lower max_length or pad_to_multiple_of, or encode fewer texts at once"
+    )]
+    OutOfMemory {
+        /// How much was asked for.
+        bytes: usize,
+    },
+
+    /// A row that is not in the batch.
+    #[error("row {row} of a batch of {rows}")]
+    Row {
+        /// The index asked for.
+        row: usize,
+        /// How many rows there are.
+        rows: usize,
+    },
+
     /// A part of the tokenizer refused its input.
     #[error(transparent)]
     Part(#[from] Box<dyn StdError + Send + Sync>),

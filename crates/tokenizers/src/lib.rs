@@ -27,6 +27,7 @@ mod bert;
 mod encode;
 mod error;
 mod file;
+mod memory;
 mod threads;
 mod tokenizer;
 mod truncate;
@@ -35,7 +36,9 @@ pub use batch::{Batch, Column};
 pub use bert::BertOptions;
 pub use encode::{EncodeOptions, Input, Sequence};
 pub use error::{Error, Result};
+pub use memory::check_memory;
 pub use tokenizer::Tokenizer;
+pub use tokenizers::normalizers::BertNormalizer;
 pub use tokenizers::{
     AddedToken, Encoding, PaddingDirection, PaddingParams, PaddingStrategy, TruncationDirection,
     TruncationParams, TruncationStrategy,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
+use tokenizers::normalizers::BertNormalizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::utils::parallelism::set_parallelism;
 use tokenizers::{
@@ -18,6 +19,7 @@ use crate::{Error, Result, threads};
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     parts: Arc<Parts>,
+    normalizer: Option<Arc<NormalizerWrapper>>,
     post_processor: Option<PostProcessorWrapper>,
     added: AddedVocabulary,
     /// The added vocabulary with special tokens read as ordinary text, made when the first call asks for that.
@@ -28,7 +30,6 @@ pub struct Tokenizer {
 
 #[derive(Debug)]
 struct Parts {
-    normalizer: Option<NormalizerWrapper>,
     pre_tokenizer: Option<PreTokenizerWrapper>,
     model: ModelWrapper,
     decoder: Option<DecoderWrapper>,
@@ -44,7 +45,8 @@ impl Tokenizer {
         // Left to itself the crate starts rayon's global pool, which hangs a forked child; our batches have a pool of their own.
         set_parallelism(false);
         Self {
-            parts: Arc::new(Parts { normalizer, pre_tokenizer, model, decoder }),
+            parts: Arc::new(Parts { pre_tokenizer, model, decoder }),
+            normalizer: normalizer.map(Arc::new),
             post_processor: None,
             added: AddedVocabulary::new(),
             added_as_text: OnceLock::new(),
@@ -74,6 +76,7 @@ impl Tokenizer {
             .map_err(|error| Error::Tokens(error.to_string()))?;
         let tokenizer = Self {
             parts: Arc::clone(&self.parts),
+            normalizer: self.normalizer.clone(),
             post_processor: self.post_processor.clone(),
             added,
             added_as_text: OnceLock::new(),
@@ -98,6 +101,28 @@ impl Tokenizer {
             .build()
             .map_err(|error| Error::Template(error.to_string()))?;
         Ok(self.clone().post_processed(Some(template.into())))
+    }
+
+    /// How text is read, if it is read as BERT reads it.
+    pub fn bert_normalizer(&self) -> Option<&BertNormalizer> {
+        match self.normalizer() {
+            Some(NormalizerWrapper::BertNormalizer(normalizer)) => Some(normalizer),
+            _ => None,
+        }
+    }
+
+    /// This tokenizer with text read as BERT reads it. Added tokens are looked for in what the new normalizer makes of a text.
+    ///
+    /// # Errors
+    /// [`Error::Tokens`] if the added tokens cannot be told apart any more.
+    pub fn with_bert_normalizer(&self, normalizer: BertNormalizer) -> Result<Self> {
+        let tokens = self.added_tokens().into_iter().map(|(_, token)| token);
+        let tokenizer = Self {
+            normalizer: Some(Arc::new(normalizer.into())),
+            added: AddedVocabulary::new(),
+            ..self.clone()
+        };
+        Ok(tokenizer.with_tokens(tokens)?.0)
     }
 
     /// The truncation that the file asked for. No call applies it.
@@ -206,7 +231,7 @@ impl Tokenizer {
     }
 
     pub(crate) fn normalizer(&self) -> Option<&NormalizerWrapper> {
-        self.parts.normalizer.as_ref()
+        self.normalizer.as_deref()
     }
 
     pub(crate) fn pre_tokenizer(&self) -> Option<&PreTokenizerWrapper> {
@@ -226,11 +251,13 @@ impl Tokenizer {
         if !split_special_tokens {
             return &self.added;
         }
-        self.added_as_text.get_or_init(|| {
-            let mut added = self.added.clone();
-            added.set_encode_special_tokens(true);
-            added
-        })
+        if let Some(added) = self.added_as_text.get() {
+            return added;
+        }
+        // Made outside of the cell: a child forked from another thread in the meantime would wait for it forever.
+        let mut added = self.added.clone();
+        added.set_encode_special_tokens(true);
+        self.added_as_text.get_or_init(|| added)
     }
 }
 
@@ -268,6 +295,27 @@ mod tests {
         assert_eq!(tokenizer.decode(&[2, 5, 6, 7, u32::MAX, 3], true).unwrap(), "ab!");
         assert_eq!(tokenizer.decode(&[], false).unwrap(), "");
         assert_eq!(tokenizer.id_to_token(99), None);
+    }
+
+    #[test]
+    fn another_normalizer_leaves_the_ids_of_added_tokens() {
+        let tokens = [AddedToken::from("XY", false), AddedToken::from("<s>", true)];
+        let lower = bert().with_tokens(tokens).unwrap().0;
+        assert!(lower.bert_normalizer().unwrap().lowercase);
+        let cased = lower.with_bert_normalizer(BertNormalizer::new(true, true, None, false)).unwrap();
+        let ids = |tokenizer: &Tokenizer, text: &str| {
+            let batch = tokenizer.encode_batch(&[text.into()], &EncodeOptions::default()).unwrap();
+            batch.row(Column::InputIds, 0).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&lower, "A xy <s>"), [2, 5, 8, 9, 3]);
+        assert_eq!(ids(&cased, "A XY xy <s>"), [2, 1, 8, 1, 9, 3]);
+        assert_eq!(cased.added_tokens(), lower.added_tokens());
+        assert!(
+            Tokenizer::from_json(cased.to_json(false).unwrap().as_bytes())
+                .unwrap()
+                .bert_normalizer()
+                .is_some()
+        );
     }
 
     #[test]

@@ -55,6 +55,8 @@ class PreTrainedTokenizerBase(SpecialTokens):
     """
 
     vocab_files_names: ClassVar[dict[str, str]] = {}
+    #: What a `tokenizer.json` says better than a configuration beside it.
+    said_by_tokenizer_file: ClassVar[tuple[str, ...]] = ()
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012  (as in transformers)
     padding_side: str = "right"
     truncation_side: str = "right"

@@ -30,6 +30,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
     """
 
     vocab_files_names: ClassVar[dict[str, str]] = {"tokenizer_file": "tokenizer.json"}
+    said_by_tokenizer_file: ClassVar[tuple[str, ...]] = ("add_bos_token", "add_eos_token")
     is_fast: ClassVar[bool] = True
 
     def __init__(
@@ -40,7 +41,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         **kwargs: Any,
     ) -> None:
         """Take a tokenizer as a file or as an object, and special tokens and settings by name."""
-        self._tokenizer = _engine(tokenizer_object, tokenizer_file)
+        self._tokenizer = engine_of(tokenizer_object, tokenizer_file)
         if (truncation := self._tokenizer.truncation) is not None:
             kwargs.setdefault("max_length", truncation["max_length"])
             kwargs.setdefault("truncation_side", truncation["direction"])
@@ -322,7 +323,8 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
 TokenizersBackend = PreTrainedTokenizerFast
 
 
-def _engine(tokenizer_object: Any, tokenizer_file: str | os.PathLike[str] | None) -> Tokenizer:
+def engine_of(tokenizer_object: Any, tokenizer_file: str | os.PathLike[str] | None) -> Tokenizer:
+    """Copy a tokenizer of the engine or of the package `tokenizers`, or read a file."""
     if isinstance(tokenizer_object, Tokenizer):
         return copy.copy(tokenizer_object)
     if tokenizer_object is not None:  # of the package `tokenizers`

@@ -112,8 +112,8 @@ def load(cls: type[_T], files: Files, init_inputs: tuple[Any, ...], kwargs: dict
         config.pop(name, None)
     engine, vocab_file = _vocabulary(cls, files, config)
     if engine is not None:
-        config.pop("add_bos_token", None)
-        config.pop("add_eos_token", None)
+        for name in cls.said_by_tokenizer_file:
+            config.pop(name, None)
     if (template := _chat_template(files)) is not None:
         config["chat_template"] = template
     config.update(kwargs)

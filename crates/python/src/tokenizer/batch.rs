@@ -7,10 +7,15 @@ use pyo3::exceptions::{PyIndexError, PyKeyError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
-use trustformers::tokenizers::{Batch, Column};
+use trustformers::tokenizers::{Batch, Column, check_memory};
 
 use super::encoding::PyEncoding;
 use crate::errors;
+
+/// What lists take for a token while they are made: its number in Rust, its place in the list, and its Python number.
+const NUMBER_BYTES: usize = 4 + 8 + 32;
+/// The same for two offsets, which are a tuple of two numbers.
+const OFFSETS_BYTES: usize = 16 + 8 + 56 + 2 * 32;
 
 /// The rows of a call. They become lists, arrays or `Encoding` objects when they are asked for.
 #[pyclass(frozen, sequence, name = "EncodedBatch", module = "trustformers._engine")]
@@ -48,11 +53,13 @@ impl PyBatch {
             Key::Lengths => PyList::new(py, batch.lengths().collect::<Vec<_>>()),
             Key::Samples => PyList::new(py, batch.samples().collect::<Vec<_>>()),
             Key::Tokens(column) => {
+                check_memory(batch.lengths().sum(), NUMBER_BYTES).map_err(errors::tokenizers)?;
                 let rows =
                     (0..batch.len()).map(|row| PyList::new(py, batch.row(column, row).collect::<Vec<_>>()));
                 PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
             }
             Key::Offsets => {
+                check_memory(batch.lengths().sum(), OFFSETS_BYTES).map_err(errors::tokenizers)?;
                 let rows =
                     (0..batch.len()).map(|row| PyList::new(py, batch.offsets(row).collect::<Vec<_>>()));
                 PyList::new(py, rows.collect::<PyResult<Vec<_>>>()?)
@@ -103,9 +110,9 @@ impl PyBatch {
     fn __getitem__(&self, index: isize) -> PyResult<PyEncoding> {
         let row = if index < 0 { index.checked_add_unsigned(self.0.len()) } else { Some(index) };
         let row = row.and_then(|row| usize::try_from(row).ok());
-        row.and_then(|row| self.0.encoding(row))
-            .map(PyEncoding)
-            .ok_or_else(|| PyIndexError::new_err(format!("row {index} of a batch of {}", self.0.len())))
+        let row =
+            row.ok_or_else(|| PyIndexError::new_err(format!("row {index} of a batch of {}", self.0.len())))?;
+        self.0.encoding(row).map(PyEncoding).map_err(errors::tokenizers)
     }
 }
 

@@ -3,67 +3,84 @@
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use trustformers::tokenizers::Encoding;
+use trustformers::tokenizers::{Encoding, check_memory};
+
+use crate::errors;
+
+/// The most that a list takes for a token while it is made, as a tuple of two numbers or as a short text.
+const LISTED_BYTES: usize = 144;
+/// What a token takes pickled, and in the copies of overflowing parts.
+const WHOLE_BYTES: usize = 256;
 
 /// One encoded row: its ids, and where each of them comes from.
 #[pyclass(frozen, eq, name = "Encoding", module = "trustformers._engine")]
 #[derive(PartialEq)]
 pub struct PyEncoding(pub Encoding);
 
+impl PyEncoding {
+    /// The row, if there is memory for a list of its tokens.
+    fn listed(&self) -> PyResult<&Encoding> {
+        check_memory(self.0.len(), LISTED_BYTES).map_err(errors::tokenizers)?;
+        Ok(&self.0)
+    }
+}
+
 #[pymethods]
 impl PyEncoding {
     /// The ids.
     #[getter]
-    fn ids(&self) -> &[u32] {
-        self.0.get_ids()
+    fn ids(&self) -> PyResult<&[u32]> {
+        Ok(self.listed()?.get_ids())
     }
 
     /// For each token which of two sequences it belongs to, as the model wants to know it.
     #[getter]
-    fn type_ids(&self) -> &[u32] {
-        self.0.get_type_ids()
+    fn type_ids(&self) -> PyResult<&[u32]> {
+        Ok(self.listed()?.get_type_ids())
     }
 
     /// The tokens as text.
     #[getter]
-    fn tokens(&self) -> &[String] {
-        self.0.get_tokens()
+    fn tokens(&self) -> PyResult<&[String]> {
+        Ok(self.listed()?.get_tokens())
     }
 
     /// For each token the index of its word in its sequence; `None` for special tokens.
     #[getter]
-    fn word_ids(&self) -> &[Option<u32>] {
-        self.0.get_word_ids()
+    fn word_ids(&self) -> PyResult<&[Option<u32>]> {
+        Ok(self.listed()?.get_word_ids())
     }
 
     /// For each token the index of its sequence; `None` for special tokens.
     #[getter]
-    fn sequence_ids(&self) -> Vec<Option<usize>> {
-        self.0.get_sequence_ids()
+    fn sequence_ids(&self) -> PyResult<Vec<Option<usize>>> {
+        Ok(self.listed()?.get_sequence_ids())
     }
 
     /// For each token where it starts and ends in its text, in characters.
     #[getter]
-    fn offsets(&self) -> &[(usize, usize)] {
-        self.0.get_offsets()
+    fn offsets(&self) -> PyResult<&[(usize, usize)]> {
+        Ok(self.listed()?.get_offsets())
     }
 
     /// 1 for special tokens, 0 for others.
     #[getter]
-    fn special_tokens_mask(&self) -> &[u32] {
-        self.0.get_special_tokens_mask()
+    fn special_tokens_mask(&self) -> PyResult<&[u32]> {
+        Ok(self.listed()?.get_special_tokens_mask())
     }
 
     /// 1 for tokens, 0 for padding.
     #[getter]
-    fn attention_mask(&self) -> &[u32] {
-        self.0.get_attention_mask()
+    fn attention_mask(&self) -> PyResult<&[u32]> {
+        Ok(self.listed()?.get_attention_mask())
     }
 
     /// The parts that truncation cut off, if the call asked for them.
     #[getter]
-    fn overflowing(&self) -> Vec<Self> {
-        self.0.get_overflowing().iter().cloned().map(Self).collect()
+    fn overflowing(&self) -> PyResult<Vec<Self>> {
+        let parts = self.0.get_overflowing();
+        check_memory(parts.iter().map(Encoding::len).sum(), WHOLE_BYTES).map_err(errors::tokenizers)?;
+        Ok(parts.iter().cloned().map(Self).collect())
     }
 
     /// How many sequences it was made of.
@@ -123,6 +140,7 @@ impl PyEncoding {
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        check_memory(slf.get().0.len(), WHOLE_BYTES).map_err(errors::tokenizers)?;
         let state =
             serde_json::to_vec(&slf.get().0).map_err(|error| PyValueError::new_err(error.to_string()))?;
         Ok((slf.get_type().getattr("_load")?, (PyBytes::new(slf.py(), &state),)))

@@ -256,6 +256,34 @@ impl PyTokenizer {
         Ok(())
     }
 
+    /// How text is read, if as BERT reads it: `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`.
+    #[getter]
+    fn bert_options<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(normalizer) = self.get().bert_normalizer().copied() else { return Ok(None) };
+        let options = PyDict::new(py);
+        options.set_item("do_lower_case", normalizer.lowercase)?;
+        options.set_item("strip_accents", normalizer.strip_accents)?;
+        options.set_item("tokenize_chinese_chars", normalizer.handle_chinese_chars)?;
+        Ok(Some(options))
+    }
+
+    /// Reads text as BERT does. What is `None` stays as it is.
+    #[pyo3(signature = (*, do_lower_case=None, strip_accents=None, tokenize_chinese_chars=None))]
+    fn set_bert_options(
+        &self,
+        do_lower_case: Option<bool>,
+        strip_accents: Option<bool>,
+        tokenize_chinese_chars: Option<bool>,
+    ) -> PyResult<()> {
+        let mut current = self.lock();
+        let mut normalizer = current.bert_normalizer().copied().unwrap_or_default();
+        normalizer.lowercase = do_lower_case.unwrap_or(normalizer.lowercase);
+        normalizer.strip_accents = strip_accents.or(normalizer.strip_accents);
+        normalizer.handle_chinese_chars = tokenize_chinese_chars.unwrap_or(normalizer.handle_chinese_chars);
+        *current = Arc::new(current.with_bert_normalizer(normalizer).map_err(errors::tokenizers)?);
+        Ok(())
+    }
+
     /// Whether special tokens are placed by the tokenizer's own rule, if only the rule to place none.
     #[getter]
     fn has_template(&self) -> bool {
