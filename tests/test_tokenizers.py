@@ -679,16 +679,33 @@ class TestBadFiles:
         with pytest.raises(ValueError, match="'five' for the id of 'fox'"):
             AutoTokenizer.from_pretrained(tmp_path)
         (tmp_path / "tokenizer_config.json").write_text('{"added_tokens_decoder": {"5": 3}}')
-        with pytest.raises(TypeError, match="should be a dictionary"):
+        with pytest.raises(ValueError, match=r"added_tokens_decoder is \{'5': 3\}"):
             AutoTokenizer.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize(
         ("key", "value"),
         [
             ("tokenizer_class", {}),
+            ("tokenizer_class", 5),
             ("added_tokens_decoder", [5]),
-            ("model_max_length", "long"),
-            ("chat_template", 3),
+            ("added_tokens_decoder", {"x": {"content": "x"}}),
+            ("added_tokens_decoder", {"9" * 5000: {"content": "x"}}),
+            ("added_tokens_decoder", {"5": {"content": 5}}),
+            ("model_max_length", "512"),
+            ("model_max_length", True),
+            ("model_input_names", "input_ids"),
+            ("model_input_names", [5]),
+            ("fast_tokenizer_files", [5]),
+            ("chat_template", 5),
+            ("chat_template", [5]),
+            ("chat_template", [{"name": "default"}]),
+            ("pad_token", 5),
+            ("pad_token", {}),
+            ("mask_token", {"content": 5, "lstrip": False, "rstrip": False}),
+            ("additional_special_tokens", [None]),
+            ("extra_special_tokens", {"image": 5}),
+            ("padding_side", "up"),
+            ("truncation_side", 5),
             ("do_lower_case", "no"),
             ("extra_special_tokens", "<x>"),
         ],
@@ -697,6 +714,36 @@ class TestBadFiles:
         (tmp_path / "tokenizer.json").write_bytes((FIXTURES / "bert" / "tokenizer.json").read_bytes())
         (tmp_path / "tokenizer_config.json").write_text(json.dumps({key: value}))
         with pytest.raises(ValueError, match=rf"tokenizer_config\.json of .* says that {key} is"):
+            AutoTokenizer.from_pretrained(tmp_path)
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "added_tokens_decoder",
+            "additional_special_tokens",
+            "chat_template",
+            "extra_special_tokens",
+            "fast_tokenizer_files",
+            "model_input_names",
+            "model_max_length",
+            "padding_side",
+            "split_special_tokens",
+            "tokenizer_class",
+        ],
+    )
+    def test_settings_that_are_null_are_absent(self, tmp_path: Path, key: str) -> None:
+        (tmp_path / "tokenizer.json").write_bytes((FIXTURES / "bert" / "tokenizer.json").read_bytes())
+        absent = AutoTokenizer.from_pretrained(tmp_path)
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({key: None, "vocab": {"fox": 0}}))
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+        assert repr(tokenizer) == repr(absent)
+        assert tokenizer("a fox") == absent("a fox")
+
+    @pytest.mark.parametrize(("name", "value"), [("pad_token", 5), ("additional_special_tokens", 5)])
+    def test_named_tokens_that_are_none(self, tmp_path: Path, name: str, value: Any) -> None:
+        (tmp_path / "tokenizer.json").write_bytes((FIXTURES / "bert" / "tokenizer.json").read_bytes())
+        (tmp_path / "special_tokens_map.json").write_text(json.dumps({name: value}))
+        with pytest.raises(ValueError, match=rf"special_tokens_map\.json of .* says that {name} is {value}"):
             AutoTokenizer.from_pretrained(tmp_path)
 
     def test_no_files(self, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from .bert import BertTokenizer
 from .fast import PreTrainedTokenizerFast
-from .loading import Files, load, read_config
+from .loading import Files, load
 
 #: The classes by model type. Every other model has its tokenizer.json, which says all.
 _BY_MODEL_TYPE: dict[str, type[PreTrainedTokenizerFast]] = dict.fromkeys(
@@ -100,7 +100,7 @@ class AutoTokenizer:
     @classmethod
     def _choose(cls, files: Files, config: Any) -> type[PreTrainedTokenizerFast]:
         """Choose a class: the one that the tokenizer names, or else the one for the type of the model."""
-        name = read_config(files).get("tokenizer_class")
+        name = files.read_config().get("tokenizer_class")
         model = {"tokenizer_class": name}
         if name is None:
             model = config or files.read_json("config.json") or {}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._engine import AddedToken, Repo, Tokenizer
+from .rules import check, is_id, token_of
 
 if TYPE_CHECKING:
     from .base import PreTrainedTokenizerBase
@@ -31,24 +32,6 @@ _HINTS = {
 }
 #: What a file must not say: it could name any other file of this machine.
 _NOT_FOR_FILES = ("init_inputs", "merges", "self", "tokenizer_object", "vocab")
-#: What a file may say of these, besides nothing.
-_TYPES: dict[str, tuple[type, ...]] = {
-    "added_tokens_decoder": (dict,),
-    "additional_special_tokens": (list,),
-    "chat_template": (str, list, dict),
-    "clean_up_tokenization_spaces": (bool,),
-    "do_lower_case": (bool,),
-    "extra_special_tokens": (list, dict),
-    "fast_tokenizer_files": (list,),
-    "max_len": (int, float),
-    "model_input_names": (list,),
-    "model_max_length": (int, float),
-    "model_specific_special_tokens": (dict,),
-    "split_special_tokens": (bool,),
-    "strip_accents": (bool,),
-    "tokenize_chinese_chars": (bool,),
-    "tokenizer_class": (str,),
-}
 
 
 class Files:
@@ -85,21 +68,14 @@ class Files:
             raise ValueError(f"{path} holds a {type(content).__name__} where a JSON object should be")
         return content
 
+    def read_config(self) -> dict[str, Any]:
+        """The content of `tokenizer_config.json`, if there is one; what is null there counts as absent.
 
-def read_config(files: Files) -> dict[str, Any]:
-    """Read `tokenizer_config.json`, if there is one.
-
-    :raises ValueError: if it says something that cannot be.
-    """
-    config = files.read_json("tokenizer_config.json") or {}
-    for name, types in _TYPES.items():
-        if config.get(name) is not None and not isinstance(config[name], types):
-            expected = " or ".join(kind.__name__ for kind in types)
-            raise ValueError(
-                f"the tokenizer_config.json of {files.name!r} says that {name} is {config[name]!r}, "
-                f"where a {expected} should be"
-            )
-    return config
+        :raises ValueError: if it says something that cannot be.
+        """
+        return check(
+            self.read_json("tokenizer_config.json") or {}, f"the tokenizer_config.json of {self.name!r}"
+        )
 
 
 def load(cls: type[_T], files: Files, init_inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
@@ -107,7 +83,7 @@ def load(cls: type[_T], files: Files, init_inputs: tuple[Any, ...], kwargs: dict
     if kwargs.pop("gguf_file", None) is not None:
         raise ValueError("tokenizers are not read from GGUF files: convert it to a tokenizer.json first")
     kwargs = {key: value for key, value in kwargs.items() if key not in _HINTS}
-    config = read_config(files)
+    config = files.read_config()
     for name in (*_NOT_FOR_FILES, *cls.vocab_files_names, "tokenizer_class"):
         config.pop(name, None)
     engine, vocab_file = _vocabulary(cls, files, config)
@@ -206,16 +182,17 @@ def _added_tokens(
     """Give the added tokens by id. Older repositories spread them over several files."""
     if "added_tokens_decoder" in config:
         listed = config["added_tokens_decoder"] or {}
-        return {int(index): _token(token) for index, token in listed.items()}
+        return {int(index): token_of(token) for index, token in listed.items()}
     lists = ("extra_special_tokens", "additional_special_tokens")
-    for name, token in (files.read_json("special_tokens_map.json") or {}).items():
+    named = files.read_json("special_tokens_map.json") or {}
+    for name, token in check(named, f"the special_tokens_map.json of {files.name!r}").items():
         if (name.endswith("_token") or name in lists) and not kwargs.get(name):
-            config[name] = _token(token, special=True) if isinstance(token, dict) else token
+            config[name] = token_of(token, special=True) if isinstance(token, dict) else token
     added: dict[int, AddedToken] = {}
     for content, index in (files.read_json("added_tokens.json") or {}).items():
         special = content in {str(config[name]) for name in cls.SPECIAL_TOKENS_ATTRIBUTES if config.get(name)}
         special = special or content in map(str, config.get("extra_special_tokens") or [])
-        if not isinstance(index, int):
+        if not is_id(index):
             raise ValueError(
                 f"the added_tokens.json of {files.name!r} has {index!r} for the id of {content!r}"
             )
@@ -225,23 +202,11 @@ def _added_tokens(
     return added
 
 
-def _token(token: Any, **flags: bool) -> AddedToken:
-    if isinstance(token, AddedToken):
-        return token
-    if not isinstance(token, dict):
-        raise TypeError(
-            f"Found a {type(token)} in the saved `added_tokens_decoder`, should be a dictionary or an "
-            "AddedToken instance"
-        )
-    known = {"content", "single_word", "lstrip", "rstrip", "normalized", "special"}
-    return AddedToken(**{key: value for key, value in token.items() if key in known} | flags)
-
-
 def _revive(value: Any) -> Any:
     """Turn the tokens in a configuration, at any depth, back into tokens."""
     if isinstance(value, dict):
         if value.get("__type") == "AddedToken" or {"content", "lstrip", "rstrip"} <= value.keys():
-            return _token(value)
+            return token_of(value)
         return {key: _revive(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_revive(item) for item in value]
