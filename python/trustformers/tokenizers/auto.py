@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar
 
+from .base import PreTrainedTokenizerBase
 from .bert import BertTokenizer
 from .fast import PreTrainedTokenizerFast
 from .loading import Files, load
@@ -83,7 +84,7 @@ class AutoTokenizer:
         }
         files = Files(pretrained_model_name_or_path, **hub)
         chosen = cls._choose(files, config) if tokenizer_type is None else cls._of_type(tokenizer_type)
-        if chosen in cls._registered.values():  # it may have a from_pretrained of its own
+        if _loads_itself(chosen):
             return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, **hub, **kwargs)
         return load(chosen, files, inputs, kwargs)
 
@@ -132,3 +133,9 @@ class AutoTokenizer:
                 f"'{model_type}' is already used by a tokenizer: pass exist_ok=True to replace it"
             )
         cls._registered[model_type] = chosen
+
+
+def _loads_itself(chosen: type[PreTrainedTokenizerBase]) -> bool:
+    """Whether a class has a `from_pretrained` of its own, as registered ones may."""
+    own = getattr(chosen.from_pretrained, "__func__", None)
+    return own is not vars(PreTrainedTokenizerBase)["from_pretrained"].__func__
