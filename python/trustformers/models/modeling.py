@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import json
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -15,8 +13,6 @@ import numpy as np
 from .. import _engine
 from .configuration import IGNORED_KEYWORDS, REPO_KEYWORDS, PreTrainedConfig, open_repo
 from .outputs import BaseModelOutputWithPoolingAndCrossAttentions
-
-logger = logging.getLogger(__name__)
 
 ModelT = TypeVar("ModelT", bound="PreTrainedModel")
 
@@ -317,7 +313,11 @@ def _report(model: str, name_or_path: str | os.PathLike[str], info: dict[str, li
         advice = ""
         if info["missing_keys"] or info["mismatched_keys"]:
             advice = "\nTrain the newly initialized weights before you rely on what they give."
-        logger.warning("Loading %s from %s:\n%s%s", model, name_or_path, "\n".join(lines), advice)
+        import logging
+
+        logging.getLogger(__name__).warning(
+            "Loading %s from %s:\n%s%s", model, name_or_path, "\n".join(lines), advice
+        )
 
 
 def _check_keywords(model: str, kwargs: dict[str, Any]) -> None:
@@ -333,6 +333,8 @@ def _check_keywords(model: str, kwargs: dict[str, Any]) -> None:
 
 
 def _unexpected(where: str, name: str, known: Sequence[str]) -> TypeError:
+    import difflib
+
     nearest = difflib.get_close_matches(name, known, n=1)
     hint = f". Did you mean '{nearest[0]}'?" if nearest else ""
     return TypeError(f"{where}() got an unexpected keyword argument '{name}'{hint}")
