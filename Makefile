@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
+# As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
+export UV_COMPILE_BYTECODE := 1
 
 .PHONY: demo test lint rust python parity bench fixtures clean
 
