@@ -199,13 +199,10 @@ impl Layer {
         let head_dim = width / heads;
         let fused =
             self.query_key_value.forward(hidden, Activation::Identity)?.view(&[rows, 3, heads, head_dim])?;
+        let (query, key, value) = (fused.select(1, 0)?, fused.select(1, 1)?, fused.select(1, 2)?);
         let attended = Attention {
-            query: &fused.select(1, 0)?,
-            key: &fused.select(1, 1)?,
-            value: &fused.select(1, 2)?,
-            ragged: packing.ragged(),
-            scale: 1.0 / (head_dim as f32).sqrt(),
             probabilities: attentions.is_some(),
+            ..Attention::new(&query, &key, &value, packing.ragged())
         }
         .run()?;
         if let (Some(attentions), Some(sequences)) = (attentions, &attended.probabilities) {

@@ -27,7 +27,7 @@ pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use layout::{Layout, Shape, Strides};
 pub use ops::{
-    Activation, Attended, Attention, BinaryOp, CompareOp, Generator, Index, Ragged, ReduceOp, UnaryOp,
+    Activation, Attended, Attention, BinaryOp, CompareOp, Generator, Index, Mask, Ragged, ReduceOp, UnaryOp,
 };
 pub use scalar::{Operand, Scalar, result_type};
 pub use storage::{Device, Storage};

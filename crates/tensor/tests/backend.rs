@@ -678,14 +678,8 @@ fn rotations_steps_and_attention() {
         [(70, 70), (3, 2), (2, 0)].into_iter().for_each(|(rows, keys)| ragged.push(rows, keys));
         let qkv = on(&numbers(75 * 3 * heads * d, DType::F32, 1).view(&[75, 3, heads, d]).unwrap());
         let [query, key, value] = [0, 1, 2].map(|i| qkv.select(1, i).unwrap());
-        let attention = Attention {
-            query: &query,
-            key: &key,
-            value: &value,
-            ragged: &ragged,
-            scale: 0.5,
-            probabilities: true,
-        };
+        let attention =
+            Attention { scale: 0.5, probabilities: true, ..Attention::new(&query, &key, &value, &ragged) };
         let got = backend.attention(&attention).unwrap();
         let values = read(&qkv);
         let at =

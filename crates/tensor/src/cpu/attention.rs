@@ -43,7 +43,7 @@ impl<'a> Heads<'a> {
 
 /// One task: some rows of a sequence, and where their results go.
 struct Block<'a> {
-    sequence: Sequence,
+    index: usize,
     first: usize,
     rows: usize,
     context: &'a mut [MaybeUninit<f32>],
@@ -51,83 +51,105 @@ struct Block<'a> {
 
 /// See [`crate::Backend::attention`].
 pub(super) fn attention(attention: &Attention) -> Result<Attended> {
-    let [total, heads, head_dim] = *attention.query.shape() else {
-        return Err(Error::argument("attention", "query, key and value must have three dimensions"));
-    };
+    let (total, heads, value_dim) =
+        (attention.query.shape()[0], attention.query.shape()[1], attention.value.shape()[2]);
+    let group = heads / attention.key.shape()[1];
     let unit = |tensor: &Tensor| match tensor.layout().strides() {
-        [_, _, 1] => Ok(tensor.clone()),
+        [rows, heads, 1] if *rows >= 0 && *heads >= 0 => Ok(tensor.clone()),
         _ => tensor.contiguous(),
     };
     let (query, key, value) = (unit(attention.query)?, unit(attention.key)?, unit(attention.value)?);
     let (query, key, value) = (Heads::of(&query)?, Heads::of(&key)?, Heads::of(&value)?);
     let gemm = GemmExecutor::<f32>::new();
     let sequences = attention.ragged.sequences();
+    let biases = attention.bias.map(|biases| whole(biases, sequences, heads)).transpose()?;
 
-    // softmax(query keyᵀ · scale) of one head for a block of rows, written to `scores`.
+    // The probabilities of one head for a block of rows (from 0), written to `scores`.
     let probabilities =
-        |head: usize, s: Sequence, first: usize, scores: &mut [MaybeUninit<f32>]| -> Result<()> {
+        |head: usize, index: usize, first: usize, scores: &mut [MaybeUninit<f32>]| -> Result<()> {
+            let s = &sequences[index];
             let rows = scores.len() / s.keys;
             let options = GemmUninitOptions { alpha: attention.scale, ..Default::default() };
-            let (q, k) = (query.matrix(head, first, rows)?, key.matrix(head, s.start, s.keys)?);
+            let q = query.matrix(head, s.start + first, rows)?;
+            let k = key.matrix(head / group, s.key_start, s.keys)?;
             let scores = gemm
                 .gemm_uninit(scores, GemmInputA::Unpacked(q), GemmInputB::Unpacked(k.transposed()), options)
                 .map_err(|error| Error::argument("attention", error.to_string()))?;
-            for row in scores.chunks_exact_mut(s.keys) {
-                Softmax::new_mut(row).dispatch();
+            for (row, scores) in (first..).zip(scores.chunks_exact_mut(s.keys)) {
+                if let Some(cap) = attention.softcap {
+                    scores.iter_mut().for_each(|score| *score = cap * (*score / cap).tanh());
+                }
+                if let Some(biases) = &biases {
+                    let bias: &[f32] = biases[index].as_slice()?;
+                    let bias = &bias[(head * s.rows + row) * s.keys..][..s.keys];
+                    scores.iter_mut().zip(bias).for_each(|(score, bias)| *score += bias);
+                }
+                let visible = attention.mask.visible(s, row);
+                scores[..visible.start].fill(0.0);
+                scores[visible.end..].fill(0.0);
+                let scores = &mut scores[visible];
+                if scores.iter().all(|&score| score == f32::NEG_INFINITY) {
+                    scores.fill(0.0);
+                } else {
+                    Softmax::new_mut(scores).dispatch();
+                }
             }
             Ok(())
         };
 
     // The context of all heads for one block.
     let attend = |block: Block| -> Result<()> {
-        let s = block.sequence;
+        let s = &sequences[block.index];
         if s.keys == 0 {
             block.context.fill(MaybeUninit::new(0.0));
             return Ok(());
         }
         let mut scores = Vec::with_capacity(block.rows * s.keys);
-        let mut weighed = Vec::with_capacity(block.rows * head_dim);
+        let mut weighed = Vec::with_capacity(block.rows * value_dim);
         for head in 0..heads {
             let scores = &mut scores.spare_capacity_mut()[..block.rows * s.keys];
-            probabilities(head, s, block.first, scores)?;
+            probabilities(head, block.index, block.first, scores)?;
             // SAFETY: `probabilities` has written every element.
             let scores: &[f32] = unsafe { scores.assume_init_ref() };
             let scores = strided(scores, [block.rows, s.keys], [s.keys, 1])?;
-            let values = GemmInputB::Unpacked(value.matrix(head, s.start, s.keys)?);
-            let weighed = &mut weighed.spare_capacity_mut()[..block.rows * head_dim];
+            let values = GemmInputB::Unpacked(value.matrix(head / group, s.key_start, s.keys)?);
+            let weighed = &mut weighed.spare_capacity_mut()[..block.rows * value_dim];
             let weighed = gemm
                 .gemm_uninit(weighed, GemmInputA::Unpacked(scores), values, GemmUninitOptions::default())
                 .map_err(|error| Error::argument("attention", error.to_string()))?;
             for (to, from) in
-                block.context.chunks_exact_mut(heads * head_dim).zip(weighed.chunks_exact(head_dim))
+                block.context.chunks_exact_mut(heads * value_dim).zip(weighed.chunks_exact(value_dim))
             {
-                to[head * head_dim..][..head_dim].write_copy_of_slice(from);
+                to[head * value_dim..][..value_dim].write_copy_of_slice(from);
             }
         }
         Ok(())
     };
 
-    if heads * head_dim == 0 {
-        return Err(Error::argument("attention", "there must be at least one head of at least one element"));
-    }
-    let context = Tensor::build(&[total, heads * head_dim], |out| {
-        pool::install(|| blocks(sequences, out, heads * head_dim).into_par_iter().try_for_each(attend))?
+    let context = Tensor::build(&[total, heads * value_dim], |out| {
+        pool::install(|| blocks(sequences, out, heads * value_dim).into_par_iter().try_for_each(attend))?
     })?;
     let probabilities = attention.probabilities.then(|| {
-        let one = |&s: &Sequence| {
+        let one = |(index, s): (usize, &Sequence)| {
             Tensor::build(&[heads, s.rows, s.keys], |out| {
                 if out.is_empty() {
                     return Ok(());
                 }
                 let each_head = out.chunks_exact_mut(s.rows * s.keys).enumerate();
                 pool::install(|| {
-                    each_head.into_iter().try_for_each(|(head, out)| probabilities(head, s, s.start, out))
+                    each_head.into_iter().try_for_each(|(head, out)| probabilities(head, index, 0, out))
                 })?
             })
         };
-        sequences.iter().map(one).collect::<Result<Vec<_>>>()
+        sequences.iter().enumerate().map(one).collect::<Result<Vec<_>>>()
     });
     Ok(Attended { context, probabilities: probabilities.transpose()? })
+}
+
+/// The biases as contiguous (heads, rows, keys).
+fn whole(biases: &[Tensor], sequences: &[Sequence], heads: usize) -> Result<Vec<Tensor>> {
+    let one = |(bias, s): (&Tensor, &Sequence)| bias.expand(&[heads, s.rows, s.keys])?.contiguous();
+    biases.iter().zip(sequences).map(one).collect()
 }
 
 /// Cuts the sequences into blocks: enough of them to keep every thread busy, none larger than [`BLOCK_ROWS`].
@@ -139,12 +161,12 @@ fn blocks<'a>(
     let total = context.len() / width;
     let at_once = total.div_ceil(2 * rayon::current_num_threads()).clamp(8, BLOCK_ROWS);
     let mut blocks = Vec::new();
-    for &sequence in sequences {
-        for first in (sequence.start..sequence.start + sequence.rows).step_by(at_once) {
-            let rows = at_once.min(sequence.start + sequence.rows - first);
+    for (index, sequence) in sequences.iter().enumerate() {
+        for first in (0..sequence.rows).step_by(at_once) {
+            let rows = at_once.min(sequence.rows - first);
             let (head, tail) = context.split_at_mut(rows * width);
             context = tail;
-            blocks.push(Block { sequence, first, rows, context: head });
+            blocks.push(Block { index, first, rows, context: head });
         }
     }
     blocks

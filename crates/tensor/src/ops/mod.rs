@@ -28,7 +28,7 @@ mod views;
 
 pub use activation::Activation;
 pub use adamw::{AdamW, adamw_step};
-pub use attention::{Attended, Attention, Ragged, Sequence};
+pub use attention::{Attended, Attention, Mask, Ragged, Sequence};
 pub use binary::BinaryOp;
 pub use compare::CompareOp;
 pub use embedding::embedding;

@@ -1,0 +1,187 @@
+//! Scaled dot-product attention (Vaswani et al. 2017) over sequences of different lengths laid one after another.
+
+mod ragged;
+
+#[cfg(test)]
+mod tests;
+
+pub use ragged::{Mask, Ragged, Sequence};
+
+use crate::autograd::{fused, is_grad_enabled};
+use crate::layout::broadcast_shapes;
+use crate::{DType, Error, Result, Tensor};
+
+/// One attention: every row of a sequence looks at the keys of its own sequence.
+pub struct Attention<'a> {
+    /// (rows, heads, head_dim) of floats, float32 where speed matters; strided views are welcome.
+    pub query: &'a Tensor,
+    /// (key rows, kv_heads, head_dim). The heads are a multiple of these: each serves a group of them (Ainslie et al. 2023).
+    pub key: &'a Tensor,
+    /// (key rows, kv_heads, value_dim).
+    pub value: &'a Tensor,
+    /// Which rows belong together.
+    pub ragged: &'a Ragged,
+    /// What the products are multiplied with, usually `1 / sqrt(head_dim)`.
+    pub scale: f32,
+    /// Which keys a row may see.
+    pub mask: Mask,
+    /// One tensor per sequence, of any strides, that broadcasts to (heads, rows, keys) and is added to the scaled products: ALiBi,
+    /// relative positions, any mask. -∞ hides a key.
+    pub bias: Option<&'a [Tensor]>,
+    /// Bounds the scaled products smoothly, before the bias: `cap * tanh(products / cap)`.
+    pub softcap: Option<f32>,
+    /// Whether to return the probabilities too.
+    pub probabilities: bool,
+}
+
+/// What attention gives.
+pub struct Attended {
+    /// The values, weighed: (rows, heads * value_dim).
+    pub context: Tensor,
+    /// If asked for, one (heads, rows, keys) tensor per sequence.
+    pub probabilities: Option<Vec<Tensor>>,
+}
+
+impl<'a> Attention<'a> {
+    /// The usual attention: scaled by `1 / sqrt(head_dim)`, all keys seen, nothing added, no probabilities.
+    pub fn new(query: &'a Tensor, key: &'a Tensor, value: &'a Tensor, ragged: &'a Ragged) -> Attention<'a> {
+        let head_dim = query.shape().last().copied().unwrap_or(1) as f32;
+        let (scale, mask) = (head_dim.sqrt().recip(), Mask::default());
+        Attention { query, key, value, ragged, scale, mask, bias: None, softcap: None, probabilities: false }
+    }
+
+    /// Computes `softmax(query keyᵀ · scale) value` for every sequence and head. A row that sees no key gives zeros.
+    ///
+    /// # Errors
+    /// `Shapes` and `Argument` when the tensors and the ragged batch do not fit one another; `DType` for other than floats.
+    pub fn run(&self) -> Result<Attended> {
+        let sources = self.check()?;
+        let asked = is_grad_enabled() && sources.iter().any(|source| source.requires_grad());
+        let is_single = sources.iter().all(|source| source.dtype() == DType::F32);
+        if !is_single || asked && self.probabilities {
+            return self.composed();
+        }
+        let Attended { context, probabilities } = self.query.backend().attention(self)?;
+        if !asked {
+            return Ok(Attended { context, probabilities });
+        }
+        let (ragged, mask, scale, softcap) = (self.ragged.clone(), self.mask, self.scale, self.softcap);
+        let biased = self.bias.is_some();
+        let context = fused("attention", context, &sources, move |x| {
+            let [query, key, value, bias @ ..] = x else {
+                return Err(Error::argument("attention", "query, key and value must be given"));
+            };
+            let bias = biased.then_some(bias);
+            let ragged = &ragged;
+            let attention =
+                Attention { scale, mask, bias, softcap, ..Attention::new(query, key, value, ragged) };
+            Ok(attention.composed()?.context)
+        });
+        Ok(Attended { context, probabilities })
+    }
+
+    /// Everything that is computed with: query, key, value and biases, if they fit.
+    fn check(&self) -> Result<Vec<&'a Tensor>> {
+        let (query, key, value) = (self.query, self.key, self.value);
+        let mut sources = vec![query, key, value];
+        sources.extend(self.bias.unwrap_or(&[]));
+        sources.iter().try_for_each(|source| source.expect_float("attention"))?;
+        super::same_place("attention", &sources)?;
+        let shapes = |rule, left: &Tensor, right: &Tensor| {
+            let (left, right) = (left.shape().into(), right.shape().into());
+            Err(Error::Shapes { op: "attention", rule, left, right })
+        };
+        let (&[rows, heads, head_dim], &[key_rows, kv_heads, key_dim]) = (query.shape(), key.shape()) else {
+            return shapes("query and key must be (rows, heads, head_dim)", query, key);
+        };
+        if head_dim != key_dim || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+            return shapes(
+                "query and key must have one head_dim, and the key's heads divide the query's",
+                query,
+                key,
+            );
+        }
+        if value.ndim() != 3 || value.shape()[..2] != key.shape()[..2] {
+            return shapes("key and value must have the same rows and heads", key, value);
+        }
+        if heads * head_dim * value.shape()[2] == 0 {
+            return shapes("there must be at least one head of at least one element", query, value);
+        }
+        if self.ragged.total() != rows {
+            let message = format!("the sequences have {} rows, the query {rows}", self.ragged.total());
+            return Err(Error::argument("attention", message));
+        }
+        let sequences = self.ragged.sequences();
+        let fits = |s: &&Sequence| s.key_start.checked_add(s.keys).is_none_or(|end| end > key_rows);
+        if let Some(s) = sequences.iter().find(fits) {
+            let message = format!(
+                "a sequence has {} keys from row {} on, the key {key_rows} rows",
+                s.keys, s.key_start
+            );
+            return Err(Error::argument("attention", message));
+        }
+        if let Some(biases) = self.bias {
+            if biases.len() != sequences.len() {
+                let message = format!("there are {} biases for {} sequences", biases.len(), sequences.len());
+                return Err(Error::argument("attention", message));
+            }
+            for (bias, s) in biases.iter().zip(sequences) {
+                let whole = [heads, s.rows, s.keys];
+                if !broadcast_shapes("attention", bias.shape(), &whole).is_ok_and(|shape| shape[..] == whole)
+                {
+                    let rule = "a bias must broadcast to the (heads, rows, keys) of its sequence";
+                    let (left, right) = (bias.shape().into(), whole.into());
+                    return Err(Error::Shapes { op: "attention", rule, left, right });
+                }
+            }
+        }
+        Ok(sources)
+    }
+
+    /// The same as one operation after another, sequence by sequence.
+    fn composed(&self) -> Result<Attended> {
+        let (heads, kv_heads, value_dim) =
+            (self.query.shape()[1], self.key.shape()[1], self.value.shape()[2]);
+        let (mut contexts, mut probabilities) = (Vec::new(), Vec::new());
+        for (index, s) in self.ragged.sequences().iter().enumerate() {
+            // (kv_heads, heads of a group, rows, head_dim), and (kv_heads, 1, keys, head_dim or value_dim)
+            let query = self.query.narrow(0, s.start, s.start + s.rows)?.transpose(0, 1)?;
+            let query = query.reshape(&[kv_heads, heads / kv_heads, s.rows, query.shape()[2]])?;
+            let part =
+                |x: &Tensor| x.narrow(0, s.key_start, s.key_start + s.keys)?.transpose(0, 1)?.unsqueeze(1);
+            let mut scores = query.matmul(&part(self.key)?.mt()?)?.mul(f64::from(self.scale))?;
+            scores = scores.reshape(&[heads, s.rows, s.keys])?;
+            if let Some(cap) = self.softcap.map(f64::from) {
+                scores = scores.div(cap)?.tanh()?.mul(cap)?;
+            }
+            if let Some(biases) = self.bias {
+                scores = scores.add(&biases[index].to_dtype(scores.dtype())?)?;
+            }
+            let p = if s.keys == 0 { scores } else { self.normalised(s, &scores)? };
+            let weighed =
+                p.reshape(&[kv_heads, heads / kv_heads, s.rows, s.keys])?.matmul(&part(self.value)?)?;
+            let weighed = weighed.reshape(&[heads, s.rows, value_dim])?;
+            contexts.push(weighed.transpose(0, 1)?.reshape(&[s.rows, heads * value_dim])?);
+            probabilities.push(p);
+        }
+        let context = match contexts.as_slice() {
+            [] => Tensor::zeros_of(&[0, heads * value_dim], self.query.dtype())?,
+            parts => Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?,
+        };
+        Ok(Attended { context, probabilities: self.probabilities.then_some(probabilities) })
+    }
+
+    /// The softmax of `scores` (heads, rows, keys) over the keys that each row sees; zeros where it sees none.
+    fn normalised(&self, s: &Sequence, scores: &Tensor) -> Result<Tensor> {
+        let hidden: Vec<u8> = (0..s.rows)
+            .flat_map(|row| {
+                let visible = self.mask.visible(s, row);
+                (0..s.keys).map(move |key| u8::from(!visible.contains(&key)))
+            })
+            .collect();
+        let hidden = Tensor::from_bytes(&hidden, &[s.rows, s.keys], DType::Bool)?;
+        let scores = scores.masked_fill(&hidden, f64::NEG_INFINITY)?;
+        let blind = scores.detach().amax(&[-1], true)?.eq(f64::NEG_INFINITY)?;
+        scores.masked_fill(&blind, 0.0)?.softmax(-1)?.masked_fill(&blind, 0.0)
+    }
+}
