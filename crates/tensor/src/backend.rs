@@ -49,6 +49,9 @@ pub trait Backend: Send + Sync {
     /// `x` reduced over `axes` (ascending), which go away, computed and returned as `dtype`.
     fn reduce(&self, op: ReduceOp, x: &Tensor, axes: &[usize], dtype: DType) -> Result<Tensor>;
 
+    /// The sums over `axes` (ascending), which go away, of the squared distances of the floats of `x` from their mean, as its dtype.
+    fn spread(&self, x: &Tensor, axes: &[usize]) -> Result<Tensor>;
+
     /// Where along its last dimension, which goes away, `x` has its first largest or smallest element; NaN is both. int64.
     fn arg_extreme(&self, x: &Tensor, largest: bool) -> Result<Tensor>;
 

@@ -9,13 +9,19 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::number::{Load, Number, Store, To, load_from, store_to};
+use super::stream::{self, Soon};
+use super::turn::Turn;
 use crate::layout::coalesce;
 use crate::{Result, Shape, Strides, Tensor, pool};
 
 /// Elements of one chunk: with 8 bytes each, two operands and a result take half of the smallest first-level cache.
 pub(super) const CHUNK: usize = 1024;
 /// Fewer elements than this are done on the calling thread: waking another costs more.
-const PARALLEL_FROM: usize = 32 << 10;
+pub(super) const PARALLEL_FROM: usize = 32 << 10;
+/// Results of so many bytes are written past the caches: whoever reads them next would hardly find them there.
+const STREAM_FROM: usize = 32 << 20;
+/// What is read of tensors of so many bytes is fetched ahead.
+const FAR_FROM: usize = 1 << 20;
 
 /// Room for one chunk of one operand.
 struct Scratch<C>([MaybeUninit<C>; CHUNK]);
@@ -28,17 +34,17 @@ impl<C> Scratch<C> {
 
 /// An address that threads may share.
 #[derive(Clone, Copy)]
-struct Address(*mut u8);
+pub(super) struct Address(pub(super) *mut u8);
 // SAFETY: operands are only read while the tensor that owns them is borrowed; targets are written in disjoint chunks.
 unsafe impl Sync for Address {}
 // SAFETY: as above.
 unsafe impl Send for Address {}
 
 /// Where one tensor's elements lie along the common walk; strides in bytes.
-struct Path {
-    first: Address,
-    shape: Shape,
-    strides: Strides,
+pub(super) struct Path {
+    pub(super) first: Address,
+    pub(super) shape: Shape,
+    pub(super) strides: Strides,
 }
 
 impl Path {
@@ -95,6 +101,8 @@ impl Path {
 /// A tensor that is read.
 pub(super) struct Operand<C> {
     path: Path,
+    /// Bytes of an element in memory.
+    size: usize,
     load: Load<C>,
     /// Whether chunks may be borrowed: the elements are of the kernel's type and not about to be overwritten.
     borrow: bool,
@@ -122,24 +130,43 @@ impl<C: Copy> Operand<C> {
     }
 }
 
+impl<C> Operand<C> {
+    /// Where the elements `start..start + len` of the walk are, to be fetched before they are asked for.
+    #[inline]
+    fn soon(&self, start: usize, len: usize) -> Soon {
+        Soon::new(self.path.straight(start, len, self.size), len * self.size)
+    }
+}
+
 /// A tensor that is written.
 struct Target<O> {
     path: Path,
+    /// Bytes of an element in memory.
+    size: usize,
     store: Store<O>,
     native: bool,
+    /// Whether the elements go past the caches.
+    stream: bool,
 }
 
+/// Room for the bytes of one chunk on their way past the caches.
+#[repr(align(64))]
+struct Outgoing([MaybeUninit<u8>; CHUNK * size_of::<u64>()]);
+
 impl<O: Copy> Target<O> {
-    /// Has `fill` write the elements `start..start + len` of the walk, all of them.
+    /// Has `fill` write the elements `start..start + len` of the walk, all of them. What is needed `soon` is fetched meanwhile if the
+    /// elements go past the caches.
     #[inline]
-    fn chunk(
+    fn chunk<const N: usize>(
         &self,
         start: usize,
         len: usize,
         scratch: &mut Scratch<O>,
+        soon: impl FnOnce() -> [Soon; N],
         fill: impl FnOnce(&mut [MaybeUninit<O>]),
     ) {
         if self.native
+            && !self.stream
             && let Some(address) = self.path.straight(start, len, size_of::<O>())
         {
             // SAFETY: these elements are of type O, lie one after another within writable storage, and belong to this chunk alone.
@@ -147,13 +174,39 @@ impl<O: Copy> Target<O> {
         }
         fill(&mut scratch.0[..len]);
         // SAFETY: a fill writes all elements.
-        let mut rest = unsafe { scratch.0[..len].assume_init_ref() };
-        self.path.runs(start, len, |address, stride, run| {
+        self.put(unsafe { scratch.0[..len].assume_init_ref() }, start, soon);
+    }
+
+    /// Writes `values` to the elements of the walk from `start` on.
+    #[inline]
+    fn put<const N: usize>(&self, values: &[O], start: usize, soon: impl FnOnce() -> [Soon; N]) {
+        if self.stream
+            && let Some(address) = self.path.straight(start, values.len(), self.size)
+        {
+            return self.put_past_the_caches(values, address, &soon());
+        }
+        let mut rest = values;
+        self.path.runs(start, values.len(), |address, stride, run| {
             let (now, later) = rest.split_at(run);
             // SAFETY: the runs stay within the tensor's shape, hence within its writable storage; they belong to this chunk alone.
             unsafe { (self.store)(now, address, stride) };
             rest = later;
         });
+    }
+
+    fn put_past_the_caches(&self, values: &[O], address: *mut u8, soon: &[Soon]) {
+        let bytes = values.len() * self.size;
+        let mut converted = Outgoing([const { MaybeUninit::uninit() }; CHUNK * size_of::<u64>()]);
+        let from = if self.native {
+            values.as_ptr().cast()
+        } else {
+            // SAFETY: room for a whole chunk, aligned for every dtype.
+            unsafe { (self.store)(values, converted.0.as_mut_ptr().cast(), self.size as isize) };
+            converted.0.as_ptr().cast()
+        };
+        // SAFETY: `from` holds the values in the form of the target, whose elements lie one after another within writable storage,
+        // belong to this chunk alone, and are looked at after the walk, which ends each thread's part with `finish`.
+        unsafe { stream::write(std::slice::from_raw_parts(from, bytes), address, soon) };
     }
 }
 
@@ -178,6 +231,10 @@ impl Walk {
             work(0..self.total);
             return Ok(());
         }
+        let work = |range| {
+            work(range);
+            stream::finish();
+        };
         pool::install(|| {
             let chunks = self.total.div_ceil(self.chunk);
             let step = chunks.div_ceil(4 * rayon::current_num_threads()).max(1) * self.chunk;
@@ -207,11 +264,18 @@ fn paths<const N: usize>(shape: &[usize], tensors: [&Tensor; N]) -> [Path; N] {
 
 fn operand<C: Number>(path: Path, tensor: &Tensor, out: &Tensor) -> Result<Operand<C>> {
     let borrow = C::is_native(tensor.dtype()) && !tensor.shares_storage(out);
-    Ok(Operand { path, load: C::load(tensor.dtype())?, borrow })
+    Ok(Operand { path, size: tensor.dtype().size(), load: C::load(tensor.dtype())?, borrow })
 }
 
-fn target<O: Number>(path: Path, out: &Tensor) -> Result<Target<O>> {
-    Ok(Target { path, store: O::store(out.dtype())?, native: O::is_native(out.dtype()) })
+fn target<O: Number>(path: Path, out: &Tensor, operands: &[&Tensor]) -> Result<Target<O>> {
+    let (store, native) = (O::store(out.dtype())?, O::is_native(out.dtype()));
+    Ok(Target { path, size: out.dtype().size(), store, native, stream: streams(out, operands) })
+}
+
+/// Whether the elements of `out` are to be written past the caches: where they would not fit, and their lines are not there already
+/// because they are read as well.
+fn streams(out: &Tensor, operands: &[&Tensor]) -> bool {
+    out.numel() * out.dtype().size() >= STREAM_FROM && !operands.iter().any(|x| x.shares_storage(out))
 }
 
 /// `out = kernel(x)`, written to the memory of `out`, which is ours to write and overlaps no operand except one of the same layout.
@@ -225,12 +289,12 @@ pub(super) fn map1<A: Number, O: Number>(
     }
     let [to, path] = paths(out.shape(), [out, x]);
     let walk = Walk::new(&to.shape);
-    let (to, x) = (target::<O>(to, out)?, operand::<A>(path, x, out)?);
+    let (to, from) = (target::<O>(to, out, &[x])?, operand::<A>(path, x, out)?);
     walk.run(|range| {
         let (mut s, mut t) = (Scratch::new(), Scratch::new());
         for (start, len) in walk.chunks(range) {
-            let x = x.chunk(start, len, &mut s);
-            to.chunk(start, len, &mut t, |out| kernel(x, out));
+            let x = from.chunk(start, len, &mut s);
+            to.chunk(start, len, &mut t, || [from.soon(start + len, len)], |out| kernel(x, out));
         }
     })
 }
@@ -247,12 +311,14 @@ pub(super) fn map2<A: Number, O: Number>(
     }
     let [to, at_x, at_y] = paths(out.shape(), [out, x, y]);
     let walk = Walk::new(&to.shape);
-    let (to, x, y) = (target::<O>(to, out)?, operand::<A>(at_x, x, out)?, operand::<A>(at_y, y, out)?);
+    let to = target::<O>(to, out, &[x, y])?;
+    let (left, right) = (operand::<A>(at_x, x, out)?, operand::<A>(at_y, y, out)?);
     walk.run(|range| {
         let (mut s, mut r, mut t) = (Scratch::new(), Scratch::new(), Scratch::new());
         for (start, len) in walk.chunks(range) {
-            let (x, y) = (x.chunk(start, len, &mut s), y.chunk(start, len, &mut r));
-            to.chunk(start, len, &mut t, |out| kernel(x, y, out));
+            let (x, y) = (left.chunk(start, len, &mut s), right.chunk(start, len, &mut r));
+            let soon = || [left.soon(start + len, len), right.soon(start + len, len)];
+            to.chunk(start, len, &mut t, soon, |out| kernel(x, y, out));
         }
     })
 }
@@ -270,15 +336,18 @@ pub(super) fn map3<A: Number>(
     }
     let [to, at_c, at_x, at_y] = paths(out.shape(), [out, condition, x, y]);
     let walk = Walk::new(&to.shape);
-    let (to, condition) = (target::<A>(to, out)?, operand::<u8>(at_c, condition, out)?);
-    let (x, y) = (operand::<A>(at_x, x, out)?, operand::<A>(at_y, y, out)?);
+    let to = target::<A>(to, out, &[condition, x, y])?;
+    let choice = operand::<u8>(at_c, condition, out)?;
+    let (left, right) = (operand::<A>(at_x, x, out)?, operand::<A>(at_y, y, out)?);
     walk.run(|range| {
         let (mut q, mut s, mut r) = (Scratch::new(), Scratch::new(), Scratch::new());
         let mut t = Scratch::new();
         for (start, len) in walk.chunks(range) {
-            let condition = condition.chunk(start, len, &mut q);
-            let (x, y) = (x.chunk(start, len, &mut s), y.chunk(start, len, &mut r));
-            to.chunk(start, len, &mut t, |out| kernel(condition, x, y, out));
+            let condition = choice.chunk(start, len, &mut q);
+            let (x, y) = (left.chunk(start, len, &mut s), right.chunk(start, len, &mut r));
+            let next = start + len;
+            let soon = || [choice.soon(next, len), left.soon(next, len), right.soon(next, len)];
+            to.chunk(start, len, &mut t, soon, |out| kernel(condition, x, y, out));
         }
     })
 }
@@ -293,80 +362,23 @@ pub(super) fn copy<T: Copy + To<T> + Send + Sync>(out: &Tensor, x: &Tensor) -> R
         return turn.copy::<T>(&to, &path);
     }
     let walk = Walk::new(&to.shape);
-    let to = Target { path: to, store: store_to::<T, T>, native: true };
-    let x = Operand { path, load: load_from::<T, T>, borrow: true };
+    let size = size_of::<T>();
+    let to = Target { path: to, size, store: store_to::<T, T>, native: true, stream: streams(out, &[]) };
+    let x = Operand { path, size, load: load_from::<T, T>, borrow: true };
     walk.run(|range| {
-        let (mut s, mut t) = (Scratch::new(), Scratch::new());
+        let mut s = Scratch::new();
         for (start, len) in walk.chunks(range) {
-            let x = x.chunk(start, len, &mut s);
-            to.chunk(start, len, &mut t, |out| _ = out.write_copy_of_slice(x));
+            to.put(x.chunk(start, len, &mut s), start, || [x.soon(start + len, len)]);
         }
     })
-}
-
-/// A copy that turns memory around: neighbours in the result lie far apart in the source, and the other way round. Done in square tiles,
-/// so that every cache line that is fetched is used in full before it goes.
-struct Turn {
-    /// The dimension along which the source's elements are neighbours; along the last one the result's are.
-    axis: usize,
-}
-
-impl Turn {
-    /// Elements of a tile's side: a tile's lines on both sides fit the first-level cache together.
-    const TILE: usize = 32;
-
-    fn of<T>(to: &Path, from: &Path) -> Option<Turn> {
-        let (last, size) = (to.shape.len() - 1, size_of::<T>() as isize);
-        let axis = from.strides.iter().position(|&stride| stride == size)?;
-        let pays =
-            axis != last && to.strides[last] == size && to.shape[axis].min(to.shape[last]) >= Turn::TILE / 2;
-        pays.then_some(Turn { axis })
-    }
-
-    fn copy<T: Copy>(&self, to: &Path, from: &Path) -> Result<()> {
-        let (last, shape) = (to.shape.len() - 1, &to.shape);
-        let others: Vec<usize> = (0..last).filter(|&axis| axis != self.axis).collect();
-        let rows = shape[self.axis].div_ceil(Turn::TILE);
-        let blocks = others.iter().map(|&axis| shape[axis]).product::<usize>() * rows;
-        // One task is a band of the result: a tile high, a row wide.
-        let band = |task: usize| {
-            let (first, mut rest) = (task % rows * Turn::TILE, task / rows);
-            let (mut source, mut target) = (0, 0);
-            for &axis in others.iter().rev() {
-                let at = (rest % shape[axis]) as isize;
-                rest /= shape[axis];
-                source += at * from.strides[axis];
-                target += at * to.strides[axis];
-            }
-            let row_end = (first + Turn::TILE).min(shape[self.axis]);
-            for start in (0..shape[last]).step_by(Turn::TILE) {
-                for row in first..row_end {
-                    for column in start..(start + Turn::TILE).min(shape[last]) {
-                        let at = |path: &Path| {
-                            row as isize * path.strides[self.axis] + column as isize * path.strides[last]
-                        };
-                        // SAFETY: both positions are inside the common shape, hence inside the tensors' storages; each task
-                        // writes its own rows.
-                        unsafe {
-                            let value = from.first.0.wrapping_offset(source + at(from)).cast::<T>().read();
-                            to.first.0.wrapping_offset(target + at(to)).cast::<T>().write(value);
-                        }
-                    }
-                }
-            }
-        };
-        if shape.iter().product::<usize>() < PARALLEL_FROM {
-            (0..blocks).for_each(band);
-            return Ok(());
-        }
-        pool::install(|| (0..blocks).into_par_iter().for_each(band))
-    }
 }
 
 /// Reads one tensor in the order of `layout`, a view of it, run by run: for kernels that are not elementwise.
 pub(super) struct Reader<C> {
     operand: Operand<C>,
     scratch: Scratch<C>,
+    /// Whether there is so much to read that it hardly lies in the caches.
+    far: bool,
 }
 
 impl<C: Number> Reader<C> {
@@ -374,11 +386,22 @@ impl<C: Number> Reader<C> {
     pub(super) fn new(x: &Tensor) -> Result<Reader<C>> {
         let [path] = paths(x.shape(), [x]);
         let borrow = C::is_native(x.dtype());
-        Ok(Reader { operand: Operand { path, load: C::load(x.dtype())?, borrow }, scratch: Scratch::new() })
+        let operand = Operand { path, size: x.dtype().size(), load: C::load(x.dtype())?, borrow };
+        let far = x.numel() * x.dtype().size() >= FAR_FROM;
+        Ok(Reader { operand, scratch: Scratch::new(), far })
     }
 
     /// The elements `start..start + len`, at most [`CHUNK`] of them.
     pub(super) fn read(&mut self, start: usize, len: usize) -> &[C] {
         self.operand.chunk(start, len, &mut self.scratch)
+    }
+
+    /// [`Reader::read`], with as many elements from `next` on fetched meanwhile.
+    #[inline]
+    pub(super) fn read_before(&mut self, next: usize, start: usize, len: usize) -> &[C] {
+        if self.far {
+            self.operand.soon(next, len).fetch();
+        }
+        self.read(start, len)
     }
 }

@@ -4,9 +4,11 @@ mod activation;
 mod adamw;
 mod attention;
 mod binary;
+mod combine;
 mod copy;
 mod elementwise;
 mod embedding;
+mod extreme;
 mod index;
 mod layer_norm;
 mod linear;
@@ -17,9 +19,13 @@ mod random;
 mod reduce;
 mod rope;
 mod rows;
+mod scan;
 mod simd;
 mod softmax;
 mod sort;
+mod spread;
+mod stream;
+mod turn;
 mod unary;
 
 use crate::ops::{
@@ -79,12 +85,16 @@ impl Backend for Cpu {
         reduce::reduce(op, x, axes, dtype)
     }
 
+    fn spread(&self, x: &Tensor, axes: &[usize]) -> Result<Tensor> {
+        reduce::spread(x, axes)
+    }
+
     fn arg_extreme(&self, x: &Tensor, largest: bool) -> Result<Tensor> {
-        reduce::arg_extreme(x, largest)
+        extreme::arg_extreme(x, largest)
     }
 
     fn scan(&self, op: ReduceOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
-        reduce::scan(op, x, dtype)
+        scan::scan(op, x, dtype)
     }
 
     fn order(&self, x: &Tensor, count: usize, descending: bool) -> Result<Tensor> {

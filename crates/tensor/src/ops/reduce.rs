@@ -183,9 +183,17 @@ impl Tensor {
         self.in_single(|x| {
             let axes = resolve_axes("var", axes, x.ndim())?;
             let count: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
-            let axes: Vec<isize> = axes.into_iter().map(|axis| axis as isize).collect();
-            let distance = x.sub(&x.mean(&axes, true)?)?;
-            distance.square()?.sum(&axes, keepdim)?.div((count as f64 - correction).max(0.0))
+            let divisor = (count as f64 - correction).max(0.0);
+            let whole = kept(x.shape(), &axes);
+            let spread = x.backend().spread(x, &axes)?.div(divisor)?;
+            let shape = if keepdim { whole.as_slice() } else { spread.shape() };
+            let out = Tensor::over(spread.storage().clone(), Layout::contiguous(shape), x.dtype());
+            Ok(record("var", out, &[x], &[x], move |b| {
+                // The mean's own part vanishes: distances from it add up to nothing.
+                let (g, x) = (b.grad().reshape(&whole)?, &b.saved[0]);
+                let signed: Vec<isize> = axes.iter().map(|&axis| axis as isize).collect();
+                Ok(vec![Some(x.sub(&x.mean(&signed, true)?)?.mul(&g.mul(2.0 / divisor)?)?)])
+            }))
         })
     }
 
@@ -453,6 +461,66 @@ mod tests {
                 check("min", &|x| Ok(x.min_along(0, keepdim)?.0));
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn variances_and_places_equal_their_definitions(
+            (a, b, c) in (1usize..60, 1usize..40, 1usize..70), axis in 0usize..3, order in 0usize..3, seed in 0u64..1000
+        ) {
+            let turns: [&[isize]; 3] = [&[0, 1, 2], &[2, 0, 1], &[1, 2, 0]];
+            let backs: [&[isize]; 3] = [&[0, 1, 2], &[1, 2, 0], &[2, 0, 1]];
+            for (dtype, close) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
+                // Far from zero, where the mean of the squares less the square of the mean has no digit left; in steps, so that there
+                // are ties.
+                let steps = crate::testing::draw(&[a, b, c], (0.0, 20.0), seed).floor().unwrap();
+                let x = steps.add(1000.0).unwrap().to_dtype(dtype).unwrap();
+                let x = x.permute(turns[order]).unwrap().copy().unwrap().permute(backs[order]).unwrap();
+                let wide = x.to_dtype(DType::F64).unwrap();
+                let axis = axis as isize;
+                let distance = wide.sub(&wide.mean(&[axis], true).unwrap()).unwrap();
+                let want = distance.square().unwrap().mean(&[axis], false).unwrap();
+                let got = x.var(&[axis], 0.0, false).unwrap().to_dtype(DType::F64).unwrap();
+                for (got, want) in got.as_slice::<f64>().unwrap().iter().zip(want.as_slice::<f64>().unwrap()) {
+                    prop_assert!((got - want).abs() <= close * (1.0 + want), "{got} {want}");
+                }
+                for (place, best) in [
+                    (x.argmax(Some(axis), true).unwrap(), x.amax(&[axis], true).unwrap()),
+                    (x.argmin(Some(axis), true).unwrap(), x.amin(&[axis], true).unwrap()),
+                ] {
+                    // The first of those that equal the extreme: none before it does.
+                    let count = Tensor::count(x.shape()[axis as usize]).unwrap().view(&[x.shape()[axis as usize], 1, 1]).unwrap();
+                    let index = count.movedim(0, axis).unwrap();
+                    let equal = x.eq(&best).unwrap();
+                    let first = Tensor::select_where(&equal, &index, i64::MAX).unwrap().amin(&[axis], true).unwrap();
+                    prop_assert!(first.eq(&place).unwrap().all().unwrap());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_nan_is_the_extreme_wherever_it_lies() {
+        for (size, axis) in [(5, 0), (5000, 0), (100_000, 0), (3000, 1)] {
+            for places in [vec![0], vec![size / 2, size - 1], vec![size - 1]] {
+                let mut x = vec![1.0f32; size * if axis == 1 { 64 } else { 1 }];
+                for &at in &places {
+                    x[if axis == 1 { at * 64 + 3 } else { at }] = f32::NAN;
+                }
+                let x = if axis == 1 {
+                    Tensor::from_slice(&x, &[size, 64]).unwrap().select(1, 3).unwrap()
+                } else {
+                    Tensor::from_slice(&x, &[size]).unwrap()
+                };
+                for found in [x.argmax(Some(0), false), x.argmin(Some(0), false)] {
+                    assert_eq!(found.unwrap().item().unwrap(), (places[0] as i64).into());
+                }
+            }
+        }
+        let mut x = vec![1.0f32; 1000 * 64];
+        (x[70], x[64 * 900 + 6]) = (f32::NAN, f32::NAN);
+        let places = Tensor::from_slice(&x, &[1000, 64]).unwrap().argmax(Some(0), false).unwrap();
+        assert_eq!(places.as_slice::<i64>().unwrap()[5..8], [0, 1, 0]);
     }
 
     #[test]
