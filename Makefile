@@ -49,6 +49,7 @@ bench: $(BIN)/uv
 fixtures:
 	$(PEERS) tests/reference/make.py
 	$(PEERS) tests/reference/tokenizer_cases.py
+	$(PEERS) tests/reference/torch_files.py
 
 clean:
 	cargo clean

@@ -54,7 +54,6 @@ def test_hints_that_change_nothing_are_taken(checkpoint: Path) -> None:
         {"dtype": "float64"},
         {"torch_dtype": "torch.int8"},
         {"attn_implementation": "flash_attention_2"},
-        {"use_safetensors": False},
         {"quantization_config": {"bits": 4}},
         {"gguf_file": "model.gguf"},
     ],

@@ -57,6 +57,7 @@ class Model:
         *,
         add_pooling_layer: bool = True,
         variant: str | None = None,
+        use_safetensors: bool | None = None,
         ignore_mismatched_sizes: bool = False,
         dtype: str | None = None,
     ) -> Model: ...

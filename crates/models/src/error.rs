@@ -52,6 +52,28 @@ pub enum Error {
         /// What does not hold.
         reason: String,
     },
+    /// A `.bin` file that is damaged, is no state dict, or could run code (`OSError`).
+    #[error("{} is not loaded: {reason}", path.display())]
+    Bin {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// What Git leaves in place of a large file that it has not fetched (`OSError`).
+    #[error("{} is a Git LFS pointer and not the file itself: run `git lfs pull` in its folder", path.display())]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// An index that does not fit its shards (`OSError`).
+    #[error("the index {} is wrong: {reason}", path.display())]
+    Shards {
+        /// The index.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// A file of weights that could not be written (`OSError`).
     #[error("could not write {}: {reason}", path.display())]
     Save {

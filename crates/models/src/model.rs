@@ -24,6 +24,8 @@ pub struct LoadOptions {
     pub pooler: bool,
     /// `fp16` reads `model.fp16.safetensors`.
     pub variant: Option<String>,
+    /// Whether weights must be safetensors (`true`), must be `.bin` (`false`), or are taken as safetensors where there are any.
+    pub use_safetensors: Option<bool>,
     /// Draws tensors whose shape does not fit anew, instead of refusing the checkpoint.
     pub ignore_mismatched_sizes: bool,
     /// Converts the weights to this dtype, instead of leaving them as they are stored. Computation is in float32 either way.
@@ -32,7 +34,13 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> LoadOptions {
-        LoadOptions { pooler: true, variant: None, ignore_mismatched_sizes: false, dtype: None }
+        LoadOptions {
+            pooler: true,
+            variant: None,
+            use_safetensors: None,
+            ignore_mismatched_sizes: false,
+            dtype: None,
+        }
     }
 }
 
@@ -42,7 +50,7 @@ impl Model {
     /// # Errors
     /// `NoWeights`, `Weights`, `Mismatch` (all that is missing or does not fit, together), `Config`, or what the hub says.
     pub fn from_repo(repo: &Repo, config: Config, options: &LoadOptions) -> Result<Model> {
-        let checkpoint = Checkpoint::from_repo(repo, options.variant.as_deref())?;
+        let checkpoint = Checkpoint::from_repo(repo, options.variant.as_deref(), options.use_safetensors)?;
         let architecture = config.architecture()?;
         let loader = Loader::from_checkpoint(checkpoint, architecture, options);
         Model::load(config, loader, options)

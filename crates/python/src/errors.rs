@@ -37,6 +37,9 @@ pub fn models(error: models::Error) -> PyErr {
         models::Error::Hub(error) => hub(error),
         models::Error::Tensor(error) => tensor(error),
         models::Error::Save { .. }
+        | models::Error::Bin { .. }
+        | models::Error::LfsPointer { .. }
+        | models::Error::Shards { .. }
         | models::Error::Io { .. }
         | models::Error::Json { .. }
         | models::Error::NoWeights { .. } => PyOSError::new_err(message),

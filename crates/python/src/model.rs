@@ -46,19 +46,27 @@ pub struct PyModel(Model);
 impl PyModel {
     /// Opens the weights of a folder or repository for a configuration (JSON text). They are mapped, not read.
     #[staticmethod]
-    #[pyo3(signature = (repo, config, *, add_pooling_layer=true, variant=None, ignore_mismatched_sizes=false, dtype=None))]
+    #[pyo3(signature = (repo, config, *, add_pooling_layer=true, variant=None, use_safetensors=None, ignore_mismatched_sizes=false, dtype=None))]
+    #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' from_pretrained.
     fn from_repo(
         py: Python<'_>,
         repo: &PyRepo,
         config: &str,
         add_pooling_layer: bool,
         variant: Option<String>,
+        use_safetensors: Option<bool>,
         ignore_mismatched_sizes: bool,
         dtype: Option<&str>,
     ) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
         let dtype = dtype.map(str::parse).transpose().map_err(errors::tensor)?;
-        let options = LoadOptions { pooler: add_pooling_layer, variant, ignore_mismatched_sizes, dtype };
+        let options = LoadOptions {
+            pooler: add_pooling_layer,
+            variant,
+            use_safetensors,
+            ignore_mismatched_sizes,
+            dtype,
+        };
         py.detach(|| Model::from_repo(&repo.0, config, &options)).map(PyModel).map_err(errors::models)
     }
 

@@ -87,10 +87,11 @@ class PreTrainedModel:
         """Open a model from a local folder or a hub repository. Its weights are mapped, not read.
 
         Keywords: ``config``; where from: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``,
-        ``force_download``, ``token``, ``variant``; ``ignore_mismatched_sizes`` draws tensors of the wrong
-        shape anew; ``output_loading_info`` returns what did not fit as well; ``dtype`` is ``"auto"``
-        (as stored), ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the weights, while computation is in
-        float32; ``device`` is ``"cpu"`` or ``"auto"``; all others must be fields of the configuration.
+        ``force_download``, ``token``, ``variant``; ``use_safetensors`` takes only safetensors (True) or
+        only ``.bin`` files (False); ``ignore_mismatched_sizes`` draws tensors of the wrong shape anew;
+        ``output_loading_info`` returns what did not fit as well; ``dtype`` is ``"auto"`` (as stored),
+        ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the weights, while computation is in float32;
+        ``device`` is ``"cpu"`` or ``"auto"``; all others must be fields of the configuration.
 
         :raises OSError: when there is no such folder or repository, or no weights in it.
         :raises ValueError: for arguments and configurations that cannot be.
@@ -116,7 +117,7 @@ class PreTrainedModel:
         with_info = kwargs.pop("output_loading_info", False)
         options: dict[str, Any] = {
             key: kwargs.pop(key)
-            for key in ("variant", "ignore_mismatched_sizes", "add_pooling_layer")
+            for key in ("variant", "use_safetensors", "ignore_mismatched_sizes", "add_pooling_layer")
             if key in kwargs
         }
         dtype = loading_options(kwargs)
@@ -281,8 +282,6 @@ def loading_options(kwargs: dict[str, Any]) -> str:
     for key in _UNSUPPORTED:
         if kwargs.pop(key, None):
             raise ValueError(f"{key}= is not supported yet")
-    if kwargs.pop("use_safetensors", None) is False:
-        raise ValueError("use_safetensors=False is not supported: weights are read from safetensors only")
     if (attention := kwargs.pop("attn_implementation", None)) not in _ATTENTION:
         raise ValueError(f"attn_implementation={attention!r} is not supported: use one of {_ATTENTION}")
     for key in ("device", "device_map"):

@@ -1,22 +1,25 @@
 //! Checkpoints: files of named tensors, and the strict fitting of them to a model.
 
+mod bin;
+mod files;
 mod loader;
-mod mapped;
+mod mapping;
 mod random;
+mod safetensors;
 mod save;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::Path;
 
-use serde_json::Value;
 use trustformers_hub::Repo;
 use trustformers_tensor::Tensor;
 
+use self::files::{Files, Index};
 use crate::{Error, Result};
 
+pub use bin::load_bin;
 pub use loader::{Init, Loader, Mismatch, Report, Scope};
-pub use mapped::MappedFile;
+pub use safetensors::MappedFile;
 pub use save::save_file;
 
 /// All tensors of a model's files by their names there, mapped.
@@ -28,94 +31,42 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens the safetensors of a folder or repository: `model.safetensors`, or the shards that its index names.
+    /// Opens the weights of a folder or repository: `model.safetensors`, the shards that its index names, `pytorch_model.bin`, or the
+    /// shards of that. `variant` `fp16` is for `model.fp16.safetensors`; `use_safetensors` asks for safetensors or for `.bin` only.
     ///
     /// # Errors
-    /// `NoWeights` when neither is there, `Weights` for a damaged file, `Json` for a broken index, or what the hub says.
-    pub fn from_repo(repo: &Repo, variant: Option<&str>) -> Result<Checkpoint> {
-        let infix = variant.map(|variant| format!(".{variant}")).unwrap_or_default();
-        let single = format!("model{infix}.safetensors");
-        let index = format!("model.safetensors.index{infix}.json");
+    /// `NoWeights` when there are none, `Weights` or `Bin` for a file that is damaged or refused, `Json` or `Shards` for an index that
+    /// is broken or promises what is not there, or what the hub says.
+    pub fn from_repo(
+        repo: &Repo,
+        variant: Option<&str>,
+        use_safetensors: Option<bool>,
+    ) -> Result<Checkpoint> {
+        let files = Files::find(repo, variant, use_safetensors)?;
         let mut tensors = BTreeMap::new();
-        let mut promised = BTreeMap::new();
-        let files = if let Some(path) = repo.file(&single)? {
-            vec![path]
-        } else if let Some(index) = repo.file(&index)? {
-            promised = shards(&index)?;
-            let shards: BTreeSet<&String> = promised.values().collect();
-            shards.into_iter().map(|shard| Ok(repo.require(shard)?)).collect::<Result<_>>()?
-        } else {
-            let remedy = match repo.file("pytorch_model.bin")? {
-                Some(_) => {
-                    "There is a pytorch_model.bin, which is not read: convert it with transformers' \
-                     `model.save_pretrained(folder, safe_serialization=True)`"
-                }
-                None => "Give a folder or repository that holds the model's weights as safetensors",
-            };
-            let looked_for = format!("{single} or {index}");
-            return Err(Error::NoWeights { looked_for, place: repo.name().into(), remedy });
-        };
-        for path in files {
-            let file = MappedFile::open(&path)?;
-            for (name, tensor) in file.tensors()? {
+        for file in &files.paths {
+            for (name, tensor) in load(file)? {
                 if tensors.insert(name.clone(), tensor).is_some() {
-                    return Err(Error::Weights {
-                        path,
-                        reason: format!("the tensor {name} is in two shards"),
-                    });
+                    let path = files.index.map_or_else(|| file.clone(), |index| index.path);
+                    let reason = format!("{name} is in two of the shards that it names");
+                    return Err(Error::Shards { path, reason });
                 }
             }
         }
-        if let Some((name, shard)) = promised.into_iter().find(|(name, _)| !tensors.contains_key(name)) {
-            let reason = format!("the index says that it holds {name}, and it does not");
-            return Err(Error::Weights { path: repo.require(&shard)?, reason });
+        if let Some(Index { path, shards }) = files.index
+            && let Some((name, shard)) = shards.into_iter().find(|(name, _)| !tensors.contains_key(name))
+        {
+            let reason = format!("it says that {shard} holds {name}, and it does not");
+            return Err(Error::Shards { path, reason });
         }
         Ok(Checkpoint { place: repo.name().into(), tensors })
     }
 }
 
-/// An index: for each tensor the file that holds it, a plain name beside the index.
-fn shards(index: &PathBuf) -> Result<BTreeMap<String, String>> {
-    let broken = |reason: String| Error::Json { path: index.clone(), reason };
-    let text = fs::read(index).map_err(|source| Error::Io { path: index.clone(), source })?;
-    let index: Value = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
-    let map = index.get("weight_map").and_then(Value::as_object);
-    let map = map.ok_or_else(|| broken("it must hold an object `weight_map`".into()))?;
-    map.iter()
-        .map(|(tensor, file)| match file.as_str() {
-            Some(file) if !file.is_empty() && !file.contains(['/', '\\']) && file != ".." => {
-                Ok((tensor.clone(), file.to_owned()))
-            }
-            _ => Err(broken(format!(
-                "the shard of {tensor} must be the name of a file beside the index, got {file}"
-            ))),
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_index_may_only_name_its_neighbours() {
-        let folder = tempfile::tempdir().unwrap();
-        let index = folder.path().join("model.safetensors.index.json");
-        for (map, good) in [
-            (r#"{"weight_map": {"a": "x.safetensors", "b": "y.safetensors", "c": "x.safetensors"}}"#, true),
-            (r#"{"weight_map": {"a": "../x.safetensors"}}"#, false),
-            (r#"{"weight_map": {"a": "/etc/passwd"}}"#, false),
-            (r#"{"weight_map": {"a": ".."}}"#, false),
-            (r#"{"weight_map": {"a": 1}}"#, false),
-            (r#"{"weight_map": []}"#, false),
-            (r"{", false),
-        ] {
-            fs::write(&index, map).unwrap();
-            let found = shards(&index);
-            assert_eq!(found.is_ok(), good, "{map}");
-            if good {
-                assert_eq!(found.unwrap()["b"], "y.safetensors");
-            }
-        }
+/// The tensors of a file, whose name says the format.
+fn load(path: &Path) -> Result<Vec<(String, Tensor)>> {
+    match path.extension() {
+        Some(extension) if extension == "safetensors" => MappedFile::open(path)?.tensors(),
+        _ => load_bin(path),
     }
 }
