@@ -12,7 +12,10 @@ mod layers;
 mod model;
 mod packing;
 
-pub use checkpoint::{Checkpoint, Init, Loader, MappedFile, Mismatch, Report, Scope, load_bin, save_file};
+pub use checkpoint::{
+    Checkpoint, Init, Loader, MappedFile, Mismatch, Report, Scope, load_bin, parse_size, save_checkpoint,
+    save_file,
+};
 pub use config::Config;
 pub use encoder::{Encoder, EncoderSpec};
 pub use error::{Error, Result};

@@ -7,6 +7,7 @@ mod mapping;
 mod random;
 mod safetensors;
 mod save;
+mod shards;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +22,7 @@ pub use bin::load_bin;
 pub use loader::{Init, Loader, Mismatch, Report, Scope};
 pub use safetensors::MappedFile;
 pub use save::save_file;
+pub use shards::{parse_size, save_checkpoint};
 
 /// All tensors of a model's files by their names there, mapped.
 pub struct Checkpoint {
