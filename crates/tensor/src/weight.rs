@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rayon::prelude::*;
 
-use crate::cpu::PackedMatrix;
+use crate::cpu::Packed as PackedMatrix;
 use crate::{Error, Result, Tensor, pool};
 
 /// The weights of one linear operation: one matrix, or several that share their input and are applied as one (query, key and value).
@@ -19,7 +19,7 @@ pub struct Weight {
 /// The kernel's form, and the versions of the parts that it was made from.
 #[derive(Clone)]
 struct Packed {
-    matrix: Arc<PackedMatrix>,
+    matrix: Arc<PackedMatrix<f32>>,
     versions: Vec<u64>,
 }
 
@@ -70,7 +70,7 @@ impl Weight {
     }
 
     /// The kernel's form, made now if it was not or if a part has changed. Several threads may ask at once; one result is kept.
-    pub(crate) fn packed(&self) -> Result<Arc<PackedMatrix>> {
+    pub(crate) fn packed(&self) -> Result<Arc<PackedMatrix<f32>>> {
         let is_current = |packed: &&Packed| {
             self.parts
                 .iter()
@@ -84,7 +84,7 @@ impl Weight {
         }
         drop(kept);
         let versions = self.parts.iter().map(|part| part.storage().version()).collect();
-        let matrix = Arc::new(PackedMatrix::pack(&self.parts)?);
+        let matrix = Arc::new(PackedMatrix::pack_transposed(&self.parts)?);
         let mut kept = self.packed.write().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Packed { matrix: matrix.clone(), versions });
         Ok(matrix)

@@ -1,29 +1,18 @@
-//! Activation functions over what a product has just written.
+//! Activation functions over what a product has just computed.
 
-use std::mem::MaybeUninit;
-
-use super::elementwise::CHUNK;
-use super::rows::for_each_run;
+use super::gemm::Map;
 use super::unary::single;
-use crate::{Activation, Result};
+use crate::Activation;
 
-/// Applies `activation` to every element.
-pub(super) fn apply(activation: Activation, data: &mut [f32]) -> Result<()> {
-    let Some(op) = activation.function() else { return Ok(()) };
-    let kernel = single(op);
-    for_each_run(data, 1, |_, run| {
-        let mut before = [0.0; CHUNK];
-        for chunk in run.chunks_mut(CHUNK) {
-            let before = &mut before[..chunk.len()];
-            before.copy_from_slice(chunk);
-            // SAFETY: a kernel writes every element and nothing else.
-            kernel(before, unsafe { &mut *(std::ptr::from_mut(chunk) as *mut [MaybeUninit<f32>]) });
-        }
-    })
+/// What applies `activation` to a run of elements; none for the identity.
+pub(super) fn kernel(activation: Activation) -> Option<Map<f32>> {
+    activation.function().map(single)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::mem::MaybeUninit;
+
     use super::*;
 
     fn reference(activation: Activation, x: f64) -> f64 {
@@ -56,13 +45,20 @@ mod tests {
         sum * 2.0 / std::f64::consts::PI.sqrt()
     }
 
+    fn apply(activation: Activation, x: &[f32]) -> Vec<f32> {
+        let mut y = x.to_vec();
+        if let Some(kernel) = kernel(activation) {
+            // SAFETY: a kernel writes every element and nothing else.
+            kernel(x, unsafe { &mut *(std::ptr::from_mut(&mut y[..]) as *mut [MaybeUninit<f32>]) });
+        }
+        y
+    }
+
     #[test]
     fn every_function_equals_its_definition() {
         for &(name, activation) in Activation::NAMES {
             let x: Vec<f32> = (-600..=600).map(|i| i as f32 / 100.0).collect();
-            let mut y = x.clone();
-            apply(activation, &mut y).unwrap();
-            for (x, y) in x.iter().zip(y) {
+            for (x, y) in x.iter().zip(apply(activation, &x)) {
                 let want = reference(activation, f64::from(*x));
                 assert!(
                     (f64::from(y) - want).abs() <= 3e-6 * (1.0 + want.abs()),
@@ -70,8 +66,6 @@ mod tests {
                 );
             }
         }
-        let mut nan = [f32::NAN];
-        apply(Activation::Relu, &mut nan).unwrap();
-        assert!(nan[0].is_nan());
+        assert!(apply(Activation::Relu, &[f32::NAN])[0].is_nan());
     }
 }

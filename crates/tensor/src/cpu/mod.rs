@@ -9,8 +9,10 @@ mod copy;
 mod elementwise;
 mod embedding;
 mod extreme;
+mod gemm;
 mod index;
 mod layer_norm;
+mod level;
 mod linear;
 mod math;
 mod matmul;
@@ -33,7 +35,7 @@ use crate::ops::{
 };
 use crate::{Backend, DType, Result, Scalar, Tensor, Weight};
 
-pub(crate) use linear::PackedMatrix;
+pub(crate) use gemm::Packed;
 
 /// The processor.
 pub(crate) struct Cpu;

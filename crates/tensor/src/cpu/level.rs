@@ -1,0 +1,78 @@
+//! Which vectors the processor has, and which of them kernels may use.
+
+use std::env;
+use std::sync::OnceLock;
+
+/// A set of instructions that kernels are written for, each holding the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// What every processor of the target has.
+    Portable,
+    /// 256-bit vectors with fused multiply-add.
+    Avx2,
+    /// 512-bit vectors.
+    Avx512,
+}
+
+impl Level {
+    const ALL: [Level; 3] = [Level::Portable, Level::Avx2, Level::Avx512];
+
+    /// The highest level that this processor has and that TRUSTFORMERS_CPU allows: `portable`, `avx2` or `avx512`. Anything else
+    /// there allows all. Read once.
+    pub(crate) fn current() -> Level {
+        static CURRENT: OnceLock<Level> = OnceLock::new();
+        *CURRENT.get_or_init(|| Level::allowed(env::var("TRUSTFORMERS_CPU").ok().as_deref()))
+    }
+
+    /// The highest level that this processor has, none above the one that is named.
+    fn allowed(name: Option<&str>) -> Level {
+        let named = |level: &Level| name.is_some_and(|name| name.trim().eq_ignore_ascii_case(level.name()));
+        let highest = Level::ALL.into_iter().find(named).unwrap_or(Level::Avx512);
+        Level::available().filter(|&level| level <= highest).last().unwrap_or(Level::Portable)
+    }
+
+    /// The levels that this processor has, lowest first.
+    pub(crate) fn available() -> impl Iterator<Item = Level> {
+        Level::ALL.into_iter().filter(|level| level.is_present())
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_present(self) -> bool {
+        let avx2 = || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        match self {
+            Level::Portable => true,
+            Level::Avx2 => avx2(),
+            Level::Avx512 => avx2() && is_x86_feature_detected!("avx512f"),
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_present(self) -> bool {
+        self == Level::Portable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_lowers_the_level_and_never_raises_it() {
+        let highest = Level::available().last().unwrap();
+        assert_eq!(Level::allowed(None), highest);
+        assert_eq!(Level::allowed(Some("as much as there is")), highest);
+        assert_eq!(Level::allowed(Some("portable")), Level::Portable);
+        for level in Level::ALL {
+            assert_eq!(Level::allowed(Some(level.name())), level.min(highest));
+        }
+        assert_eq!(Level::allowed(Some(" AVX2 ")), Level::Avx2.min(highest));
+    }
+}
