@@ -143,8 +143,10 @@ def test_a_config_larger_than_its_weights_costs_no_memory(checkpoint: Path, name
 
 
 def test_more_layers_than_weights(checkpoint: Path) -> None:
-    change_config(checkpoint, num_hidden_layers=1_000_000)
+    change_config(checkpoint, num_hidden_layers=10_000)
     assert "encoder.layer.2." in message(RuntimeError, checkpoint)
+    change_config(checkpoint, num_hidden_layers=1_000_000)
+    assert "num_hidden_layers" in message(ValueError, checkpoint)
 
 
 def test_a_config_too_large_for_this_machine_is_an_error() -> None:

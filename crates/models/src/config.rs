@@ -57,11 +57,28 @@ impl Config {
     /// # Errors
     /// `UnknownModelType` or, without a `model_type`, `Config`.
     pub fn new(values: Map<String, Value>) -> Result<Config> {
-        let config = Config { values };
-        let defaults = config.architecture()?.defaults();
-        let mut values = defaults;
-        values.extend(config.values);
-        Ok(Config { values })
+        let given = Config { values };
+        let architecture = given.architecture()?;
+        let mut config = Config { values: architecture.defaults() };
+        for (field, value) in given.values {
+            config.set(&field, value);
+        }
+        (architecture.complete)(&mut config)?;
+        Ok(config)
+    }
+
+    /// Sets a field, which may be called by its common name.
+    pub fn set(&mut self, field: &str, value: Value) {
+        let field = self.own_name(field).to_owned();
+        self.values.insert(field, value);
+    }
+
+    /// What this architecture calls a field.
+    fn own_name<'a>(&self, field: &'a str) -> &'a str {
+        // Not `architecture()`, which reads a field itself.
+        let model_type = self.values.get("model_type").and_then(Value::as_str).unwrap_or_default();
+        let aliases = architecture::find(model_type).map_or(&[][..], |architecture| architecture.aliases);
+        aliases.iter().find(|(common, _)| *common == field).map_or(field, |(_, own)| own)
     }
 
     /// The architecture that `model_type` names.
@@ -79,6 +96,15 @@ impl Config {
         match self.size(field)? {
             0 => Err(Error::Config(format!("`{field}` must be at least 1, got 0"))),
             size => Ok(size),
+        }
+    }
+
+    /// A field that must be a number of layers.
+    pub fn layers(&self, field: &str) -> Result<usize> {
+        // Ten times what anybody has trained; each costs memory before the weights are looked at.
+        match self.size(field)? {
+            layers @ ..=10_000 => Ok(layers),
+            layers => Err(Error::Config(format!("`{field}` must be at most 10000, got {layers}"))),
         }
     }
 
@@ -111,6 +137,50 @@ impl Config {
         value.as_bool().ok_or_else(|| Error::Config(format!("`{field}` must be true or false, got {value}")))
     }
 
+    /// Whether a field is there and is not null.
+    pub fn has(&self, field: &str) -> bool {
+        self.values.get(self.own_name(field)).is_some_and(|value| !value.is_null())
+    }
+
+    /// A field that may be an object.
+    pub fn object(&self, field: &str) -> Result<Option<&Map<String, Value>>> {
+        match self.values.get(self.own_name(field)) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(object)),
+            Some(value) => Err(Error::Config(format!("`{field}` must be an object, got {value}"))),
+        }
+    }
+
+    /// A field that must be a list with an entry for each of `len` layers.
+    pub fn list(&self, field: &str, len: usize) -> Result<&[Value]> {
+        match self.get(field)?.as_array() {
+            Some(list) if list.len() >= len => Ok(list),
+            _ => Err(Error::Config(format!(
+                "`{field}` must be a list of at least {len} entries, one for each layer"
+            ))),
+        }
+    }
+
+    /// A field that may be a token number; of several the first counts.
+    pub fn token(&self, field: &str) -> Result<Option<i64>> {
+        let value = self.values.get(self.own_name(field)).unwrap_or(&Value::Null);
+        let first = value.as_array().and_then(|list| list.first()).unwrap_or(value);
+        match first.as_i64() {
+            Some(token) => Ok(Some(token)),
+            None if first.is_null() => Ok(None),
+            None => Err(Error::Config(format!("`{field}` must be a token number, got {value}"))),
+        }
+    }
+
+    /// The number of labels of a classification: the entries of `id2label`, or `num_labels`, or 2.
+    pub fn num_labels(&self) -> Result<usize> {
+        match self.object("id2label")? {
+            Some(labels) if !labels.is_empty() => Ok(labels.len()),
+            _ if self.has("num_labels") => self.count("num_labels"),
+            _ => Ok(2),
+        }
+    }
+
     /// A field that must be text.
     pub fn text(&self, field: &str) -> Result<&str> {
         let value = self.get(field)?;
@@ -136,6 +206,7 @@ impl Config {
     }
 
     fn get(&self, field: &str) -> Result<&Value> {
+        let field = self.own_name(field);
         self.values.get(field).ok_or_else(|| Error::Config(format!("`{field}` is missing")))
     }
 }

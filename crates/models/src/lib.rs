@@ -4,21 +4,34 @@
 
 pub mod architecture;
 mod architectures;
+mod attention;
+mod cache;
 mod checkpoint;
 mod config;
-mod encoder;
+mod embeddings;
 mod error;
+mod feed_forward;
+pub mod heads;
+mod inputs;
 mod layers;
+mod loss;
 mod model;
+mod outputs;
 mod packing;
+mod relative;
+pub mod rotary;
+pub mod spec;
+mod stack;
 
+pub use cache::Cache;
 pub use checkpoint::{
-    Checkpoint, Init, Loader, MappedFile, Mismatch, Report, Scope, load_bin, parse_size, save_checkpoint,
-    save_file,
+    Checkpoint, Init, Loaded, Loader, MappedFile, Mismatch, Report, Scope, load_bin, parse_size,
+    save_checkpoint, save_file,
 };
 pub use config::Config;
-pub use encoder::{Encoder, EncoderSpec};
 pub use error::{Error, Result};
-pub use layers::{LayerNorm, Linear};
-pub use model::{Inputs, LoadOptions, Model, Outputs};
+pub use inputs::{Inputs, Text};
+pub use model::{LoadOptions, Model};
+pub use outputs::{Output, Outputs};
 pub use packing::Packing;
+pub use relative::RelativeSpec;

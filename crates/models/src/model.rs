@@ -1,33 +1,57 @@
-//! A model ready to run, and what goes in and comes out.
+//! A model ready to run: what it is made of, loading it, and its forward pass.
 
 use std::path::Path;
 
-use trustformers_hub::{Interrupt, Repo};
-use trustformers_tensor::{DType, Tensor};
+use trustformers_hub::Repo;
+use trustformers_tensor::{Activation, DType, Tensor};
 
-use crate::checkpoint::{Checkpoint, Loader, Report};
-use crate::packing::room;
-use crate::{Config, Encoder, Error, Packing, Result};
+use crate::architecture::{Class, Task};
+use crate::cache::Cache;
+use crate::checkpoint::{Checkpoint, Init, Loaded, Loader, Report, Scope};
+use crate::heads::{Finished, Head};
+use crate::inputs::{Inputs, Text};
+use crate::layers::Linear;
+use crate::loss::IGNORED;
+use crate::outputs::Outputs;
+use crate::spec::{EncoderDecoderSpec, EncoderSpec, Spec};
+use crate::stack::{Pass, Stack};
+use crate::{Config, Error, Packing, Result};
 
-/// A model with its weights: the engine behind `AutoModel`.
+/// A model with its weights: the engine behind the `AutoModel` classes.
 pub struct Model {
     config: Config,
-    encoder: Encoder,
-    parameters: Vec<(String, Tensor)>,
-    report: Report,
+    class: &'static Class,
+    network: Network,
+    head: Head,
+    loaded: Loaded,
+}
+
+/// The three families.
+enum Network {
+    Encoder { stack: Stack, pooler: Option<(Linear, Activation)> },
+    Decoder(Stack),
+    EncoderDecoder(Box<EncoderDecoder>),
+}
+
+struct EncoderDecoder {
+    encoder: Stack,
+    decoder: Stack,
+    spec: EncoderDecoderSpec,
 }
 
 /// What to load, beside where from.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
-    /// Whether the head over position 0 is wanted.
+    /// transformers' name of the model with its head, such as `BertForMaskedLM`; the bare model if there is none.
+    pub class: Option<String>,
+    /// Whether a bare model shall have its pooler.
     pub pooler: bool,
     /// `fp16` reads `model.fp16.safetensors`.
     pub variant: Option<String>,
-    /// Whether weights must be safetensors (`true`), must be `.bin` (`false`), or are taken as safetensors where there are any.
-    pub use_safetensors: Option<bool>,
     /// Draws tensors whose shape does not fit anew, instead of refusing the checkpoint.
     pub ignore_mismatched_sizes: bool,
+    /// `true` reads safetensors only, `false` `.bin` files only.
+    pub use_safetensors: Option<bool>,
     /// Converts the weights to this dtype, instead of leaving them as they are stored. Computation is in float32 either way.
     pub dtype: Option<DType>,
 }
@@ -35,10 +59,11 @@ pub struct LoadOptions {
 impl Default for LoadOptions {
     fn default() -> LoadOptions {
         LoadOptions {
+            class: None,
             pooler: true,
             variant: None,
-            use_safetensors: None,
             ignore_mismatched_sizes: false,
+            use_safetensors: None,
             dtype: None,
         }
     }
@@ -56,7 +81,7 @@ impl Model {
         Model::load(config, loader, options)
     }
 
-    /// Opens the model in a folder, with the configuration that lies there.
+    /// Opens the bare model in a folder, with the configuration that lies there.
     pub fn from_folder(folder: &Path) -> Result<Model> {
         let repo = Repo::open(folder, Default::default())?;
         Model::from_repo(&repo, Config::from_repo(&repo)?, &LoadOptions::default())
@@ -64,16 +89,43 @@ impl Model {
 
     /// A model with freshly drawn weights, as transformers initialises them.
     pub fn from_config(config: Config, options: &LoadOptions, seed: u64) -> Result<Model> {
-        let loader = Loader::random(config.number("initializer_range")?, seed);
-        Model::load(config, loader, options)
+        let std = if config.has("initializer_range") { config.number("initializer_range")? } else { 0.02 };
+        Model::load(config, Loader::random(std, seed), options)
     }
 
     fn load(config: Config, loader: Loader, options: &LoadOptions) -> Result<Model> {
         config.only("quantization_config", &[])?;
-        let spec = (config.architecture()?.spec)(&config)?;
-        let encoder = Encoder::load(&loader.root(), spec, options.pooler)?;
-        let (parameters, report) = loader.finish()?;
-        Ok(Model { config, encoder, parameters, report })
+        let architecture = config.architecture()?;
+        let class = match &options.class {
+            Some(name) => architecture.class(name)?,
+            None => &architecture.classes[0],
+        };
+        let spec = (architecture.spec)(&config)?;
+        let head = (class.head)(&config)?;
+        let wants_pooler = options.pooler && head.is_bare() || head.wants_pooler();
+        let base = loader.base(class.base);
+        let network = match spec {
+            Spec::Encoder(EncoderSpec { stack, pooler }) => {
+                let hidden = stack.hidden_size;
+                let stack = Stack::load(&base, stack, None)?;
+                // Checkpoints of models that never had one lack the pooler: it is then drawn anew, as transformers does, and reported.
+                let pooler = pooler.filter(|_| wants_pooler).map(|(spec, activation)| {
+                    let scope = base.at("").drawn_if_missing();
+                    Ok::<_, Error>((Linear::load(&scope, spec, hidden, hidden)?, activation))
+                });
+                Network::Encoder { stack, pooler: pooler.transpose()? }
+            }
+            Spec::Decoder(stack) => Network::Decoder(Stack::load(&base, stack, None)?),
+            Spec::EncoderDecoder(spec) => {
+                Network::EncoderDecoder(Box::new(EncoderDecoder::load(&base, *spec)?))
+            }
+        };
+        let stack = network.last_stack();
+        let scope = loader.root().drawn_if_missing();
+        let head =
+            Head::load(&scope, head, config.num_labels()?, stack.output_width(), stack.word_embeddings())?;
+        let loaded = loader.finish()?;
+        Ok(Model { config, class, network, head, loaded })
     }
 
     /// The configuration, defaults included.
@@ -81,175 +133,321 @@ impl Model {
         &self.config
     }
 
+    /// Which of the architecture's classes this is.
+    pub fn class(&self) -> &'static Class {
+        self.class
+    }
+
     /// Every parameter under transformers' name, as it lies in the checkpoint.
     pub fn named_parameters(&self) -> &[(String, Tensor)] {
-        &self.parameters
+        &self.loaded.parameters
+    }
+
+    /// Further names under which `state_dict` shows parameters: those that share another one's tensor.
+    pub fn tied_parameters(&self) -> &[(String, Tensor)] {
+        &self.loaded.tied
     }
 
     /// What in the checkpoint was not needed, missing or mis-shaped, and yet accepted.
     pub fn report(&self) -> &Report {
-        &self.report
+        &self.loaded.report
     }
 
     /// The dtype of the weights. Computation is in float32.
     pub fn dtype(&self) -> DType {
-        self.parameters
+        self.named_parameters()
             .iter()
             .map(|(_, tensor)| tensor.dtype())
             .find(|dtype| dtype.is_float())
             .unwrap_or(DType::F32)
     }
 
-    /// Runs the model over a batch.
+    /// Runs the model over a batch; a `cache` holds the text before it and takes it in.
     ///
     /// # Errors
     /// `Input`, `Runtime` or `Index` when the arguments do not fit the model or one another.
-    pub fn forward(&self, inputs: &Inputs) -> Result<Outputs> {
-        self.encoder.forward(&inputs.batched()?)
+    pub fn forward(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Outputs> {
+        match &self.network {
+            Network::Encoder { stack, pooler } => {
+                if cache.is_some() {
+                    return Err(Error::Input("an encoder has no past_key_values".into()));
+                }
+                self.encode(inputs, stack, pooler.as_ref())
+            }
+            Network::Decoder(stack) => self.decode(inputs, stack, cache),
+            Network::EncoderDecoder(both) => self.translate(inputs, both, cache),
+        }
     }
-}
 
-/// The arguments of a forward pass, named as in transformers. Either `input_ids` or `inputs_embeds` is needed. Where a (batch, length)
-/// table is asked for, a single row may be given as (length).
-#[derive(Clone, Default)]
-pub struct Inputs {
-    /// Token numbers: (batch, length) integers.
-    pub input_ids: Option<Tensor>,
-    /// Embeddings instead of tokens: (batch, length, hidden) floats.
-    pub inputs_embeds: Option<Tensor>,
-    /// What is not padding: (batch, length), or (1, length) for all sequences; zero hides.
-    pub attention_mask: Option<Tensor>,
-    /// Segment numbers: (batch, length) integers; all 0 if absent.
-    pub token_type_ids: Option<Tensor>,
-    /// Positions: (batch, length) integers; 0, 1, 2, … if absent.
-    pub position_ids: Option<Tensor>,
-    /// Whether to return the hidden states of every layer.
-    pub output_hidden_states: bool,
-    /// Whether to return the attention probabilities of every layer.
-    pub output_attentions: bool,
-    /// Cuts the inputs to so many positions, if they have more.
-    pub max_length: Option<usize>,
-    /// Asked before every layer whether to give up.
-    pub interrupt: Interrupt,
-}
-
-/// What a forward pass gives, float32. Positions that the mask hides are zero.
-pub struct Outputs {
-    /// (batch, length, hidden)
-    pub last_hidden_state: Tensor,
-    /// (batch, hidden), if the model has a pooler.
-    pub pooler_output: Option<Tensor>,
-    /// The embeddings and every layer's output, (batch, length, hidden) each.
-    pub hidden_states: Option<Vec<Tensor>>,
-    /// Every layer's probabilities, (batch, heads, length, length) each.
-    pub attentions: Option<Vec<Tensor>>,
-}
-
-impl Inputs {
-    /// The same inputs with a batch dimension and within `max_length`.
-    fn batched(&self) -> Result<Inputs> {
-        let cut = |tensor: Tensor| match self.max_length {
-            Some(max) if tensor.ndim() > 1 && tensor.shape()[1] > max => tensor.narrow(1, 0, max),
-            _ => Ok(tensor),
+    /// Runs the encoder of an encoder-decoder alone: the packed hidden states with their packing come unpacked.
+    pub fn encode_source(&self, inputs: &Inputs) -> Result<Outputs> {
+        let Network::EncoderDecoder(both) = &self.network else {
+            return Err(Error::Input("this model has no encoder of its own".into()));
         };
-        let table = |table: &Option<Tensor>| {
-            let row = |table: &Tensor| match table.shape() {
-                &[length] => table.contiguous()?.view(&[1, length]),
-                _ => Ok(table.clone()),
-            };
-            table.as_ref().map(|table| cut(row(table)?)).transpose()
-        };
-        Ok(Inputs {
-            input_ids: table(&self.input_ids)?,
-            inputs_embeds: self.inputs_embeds.clone().map(cut).transpose()?,
-            attention_mask: table(&self.attention_mask)?,
-            token_type_ids: table(&self.token_type_ids)?,
-            position_ids: table(&self.position_ids)?,
-            interrupt: self.interrupt.clone(),
-            ..*self
+        let text = inputs.text.batched(inputs.max_length)?;
+        let packing = packed(&both.encoder, &text, None, |_| false)?;
+        let passed =
+            both.encoder.forward(Pass { cache: None, encoded: None, ..pass(inputs, &text, &packing) })?;
+        Ok(Outputs {
+            last_hidden_state: Some(packing.unpack(&passed.hidden)?),
+            hidden_states: passed.hidden_states,
+            attentions: passed.attentions,
+            ..Outputs::default()
         })
     }
 
-    /// The size of the batch, checked to be one that can be run.
-    pub(crate) fn batch_and_length(&self, hidden_size: usize) -> Result<(usize, usize)> {
-        let (name, tensor, rank) = match (&self.input_ids, &self.inputs_embeds) {
-            (Some(ids), None) => ("input_ids", ids, 2),
-            (None, Some(embeds)) => ("inputs_embeds", embeds, 3),
-            _ => {
-                return Err(Error::Input(
-                    "You must specify exactly one of input_ids or inputs_embeds".into(),
-                ));
+    fn encode(
+        &self,
+        inputs: &Inputs,
+        stack: &Stack,
+        pooler: Option<&(Linear, Activation)>,
+    ) -> Result<Outputs> {
+        let (text, choices) = match self.class.task {
+            Task::MultipleChoice => {
+                let (text, choices) = inputs.text.choices()?;
+                (text.batched(inputs.max_length)?, Some(choices))
+            }
+            _ => (inputs.text.batched(inputs.max_length)?, None),
+        };
+        let (batch, length) = text.batch_and_length(stack.embedding_width())?;
+        let labels = self.position_labels(inputs, [batch, length])?;
+        let wants_first = pooler.is_some() || self.head.wants_first();
+        let asked = |place: usize| wants_first && place.is_multiple_of(length) || is_labelled(&labels, place);
+        let packing = packed(stack, &text, None, asked)?;
+        let passed = stack.forward(Pass { cache: None, encoded: None, ..pass(inputs, &text, &packing) })?;
+        let pooled = match pooler {
+            Some((dense, activation)) => {
+                Some(dense.forward(&passed.hidden.gather_rows(&packing.first_rows())?, *activation)?)
+            }
+            None => None,
+        };
+        let mut outputs = Outputs {
+            hidden_states: passed.hidden_states,
+            attentions: passed.attentions,
+            ..Outputs::default()
+        };
+        if self.head.is_bare() {
+            outputs.last_hidden_state = Some(packing.unpack(&passed.hidden)?);
+            outputs.pooler_output = pooled.clone();
+        }
+        let finished = Finished {
+            config: &self.config,
+            inputs,
+            hidden: &passed.hidden,
+            packing: &packing,
+            pooled: pooled.as_ref(),
+            ids: text.ids.as_ref(),
+            choices,
+        };
+        self.head.forward(&finished, labels.as_deref(), &mut outputs)?;
+        Ok(outputs)
+    }
+
+    fn decode(&self, inputs: &Inputs, stack: &Stack, cache: Option<&mut Cache>) -> Result<Outputs> {
+        let text = inputs.text.batched(inputs.max_length)?;
+        let (batch, length) = text.batch_and_length(stack.embedding_width())?;
+        let labels = self.position_labels(inputs, [batch, length])?;
+        let packing = packed(stack, &text, cache.as_deref(), |place| is_labelled(&labels, place))?;
+        let passed = stack.forward(Pass { cache, encoded: None, ..pass(inputs, &text, &packing) })?;
+        let mut outputs = Outputs {
+            hidden_states: passed.hidden_states,
+            attentions: passed.attentions,
+            ..Outputs::default()
+        };
+        if self.head.is_bare() {
+            outputs.last_hidden_state = Some(packing.unpack(&passed.hidden)?);
+        }
+        let finished = Finished {
+            config: &self.config,
+            inputs,
+            hidden: &passed.hidden,
+            packing: &packing,
+            pooled: None,
+            ids: text.ids.as_ref(),
+            choices: None,
+        };
+        self.head.forward(&finished, labels.as_deref(), &mut outputs)?;
+        Ok(outputs)
+    }
+
+    fn translate(
+        &self,
+        inputs: &Inputs,
+        both: &EncoderDecoder,
+        mut cache: Option<&mut Cache>,
+    ) -> Result<Outputs> {
+        let mut outputs = Outputs::default();
+        let text = inputs.text.batched(inputs.max_length)?;
+        let is_known = cache.as_ref().is_some_and(|cache| cache.source.is_some());
+        let encoded = match &inputs.encoder_hidden_states {
+            Some(states) => {
+                let given = Text { ids: None, embeds: Some(states.clone()), ..text.clone() };
+                let packing = packed(&both.encoder, &given, None, |_| false)?;
+                outputs.encoder_last_hidden_state = Some(states.clone());
+                Some((packing.pack(&states.to_dtype(DType::F32)?)?, packing))
+            }
+            None if is_known => None,
+            None => {
+                let packing = packed(&both.encoder, &text, None, |_| false)?;
+                let passed = both.encoder.forward(Pass {
+                    cache: None,
+                    encoded: None,
+                    ..pass(inputs, &text, &packing)
+                })?;
+                outputs.encoder_last_hidden_state = Some(packing.unpack(&passed.hidden)?);
+                outputs.encoder_hidden_states = passed.hidden_states;
+                outputs.encoder_attentions = passed.attentions;
+                Some((passed.hidden, packing))
             }
         };
-        let shape = tensor.shape();
-        if shape.len() != rank {
-            let wanted = if rank == 2 { "(batch, length)" } else { "(batch, length, hidden)" };
-            return Err(Error::Input(format!(
-                "{name} must have {rank} dimensions {wanted}, got the shape {shape:?}"
-            )));
+        let decoder_text = both.decoder_text(inputs, &text)?;
+        let (batch, length) = decoder_text.batch_and_length(both.decoder.embedding_width())?;
+        let labels = self.position_labels(inputs, [batch, length])?;
+        let asked = |place: usize| is_labelled(&labels, place);
+        let packing = packed(&both.decoder, &decoder_text, cache.as_deref(), asked)?;
+        let passed = both.decoder.forward(Pass {
+            cache: cache.take(),
+            encoded: encoded.as_ref().map(|(hidden, packing)| (hidden, packing)),
+            ..pass(inputs, &decoder_text, &packing)
+        })?;
+        outputs.decoder_hidden_states = passed.hidden_states;
+        outputs.decoder_attentions = passed.attentions;
+        outputs.cross_attentions = passed.cross_attentions;
+        if self.head.is_bare() {
+            outputs.last_hidden_state = Some(packing.unpack(&passed.hidden)?);
         }
-        if rank == 3 && shape[2] != hidden_size {
-            let message =
-                format!("inputs_embeds must be {hidden_size} wide like the model, got the shape {shape:?}");
-            return Err(Error::Runtime(message));
-        }
-        if rank == 3 && !tensor.dtype().is_float() {
-            return Err(Error::Runtime(format!("inputs_embeds must be floats, got {}", tensor.dtype())));
-        }
-        if shape[0] == 0 || shape[1] == 0 {
-            return Err(Error::Runtime(format!(
-                "{name} is empty, it has the shape {shape:?}: give at least one sequence of at least one token"
-            )));
-        }
-        Ok((shape[0], shape[1]))
+        let finished = Finished {
+            config: &self.config,
+            inputs,
+            hidden: &passed.hidden,
+            packing: &packing,
+            pooled: None,
+            ids: decoder_text.ids.as_ref(),
+            choices: None,
+        };
+        self.head.forward(&finished, labels.as_deref(), &mut outputs)?;
+        Ok(outputs)
     }
 
-    /// The attention mask as flags, if there is one.
-    pub(crate) fn mask(&self, batch: usize, length: usize) -> Result<Option<Vec<bool>>> {
-        let Some(mask) = &self.attention_mask else { return Ok(None) };
-        let shape = mask.shape();
-        if shape != [batch, length] && shape != [1, length] {
-            return Err(Error::Input(match shape.len() {
-                3 | 4 => format!(
-                    "an attention_mask that is a matrix per sequence, {shape:?}, is not supported yet"
-                ),
-                _ => format!(
-                    "attention_mask must have the shape [{batch}, {length}] of the inputs, got {shape:?}"
-                ),
-            }));
+    fn position_labels(&self, inputs: &Inputs, shape: [usize; 2]) -> Result<Option<Vec<i64>>> {
+        match &inputs.labels {
+            Some(labels) => self.head.position_labels(labels, shape),
+            None => Ok(None),
         }
-        let shown = mask.to_dtype(DType::F64)?.contiguous()?;
-        let shown = shown.as_slice::<f64>()?;
-        let mut flags = room(&[batch, length])?;
-        flags.extend(shown.iter().cycle().take(batch * length).map(|&shown| shown != 0.0));
-        Ok(Some(flags))
+    }
+}
+
+impl Network {
+    /// The stack that the head stands on.
+    fn last_stack(&self) -> &Stack {
+        match self {
+            Network::Encoder { stack, .. } | Network::Decoder(stack) => stack,
+            Network::EncoderDecoder(both) => &both.decoder,
+        }
+    }
+}
+
+/// What a pass over a stack is given in every family.
+fn pass<'a>(inputs: &'a Inputs, text: &'a Text, packing: &'a Packing) -> Pass<'a> {
+    Pass {
+        text,
+        packing,
+        cache: None,
+        encoded: None,
+        output_hidden_states: inputs.output_hidden_states,
+        output_attentions: inputs.output_attentions,
+        interrupt: &inputs.interrupt,
+    }
+}
+
+fn is_labelled(labels: &Option<Vec<i64>>, place: usize) -> bool {
+    labels.as_ref().is_some_and(|labels| labels[place] != IGNORED)
+}
+
+/// What the text's mask shows of it, and the hidden places that are `asked` for.
+fn packed(
+    stack: &Stack,
+    text: &Text,
+    cache: Option<&Cache>,
+    asked: impl Fn(usize) -> bool,
+) -> Result<Packing> {
+    let (batch, length) = text.batch_and_length(stack.embedding_width())?;
+    let past = cache.map_or(0, Cache::length);
+    // A mask over the text so far and the new one, or over the new one alone.
+    let covers_past = text.mask.as_ref().is_some_and(|mask| mask.shape().last() != Some(&length));
+    let flags = if past > 0 && covers_past {
+        text.flags(batch, past + length)?.map(|flags| -> Result<Vec<bool>> {
+            let mut new = Vec::with_capacity(batch * length);
+            for (index, row) in flags.chunks_exact(past + length).enumerate() {
+                let before = cache.map_or(&[][..], |cache| cache.shown(index));
+                if &row[..past] != before {
+                    return Err(Error::Input(format!(
+                        "{}attention_mask shows other positions of the past than it did when past_key_values were made",
+                        text.prefix
+                    )));
+                }
+                new.extend_from_slice(&row[past..]);
+            }
+            Ok(new)
+        })
+    } else {
+        text.flags(batch, length)?.map(Ok)
+    };
+    Packing::new(batch, length, flags.transpose()?.as_deref(), asked)
+}
+
+impl EncoderDecoder {
+    fn load(scope: &Scope, spec: EncoderDecoderSpec) -> Result<EncoderDecoder> {
+        let words = match spec.shared {
+            Some(path) => {
+                let embeddings = &spec.encoder.embeddings;
+                let shape = [embeddings.vocab_size, embeddings.width];
+                Some(scope.at(path).tensor("weight", &shape, Init::Normal)?)
+            }
+            None => None,
+        };
+        Ok(EncoderDecoder {
+            encoder: Stack::load(scope, spec.encoder.clone(), words.as_ref())?,
+            decoder: Stack::load(scope, spec.decoder.clone(), words.as_ref())?,
+            spec,
+        })
     }
 
-    /// A table of numbers below `size` at the packed rows. The table is (batch, length), or (1, length) for all sequences.
-    pub(crate) fn ids(
-        &self,
-        name: &'static str,
-        ids: &Option<Tensor>,
-        packing: &Packing,
-        table: &'static str,
-        size: usize,
-    ) -> Result<Option<Vec<i64>>> {
-        let Some(ids) = ids else { return Ok(None) };
-        if !ids.dtype().is_int() {
-            return Err(Error::Runtime(format!("{name} must be integers, got {}", ids.dtype())));
+    /// What the decoder reads: what the caller gave, or the labels one position later.
+    fn decoder_text(&self, inputs: &Inputs, source: &Text) -> Result<Text> {
+        let mut text = Text { prefix: "decoder_", ..inputs.decoder.batched(None)? };
+        if text.ids.is_none() && text.embeds.is_none() {
+            let labels =
+                inputs.labels.as_ref().or(source.ids.as_ref().filter(|_| self.spec.starts_from_source));
+            let labels = labels.ok_or_else(|| text.nothing())?;
+            text.ids = Some(self.spec.shifted(labels)?);
         }
-        let fits = packing.shape();
-        if ids.shape() != fits && ids.shape() != [1, fits[1]] {
-            return Err(Error::Runtime(format!(
-                "{name} must have the shape {fits:?} of the inputs, got {:?}",
-                ids.shape()
-            )));
+        Ok(text)
+    }
+}
+
+impl EncoderDecoderSpec {
+    /// Decoder inputs that predict `labels` (batch, length): transformers' `shift_tokens_right`.
+    fn shifted(&self, labels: &Tensor) -> Result<Tensor> {
+        let &[batch, length] = labels.shape() else {
+            return Err(Error::Input(format!("labels must be (batch, length), got {:?}", labels.shape())));
+        };
+        let missing =
+            |what| Error::Config(format!("`{what}` has to be defined to make decoder inputs of labels"));
+        let padding = self.pad_token_id.ok_or_else(|| missing("pad_token_id"))?;
+        let labels = labels.to_dtype(DType::I64)?.contiguous()?;
+        let mut shifted = Vec::with_capacity(batch * length);
+        for row in labels.as_slice::<i64>()?.chunks_exact(length.max(1)) {
+            let real = |label: i64| if label == IGNORED { padding } else { label };
+            let first = if self.starts_with_last_label {
+                // The last label that is not padding is the language code.
+                row.iter().rev().map(|&label| real(label)).find(|&label| label != padding).unwrap_or(padding)
+            } else {
+                self.decoder_start_token_id.ok_or_else(|| missing("decoder_start_token_id"))?
+            };
+            shifted.push(first);
+            shifted.extend(row[..length.saturating_sub(1)].iter().map(|&label| real(label)));
         }
-        let ids = ids.to_dtype(DType::I64)?.contiguous()?;
-        let ids = packing.pack_ids(ids.as_slice()?);
-        match ids.iter().find(|&&id| usize::try_from(id).map_or(true, |id| id >= size)) {
-            Some(&index) => Err(Error::Index { what: name, index, table, size }),
-            None => Ok(Some(ids)),
-        }
+        Ok(Tensor::from_slice(&shifted, &[batch, length])?)
     }
 }

@@ -6,8 +6,9 @@ use crate::Result;
 
 /// How a (batch, length) rectangle with hidden positions becomes rows one after another, and back.
 ///
-/// Within a sequence the visible positions come first, in order. A head that reads position 0 needs it computed even where the mask
-/// hides it (left padding); it then follows the visible ones as a row that asks but is not seen, as transformers computes it.
+/// Within a sequence the visible positions come first, in order. Some hidden positions are needed nevertheless: position 0 by a head that
+/// reads it (left padding), and those that labels ask for. They follow the visible ones as rows that ask but are not seen, as
+/// transformers computes them.
 pub struct Packing {
     batch: usize,
     length: usize,
@@ -17,20 +18,25 @@ pub struct Packing {
 }
 
 impl Packing {
-    /// Packs what `mask` shows: (batch, length) flags, all shown where there is none. `first` asks for position 0 of every sequence.
+    /// Packs what `mask` shows: (batch, length) flags, all shown where there is none. `asked` says which hidden places, numbered
+    /// `sequence * length + position`, are needed nevertheless.
     ///
     /// # Errors
     /// `OutOfMemory` for a rectangle that memory cannot hold.
-    pub fn new(batch: usize, length: usize, mask: Option<&[bool]>, first: bool) -> Result<Packing> {
+    pub fn new(
+        batch: usize,
+        length: usize,
+        mask: Option<&[bool]>,
+        asked: impl Fn(usize) -> bool,
+    ) -> Result<Packing> {
         let rows = room(&[batch, length])?;
         let mut packing = Packing { batch, length, rows, ragged: Ragged::default() };
         for start in (0..batch).map(|sequence| sequence * length) {
             let before = packing.rows.len();
-            packing.rows.extend((start..start + length).filter(|&row| mask.is_none_or(|mask| mask[row])));
+            let shown = |row: usize| mask.is_none_or(|mask| mask[row]);
+            packing.rows.extend((start..start + length).filter(|&row| shown(row)));
             let keys = packing.rows.len() - before;
-            if first && length > 0 && packing.rows.get(before) != Some(&start) {
-                packing.rows.push(start);
-            }
+            packing.rows.extend((start..start + length).filter(|&row| !shown(row) && asked(row)));
             packing.ragged.push(packing.rows.len() - before, keys);
         }
         Ok(packing)
@@ -86,6 +92,14 @@ impl Packing {
         Ok(x.scatter_rows(&positions, self.batch * self.length)?.view(&shape)?)
     }
 
+    /// The mean of the visible rows of each sequence: (batch, width).
+    pub fn mean(&self, x: &Tensor) -> Result<Tensor> {
+        let means =
+            self.ragged.sequences().iter().map(|s| x.narrow(0, s.start, s.start + s.keys)?.mean(&[0], false));
+        let means = means.collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::stack(&means.iter().collect::<Vec<_>>(), 0)?)
+    }
+
     /// The packed row of each sequence's position 0.
     pub fn first_rows(&self) -> Vec<usize> {
         let first = |s: &trustformers_tensor::ops::Sequence| {
@@ -96,22 +110,40 @@ impl Packing {
         self.ragged.sequences().iter().map(first).collect()
     }
 
-    /// One (heads, rows, keys) tensor per sequence to (batch, heads, length, length), zero where the mask hides a row or a key.
-    pub fn unpack_attentions(&self, sequences: &[Tensor], heads: usize) -> Result<Tensor> {
-        let length = self.length;
-        let shape = [self.batch, heads, length, length];
+    /// Which positions of a sequence are visible.
+    pub(crate) fn shown(&self, sequence: usize) -> Vec<bool> {
+        let mut shown = vec![false; self.length];
+        if let Some(s) = self.ragged.sequences().get(sequence) {
+            for row in &self.rows[s.start..s.start + s.keys] {
+                shown[row % self.length] = true;
+            }
+        }
+        shown
+    }
+
+    /// One (heads, rows, keys) tensor per sequence to (batch, heads, length, columns), zero where the mask hides a row or a key. The
+    /// keys of sequence `i` belong to the columns that `shown(i)` flags.
+    pub fn unpack_attentions(
+        &self,
+        sequences: &[Tensor],
+        heads: usize,
+        columns: usize,
+        shown: impl Fn(usize) -> Vec<bool>,
+    ) -> Result<Tensor> {
+        let shape = [self.batch, heads, self.length, columns];
         let mut all = room(&shape)?;
         all.resize(shape.iter().product(), 0.0f32);
         for ((index, s), probabilities) in self.ragged.sequences().iter().enumerate().zip(sequences) {
             let probabilities = probabilities.as_slice::<f32>()?;
-            let positions: Vec<usize> =
-                self.rows[s.start..s.start + s.keys].iter().map(|row| row % length).collect();
+            let shown = shown(index);
+            let keys: Vec<usize> = (0..columns).filter(|&column| shown[column]).collect();
             for head in 0..heads {
-                for (row, &to_row) in positions.iter().enumerate() {
-                    let from = &probabilities[(head * s.rows + row) * s.keys..][..s.keys];
-                    let to = &mut all[((index * heads + head) * length + to_row) * length..][..length];
-                    for (&position, &probability) in positions.iter().zip(from) {
-                        to[position] = probability;
+                for (row, packed) in (s.start..s.start + s.keys).enumerate() {
+                    let from = &probabilities[(head * s.rows + row) * keys.len()..][..keys.len()];
+                    let to_row = self.rows[packed] % self.length;
+                    let to = &mut all[((index * heads + head) * self.length + to_row) * columns..][..columns];
+                    for (&key, &probability) in keys.iter().zip(from) {
+                        to[key] = probability;
                     }
                 }
             }
@@ -143,13 +175,13 @@ mod tests {
 
     #[test]
     fn what_memory_cannot_hold_is_an_error() {
-        assert!(Packing::new(1 << 40, 1 << 20, None, false).is_err());
-        assert!(Packing::new(usize::MAX, 3, None, false).is_err());
+        assert!(Packing::new(1 << 40, 1 << 20, None, |_| false).is_err());
+        assert!(Packing::new(usize::MAX, 3, None, |_| false).is_err());
     }
 
     #[test]
     fn a_full_batch_is_only_seen_differently() {
-        let packing = Packing::new(2, 3, None, true).unwrap();
+        let packing = Packing::new(2, 3, None, |_| true).unwrap();
         let x = numbers(6, 2);
         assert_eq!(packing.unpack(&x).unwrap().as_ptr(), x.as_ptr());
         assert_eq!(packing.first_rows(), [0, 3]);
@@ -159,7 +191,7 @@ mod tests {
     fn what_is_hidden_comes_back_as_zeros() {
         // Right padded, left padded, a hole, all hidden.
         let mask = [1, 1, 0, 0, 1, 1, 1, 0, 1, 0, 0, 0].map(|flag| flag == 1);
-        let packing = Packing::new(4, 3, Some(&mask), true).unwrap();
+        let packing = Packing::new(4, 3, Some(&mask), |row| row % 3 == 0).unwrap();
         assert_eq!(packing.positions(), [0, 1, 1, 2, 0, 0, 2, 0]);
         let keys: Vec<_> = packing.ragged().sequences().iter().map(|s| (s.rows, s.keys)).collect();
         assert_eq!(keys, [(2, 2), (3, 2), (2, 2), (1, 0)]);
@@ -172,7 +204,7 @@ mod tests {
     #[test]
     fn packing_and_unpacking_are_inverse_where_the_mask_shows() {
         let mask = [true, false, true, true, true, false];
-        let packing = Packing::new(2, 3, Some(&mask), false).unwrap();
+        let packing = Packing::new(2, 3, Some(&mask), |_| false).unwrap();
         let x = numbers(6, 2).view(&[2, 3, 2]).unwrap();
         let back = packing.unpack(&packing.pack(&x).unwrap()).unwrap();
         assert_eq!(back.as_slice::<f32>().unwrap(), [1., 2., 0., 0., 5., 6., 7., 8., 9., 10., 0., 0.]);

@@ -1,13 +1,16 @@
 //! Configurations and models.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::Value;
 use trustformers::hub::Interrupt;
-use trustformers::models::{self, Config, Inputs, LoadOptions, Model, Outputs, architecture};
-use trustformers::tensor::Tensor;
+use trustformers::models::architecture::Architecture;
+use trustformers::models::{self, Cache, Config, Inputs, LoadOptions, Model, Output, Text, architecture};
 
 use crate::errors;
 use crate::hub::{PyRepo, signalled};
@@ -38,33 +41,115 @@ pub fn default_config(model_type: &str) -> PyResult<String> {
     Ok(Value::Object(architecture.defaults()).to_string())
 }
 
+/// The architectures: for each its model type, its configuration class, the common names of its fields with its own, and its model
+/// classes with what they are for.
+#[pyfunction]
+pub fn architectures(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
+    let describe = |one: &&Architecture| {
+        let about = PyDict::new(py);
+        about.set_item("model_type", one.model_type)?;
+        about.set_item("config_class", one.config_class)?;
+        about.set_item("aliases", one.aliases.to_vec())?;
+        let classes: Vec<_> = one.classes.iter().map(|class| (class.name, class.task.name())).collect();
+        about.set_item("classes", classes)?;
+        Ok(about)
+    };
+    architecture::ALL.iter().map(describe).collect()
+}
+
+/// The keys and values of the text so far: transformers' `past_key_values`.
+#[pyclass(frozen, name = "Cache", module = "trustformers._engine")]
+pub struct PyCache(Mutex<Cache>);
+
+impl PyCache {
+    /// A forward pass elsewhere may hold it: wait without the GIL.
+    fn lock<R: Send>(&self, py: Python<'_>, then: impl FnOnce(&mut Cache) -> R + Send) -> R {
+        py.detach(|| then(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+#[pymethods]
+impl PyCache {
+    /// An empty cache; with room for `capacity` positions it need not grow up to there.
+    #[new]
+    #[pyo3(signature = (capacity=0))]
+    fn new(capacity: usize) -> PyCache {
+        let mut cache = Cache::default();
+        cache.reserve(capacity);
+        PyCache(Mutex::new(cache))
+    }
+
+    /// The number of positions so far, padding included.
+    fn length(&self, py: Python<'_>) -> usize {
+        self.lock(py, |cache| cache.length())
+    }
+
+    /// The number of sequences; 0 before the first step.
+    fn batch(&self, py: Python<'_>) -> usize {
+        self.lock(py, |cache| cache.batch())
+    }
+
+    /// The number of layers that hold something.
+    fn layers(&self, py: Python<'_>) -> usize {
+        self.lock(py, |cache| cache.layers())
+    }
+
+    /// A layer's keys and values, (batch, heads, length, head_dim) each; `None` for a layer that holds nothing.
+    fn layer(&self, py: Python<'_>, index: usize) -> PyResult<Option<(PyTensor, PyTensor)>> {
+        let layer = self.lock(py, |cache| cache.layer(index)).map_err(errors::models)?;
+        Ok(layer.map(|(key, value)| (PyTensor(key), PyTensor(value))))
+    }
+
+    /// Forgets all positions from `length` on; a negative number forgets so many.
+    fn crop(&self, py: Python<'_>, length: i64) {
+        self.lock(py, |cache| cache.crop(length));
+    }
+
+    /// Makes sequence `i` what sequence `sources[i]` was.
+    fn select(&self, py: Python<'_>, sources: Vec<usize>) -> PyResult<()> {
+        self.lock(py, |cache| cache.select(&sources)).map_err(errors::models)
+    }
+
+    /// Another cache of the same content.
+    fn copy(&self, py: Python<'_>) -> PyResult<PyCache> {
+        let copy = self.lock(py, |cache| cache.copy()).map_err(errors::models)?;
+        Ok(PyCache(Mutex::new(copy)))
+    }
+}
+
 /// A model with its weights. Any number of threads may run it at once.
 #[pyclass(frozen, name = "Model", module = "trustformers._engine")]
 pub struct PyModel(Model);
 
 #[pymethods]
 impl PyModel {
-    /// Opens the weights of a folder or repository for a configuration (JSON text). They are mapped, not read.
+    /// Opens the weights of a folder or repository for a configuration (JSON text). They are mapped, not read. `class_name` is
+    /// transformers' name of the model with its head; without it the model is bare.
     #[staticmethod]
-    #[pyo3(signature = (repo, config, *, add_pooling_layer=true, variant=None, use_safetensors=None, ignore_mismatched_sizes=false, dtype=None))]
+    #[pyo3(signature = (
+        repo, config, *, class_name=None, add_pooling_layer=true, variant=None, ignore_mismatched_sizes=false,
+        use_safetensors=None, dtype=None
+    ))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' from_pretrained.
     fn from_repo(
         py: Python<'_>,
         repo: &PyRepo,
         config: &str,
+        class_name: Option<String>,
         add_pooling_layer: bool,
         variant: Option<String>,
-        use_safetensors: Option<bool>,
         ignore_mismatched_sizes: bool,
+        use_safetensors: Option<bool>,
         dtype: Option<&str>,
     ) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
         let dtype = dtype.map(str::parse).transpose().map_err(errors::tensor)?;
         let options = LoadOptions {
+            class: class_name,
             pooler: add_pooling_layer,
             variant,
-            use_safetensors,
             ignore_mismatched_sizes,
+            use_safetensors,
             dtype,
         };
         py.detach(|| Model::from_repo(&repo.0, config, &options)).map(PyModel).map_err(errors::models)
@@ -72,52 +157,94 @@ impl PyModel {
 
     /// A model with freshly drawn weights.
     #[staticmethod]
-    #[pyo3(signature = (config, *, add_pooling_layer=true, seed=0))]
-    fn from_config(py: Python<'_>, config: &str, add_pooling_layer: bool, seed: u64) -> PyResult<PyModel> {
+    #[pyo3(signature = (config, *, class_name=None, add_pooling_layer=true, seed=0))]
+    fn from_config(
+        py: Python<'_>,
+        config: &str,
+        class_name: Option<String>,
+        add_pooling_layer: bool,
+        seed: u64,
+    ) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
-        let options = LoadOptions { pooler: add_pooling_layer, ..LoadOptions::default() };
+        let options = LoadOptions { class: class_name, pooler: add_pooling_layer, ..LoadOptions::default() };
         py.detach(|| Model::from_config(config, &options, seed)).map(PyModel).map_err(errors::models)
     }
 
-    /// Runs the model; the result has `last_hidden_state` and what else there is, as tensors and lists of tensors.
+    /// Runs the model over tensors by transformers' names for them; the result has what outputs there are by theirs, as tensors and
+    /// lists of tensors. A cache holds the text so far and takes this one in.
     #[pyo3(signature = (
-        *, input_ids=None, attention_mask=None, token_type_ids=None, position_ids=None, inputs_embeds=None,
-        output_hidden_states=false, output_attentions=false, max_length=None
+        tensors, *, cache=None, output_hidden_states=false, output_attentions=false, logits_to_keep=0, max_length=None,
+        encoder_only=false
     ))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' forward.
     fn forward<'py>(
         &self,
         py: Python<'py>,
-        input_ids: Option<&PyTensor>,
-        attention_mask: Option<&PyTensor>,
-        token_type_ids: Option<&PyTensor>,
-        position_ids: Option<&PyTensor>,
-        inputs_embeds: Option<&PyTensor>,
+        tensors: &Bound<'py, PyDict>,
+        cache: Option<&PyCache>,
         output_hidden_states: bool,
         output_attentions: bool,
+        logits_to_keep: usize,
         max_length: Option<usize>,
+        encoder_only: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let tensor = |tensor: Option<&PyTensor>| tensor.map(|tensor| tensor.0.clone());
+        let mut given = HashMap::new();
+        for (name, tensor) in tensors {
+            given.insert(name.extract::<String>()?, tensor.cast::<PyTensor>()?.get().0.clone());
+        }
+        let mut take = |name: &str| given.remove(name);
+        let mut text = |prefix: &'static str| Text {
+            ids: take(&format!("{prefix}input_ids")),
+            embeds: take(&format!("{prefix}inputs_embeds")),
+            mask: take(&format!("{prefix}attention_mask")),
+            token_type_ids: take(&format!("{prefix}token_type_ids")),
+            position_ids: take(&format!("{prefix}position_ids")),
+            prefix,
+        };
         let inputs = Inputs {
-            input_ids: tensor(input_ids),
-            attention_mask: tensor(attention_mask),
-            token_type_ids: tensor(token_type_ids),
-            position_ids: tensor(position_ids),
-            inputs_embeds: tensor(inputs_embeds),
+            text: text(""),
+            decoder: text("decoder_"),
+            encoder_hidden_states: take("encoder_last_hidden_state"),
+            labels: take("labels"),
+            next_sentence_label: take("next_sentence_label"),
+            start_positions: take("start_positions"),
+            end_positions: take("end_positions"),
+            logits_to_keep,
             output_hidden_states,
             output_attentions,
             max_length,
             interrupt: Interrupt::new(signalled),
         };
-        let outputs = py.detach(|| self.0.forward(&inputs)).map_err(errors::models)?;
-        let Outputs { last_hidden_state, pooler_output, hidden_states, attentions } = outputs;
+        if let Some(name) = given.keys().next() {
+            return Err(PyTypeError::new_err(format!(
+                "forward() got an unexpected keyword argument '{name}'"
+            )));
+        }
+        let run = || match cache {
+            _ if encoder_only => self.0.encode_source(&inputs),
+            None => self.0.forward(&inputs, None),
+            Some(cache) => {
+                let mut cache = cache.0.lock().unwrap_or_else(PoisonError::into_inner);
+                self.0.forward(&inputs, Some(&mut cache))
+            }
+        };
+        let outputs = py.detach(run).map_err(errors::models)?;
         let result = PyDict::new(py);
-        let many = |tensors: Vec<Tensor>| tensors.into_iter().map(PyTensor).collect::<Vec<_>>();
-        result.set_item("last_hidden_state", PyTensor(last_hidden_state))?;
-        result.set_item("pooler_output", pooler_output.map(PyTensor))?;
-        result.set_item("hidden_states", hidden_states.map(many))?;
-        result.set_item("attentions", attentions.map(many))?;
+        for (name, value) in outputs.into_fields() {
+            match value {
+                Output::One(tensor) => result.set_item(name, PyTensor(tensor))?,
+                Output::Many(tensors) => {
+                    result.set_item(name, tensors.into_iter().map(PyTensor).collect::<Vec<_>>())?;
+                }
+            }
+        }
         Ok(result)
+    }
+
+    /// Further names of parameters, which share another one's tensor.
+    fn tied_parameters(&self) -> Vec<(String, PyTensor)> {
+        let tied = self.0.tied_parameters().iter();
+        tied.map(|(name, tensor)| (name.clone(), PyTensor(tensor.clone()))).collect()
     }
 
     /// Every parameter under transformers' name, over the memory of the checkpoint.

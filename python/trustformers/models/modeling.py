@@ -200,7 +200,7 @@ class PreTrainedModel:
         if max_length is not None and max_length < 1:
             raise ValueError(f"max_length must be at least 1, got {max_length}")
         outputs = self._engine.forward(
-            **{name: _tensor(name, value) for name, value in given.items()},
+            {name: _tensor(name, value) for name, value in given.items()},
             max_length=max_length,
             output_attentions=_or(output_attentions, self.config.output_attentions),
             output_hidden_states=_or(output_hidden_states, self.config.output_hidden_states),

@@ -1,10 +1,16 @@
 //! BERT (Devlin et al. 2018): transformers' `BertModel`.
 
-use crate::architecture::Architecture;
-use crate::{Config, EncoderSpec, Result};
+use super::common::{
+    POOLER, bert_embeddings, bert_predictions, bert_stack, pooled_classifier, qa_outputs, token_classifier,
+};
+use crate::architecture::{Architecture, Class, Task};
+use crate::heads::{HeadSpec, classifier};
+use crate::spec::{EncoderSpec, Spec};
+use crate::{Config, Result};
 
 pub(crate) const BERT: Architecture = Architecture {
     model_type: "bert",
+    config_class: "BertConfig",
     defaults: r#"{
         "vocab_size": 30522,
         "hidden_size": 768,
@@ -27,27 +33,39 @@ pub(crate) const BERT: Architecture = Architecture {
         "eos_token_id": null,
         "tie_word_embeddings": true
     }"#,
+    aliases: &[],
+    complete: |_| Ok(()),
     prefix: "bert.",
     // Checkpoints converted from TensorFlow call the norm's scale and shift by the paper's letters.
     renames: &[("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")],
     ignored: &["embeddings.position_ids"],
     spec,
+    classes: &[
+        Class::bare("BertModel"),
+        Class::new("BertForPreTraining", Task::PreTraining, "bert", pre_training),
+        Class::new("BertForMaskedLM", Task::MaskedLM, "bert", masked_lm),
+        Class::new("BertForNextSentencePrediction", Task::NextSentencePrediction, "bert", next_sentence),
+        Class::new("BertForSequenceClassification", Task::SequenceClassification, "bert", pooled_classifier),
+        Class::new("BertForMultipleChoice", Task::MultipleChoice, "bert", pooled_classifier),
+        Class::new("BertForTokenClassification", Task::TokenClassification, "bert", token_classifier),
+        Class::new("BertForQuestionAnswering", Task::QuestionAnswering, "bert", qa_outputs),
+    ],
 };
 
-fn spec(config: &Config) -> Result<EncoderSpec> {
-    // Each of these would change what is computed.
-    config.only("is_decoder", &[false.into()])?;
-    config.only("add_cross_attention", &[false.into()])?;
-    config.only("position_embedding_type", &["absolute".into()])?;
-    Ok(EncoderSpec {
-        vocab_size: config.count("vocab_size")?,
-        hidden_size: config.count("hidden_size")?,
-        num_hidden_layers: config.size("num_hidden_layers")?,
-        num_attention_heads: config.count("num_attention_heads")?,
-        intermediate_size: config.count("intermediate_size")?,
-        max_position_embeddings: config.count("max_position_embeddings")?,
-        type_vocab_size: config.count("type_vocab_size")?,
-        activation: config.activation("hidden_act")?,
-        layer_norm_eps: config.number("layer_norm_eps")?,
-    })
+fn spec(config: &Config) -> Result<Spec> {
+    let eps = config.number("layer_norm_eps")?;
+    let embeddings = bert_embeddings(config, config.count("hidden_size")?, eps)?;
+    Ok(Spec::Encoder(EncoderSpec { stack: bert_stack(config, embeddings, eps)?, pooler: POOLER }))
+}
+
+fn masked_lm(config: &Config) -> Result<HeadSpec> {
+    Ok(HeadSpec::Language(bert_predictions(config)?))
+}
+
+fn next_sentence(_: &Config) -> Result<HeadSpec> {
+    Ok(HeadSpec::NextSentence(classifier("cls.seq_relationship")))
+}
+
+fn pre_training(config: &Config) -> Result<HeadSpec> {
+    Ok(HeadSpec::PreTraining(bert_predictions(config)?, classifier("cls.seq_relationship")))
 }

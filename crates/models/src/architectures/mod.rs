@@ -1,5 +1,9 @@
 //! One small file per architecture: its defaults, its names, its reading of the configuration.
 
 mod bert;
+mod common;
+mod llama;
 
-pub(crate) use bert::BERT;
+use crate::architecture::Architecture;
+
+pub(crate) const ALL: &[&Architecture] = &[&bert::BERT, &llama::LLAMA];

@@ -101,7 +101,20 @@ struct State {
     normal: Normal,
     std: f32,
     parameters: Vec<(String, Tensor)>,
+    /// Further names of parameters.
+    tied: Vec<(String, Tensor)>,
     report: Report,
+}
+
+/// What a loader has handed out.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The parameters by transformers' names, in the order in which they were asked for.
+    pub parameters: Vec<(String, Tensor)>,
+    /// Further names under which parameters are known.
+    pub tied: Vec<(String, Tensor)>,
+    /// The account of what did not fit.
+    pub report: Report,
 }
 
 impl Loader {
@@ -126,6 +139,7 @@ impl Loader {
             normal: Normal::new(0),
             std: 0.02,
             parameters: Vec::new(),
+            tied: Vec::new(),
             report,
         }))
     }
@@ -140,31 +154,44 @@ impl Loader {
             normal: Normal::new(seed),
             std,
             parameters: Vec::new(),
+            tied: Vec::new(),
             report: Report::default(),
         }))
     }
 
     /// The model's own scope.
     pub fn root(&self) -> Scope<'_> {
-        Scope { loader: self, path: String::new(), drawn_if_missing: false }
+        self.base("")
+    }
+
+    /// The scope of the model that stands at `base` within it.
+    pub fn base(&self, base: &'static str) -> Scope<'_> {
+        Scope { loader: self, path: String::new(), base, drawn_if_missing: false }
     }
 
     /// The parameters in the order in which they were asked for, and the account.
     ///
     /// # Errors
     /// `Mismatch`, with everything that does not fit, unless it was drawn anew by permission.
-    pub fn finish(self) -> Result<(Vec<(String, Tensor)>, Report)> {
+    pub fn finish(self) -> Result<Loaded> {
         let state = self.0.into_inner();
         let refused = state.is_refused();
-        let State { checkpoint, ignored, parameters, mut report, .. } = state;
+        let State { checkpoint, ignored, parameters, tied, mut report, .. } = state;
         report.unexpected = checkpoint.into_iter().flatten().map(|(name, _)| name).collect();
-        report.unexpected.retain(|name| !ignored.iter().any(|beginning| name.starts_with(beginning)));
-        if refused { Err(Error::Mismatch(Box::new(report))) } else { Ok((parameters, report)) }
+        report.unexpected.retain(|name| !ignored.iter().any(|part| name.contains(part)));
+        if refused { Err(Error::Mismatch(Box::new(report))) } else { Ok(Loaded { parameters, tied, report }) }
     }
 
-    fn tensor(&self, name: String, shape: &[usize], init: Init, drawn_if_missing: bool) -> Result<Tensor> {
+    fn tensor(
+        &self,
+        path: String,
+        name: String,
+        shape: &[usize],
+        init: Init,
+        drawn_if_missing: bool,
+    ) -> Result<Tensor> {
         let state = &mut *self.0.borrow_mut();
-        let found = state.checkpoint.as_mut().map(|tensors| tensors.remove(&name));
+        let found = state.checkpoint.as_mut().map(|tensors| tensors.remove(&path));
         let tensor = match found {
             Some(Some(tensor)) if tensor.shape() == shape && tensor.dtype().is_float() => tensor,
             // Whatever is wrong is noted, a stand-in goes on, and `finish` refuses.
@@ -223,6 +250,8 @@ fn stand_in(shape: &[usize]) -> Result<Tensor> {
 pub struct Scope<'a> {
     loader: &'a Loader,
     path: String,
+    /// Where the model stands in a model with a head; that comes before the names that users see.
+    base: &'static str,
     drawn_if_missing: bool,
 }
 
@@ -239,22 +268,31 @@ impl<'a> Scope<'a> {
 
     /// The parameter `name` of this scope, which must have the given shape.
     pub fn tensor(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
-        self.loader.tensor(self.join(name), shape, init, self.drawn_if_missing)
+        let path = self.join(name);
+        let shown = self.shown(&path);
+        self.loader.tensor(path, shown, shape, init, self.drawn_if_missing)
     }
 
-    /// The vectors `name` of several scopes, `len` long each, as one float32 vector.
-    pub fn joined(scopes: &[&Scope], name: &str, len: usize, init: Init) -> Result<Tensor> {
-        let parts =
-            scopes.iter().map(|scope| scope.tensor(name, &[len], init)).collect::<Result<Vec<_>>>()?;
-        let total = [scopes.len() * len];
-        if scopes.iter().any(|scope| scope.loader.0.borrow().is_refused()) {
-            return stand_in(&total);
+    /// The parameter `name` of this scope, which is another one's tensor. A checkpoint may hold it twice.
+    pub fn tied(&self, name: &str, tensor: &Tensor) -> Result<Tensor> {
+        let path = self.join(name);
+        let shown = self.shown(&path);
+        let state = &mut *self.loader.0.borrow_mut();
+        if let Some(tensors) = &mut state.checkpoint {
+            tensors.remove(&path);
         }
-        let mut joined = Vec::new();
-        for part in parts {
-            joined.extend_from_slice(part.to_dtype(DType::F32)?.as_slice::<f32>()?);
-        }
-        Ok(Tensor::from_slice(&joined, &total)?)
+        state.tied.push((shown, tensor.clone()));
+        Ok(tensor.clone())
+    }
+
+    /// `make()`, unless the checkpoint will be refused: then a stand-in of the same shape, which costs no memory however absurd it is.
+    pub fn derived(&self, shape: &[usize], make: impl FnOnce() -> Result<Tensor>) -> Result<Tensor> {
+        if self.loader.0.borrow().is_refused() { stand_in(shape) } else { make() }
+    }
+
+    /// The name that users see.
+    fn shown(&self, path: &str) -> String {
+        if self.base.is_empty() { path.into() } else { format!("{}.{path}", self.base) }
     }
 
     /// Whether so much is missing that looking further would only lengthen the list.
@@ -299,7 +337,7 @@ mod tests {
         let loader = checkpoint(&[("x.LayerNorm.gamma", &[3])]);
         loader.root().at("x.LayerNorm").tensor("weight", &[3], Init::Ones).unwrap();
         loader.root().at("pooler").drawn_if_missing().tensor("weight", &[3], Init::Ones).unwrap();
-        let (parameters, report) = loader.finish().unwrap();
+        let Loaded { parameters, report, .. } = loader.finish().unwrap();
         assert_eq!(parameters.len(), 2);
         assert_eq!(report.drawn, ["pooler.weight"]);
         assert_eq!(report.missing, ["pooler.weight"]);

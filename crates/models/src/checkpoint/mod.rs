@@ -19,7 +19,7 @@ use self::files::{Files, Index};
 use crate::{Error, Result};
 
 pub use bin::load_bin;
-pub use loader::{Init, Loader, Mismatch, Report, Scope};
+pub use loader::{Init, Loaded, Loader, Mismatch, Report, Scope};
 pub use safetensors::MappedFile;
 pub use save::save_file;
 pub use shards::{parse_size, save_checkpoint};

@@ -1,0 +1,214 @@
+//! What several architectures have alike.
+
+use trustformers_tensor::Activation;
+
+use crate::Config;
+use crate::Error;
+use crate::Result;
+use crate::heads::{BiasAt, HeadSpec, LanguageSpec, Pool, SequenceSpec, classifier};
+use crate::rotary::RotarySpec;
+use crate::spec::*;
+
+/// The width of a head: `head_dim` if the configuration has it, else the hidden size over the heads, which must divide it.
+pub(super) fn head_dim(config: &Config, hidden_size: usize, heads: usize) -> Result<usize> {
+    if config.has("head_dim") {
+        return config.count("head_dim");
+    }
+    if !hidden_size.is_multiple_of(heads) {
+        return Err(Error::Config(format!(
+            "The hidden size ({hidden_size}) is not a multiple of the number of attention heads ({heads}): \
+             change `hidden_size` or `num_attention_heads`"
+        )));
+    }
+    Ok(hidden_size / heads)
+}
+
+/// Word embeddings and nothing else.
+pub(super) fn words(config: &Config, path: Path, width: usize) -> Result<EmbeddingsSpec> {
+    Ok(EmbeddingsSpec {
+        vocab_size: config.count("vocab_size")?,
+        width,
+        word: path,
+        scale: 1.0,
+        positions: None,
+        segments: None,
+        norm: None,
+        projection: None,
+        projects_words: false,
+    })
+}
+
+/// BERT's embeddings: words, positions and segments, added and normalised.
+pub(super) fn bert_embeddings(config: &Config, width: usize, eps: f32) -> Result<EmbeddingsSpec> {
+    Ok(EmbeddingsSpec {
+        positions: Some(PositionsSpec {
+            table: PositionTable::Learned("embeddings.position_embeddings"),
+            rows: config.count("max_position_embeddings")?,
+            offset: 0,
+            numbering: Numbering::Index,
+        }),
+        segments: Some(("embeddings.token_type_embeddings", config.count("type_vocab_size")?)),
+        norm: Some(layer_norm("embeddings.LayerNorm", eps)),
+        ..words(config, "embeddings.word_embeddings", width)?
+    })
+}
+
+/// BERT's stack of post-norm layers, which RoBERTa and ELECTRA have too.
+pub(super) fn bert_stack(config: &Config, embeddings: EmbeddingsSpec, eps: f32) -> Result<StackSpec> {
+    // Each of these would change what is computed.
+    config.only("is_decoder", &[false.into()])?;
+    config.only("add_cross_attention", &[false.into()])?;
+    config.only("position_embedding_type", &["absolute".into()])?;
+    let hidden_size = config.count("hidden_size")?;
+    let heads = config.count("num_attention_heads")?;
+    let projection =
+        Projection::separate("attention.self.query", "attention.self.key", "attention.self.value", true);
+    let output = linear("attention.output.dense", true);
+    let attention = AttentionSpec::new(projection, output, heads, head_dim(config, hidden_size, heads)?);
+    let feed_forward = FeedForwardSpec {
+        kind: FeedForwardKind::Plain {
+            up: linear("intermediate.dense", true),
+            down: linear("output.dense", true),
+        },
+        width: config.count("intermediate_size")?,
+        activation: config.activation("hidden_act")?,
+    };
+    let layer = LayerSpec {
+        path: None,
+        attention: Sublayer::post_norm(attention, layer_norm("attention.output.LayerNorm", eps)),
+        cross_attention: None,
+        feed_forward: Sublayer::post_norm(feed_forward, layer_norm("output.LayerNorm", eps)),
+        parallel: false,
+    };
+    Ok(StackSpec {
+        hidden_size,
+        embeddings,
+        layers_path: "encoder.layer",
+        layers: vec![layer; config.layers("num_hidden_layers")?],
+        final_norm: None,
+        project_out: None,
+        causal: false,
+        rotaries: Vec::new(),
+        bias: None,
+    })
+}
+
+/// Llama's stack: pre-norm layers with RMS norms, rotary positions, grouped-query attention and a gated feed-forward network.
+/// Biases as given, of queries, keys and values; of the attention's output; of the feed-forward network.
+pub(super) fn llama_stack(config: &Config, biases: [bool; 3]) -> Result<StackSpec> {
+    let hidden_size = config.count("hidden_size")?;
+    let heads = config.count("num_attention_heads")?;
+    let head_dim = head_dim(config, hidden_size, heads)?;
+    let eps = config.number("rms_norm_eps")?;
+    let projection =
+        Projection::separate("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", biases[0]);
+    let attention = AttentionSpec {
+        kv_heads: if config.has("num_key_value_heads") {
+            config.count("num_key_value_heads")?
+        } else {
+            heads
+        },
+        rotary: Some(0),
+        ..AttentionSpec::new(projection, linear("self_attn.o_proj", biases[1]), heads, head_dim)
+    };
+    let feed_forward = FeedForwardSpec {
+        kind: FeedForwardKind::Gated {
+            gate: linear("mlp.gate_proj", biases[2]),
+            up: linear("mlp.up_proj", biases[2]),
+            down: linear("mlp.down_proj", biases[2]),
+        },
+        width: config.count("intermediate_size")?,
+        activation: config.activation("hidden_act")?,
+    };
+    let layer = LayerSpec {
+        path: None,
+        attention: Sublayer::pre_norm(rms_norm("input_layernorm", eps), attention),
+        cross_attention: None,
+        feed_forward: Sublayer::pre_norm(rms_norm("post_attention_layernorm", eps), feed_forward),
+        parallel: false,
+    };
+    Ok(StackSpec {
+        hidden_size,
+        embeddings: words(config, "embed_tokens", hidden_size)?,
+        layers_path: "layers",
+        layers: vec![layer; config.layers("num_hidden_layers")?],
+        final_norm: Some(rms_norm("norm", eps)),
+        project_out: None,
+        causal: true,
+        rotaries: vec![RotarySpec::read(config, head_dim)?],
+        bias: None,
+    })
+}
+
+/// What transformers fills into a configuration like Llama's: the heads of keys, the width of a head, and `rope_parameters` from the
+/// fields that held them before version 5.
+pub(super) fn complete_llama(config: &mut Config) -> Result<()> {
+    if !config.has("num_key_value_heads") {
+        config.set("num_key_value_heads", config.count("num_attention_heads")?.into());
+    }
+    if !config.has("head_dim") {
+        let (hidden_size, heads) = (config.count("hidden_size")?, config.count("num_attention_heads")?);
+        config.set("head_dim", head_dim(config, hidden_size, heads)?.into());
+    }
+    complete_rope(config, 10000.0)
+}
+
+/// `rope_parameters` from `rope_theta` and `rope_scaling`.
+pub(super) fn complete_rope(config: &mut Config, theta: f64) -> Result<()> {
+    let old = config.object("rope_scaling")?.cloned();
+    let mut parameters = config.object("rope_parameters")?.cloned().or(old).unwrap_or_default();
+    if let Some(kind) = parameters.remove("type") {
+        parameters.entry("rope_type").or_insert(kind);
+    }
+    if !parameters.contains_key("rope_theta") {
+        let theta = if config.has("rope_theta") { f64::from(config.number("rope_theta")?) } else { theta };
+        parameters.insert("rope_theta".into(), theta.into());
+    }
+    parameters.entry("rope_type").or_insert("default".into());
+    config.set("rope_parameters", parameters.into());
+    Ok(())
+}
+
+/// A causal language model's head: a matrix, often the table of word embeddings.
+pub(super) fn causal_lm(config: &Config) -> Result<HeadSpec> {
+    let width = config.count("hidden_size")?;
+    Ok(HeadSpec::Language(LanguageSpec { shifts: true, ..LanguageSpec::new(config, "lm_head", width)? }))
+}
+
+/// A decoder's classification of texts: the last token that is not padding, through a matrix.
+pub(super) fn last_token_score(config: &Config) -> Result<HeadSpec> {
+    let pool = Pool::Last(config.token("pad_token_id")?);
+    Ok(HeadSpec::Sequence(SequenceSpec { pool, dense: None, classifier: linear("score", false) }))
+}
+
+/// BERT's masked language model.
+pub(super) fn bert_predictions(config: &Config) -> Result<LanguageSpec> {
+    let width = config.count("hidden_size")?;
+    let dense = linear("cls.predictions.transform.dense", true);
+    let norm = layer_norm("cls.predictions.transform.LayerNorm", config.number("layer_norm_eps")?);
+    Ok(LanguageSpec {
+        transform: Some((dense, config.activation("hidden_act")?, norm)),
+        bias: BiasAt::Path("cls.predictions.bias"),
+        ..LanguageSpec::new(config, "cls.predictions.decoder", width)?
+    })
+}
+
+/// A classification of texts by the model's pooler.
+pub(super) fn pooled_classifier(_: &Config) -> Result<HeadSpec> {
+    let pool = Pool::Pooler;
+    Ok(HeadSpec::Sequence(SequenceSpec { pool, dense: None, classifier: classifier("classifier") }))
+}
+
+/// A classification of positions at `classifier`.
+pub(super) fn token_classifier(_: &Config) -> Result<HeadSpec> {
+    Ok(HeadSpec::Tokens(classifier("classifier")))
+}
+
+/// Question answering at `qa_outputs`.
+pub(super) fn qa_outputs(_: &Config) -> Result<HeadSpec> {
+    Ok(HeadSpec::Span(classifier("qa_outputs")))
+}
+
+/// The tanh layer over position 0 that BERT's model ends with.
+pub(super) const POOLER: Option<(LinearSpec, Activation)> =
+    Some((linear("pooler.dense", true), Activation::Tanh));

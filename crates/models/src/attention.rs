@@ -1,0 +1,199 @@
+//! Multi-head attention with its projections.
+
+use trustformers_tensor::ops::Mask;
+use trustformers_tensor::{Activation, Attended, Attention, Ragged, Tensor};
+
+use crate::checkpoint::Scope;
+use crate::layers::{Linear, Norm};
+use crate::spec::{AttentionSpec, FusedOrder, NormOver, NormSpec, Projection};
+use crate::{Error, Result};
+
+/// Attention of one layer.
+pub struct MultiHead {
+    spec: AttentionSpec,
+    inputs: Inputs,
+    output: Linear,
+    norms: Option<[HeadNorm; 2]>,
+}
+
+/// The projections that are applied together.
+enum Inputs {
+    /// Queries, keys and values of the same hidden states.
+    Together(Linear),
+    /// Queries of some hidden states, keys and values of others.
+    Apart { query: Linear, key_value: Linear },
+}
+
+/// Queries, keys and values: (rows, heads, head_dim) each.
+pub struct Heads {
+    pub query: Tensor,
+    pub key: Tensor,
+    pub value: Tensor,
+}
+
+/// What the heads look at and how.
+pub struct Look<'a> {
+    pub ragged: &'a Ragged,
+    pub causal: bool,
+    pub bias: Option<&'a [Tensor]>,
+    pub probabilities: bool,
+}
+
+impl MultiHead {
+    /// Loads self-attention, or attention to other hidden states, `width` wide both.
+    pub fn load(scope: &Scope, spec: &AttentionSpec, width: usize, crosses: bool) -> Result<MultiHead> {
+        let AttentionSpec { heads, kv_heads, head_dim, .. } = *spec;
+        if kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
+            return Err(Error::Config(format!(
+                "`num_attention_heads` ({heads}) must be a multiple of `num_key_value_heads` ({kv_heads})"
+            )));
+        }
+        let (queries, keys) = (heads * head_dim, kv_heads * head_dim);
+        let inputs = match (spec.projection, crosses) {
+            (Projection::Separate([q, k, v]), false) => {
+                Inputs::Together(Linear::load_fused(scope, &[(q, queries), (k, keys), (v, keys)], width)?)
+            }
+            (Projection::Separate([q, k, v]), true) => Inputs::Apart {
+                query: Linear::load(scope, q, queries, width)?,
+                key_value: Linear::load_fused(scope, &[(k, keys), (v, keys)], width)?,
+            },
+            (Projection::Fused(all, _), _) => {
+                Inputs::Together(Linear::load(scope, all, queries + 2 * keys, width)?)
+            }
+        };
+        let norms = spec.qk_norm.map(|norm| -> Result<_> {
+            let load = |one, heads| HeadNorm::load(scope, one, norm.over, heads, head_dim);
+            Ok([load(norm.query, heads)?, load(norm.key, kv_heads)?])
+        });
+        Ok(MultiHead {
+            inputs,
+            output: Linear::load(scope, spec.output, width, queries)?,
+            norms: norms.transpose()?,
+            spec: spec.clone(),
+        })
+    }
+
+    /// The number of heads.
+    pub fn heads(&self) -> usize {
+        self.spec.heads
+    }
+
+    /// Which of the stack's rotary embeddings is applied.
+    pub fn rotary(&self) -> Option<usize> {
+        self.spec.rotary
+    }
+
+    /// The matrices, for those who prepare them.
+    pub fn linears(&self) -> Vec<&Linear> {
+        match &self.inputs {
+            Inputs::Together(all) => vec![all, &self.output],
+            Inputs::Apart { query, key_value } => vec![query, key_value, &self.output],
+        }
+    }
+
+    /// Queries, keys and values of `x` (rows, width), normalised where the architecture does so.
+    pub fn project(&self, x: &Tensor) -> Result<Heads> {
+        let Inputs::Together(linear) = &self.inputs else {
+            let [key, value] = self.project_keys(x)?;
+            return Ok(Heads { query: self.project_queries(x)?, key, value });
+        };
+        let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
+        let rows = x.shape()[0];
+        let all = linear.forward(x, Activation::Identity)?;
+        let (query, key, value) = match self.spec.projection {
+            Projection::Fused(_, FusedOrder::Grouped) => {
+                let group = heads / kv_heads;
+                let all = all.view(&[rows, kv_heads, group + 2, head_dim])?;
+                let query = all.narrow(2, 0, group)?.reshape(&[rows, heads, head_dim])?;
+                (query, all.select(2, group)?, all.select(2, group + 1)?)
+            }
+            _ => {
+                let all = all.view(&[rows, heads + 2 * kv_heads, head_dim])?;
+                let (keys, values) = (heads + kv_heads, heads + 2 * kv_heads);
+                (all.narrow(1, 0, heads)?, all.narrow(1, heads, keys)?, all.narrow(1, keys, values)?)
+            }
+        };
+        match &self.norms {
+            Some([q, k]) => Ok(Heads { query: q.forward(&query)?, key: k.forward(&key)?, value }),
+            None => Ok(Heads { query, key, value }),
+        }
+    }
+
+    /// The queries of `x` alone, for attention to other hidden states.
+    pub fn project_queries(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.inputs {
+            Inputs::Apart { query, .. } => {
+                let shape = [x.shape()[0], self.spec.heads, self.spec.head_dim];
+                Ok(query.forward(x, Activation::Identity)?.view(&shape)?)
+            }
+            Inputs::Together(_) => Ok(self.project(x)?.query),
+        }
+    }
+
+    /// The keys and values of `x` alone.
+    pub fn project_keys(&self, x: &Tensor) -> Result<[Tensor; 2]> {
+        match &self.inputs {
+            Inputs::Apart { key_value, .. } => {
+                let AttentionSpec { kv_heads, head_dim, .. } = self.spec;
+                let shape = [x.shape()[0], 2 * kv_heads, head_dim];
+                let both = key_value.forward(x, Activation::Identity)?.view(&shape)?;
+                Ok([both.narrow(1, 0, kv_heads)?, both.narrow(1, kv_heads, 2 * kv_heads)?])
+            }
+            Inputs::Together(_) => {
+                let Heads { key, value, .. } = self.project(x)?;
+                Ok([key, value])
+            }
+        }
+    }
+
+    /// What the heads see, back in the hidden size, and the probabilities if they are asked for.
+    pub fn attend(&self, heads: &Heads, look: &Look) -> Result<(Tensor, Option<Vec<Tensor>>)> {
+        let Attended { context, probabilities } = Attention {
+            query: &heads.query,
+            key: &heads.key,
+            value: &heads.value,
+            ragged: look.ragged,
+            scale: self.spec.scale,
+            mask: Mask { causal: look.causal, window: self.spec.window },
+            bias: look.bias,
+            softcap: self.spec.softcap,
+            probabilities: look.probabilities,
+        }
+        .run()?;
+        Ok((self.output.forward(&context, Activation::Identity)?, probabilities))
+    }
+}
+
+/// A norm of queries or keys.
+struct HeadNorm {
+    over: NormOver,
+    norm: Norm,
+}
+
+impl HeadNorm {
+    fn load(
+        scope: &Scope,
+        spec: NormSpec,
+        over: NormOver,
+        heads: usize,
+        head_dim: usize,
+    ) -> Result<HeadNorm> {
+        let norm = match over {
+            NormOver::Head => Norm::load(scope, spec, head_dim)?,
+            NormOver::All => Norm::load(scope, spec, heads * head_dim)?,
+            NormOver::EachHead => Norm::load_each(scope, spec, heads, head_dim)?,
+        };
+        Ok(HeadNorm { over, norm })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self.over {
+            NormOver::All => {
+                let &[rows, heads, head_dim] = x.shape() else { return Ok(x.clone()) };
+                let flat = x.reshape(&[rows, heads * head_dim])?;
+                Ok(self.norm.forward(&flat, None)?.view(&[rows, heads, head_dim])?)
+            }
+            _ => self.norm.forward(&x.contiguous()?, None),
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! From token numbers to hidden states.
+
+use trustformers_tensor::{Activation, DType, Tensor, ops};
+
+use crate::checkpoint::{Init, Scope};
+use crate::inputs::Text;
+use crate::layers::{Linear, Norm};
+use crate::spec::{EmbeddingsSpec, Numbering, PositionTable, PositionsSpec};
+use crate::{Error, Packing, Result};
+
+/// Word, position and segment embeddings with their weights.
+pub struct Embeddings {
+    word: Tensor,
+    scale: f32,
+    positions: Option<Positions>,
+    segments: Option<Tensor>,
+    norm: Option<Norm>,
+    projection: Option<Linear>,
+    projects_words: bool,
+}
+
+struct Positions {
+    spec: PositionsSpec,
+    table: Tensor,
+}
+
+impl Embeddings {
+    /// Loads the tables of a stack that is `hidden` wide. Two stacks may share their `words`.
+    pub fn load(
+        scope: &Scope,
+        spec: &EmbeddingsSpec,
+        hidden: usize,
+        words: Option<&Tensor>,
+    ) -> Result<Embeddings> {
+        let added = if spec.projects_words { hidden } else { spec.width };
+        let table = |path, rows, width| scope.at(path).tensor("weight", &[rows, width], Init::Normal);
+        let word = match words {
+            Some(words) => scope.at(spec.word).tied("weight", words)?,
+            None => table(spec.word, spec.vocab_size, spec.width)?,
+        };
+        let positions = spec.positions.as_ref().map(|positions| -> Result<_> {
+            let table = match positions.table {
+                PositionTable::Learned(path) => table(path, positions.rows, added)?,
+                PositionTable::Sinusoids { steps, zero } => {
+                    let shape = [positions.rows, added];
+                    scope.derived(&shape, || sinusoids(shape[0], shape[1], steps, zero))?
+                }
+            };
+            Ok(Positions { spec: positions.clone(), table })
+        });
+        Ok(Embeddings {
+            word,
+            scale: spec.scale,
+            positions: positions.transpose()?,
+            segments: spec.segments.map(|(path, rows)| table(path, rows, added)).transpose()?,
+            norm: spec.norm.map(|norm| Norm::load(scope, norm, added)).transpose()?,
+            projection: spec
+                .projection
+                .map(|projection| Linear::load(scope, projection, hidden, spec.width))
+                .transpose()?,
+            projects_words: spec.projects_words,
+        })
+    }
+
+    /// The table of word embeddings (tokens, width).
+    pub fn word(&self) -> &Tensor {
+        &self.word
+    }
+
+    /// The packed embeddings (rows, hidden) of the packed tokens, `past` positions into the text.
+    pub fn forward(&self, text: &Text, packing: &Packing, past: &dyn Past) -> Result<Tensor> {
+        let tokens =
+            text.packed_ids("input_ids", &text.ids, packing, "the vocabulary", self.word.shape()[0])?;
+        let positions = match &self.positions {
+            Some(positions) => Some((&positions.table, positions.rows(text, packing, past)?)),
+            None => None,
+        };
+        let segments = match &self.segments {
+            Some(table) => {
+                let types = &text.token_type_ids;
+                let types =
+                    text.packed_ids("token_type_ids", types, packing, "the segment table", table.shape()[0])?;
+                Some((table, types.unwrap_or_else(|| vec![0; packing.rows()])))
+            }
+            None => None,
+        };
+        let places = positions.iter().chain(&segments).map(|(table, ids)| (*table, &ids[..]));
+        let is_plain = self.scale == 1.0 && !self.projects_words;
+        let mut hidden = match (&tokens, &text.embeds) {
+            // Words and places in one pass.
+            (Some(ids), _) if is_plain => {
+                let lookups: Vec<_> = [(&self.word, &ids[..])].into_iter().chain(places).collect();
+                ops::embedding(&lookups)?
+            }
+            _ => {
+                let mut words = match (&tokens, &text.embeds) {
+                    (Some(ids), _) => ops::embedding(&[(&self.word, ids)])?,
+                    (None, Some(embeds)) => packing.pack(&embeds.to_dtype(DType::F32)?)?,
+                    (None, None) => return Err(text.nothing()),
+                };
+                // Embeddings that the caller gives are scaled as the looked-up ones are.
+                if self.scale != 1.0 {
+                    words = words.mul(f64::from(self.scale))?;
+                }
+                if let (Some(projection), true) = (&self.projection, self.projects_words) {
+                    words = projection.forward(&words, Activation::Identity)?;
+                }
+                let places: Vec<_> = places.collect();
+                if places.is_empty() { words } else { words.add(&ops::embedding(&places)?)? }
+            }
+        };
+        if let Some(norm) = &self.norm {
+            hidden = norm.forward(&hidden, None)?;
+        }
+        match &self.projection {
+            Some(projection) if !self.projects_words => projection.forward(&hidden, Activation::Identity),
+            _ => Ok(hidden),
+        }
+    }
+}
+
+/// What came before the tokens at hand.
+pub trait Past {
+    /// The number of positions so far, padding included.
+    fn length(&self) -> usize;
+    /// The number of those of one sequence that the masks have shown.
+    fn visible(&self, sequence: usize) -> usize;
+}
+
+impl Positions {
+    /// The table's row of every packed token.
+    fn rows(&self, text: &Text, packing: &Packing, past: &dyn Past) -> Result<Vec<i64>> {
+        let PositionsSpec { rows, offset, numbering, .. } = self.spec;
+        let known = rows - offset;
+        let [batch, length] = packing.shape();
+        if let Some(positions) =
+            text.packed_ids("position_ids", &text.position_ids, packing, "the position table", rows)?
+        {
+            // RoBERTa's callers count as its table does, from the padding token on.
+            let offset = if matches!(numbering, Numbering::NotPadding(_)) { 0 } else { offset as i64 };
+            return positions
+                .into_iter()
+                .map(|position| match position + offset {
+                    row if row < rows as i64 => Ok(row),
+                    _ => Err(Error::Index {
+                        what: "position_ids",
+                        index: position,
+                        table: "the position table",
+                        size: known,
+                    }),
+                })
+                .collect();
+        }
+        let past_length = past.length();
+        let numbers = match (numbering, &text.ids) {
+            (Numbering::Index, _) | (Numbering::NotPadding(_), None) => packing
+                .positions()
+                .iter()
+                .map(|position| position + past_length as i64 + offset as i64)
+                .collect(),
+            (Numbering::Visible, _) => {
+                let mut numbers = Vec::with_capacity(packing.rows());
+                for (index, s) in packing.ragged().sequences().iter().enumerate() {
+                    numbers.extend((0..s.rows).map(|row| (past.visible(index) + row + offset) as i64));
+                }
+                numbers
+            }
+            (Numbering::NotPadding(padding), Some(ids)) => {
+                let ids = ids.to_dtype(DType::I64)?.contiguous()?;
+                let mut numbers = Vec::with_capacity(batch * length);
+                for row in ids.as_slice::<i64>()?.chunks_exact(length) {
+                    let mut next = padding + past_length as i64;
+                    numbers.extend(row.iter().map(|&id| match id == padding {
+                        true => padding,
+                        false => {
+                            next += 1;
+                            next
+                        }
+                    }));
+                }
+                packing.pack_ids(&numbers)
+            }
+        };
+        match numbers.iter().max() {
+            Some(&last) if last >= rows as i64 => Err(Error::Runtime(format!(
+                "The sequence has {} tokens, more than the {known} positions that the model knows: \
+                 truncate it, with `truncation=True, max_length={known}` in the tokenizer's call",
+                past_length + length
+            ))),
+            _ => Ok(numbers),
+        }
+    }
+}
+
+/// Sines in the first half of each row and cosines in the second; `steps` is over how many of them the wavelength grows to 10000.
+fn sinusoids(rows: usize, width: usize, steps: usize, zero: Option<usize>) -> Result<Tensor> {
+    let half = width / 2;
+    let mut table = crate::packing::room(&[rows, width])?;
+    table.resize(rows * width, 0f32);
+    for (row, values) in table.chunks_exact_mut(width).enumerate() {
+        if zero == Some(row) {
+            continue;
+        }
+        for i in 0..half {
+            let angle = row as f64 * 10000f64.powf(-(i as f64) / steps as f64);
+            values[i] = angle.sin() as f32;
+            values[half + i] = angle.cos() as f32;
+        }
+    }
+    Ok(Tensor::from_slice(&table, &[rows, width])?)
+}

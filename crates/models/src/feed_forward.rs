@@ -1,0 +1,124 @@
+//! The feed-forward network of a layer.
+
+use trustformers_tensor::{Activation, Tensor};
+
+use crate::Result;
+use crate::checkpoint::Scope;
+use crate::layers::Linear;
+use crate::spec::{ExpertsSpec, FeedForwardKind, FeedForwardSpec, linear};
+
+/// A feed-forward network with its weights.
+pub struct FeedForward {
+    activation: Activation,
+    network: Network,
+}
+
+enum Network {
+    Plain {
+        up: Linear,
+        down: Linear,
+    },
+    /// Gate and up are one product: the gate's columns first.
+    Gated {
+        gate_up: Linear,
+        down: Linear,
+        width: usize,
+    },
+    Experts {
+        router: Linear,
+        experts: Vec<FeedForward>,
+        chosen: usize,
+    },
+}
+
+impl FeedForward {
+    /// Loads the network of a layer that is `hidden` wide.
+    pub fn load(scope: &Scope, spec: &FeedForwardSpec, hidden: usize) -> Result<FeedForward> {
+        let width = spec.width;
+        let network = match &spec.kind {
+            FeedForwardKind::Plain { up, down } => Network::Plain {
+                up: Linear::load(scope, *up, width, hidden)?,
+                down: Linear::load(scope, *down, hidden, width)?,
+            },
+            FeedForwardKind::Gated { gate, up, down } => Network::Gated {
+                gate_up: Linear::load_fused(scope, &[(*gate, width), (*up, width)], hidden)?,
+                down: Linear::load(scope, *down, hidden, width)?,
+                width,
+            },
+            FeedForwardKind::GatedFused { gate_up, down } => Network::Gated {
+                gate_up: Linear::load(scope, *gate_up, 2 * width, hidden)?,
+                down: Linear::load(scope, *down, hidden, width)?,
+                width,
+            },
+            FeedForwardKind::Experts(experts) => Network::load_experts(scope, experts, spec, hidden)?,
+        };
+        Ok(FeedForward { activation: spec.activation, network })
+    }
+
+    /// The matrices, for those who prepare them.
+    pub fn linears(&self) -> Vec<&Linear> {
+        match &self.network {
+            Network::Plain { up, down } => vec![up, down],
+            Network::Gated { gate_up, down, .. } => vec![gate_up, down],
+            Network::Experts { router, experts, .. } => {
+                experts.iter().flat_map(FeedForward::linears).chain([router]).collect()
+            }
+        }
+    }
+
+    /// (rows, hidden) to (rows, hidden).
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.network {
+            Network::Plain { up, down } => {
+                down.forward(&up.forward(x, self.activation)?, Activation::Identity)
+            }
+            Network::Gated { gate_up, down, width } => {
+                let both = gate_up.forward(x, Activation::Identity)?;
+                let (gate, up) = (both.narrow(1, 0, *width)?, both.narrow(1, *width, 2 * width)?);
+                down.forward(&self.activation.apply(&gate)?.mul(&up)?, Activation::Identity)
+            }
+            Network::Experts { router, experts, chosen } => mixture(x, router, experts, *chosen),
+        }
+    }
+}
+
+impl Network {
+    fn load_experts(
+        scope: &Scope,
+        experts: &ExpertsSpec,
+        spec: &FeedForwardSpec,
+        hidden: usize,
+    ) -> Result<Network> {
+        let [gate, up, down] = experts.matrices.map(|path| linear(path, false));
+        let expert = FeedForwardSpec { kind: FeedForwardKind::Gated { gate, up, down }, ..spec.clone() };
+        let load =
+            |index| FeedForward::load(&scope.at(experts.experts).at(&format!("{index}")), &expert, hidden);
+        Ok(Network::Experts {
+            router: Linear::load(scope, linear(experts.router, false), experts.count, hidden)?,
+            experts: (0..experts.count).map(load).collect::<Result<_>>()?,
+            chosen: experts.chosen,
+        })
+    }
+}
+
+/// Each row through its best experts, weighed by the softmax over those (Jiang et al. 2024).
+fn mixture(x: &Tensor, router: &Linear, experts: &[FeedForward], chosen: usize) -> Result<Tensor> {
+    let (rows, hidden) = (x.shape()[0], x.shape()[1]);
+    let probabilities = router.forward(x, Activation::Identity)?.softmax(-1)?;
+    let (weights, numbers) = probabilities.topk(chosen, -1, true)?;
+    let weights = weights.div(&weights.sum(&[-1], true)?)?;
+    let numbers = numbers.contiguous()?;
+    let numbers = numbers.as_slice::<i64>()?;
+    let mut sum = Tensor::zeros(&[rows, hidden])?;
+    for (index, expert) in experts.iter().enumerate() {
+        let places: Vec<usize> = (0..numbers.len()).filter(|&at| numbers[at] == index as i64).collect();
+        if places.is_empty() {
+            continue;
+        }
+        let mine: Vec<usize> = places.iter().map(|place| place / chosen).collect();
+        let share = weights.reshape(&[rows * chosen, 1])?.gather_rows(&places)?;
+        let out = expert.forward(&x.gather_rows(&mine)?)?.mul(&share)?;
+        sum = sum.add(&out.scatter_rows(&mine, rows)?)?;
+    }
+    Ok(sum)
+}

@@ -1,0 +1,219 @@
+//! What goes into a forward pass, and the checks that it can be run.
+
+use trustformers_hub::Interrupt;
+use trustformers_tensor::{DType, Tensor};
+
+use crate::packing::room;
+use crate::{Error, Packing, Result};
+
+/// The arguments of a forward pass, named as in transformers.
+#[derive(Clone, Default)]
+pub struct Inputs {
+    /// What an encoder or a decoder reads; the source of an encoder-decoder.
+    pub text: Text,
+    /// What the decoder of an encoder-decoder has written: transformers' arguments that begin with `decoder_`.
+    pub decoder: Text,
+    /// The encoder's last hidden states (batch, length, hidden), instead of running it.
+    pub encoder_hidden_states: Option<Tensor>,
+    /// What a head should have said; it then gives its loss. See the head's task for shape and dtype.
+    pub labels: Option<Tensor>,
+    /// Whether the second text follows the first (0) or not (1): (batch) integers, of a head that predicts it.
+    pub next_sentence_label: Option<Tensor>,
+    /// Where answers start: (batch) integers, of a head for question answering.
+    pub start_positions: Option<Tensor>,
+    /// Where answers end.
+    pub end_positions: Option<Tensor>,
+    /// How many logits from the end of each sequence a language model gives; 0 for all.
+    pub logits_to_keep: usize,
+    /// Whether to return the hidden states of every layer.
+    pub output_hidden_states: bool,
+    /// Whether to return the attention probabilities of every layer.
+    pub output_attentions: bool,
+    /// Cuts the inputs to so many positions, if they have more.
+    pub max_length: Option<usize>,
+    /// Asked before every layer whether to give up.
+    pub interrupt: Interrupt,
+}
+
+/// One batch of texts. Either `ids` or `embeds` is needed. Where a (batch, length) table is asked for, a single row may be given as
+/// (length).
+#[derive(Clone, Default)]
+pub struct Text {
+    /// Token numbers, `input_ids`: (batch, length) integers.
+    pub ids: Option<Tensor>,
+    /// Embeddings instead of tokens, `inputs_embeds`: (batch, length, hidden) floats.
+    pub embeds: Option<Tensor>,
+    /// `attention_mask`, what is not padding: (batch, length), or (1, length) for all sequences; zero hides. Or a matrix for every
+    /// sequence, (batch, 1 or heads, length, keys): floats are added to the scores, of anything else zero hides.
+    pub mask: Option<Tensor>,
+    /// Segment numbers: (batch, length) integers; all 0 if absent.
+    pub token_type_ids: Option<Tensor>,
+    /// Positions: (batch, length) integers; 0, 1, 2, … if absent.
+    pub position_ids: Option<Tensor>,
+    /// `decoder_` in messages about a decoder's arguments.
+    pub prefix: &'static str,
+}
+
+impl Text {
+    /// The same text with a batch dimension and within `max_length`.
+    pub(crate) fn batched(&self, max_length: Option<usize>) -> Result<Text> {
+        let cut = |tensor: Tensor| match max_length {
+            Some(max) if tensor.ndim() > 1 && tensor.shape()[1] > max => tensor.narrow(1, 0, max),
+            _ => Ok(tensor),
+        };
+        let table = |table: &Option<Tensor>| {
+            let row = |table: &Tensor| match table.shape() {
+                &[length] => table.contiguous()?.view(&[1, length]),
+                _ => Ok(table.clone()),
+            };
+            table.as_ref().map(|table| cut(row(table)?)).transpose()
+        };
+        Ok(Text {
+            ids: table(&self.ids)?,
+            embeds: self.embeds.clone().map(cut).transpose()?,
+            mask: match &self.mask {
+                Some(mask) if mask.ndim() > 2 => Some(mask.clone()),
+                mask => table(mask)?,
+            },
+            token_type_ids: table(&self.token_type_ids)?,
+            position_ids: table(&self.position_ids)?,
+            prefix: self.prefix,
+        })
+    }
+
+    /// Several texts for each of the batch, (batch, choices, length), as one batch; and the number of choices.
+    pub(crate) fn choices(&self) -> Result<(Text, usize)> {
+        let given = self.ids.as_ref().or(self.embeds.as_ref()).ok_or_else(|| self.nothing())?;
+        let rank = if self.ids.is_some() { 3 } else { 4 };
+        if given.ndim() != rank {
+            return Err(Error::Input(format!(
+                "several texts to choose from must be (batch, choices, length), got the shape {:?}",
+                given.shape()
+            )));
+        }
+        let flat = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| tensor.flatten(0, 1)).transpose();
+        let text = Text {
+            ids: flat(&self.ids)?,
+            embeds: flat(&self.embeds)?,
+            mask: flat(&self.mask)?,
+            token_type_ids: flat(&self.token_type_ids)?,
+            position_ids: flat(&self.position_ids)?,
+            prefix: self.prefix,
+        };
+        Ok((text, given.shape()[1]))
+    }
+
+    /// What is said when there is no text, or two.
+    pub(crate) fn nothing(&self) -> Error {
+        let prefix = self.prefix;
+        Error::Input(format!("You must specify exactly one of {prefix}input_ids or {prefix}inputs_embeds"))
+    }
+
+    /// The size of the batch, checked to be one that can be run.
+    pub(crate) fn batch_and_length(&self, width: usize) -> Result<(usize, usize)> {
+        let (name, tensor, rank) = match (&self.ids, &self.embeds) {
+            (Some(ids), None) => ("input_ids", ids, 2),
+            (None, Some(embeds)) => ("inputs_embeds", embeds, 3),
+            _ => return Err(self.nothing()),
+        };
+        let name = format!("{}{name}", self.prefix);
+        let shape = tensor.shape();
+        if shape.len() != rank {
+            let wanted = if rank == 2 { "(batch, length)" } else { "(batch, length, hidden)" };
+            return Err(Error::Input(format!(
+                "{name} must have {rank} dimensions {wanted}, got the shape {shape:?}"
+            )));
+        }
+        if rank == 3 && shape[2] != width {
+            let message = format!("{name} must be {width} wide like the model, got the shape {shape:?}");
+            return Err(Error::Runtime(message));
+        }
+        if rank == 3 && !tensor.dtype().is_float() {
+            return Err(Error::Runtime(format!("{name} must be floats, got {}", tensor.dtype())));
+        }
+        if shape[0] == 0 || shape[1] == 0 {
+            return Err(Error::Runtime(format!(
+                "{name} is empty, it has the shape {shape:?}: give at least one sequence of at least one token"
+            )));
+        }
+        Ok((shape[0], shape[1]))
+    }
+
+    /// Whether the mask is a matrix per sequence.
+    pub(crate) fn has_matrix(&self) -> bool {
+        self.mask.as_ref().is_some_and(|mask| mask.ndim() > 2)
+    }
+
+    /// The attention mask as flags, if there is one: (batch, length).
+    pub(crate) fn flags(&self, batch: usize, length: usize) -> Result<Option<Vec<bool>>> {
+        let Some(mask) = self.mask.as_ref().filter(|mask| mask.ndim() <= 2) else { return Ok(None) };
+        let shape = mask.shape();
+        if shape != [batch, length] && shape != [1, length] {
+            return Err(Error::Input(format!(
+                "{}attention_mask must have the shape [{batch}, {length}] of the inputs, got {shape:?}",
+                self.prefix
+            )));
+        }
+        let shown = mask.to_dtype(DType::F64)?.contiguous()?;
+        let shown = shown.as_slice::<f64>()?;
+        let mut flags = room(&[batch, length])?;
+        flags.extend(shown.iter().cycle().take(batch * length).map(|&shown| shown != 0.0));
+        Ok(Some(flags))
+    }
+
+    /// What a mask of matrices adds to the scores: one tensor (1 or heads, length, keys) per sequence.
+    pub(crate) fn matrices(&self, batch: usize, length: usize, keys: usize) -> Result<Option<Vec<Tensor>>> {
+        let Some(mask) = self.mask.as_ref().filter(|mask| mask.ndim() > 2) else { return Ok(None) };
+        let mask = if mask.ndim() == 3 { mask.unsqueeze(1)? } else { mask.clone() };
+        let fits = |at: usize, sizes: &[usize]| sizes.contains(&mask.shape()[at]);
+        if mask.ndim() != 4 || !fits(0, &[1, batch]) || !fits(2, &[1, length]) || !fits(3, &[keys]) {
+            return Err(Error::Input(format!(
+                "{}attention_mask must have the shape [{batch}, {keys}], or [{batch}, 1, {length}, {keys}] as a matrix per sequence, \
+                 got {:?}",
+                self.prefix,
+                mask.shape()
+            )));
+        }
+        let added = match mask.dtype().is_float() {
+            true => mask.to_dtype(DType::F32)?,
+            false => {
+                let zero = Tensor::scalar(0.0, DType::F32)?;
+                let hidden = Tensor::scalar(f64::from(f32::MIN), DType::F32)?;
+                Tensor::select_where(&mask.to_dtype(DType::Bool)?, &zero, &hidden)?
+            }
+        };
+        (0..batch)
+            .map(|index| Ok(added.select(0, index.min(added.shape()[0] - 1))?))
+            .collect::<Result<_>>()
+            .map(Some)
+    }
+
+    /// A table of numbers below `size` at the packed rows. The table is (batch, length), or (1, length) for all sequences.
+    pub(crate) fn packed_ids(
+        &self,
+        name: &'static str,
+        ids: &Option<Tensor>,
+        packing: &Packing,
+        table: &'static str,
+        size: usize,
+    ) -> Result<Option<Vec<i64>>> {
+        let Some(ids) = ids else { return Ok(None) };
+        let prefix = self.prefix;
+        if !ids.dtype().is_int() {
+            return Err(Error::Runtime(format!("{prefix}{name} must be integers, got {}", ids.dtype())));
+        }
+        let fits = packing.shape();
+        if ids.shape() != fits && ids.shape() != [1, fits[1]] {
+            return Err(Error::Runtime(format!(
+                "{prefix}{name} must have the shape {fits:?} of the inputs, got {:?}",
+                ids.shape()
+            )));
+        }
+        let ids = ids.to_dtype(DType::I64)?.contiguous()?;
+        let ids = packing.pack_ids(ids.as_slice()?);
+        match ids.iter().find(|&&id| usize::try_from(id).map_or(true, |id| id >= size)) {
+            Some(&index) => Err(Error::Index { what: name, index, table, size }),
+            None => Ok(Some(ids)),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The losses of heads, as transformers computes them.
+
+use trustformers_tensor::ops::Reduction;
+use trustformers_tensor::{DType, Tensor};
+
+use crate::{Config, Error, Result};
+
+/// A label that counts for nothing.
+pub(crate) const IGNORED: i64 = -100;
+
+/// The mean cross entropy of `logits` (rows, classes) against one label per row.
+pub(crate) fn cross_entropy(logits: &Tensor, labels: &[i64]) -> Result<Tensor> {
+    let labels = Tensor::from_slice(labels, &[labels.len()])?;
+    Ok(logits.cross_entropy(&labels, IGNORED, Reduction::Mean, 0.0)?)
+}
+
+/// The same against labels that a caller gave for whole texts: (rows) integers.
+pub(crate) fn labels(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    if labels.numel() != logits.shape()[0] || !labels.dtype().is_int() {
+        return Err(Error::Input(format!(
+            "labels must be {} integers, one for each text, got {} {:?}",
+            logits.shape()[0],
+            labels.dtype(),
+            labels.shape()
+        )));
+    }
+    let labels = labels.to_dtype(DType::I64)?.reshape(&[logits.shape()[0]])?;
+    Ok(logits.cross_entropy(&labels, IGNORED, Reduction::Mean, 0.0)?)
+}
+
+/// The mean cross entropy of `logits` (batch, length) over positions; positions outside of the text count for nothing.
+pub(crate) fn position(logits: &Tensor, positions: &Tensor) -> Result<Tensor> {
+    let (batch, length) = (logits.shape()[0], logits.shape()[1] as i64);
+    if positions.numel() != batch || !positions.dtype().is_int() {
+        return Err(Error::Input(format!(
+            "start_positions and end_positions must be {batch} integers, got {} {:?}",
+            positions.dtype(),
+            positions.shape()
+        )));
+    }
+    let positions =
+        positions.to_dtype(DType::I64)?.reshape(&[batch])?.clamp(Some(0i64.into()), Some(length.into()))?;
+    Ok(logits.cross_entropy(&positions.to_dtype(DType::I64)?, length, Reduction::Mean, 0.0)?)
+}
+
+/// What the labels of whole texts are: transformers' `problem_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProblemType {
+    /// Read off the labels.
+    Infer,
+    Regression,
+    SingleLabel,
+    MultiLabel,
+}
+
+impl ProblemType {
+    pub(crate) fn read(config: &Config) -> Result<ProblemType> {
+        match config.values().get("problem_type").and_then(|value| value.as_str()) {
+            None => Ok(ProblemType::Infer),
+            Some("regression") => Ok(ProblemType::Regression),
+            Some("single_label_classification") => Ok(ProblemType::SingleLabel),
+            Some("multi_label_classification") => Ok(ProblemType::MultiLabel),
+            Some(other) => Err(Error::Config(format!(
+                "`problem_type` must be regression, single_label_classification or multi_label_classification, got {other}"
+            ))),
+        }
+    }
+
+    /// The loss of `logits` (batch, labels).
+    pub(crate) fn loss(self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+        let problem = match self {
+            ProblemType::Infer if logits.shape()[1] == 1 => ProblemType::Regression,
+            ProblemType::Infer if labels.dtype().is_int() => ProblemType::SingleLabel,
+            ProblemType::Infer => ProblemType::MultiLabel,
+            given => given,
+        };
+        let fitting = |shape: &[usize]| -> Result<Tensor> {
+            if labels.numel() != shape.iter().product::<usize>() {
+                return Err(Error::Input(format!(
+                    "labels must have the shape {shape:?}, got {:?}",
+                    labels.shape()
+                )));
+            }
+            Ok(labels.to_dtype(DType::F32)?.reshape(shape)?)
+        };
+        match problem {
+            ProblemType::Regression => {
+                let difference = logits.sub(&fitting(logits.shape())?)?;
+                Ok(difference.mul(&difference)?.mean(&[], false)?)
+            }
+            ProblemType::MultiLabel => {
+                // max(x, 0) - x y + log(1 + exp(-|x|))
+                let targets = fitting(logits.shape())?;
+                let plain = logits.relu()?.sub(&logits.mul(&targets)?)?;
+                let rest = logits.abs()?.neg()?.exp()?.log1p()?;
+                Ok(plain.add(&rest)?.mean(&[], false)?)
+            }
+            _ => self::labels(logits, labels),
+        }
+    }
+}

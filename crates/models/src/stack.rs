@@ -1,0 +1,455 @@
+//! Embeddings, layers and a norm: what an encoder is one of, a decoder another, and an encoder-decoder two.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+
+use trustformers_hub::Interrupt;
+use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, ops};
+
+use crate::attention::{Heads, Look, MultiHead};
+use crate::cache::{Cache, Source};
+use crate::checkpoint::Scope;
+use crate::embeddings::{Embeddings, Past};
+use crate::feed_forward::FeedForward;
+use crate::inputs::Text;
+use crate::layers::{Linear, Norm};
+use crate::relative::Relative;
+use crate::rotary::RotarySpec;
+use crate::spec::{BiasSpec, LayerSpec, StackSpec, Sublayer};
+use crate::{Error, Packing, Result};
+
+/// A stack of layers with its weights.
+pub struct Stack {
+    spec: StackSpec,
+    embeddings: Embeddings,
+    layers: Vec<Arc<Layer>>,
+    final_norm: Option<Norm>,
+    project_out: Option<Linear>,
+    bias: Option<Bias>,
+    /// Done by the first forward pass: a model that only gives its parameters never packs them.
+    packed: OnceLock<()>,
+}
+
+/// What is added to the scores of every layer.
+enum Bias {
+    /// A slope for every head: (heads, 1, 1).
+    Alibi(Tensor),
+    Relative(Relative),
+}
+
+/// What a pass over a stack is given.
+pub struct Pass<'a> {
+    /// The text, with a batch dimension.
+    pub text: &'a Text,
+    /// Its visible positions.
+    pub packing: &'a Packing,
+    /// The keys and values so far.
+    pub cache: Option<&'a mut Cache>,
+    /// The packed hidden states of an encoder (rows, width), and where they come from.
+    pub encoded: Option<(&'a Tensor, &'a Packing)>,
+    pub output_hidden_states: bool,
+    pub output_attentions: bool,
+    pub interrupt: &'a Interrupt,
+}
+
+/// What a pass gives.
+pub struct Passed {
+    /// (rows, width)
+    pub hidden: Tensor,
+    /// (batch, length, width) each.
+    pub hidden_states: Option<Vec<Tensor>>,
+    /// (batch, heads, length, keys) each.
+    pub attentions: Option<Vec<Tensor>>,
+    /// (batch, heads, length, source) each.
+    pub cross_attentions: Option<Vec<Tensor>>,
+}
+
+/// No text so far.
+struct Nothing;
+
+impl Past for Nothing {
+    fn length(&self) -> usize {
+        0
+    }
+
+    fn visible(&self, _: usize) -> usize {
+        0
+    }
+}
+
+impl Stack {
+    /// Loads a stack; two stacks may share their `words`.
+    ///
+    /// # Errors
+    /// `Config` when sizes do not fit one another. Tensors that are missing or mis-shaped are gathered in the scope's report.
+    pub fn load(scope: &Scope, spec: StackSpec, words: Option<&Tensor>) -> Result<Stack> {
+        let hidden = spec.hidden_size;
+        let embeddings = Embeddings::load(scope, &spec.embeddings, hidden, words)?;
+        let mut shared: HashMap<&str, Arc<Layer>> = HashMap::new();
+        let mut layers = Vec::new();
+        for (index, layer) in spec.layers.iter().enumerate().take_while(|_| !scope.is_hopeless()) {
+            let loaded = match layer.path.and_then(|path| shared.get(path)) {
+                Some(layer) => layer.clone(),
+                None => {
+                    let path =
+                        layer.path.map_or_else(|| format!("{}.{index}", spec.layers_path), str::to_owned);
+                    Arc::new(Layer::load(&scope.at(&path), layer, hidden)?)
+                }
+            };
+            if let Some(path) = layer.path {
+                shared.insert(path, loaded.clone());
+            }
+            layers.push(loaded);
+        }
+        let bias = match &spec.bias {
+            Some(BiasSpec::Alibi { heads, scale }) => Some(Bias::Alibi(slopes(*heads, *scale)?)),
+            Some(BiasSpec::Relative(relative)) => Some(Bias::Relative(Relative::load(scope, relative)?)),
+            None => None,
+        };
+        Ok(Stack {
+            final_norm: spec.final_norm.map(|norm| Norm::load(scope, norm, hidden)).transpose()?,
+            project_out: spec
+                .project_out
+                .map(|project| Linear::load(scope, project, spec.embeddings.width, hidden))
+                .transpose()?,
+            embeddings,
+            layers,
+            bias,
+            packed: OnceLock::new(),
+            spec,
+        })
+    }
+
+    /// The table of word embeddings.
+    pub fn word_embeddings(&self) -> &Tensor {
+        self.embeddings.word()
+    }
+
+    /// The width of embeddings that a caller gives.
+    pub fn embedding_width(&self) -> usize {
+        self.spec.embeddings.width
+    }
+
+    /// The width of what comes out.
+    pub fn output_width(&self) -> usize {
+        if self.project_out.is_some() { self.spec.embeddings.width } else { self.spec.hidden_size }
+    }
+
+    /// Runs the stack.
+    pub fn forward(&self, mut pass: Pass) -> Result<Passed> {
+        if self.packed.get().is_none() {
+            Weight::pack_all(self.layers.iter().flat_map(|layer| layer.linears()).map(Linear::weight))?;
+            self.packed.get_or_init(|| ());
+        }
+        let packing = pass.packing;
+        if let Some(cache) = &mut pass.cache {
+            cache.prepare(packing)?;
+        }
+        let past: &dyn Past = match &pass.cache {
+            Some(cache) => &**cache,
+            None => &Nothing,
+        };
+        let past_length = past.length();
+        let mut hidden = self.embeddings.forward(pass.text, packing, past)?;
+        let ragged = match &pass.cache {
+            Some(cache) => cache.ragged(packing),
+            None => packing.ragged().clone(),
+        };
+        let bias = self.bias(&pass, &ragged, past_length)?;
+        let mut step = Step {
+            packing,
+            ragged: &ragged,
+            causal: self.spec.causal && !pass.text.has_matrix(),
+            bias: bias.as_deref(),
+            rotaries: self.rotaries(&pass, past_length)?,
+            source: match (&pass.cache, pass.encoded) {
+                (Some(Cache { source: Some(source), .. }), _) => Some(source.clone()),
+                (_, Some((_, from))) => Some(Source::of(from)),
+                _ => None,
+            },
+            encoded: pass.encoded.map(|(hidden, _)| hidden),
+            cache: pass.cache,
+            attentions: pass.output_attentions.then(Vec::new),
+            cross_attentions: pass.output_attentions.then(Vec::new),
+        };
+        let mut hidden_states = pass.output_hidden_states.then(Vec::new);
+        for (index, layer) in self.layers.iter().enumerate() {
+            pass.interrupt.check()?;
+            if let Some(states) = &mut hidden_states {
+                states.push(packing.unpack(&hidden)?);
+            }
+            hidden = layer.forward(hidden, index, &mut step)?;
+        }
+        let Step { cache, attentions, cross_attentions, source, .. } = step;
+        if let Some(cache) = cache {
+            cache.advance(packing);
+            cache.source = source;
+        }
+        if let Some(norm) = &self.final_norm {
+            hidden = norm.forward(&hidden, None)?;
+        }
+        if let Some(project) = &self.project_out {
+            hidden = project.forward(&hidden, Activation::Identity)?;
+        }
+        if let Some(states) = &mut hidden_states {
+            states.push(packing.unpack(&hidden)?);
+        }
+        let cross_attentions = cross_attentions.filter(|all| !all.is_empty());
+        Ok(Passed { hidden, hidden_states, attentions, cross_attentions })
+    }
+
+    /// Cosines and sines of each of the stack's rotary embeddings for the packed rows.
+    fn rotaries(&self, pass: &Pass, past: usize) -> Result<Vec<Rotary>> {
+        if self.spec.rotaries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let packing = pass.packing;
+        let given = pass.text.packed_ids(
+            "position_ids",
+            &pass.text.position_ids,
+            packing,
+            "the positions",
+            1 << 31,
+        )?;
+        let positions = given
+            .unwrap_or_else(|| packing.positions().iter().map(|position| position + past as i64).collect());
+        let length = positions.iter().max().map_or(0, |&last| last as usize + 1);
+        let rotary = |spec: &RotarySpec| {
+            let (cos, sin) = spec.tables(&positions, length)?;
+            Ok(Rotary { cos, sin, interleaved: spec.interleaved })
+        };
+        self.spec.rotaries.iter().map(rotary).collect()
+    }
+
+    /// What is added to the scores of each sequence: the stack's own bias and the caller's mask if that is a matrix.
+    fn bias(&self, pass: &Pass, ragged: &Ragged, past: usize) -> Result<Option<Vec<Tensor>>> {
+        let packing = pass.packing;
+        let [batch, length] = packing.shape();
+        let sequences = ragged.sequences();
+        let own = match &self.bias {
+            None => None,
+            Some(Bias::Alibi(slopes)) => {
+                let longest = sequences.iter().map(|s| s.keys).max().unwrap_or(0) as i64;
+                let keys = Tensor::arange(0i64.into(), longest.into(), 1i64.into(), DType::F32)?;
+                let all = slopes.mul(&keys)?;
+                Some(sequences.iter().map(|s| Ok(all.narrow(2, 0, s.keys)?)).collect::<Result<Vec<_>>>()?)
+            }
+            Some(Bias::Relative(relative)) => Some(self.relative(relative, pass, ragged)?),
+        };
+        let given = pass.text.matrices(batch, length, past + length)?;
+        match (own, given) {
+            (Some(own), Some(given)) => {
+                let both = own.iter().zip(&given).map(|(own, given)| Ok(own.add(given)?));
+                both.collect::<Result<_>>().map(Some)
+            }
+            (own, given) => Ok(own.or(given)),
+        }
+    }
+
+    /// The relative bias of each sequence. Sequences whose visible positions are alike share theirs.
+    fn relative(&self, relative: &Relative, pass: &Pass, ragged: &Ragged) -> Result<Vec<Tensor>> {
+        let packing = pass.packing;
+        let (all, past) = (packing.positions(), pass.cache.as_ref().map_or(0, |cache| cache.length()));
+        let mut known: HashMap<(Vec<i64>, Vec<i64>), Tensor> = HashMap::new();
+        let mut biases = Vec::new();
+        for (index, (own, s)) in packing.ragged().sequences().iter().zip(ragged.sequences()).enumerate() {
+            let queries: Vec<i64> =
+                all[own.start..own.start + own.rows].iter().map(|position| position + past as i64).collect();
+            let before = pass.cache.as_ref().map(|cache| cache.shown(index)).unwrap_or_default();
+            let before = (0i64..).zip(before).filter(|(_, shown)| **shown).map(|(position, _)| position);
+            let keys: Vec<i64> = before.chain(queries[..own.keys].iter().copied()).collect();
+            debug_assert_eq!(keys.len(), s.keys);
+            let bias = match known.get(&(queries.clone(), keys.clone())) {
+                Some(bias) => bias.clone(),
+                None => {
+                    let bias = relative.bias(&queries, &keys)?;
+                    known.insert((queries, keys), bias.clone());
+                    bias
+                }
+            };
+            biases.push(bias);
+        }
+        Ok(biases)
+    }
+}
+
+/// The slopes of ALiBi (heads, 1, 1): transformers' `build_alibi_tensor`.
+fn slopes(heads: usize, scale: f32) -> Result<Tensor> {
+    let power = if heads.is_power_of_two() { heads } else { heads.next_power_of_two() / 2 };
+    let base = 2f64.powf(-8.0 / power as f64);
+    let extra = 2f64.powf(-4.0 / power as f64);
+    let slope = |head: usize| match head < power {
+        true => base.powi(head as i32 + 1),
+        // The heads beyond a power of two take every other slope of twice as many.
+        false => extra.powi(2 * (head - power) as i32 + 1),
+    };
+    let slopes: Vec<f32> = (0..heads).map(|head| slope(head) as f32 * scale).collect();
+    Ok(Tensor::from_slice(&slopes, &[heads, 1, 1])?)
+}
+
+/// What the layers of one pass share.
+struct Step<'a> {
+    packing: &'a Packing,
+    ragged: &'a Ragged,
+    causal: bool,
+    bias: Option<&'a [Tensor]>,
+    rotaries: Vec<Rotary>,
+    cache: Option<&'a mut Cache>,
+    source: Option<Source>,
+    encoded: Option<&'a Tensor>,
+    attentions: Option<Vec<Tensor>>,
+    cross_attentions: Option<Vec<Tensor>>,
+}
+
+/// The angles of one rotary embedding at the packed rows.
+struct Rotary {
+    cos: Tensor,
+    sin: Tensor,
+    interleaved: bool,
+}
+
+impl Rotary {
+    fn turn(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(ops::rope(x, &self.cos, &self.sin, self.interleaved)?)
+    }
+}
+
+/// The text so far looks at itself.
+fn self_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
+    let mut heads = part.project(x)?;
+    if let Some(rotary) = part.rotary().and_then(|number| step.rotaries.get(number)) {
+        heads.query = rotary.turn(&heads.query)?;
+        heads.key = rotary.turn(&heads.key)?;
+    }
+    if let Some(cache) = &mut step.cache {
+        (heads.key, heads.value) = cache.append(index, step.packing, &heads.key, &heads.value)?;
+    }
+    let look = Look {
+        ragged: step.ragged,
+        causal: step.causal,
+        bias: step.bias,
+        probabilities: step.attentions.is_some(),
+    };
+    let (out, probabilities) = part.attend(&heads, &look)?;
+    if let (Some(all), Some(probabilities)) = (&mut step.attentions, probabilities) {
+        let packing = step.packing;
+        let before = |sequence| step.cache.as_ref().map_or(&[][..], |cache| cache.shown(sequence));
+        let columns = step.cache.as_ref().map_or(0, |cache| cache.length()) + packing.shape()[1];
+        let shown = |sequence| [before(sequence), &packing.shown(sequence)].concat();
+        all.push(packing.unpack_attentions(&probabilities, part.heads(), columns, shown)?);
+    }
+    Ok(out)
+}
+
+/// The text looks at the encoder's hidden states.
+fn cross_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
+    let nothing = || Error::Input("You have to specify the encoder's inputs or encoder_outputs".into());
+    let source = step.source.as_mut().ok_or_else(nothing)?;
+    if source.layers.len() <= index {
+        source.layers.push(part.project_keys(step.encoded.ok_or_else(nothing)?)?);
+    }
+    let [key, value] = source.layers[index].clone();
+    let heads = Heads { query: part.project_queries(x)?, key, value };
+    let packing = step.packing;
+    let look = Look {
+        ragged: &source.ragged(packing),
+        causal: false,
+        bias: None,
+        probabilities: step.cross_attentions.is_some(),
+    };
+    let (out, probabilities) = part.attend(&heads, &look)?;
+    if let (Some(all), Some(probabilities)) = (&mut step.cross_attentions, probabilities) {
+        let shown = |sequence: usize| source.sequences[sequence].shown.to_vec();
+        all.push(packing.unpack_attentions(&probabilities, part.heads(), source.length(), shown)?);
+    }
+    Ok(out)
+}
+
+/// One layer with its weights.
+struct Layer {
+    attention: Wrapped<MultiHead>,
+    cross_attention: Option<Wrapped<MultiHead>>,
+    feed_forward: Wrapped<FeedForward>,
+    parallel: bool,
+}
+
+/// A part of a layer with the norms around it.
+struct Wrapped<T> {
+    before: Option<Norm>,
+    part: T,
+    after: Option<Norm>,
+    added: Option<Norm>,
+    adds_to_normed: bool,
+}
+
+impl<T> Wrapped<T> {
+    fn load<S>(scope: &Scope, spec: &Sublayer<S>, width: usize, part: T) -> Result<Wrapped<T>> {
+        let norm = |norm: &Option<_>| norm.map(|norm| Norm::load(scope, norm, width)).transpose();
+        Ok(Wrapped {
+            before: norm(&spec.before)?,
+            part,
+            after: norm(&spec.after)?,
+            added: norm(&spec.added)?,
+            adds_to_normed: spec.adds_to_normed,
+        })
+    }
+
+    /// `added(x + after(part(before(x))))`
+    fn around(&self, x: Tensor, part: impl FnOnce(&T, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        let normed = self.enter(&x)?;
+        let out = self.leave(part(&self.part, &normed)?)?;
+        let residual = if self.adds_to_normed { &normed } else { &x };
+        match &self.added {
+            Some(norm) => norm.forward(&out, Some(residual)),
+            None => Ok(out.add(residual)?),
+        }
+    }
+
+    fn enter(&self, x: &Tensor) -> Result<Tensor> {
+        self.before.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x, None))
+    }
+
+    fn leave(&self, out: Tensor) -> Result<Tensor> {
+        self.after.as_ref().map_or(Ok(out.clone()), |norm| norm.forward(&out, None))
+    }
+}
+
+impl Layer {
+    fn load(scope: &Scope, spec: &LayerSpec, width: usize) -> Result<Layer> {
+        let attention = MultiHead::load(scope, &spec.attention.part, width, false)?;
+        let cross = |cross: &Sublayer<_>| -> Result<_> {
+            Wrapped::load(scope, cross, width, MultiHead::load(scope, &cross.part, width, true)?)
+        };
+        let feed_forward = FeedForward::load(scope, &spec.feed_forward.part, width)?;
+        Ok(Layer {
+            attention: Wrapped::load(scope, &spec.attention, width, attention)?,
+            cross_attention: spec.cross_attention.as_ref().map(cross).transpose()?,
+            feed_forward: Wrapped::load(scope, &spec.feed_forward, width, feed_forward)?,
+            parallel: spec.parallel,
+        })
+    }
+
+    fn linears(&self) -> Vec<&Linear> {
+        let mut linears = self.attention.part.linears();
+        linears.extend(self.cross_attention.iter().flat_map(|cross| cross.part.linears()));
+        linears.extend(self.feed_forward.part.linears());
+        linears
+    }
+
+    fn forward(&self, hidden: Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
+        if self.parallel {
+            let normed = self.attention.enter(&hidden)?;
+            let attended =
+                self.attention.leave(self_attention(&self.attention.part, &normed, index, step)?)?;
+            let own = self.feed_forward.before.is_some();
+            let normed = if own { self.feed_forward.enter(&hidden)? } else { normed };
+            let fed = self.feed_forward.leave(self.feed_forward.part.forward(&normed)?)?;
+            return Ok(attended.add(&fed)?.add(&hidden)?);
+        }
+        let mut hidden = self.attention.around(hidden, |part, x| self_attention(part, x, index, step))?;
+        if let Some(cross) = &self.cross_attention {
+            hidden = cross.around(hidden, |part, x| cross_attention(part, x, index, step))?;
+        }
+        self.feed_forward.around(hidden, |part, x| part.forward(x))
+    }
+}
