@@ -47,7 +47,7 @@ bench: $(BIN)/uv
 
 # Writes the reference fixtures anew; PEERS must have transformers and torch.
 fixtures:
-	$(PEERS) tests/reference/make.py
+	PYTHONPATH=tests $(PEERS) -m reference.make
 	$(PEERS) tests/reference/tokenizer_cases.py
 	$(PEERS) tests/reference/torch_files.py
 

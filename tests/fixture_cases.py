@@ -1,69 +1,141 @@
 """The reference fixtures as tests see them; reference/make.py says how they are written."""
 
 import json
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import safetensors_file
+import trustformers
+from drawn_weights import draw_all
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
 
 @dataclass(frozen=True)
-class Case:
-    """One call of one checkpoint and what transformers answered."""
+class Head:
+    """A checkpoint of one architecture, configuration and class."""
 
-    folder: Path
+    row: Path
+    key: str
+    """The class in transformers, and the kind of its labels where there are several."""
+    auto: str
     load: dict[str, Any]
-    name: str
+    mask: str
+    """The argument that says which positions of the output count."""
+    weights: dict[str, list[int]] | None
+
+    def __str__(self) -> str:
+        return f"{self.row.relative_to(FIXTURES)}-{self.key}"
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    @property
+    def class_name(self) -> str:
+        return self.key.split(".")[0]
+
+    @property
+    def model(self) -> Any:
+        """Our model of it, opened once."""
+        return opened(self)
+
+    @property
+    def folder(self) -> Path:
+        """Where config.json and the weights are: the fixture itself, or a folder in which they are drawn."""
+        return self.row if self.weights is None else drawn(self)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What goes into a model and what transformers answers."""
+
     inputs: dict[str, np.ndarray]
     outputs: dict[str, Any]
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The inputs as they are given: numbers as numbers, and the outputs of an encoder as a tuple."""
+        given = {name: value.item() if value.ndim == 0 else value for name, value in self.inputs.items()}
+        if "encoder_outputs" in given:
+            given["encoder_outputs"] = (given["encoder_outputs"],)
+        return given
+
+    @property
+    def flags(self) -> dict[str, bool]:
+        """The keywords that ask for what was recorded."""
+        fields = " ".join(self.outputs)
+        return {f"output_{kind}": True for kind in ("hidden_states", "attentions") if kind in fields}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Calls of one checkpoint, one after the other, each given the `past_key_values` of the one before."""
+
+    head: Head
+    name: str
+    calls: list[Call]
+
     def __str__(self) -> str:
-        return f"{self.folder.name}-{self.name}"
-
-    @property
-    def visible(self) -> np.ndarray:
-        """Which positions (batch, length) the mask shows."""
-        batch, length = self.outputs["last_hidden_state"].shape[:2]
-        return self.inputs.get("attention_mask", np.ones((batch, length))).astype(bool)
-
-    @property
-    def has_states(self) -> bool:
-        """Whether hidden states and attentions were recorded."""
-        return "hidden_states" in self.outputs
+        return f"{self.head}-{self.name}"
 
 
-def load_keywords(folder: Path) -> dict[str, Any]:
-    """What `from_pretrained` needs for this checkpoint."""
-    _, metadata = safetensors_file.read(folder / "cases.safetensors")
-    return json.loads(metadata["about"])["load"]
+def heads(*folders: Path) -> list[Head]:
+    """The heads of every row in folders."""
+    rows = [path.parent for folder in folders for path in sorted(folder.rglob("heads.json"))]
+    return [
+        Head(row, key, spec["auto"], spec["load"], spec["mask"], spec.get("weights"))
+        for row in rows
+        for key, spec in json.loads((row / "heads.json").read_text()).items()
+    ]
 
 
-def cases(architecture: str) -> list[Case]:
-    """Every case of every checkpoint of an architecture."""
-    return [case for folder in sorted((FIXTURES / architecture).iterdir()) for case in cases_of(folder)]
-
-
-def cases_of(folder: Path) -> list[Case]:
-    arrays, _ = safetensors_file.read(folder / "cases.safetensors")
-    load = load_keywords(folder)
-    found: dict[str, tuple[dict, dict]] = {}
-    for key, array in sorted(arrays.items(), key=lambda item: natural(item[0])):
-        case, side, field, *layer = key.split(".")
-        inputs, outputs = found.setdefault(case, ({}, {}))
+def cases(head: Head) -> list[Case]:
+    """Every case of a head."""
+    found: dict[str, dict[int, Call]] = {}
+    for path, array in arrays(head.row).items():
+        key, name, number, side, field, *layer = path.split("/")
+        if key != head.key:
+            continue
+        call = found.setdefault(name, {}).setdefault(int(number), Call({}, {}))
         if side == "in":
-            inputs[field] = array
+            call.inputs[field] = array
         elif layer:
-            outputs[field] = (*outputs.get(field, ()), array)
+            call.outputs[field] = (*call.outputs.get(field, ()), array)
         else:
-            outputs[field] = array
-    return [Case(folder, load, name, *sides) for name, sides in found.items()]
+            call.outputs[field] = array
+    return [Case(head, name, [calls[number] for number in sorted(calls)]) for name, calls in found.items()]
 
 
-def natural(key: str) -> list[Any]:
-    """Sorts layer 10 after layer 9."""
-    return [part.zfill(4) if part.isdigit() else part for part in key.split(".")]
+@cache
+def arrays(row: Path) -> dict[str, np.ndarray]:
+    return safetensors_file.read(row / "cases.safetensors")[0]
+
+
+@cache
+def opened(head: Head) -> Any:
+    return getattr(trustformers, head.auto).from_pretrained(head.folder, **head.load)
+
+
+@cache
+def drawn(head: Head) -> Path:
+    folder = scratch() / str(head).replace("/", "-")
+    folder.mkdir()
+    (folder / "config.json").write_bytes((head.row / "config.json").read_bytes())
+    seed = head.row.relative_to(FIXTURES).as_posix()
+    safetensors_file.write(folder / "model.safetensors", draw_all(seed, head.weights or {}))
+    return folder
+
+
+@cache
+def temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="trustformers-")
+
+
+def scratch() -> Path:
+    """A folder that is gone when Python ends."""
+    return Path(temporary().name)

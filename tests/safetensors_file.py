@@ -26,7 +26,7 @@ def split(data: bytes) -> tuple[Header, bytes]:
 
 def join(header: Header | bytes, body: bytes) -> bytes:
     """A file of this header, however wrong it is."""
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    text = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
     return struct.pack("<Q", len(text)) + text + body
 
 
