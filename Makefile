@@ -5,14 +5,14 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint rust python parity bench fixtures clean
+.PHONY: demo test lint rust python fuzz parity bench fixtures clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[demo]'
 	$(BIN)/trustformers demo $(SENTENCES)
 
-test: lint rust python
+test: lint rust python fuzz
 
 # Formatting, lints and types, Rust and Python.
 lint: $(BIN)/uv
@@ -32,6 +32,11 @@ rust:
 python: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[test]'
 	$(BIN)/python -m pytest --cov=trustformers --cov-fail-under=90 --cov-report=term:skip-covered
+
+# Broken files, for so many seconds each reader of files. fuzz/src/main.rs says how to see a finding again, and what `cargo fuzz` adds.
+SECONDS ?= 20
+fuzz:
+	cargo run --quiet -p trustformers-fuzz -- $(SECONDS)
 
 # The tests that compare with the peers live, in PEERS, a Python with transformers and torch: ours is installed there.
 parity: $(BIN)/uv
