@@ -127,8 +127,18 @@ def test_one_mask_serves_every_sequence(checkpoint: Path) -> None:
     model, ids = AutoModel.from_pretrained(checkpoint), np.repeat(IDS, 3, axis=0)
     one = model(ids, np.array([[1, 1, 0, 1]])).last_hidden_state
     np.testing.assert_array_equal(one, model(ids, np.array([[1, 1, 0, 1]] * 3)).last_hidden_state)
-    with pytest.raises(ValueError, match="not supported yet"):
-        model(ids, np.ones((3, 1, 4, 4)))
+
+
+def test_a_mask_may_be_a_matrix_for_each_sequence(checkpoint: Path) -> None:
+    model, ids = AutoModel.from_pretrained(checkpoint), np.repeat(IDS, 3, axis=0)
+    flags = np.array([[1, 1, 0, 1]] * 3)
+    matrix = np.broadcast_to(flags[:, None, None, :], (3, 1, 4, 4))
+    expected = model(ids, flags).last_hidden_state
+    for mask in (matrix == 1, matrix[:, 0] == 1, np.where(matrix == 1, 0.0, np.finfo(np.float32).min)):
+        found = model(ids, mask).last_hidden_state
+        np.testing.assert_allclose(found[flags == 1], expected[flags == 1], atol=1e-6)
+    with pytest.raises(ValueError, match="attention_mask"):
+        model(ids, np.ones((3, 1, 4, 5)))
 
 
 def test_a_batch_that_memory_cannot_hold_is_an_error(checkpoint: Path) -> None:
