@@ -1,9 +1,9 @@
-"""Write the files of tests/fixtures/torch: what torch.save makes of state dicts, with the same tensors as safetensors.
+"""Write the files of tests/fixtures/torch: what torch.save makes of state dicts, and the same as safetensors.
 
     python tests/reference/torch_files.py
 
-It needs `torch`. `evil.bin` is a pickle that runs a command when it is loaded as pickles are; ours must name the
-command and not run it.
+It needs `torch`. `evil.bin` is a pickle that runs a command when it is loaded as pickles are; ours must name
+the command and not run it.
 """
 
 import os
