@@ -5,6 +5,7 @@ use trustformers_tensor::{Activation, DType, Tensor};
 use crate::checkpoint::{Init, Scope};
 use crate::layers::{Linear, Norm};
 use crate::loss::{self, ProblemType};
+pub use crate::pooling::Pool;
 use crate::spec::{LinearSpec, NormSpec, Path, linear};
 use crate::{Config, Error, Inputs, Outputs, Packing, Result};
 
@@ -18,13 +19,17 @@ pub enum HeadSpec {
     /// A score for every label of a text, or one for each of several texts to choose from.
     Sequence(SequenceSpec),
     /// A score for every label of each position.
-    Tokens(LinearSpec),
+    Tokens(Option<TransformSpec>, LinearSpec),
     /// Two scores for each position: that an answer starts there, that it ends there.
-    Span(LinearSpec),
+    Span(Option<TransformSpec>, LinearSpec),
+    /// One score for each position: that its token has been replaced (ELECTRA).
+    Replaced(TransformSpec, LinearSpec),
     /// Two scores for two texts: that the second follows the first, that it does not.
     NextSentence(LinearSpec),
     /// Both of BERT's tasks.
     PreTraining(LanguageSpec, LinearSpec),
+    /// The first of BERT's tasks, and whether two texts are in order (ALBERT).
+    SentenceOrder(LanguageSpec, LinearSpec),
 }
 
 impl HeadSpec {
@@ -36,18 +41,36 @@ impl HeadSpec {
     /// Whether it looks at the model's pooler.
     pub fn wants_pooler(&self) -> bool {
         match self {
-            HeadSpec::NextSentence(_) | HeadSpec::PreTraining(..) => true,
+            HeadSpec::NextSentence(_) | HeadSpec::PreTraining(..) | HeadSpec::SentenceOrder(..) => true,
             HeadSpec::Sequence(sequence) => sequence.pool == Pool::Pooler,
             _ => false,
         }
     }
 }
 
+/// A layer between a model and what gives the scores.
+#[derive(Clone, Copy, Debug)]
+pub struct TransformSpec {
+    /// A matrix.
+    pub dense: Option<LinearSpec>,
+    /// What comes behind it.
+    pub activation: Activation,
+    /// And last.
+    pub norm: Option<NormSpec>,
+}
+
+impl TransformSpec {
+    /// A matrix with an activation.
+    pub const fn dense(dense: LinearSpec, activation: Activation) -> TransformSpec {
+        TransformSpec { dense: Some(dense), activation, norm: None }
+    }
+}
+
 /// A language model's head.
 #[derive(Clone, Debug)]
 pub struct LanguageSpec {
-    /// A layer between: linear to `width`, activation, norm.
-    pub transform: Option<(LinearSpec, Activation, NormSpec)>,
+    /// A layer between, to `width`.
+    pub transform: Option<TransformSpec>,
     /// The width of what meets the vocabulary: the hidden size, unless the transform changes it.
     pub width: usize,
     /// The number of tokens.
@@ -73,7 +96,8 @@ pub enum BiasAt {
     None,
     /// A vector `bias` beside the matrix.
     Decoder,
-    /// A vector of this name; checkpoints may hold a copy beside the matrix too.
+    /// A vector of this name, of which checkpoints may hold a copy beside the matrix. Where the matrix is not the table of word
+    /// embeddings, the one beside it is another vector, and the one that counts.
     Path(Path),
     /// A constant (1, tokens) of this name, which is not trained.
     Buffer(Path),
@@ -102,24 +126,9 @@ pub struct SequenceSpec {
     /// What of the text is looked at.
     pub pool: Pool,
     /// A layer between, as wide as the model.
-    pub dense: Option<(LinearSpec, Activation)>,
+    pub transform: Option<TransformSpec>,
     /// From there to the labels.
     pub classifier: LinearSpec,
-}
-
-/// What stands for a whole text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pool {
-    /// The model's pooler.
-    Pooler,
-    /// The first position.
-    First,
-    /// The last position that is not this padding token.
-    Last(Option<i64>),
-    /// The last position of this end token, of which all texts must have equally many.
-    End(i64),
-    /// The mean of the visible positions.
-    Mean,
 }
 
 /// A head with its weights.
@@ -129,21 +138,58 @@ pub enum Head {
     #[allow(missing_docs)]
     Language(Box<Language>),
     #[allow(missing_docs)]
-    Sequence { pool: Pool, dense: Option<(Linear, Activation)>, classifier: Linear },
+    Sequence { pool: Pool, transform: Transform, classifier: Linear },
     #[allow(missing_docs)]
-    Tokens(Linear),
+    Tokens(Transform, Linear),
     #[allow(missing_docs)]
-    Span(Linear),
+    Span(Transform, Linear),
+    #[allow(missing_docs)]
+    Replaced(Transform, Linear),
     #[allow(missing_docs)]
     NextSentence(Linear),
     #[allow(missing_docs)]
     PreTraining(Box<Language>, Linear),
+    #[allow(missing_docs)]
+    SentenceOrder(Box<Language>, Linear),
+}
+
+/// A layer between with its weights; nothing of it need be there.
+#[derive(Default)]
+pub struct Transform {
+    dense: Option<Linear>,
+    activation: Option<Activation>,
+    norm: Option<Norm>,
+}
+
+impl Transform {
+    /// From `inputs` to `outputs` columns.
+    fn load(scope: &Scope, spec: Option<TransformSpec>, outputs: usize, inputs: usize) -> Result<Transform> {
+        let Some(TransformSpec { dense, activation, norm }) = spec else { return Ok(Transform::default()) };
+        Ok(Transform {
+            dense: dense.map(|dense| Linear::load(scope, dense, outputs, inputs)).transpose()?,
+            activation: Some(activation),
+            norm: norm.map(|norm| Norm::load(scope, norm, outputs)).transpose()?,
+        })
+    }
+
+    /// (rows, inputs) to (rows, outputs).
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let mut x = match (&self.dense, self.activation) {
+            (Some(dense), activation) => dense.forward(x, activation.unwrap_or(Activation::Identity))?,
+            (None, Some(activation)) => activation.apply(x)?,
+            (None, None) => x.clone(),
+        };
+        if let Some(norm) = &self.norm {
+            x = norm.forward(&x, None)?;
+        }
+        Ok(x)
+    }
 }
 
 /// A language model's head with its weights.
 pub struct Language {
     spec: LanguageSpec,
-    transform: Option<(Linear, Activation, Norm)>,
+    transform: Transform,
     decoder: Linear,
 }
 
@@ -169,21 +215,23 @@ impl Head {
     /// Loads a head over hidden states `hidden` wide; `words` is the table of word embeddings.
     pub fn load(scope: &Scope, spec: HeadSpec, labels: usize, hidden: usize, words: &Tensor) -> Result<Head> {
         let load = |spec, outputs| Linear::load(scope, spec, outputs, hidden);
+        let between = |spec| Transform::load(scope, spec, hidden, hidden);
         Ok(match spec {
             HeadSpec::Bare => Head::Bare,
             HeadSpec::Language(spec) => Head::Language(Box::new(Language::load(scope, spec, hidden, words)?)),
-            HeadSpec::Sequence(SequenceSpec { pool, dense, classifier }) => Head::Sequence {
-                pool,
-                dense: dense
-                    .map(|(spec, activation)| Ok::<_, Error>((load(spec, hidden)?, activation)))
-                    .transpose()?,
-                classifier: load(classifier, labels)?,
-            },
-            HeadSpec::Tokens(spec) => Head::Tokens(load(spec, labels)?),
-            HeadSpec::Span(spec) => Head::Span(load(spec, 2)?),
+            HeadSpec::Sequence(SequenceSpec { pool, transform, classifier }) => {
+                Head::Sequence { pool, transform: between(transform)?, classifier: load(classifier, labels)? }
+            }
+            HeadSpec::Tokens(transform, spec) => Head::Tokens(between(transform)?, load(spec, labels)?),
+            HeadSpec::Span(transform, spec) => Head::Span(between(transform)?, load(spec, 2)?),
+            HeadSpec::Replaced(transform, spec) => Head::Replaced(between(Some(transform))?, load(spec, 1)?),
             HeadSpec::NextSentence(spec) => Head::NextSentence(load(spec, 2)?),
             HeadSpec::PreTraining(language, next) => {
                 Head::PreTraining(Box::new(Language::load(scope, language, hidden, words)?), load(next, 2)?)
+            }
+            HeadSpec::SentenceOrder(language, order) => {
+                let language = Language::load(scope, language, hidden, words)?;
+                Head::SentenceOrder(Box::new(language), load(order, labels)?)
             }
         })
     }
@@ -193,16 +241,16 @@ impl Head {
         matches!(self, Head::Bare)
     }
 
-    /// Whether it looks at position 0 of every text, hidden or not.
-    pub fn wants_first(&self) -> bool {
-        matches!(self, Head::Sequence { pool: Pool::First, .. })
+    /// Whether it looks at a position of texts of `length` positions even where the mask hides it.
+    pub fn asks(&self, position: usize, length: usize) -> bool {
+        matches!(self, Head::Sequence { pool, .. } if pool.asks(position, length))
     }
 
     /// For every position (batch, length) the label that its logits are held against, -100 for none; `None` for other heads.
     pub fn position_labels(&self, labels: &Tensor, [batch, length]: [usize; 2]) -> Result<Option<Vec<i64>>> {
         let shifts = match self {
             Head::Language(language) => language.spec.shifts,
-            Head::Tokens(_) | Head::PreTraining(..) => false,
+            Head::Tokens(..) | Head::Replaced(..) | Head::PreTraining(..) | Head::SentenceOrder(..) => false,
             _ => return Ok(None),
         };
         let fits = labels.numel() == batch * length && labels.shape().last() == Some(&length);
@@ -245,13 +293,28 @@ impl Head {
                 outputs.loss = loss;
                 outputs.logits = Some(logits);
             }
-            Head::Tokens(classifier) => {
-                let logits = classifier.forward(hidden, Activation::Identity)?;
+            Head::Tokens(transform, classifier) => {
+                let logits = classifier.forward(&transform.forward(hidden)?, Activation::Identity)?;
                 outputs.loss = position_loss(&logits)?;
                 outputs.logits = Some(packing.unpack(&logits)?);
             }
-            Head::Span(classifier) => {
-                let logits = packing.unpack(&classifier.forward(hidden, Activation::Identity)?)?;
+            Head::Replaced(transform, classifier) => {
+                let logits = classifier.forward(&transform.forward(hidden)?, Activation::Identity)?;
+                outputs.loss = match labels {
+                    // Only what the mask shows counts.
+                    Some(labels) => {
+                        let shown = logits.gather_rows(&packing.visible_rows())?;
+                        let labels: Vec<f32> =
+                            packing.visible_ids(labels).iter().map(|&label| label as f32).collect();
+                        Some(loss::binary(&shown, &Tensor::from_slice(&labels, &[labels.len(), 1])?)?)
+                    }
+                    None => None,
+                };
+                outputs.logits = Some(packing.unpack(&logits)?.select(2, 0)?.contiguous()?);
+            }
+            Head::Span(transform, classifier) => {
+                let logits = classifier.forward(&transform.forward(hidden)?, Activation::Identity)?;
+                let logits = packing.unpack(&logits)?;
                 let (start, end) = (logits.select(2, 0)?.contiguous()?, logits.select(2, 1)?.contiguous()?);
                 if let (Some(starts), Some(ends)) = (&inputs.start_positions, &inputs.end_positions) {
                     let both = loss::position(&start, starts)?.add(&loss::position(&end, ends)?)?;
@@ -260,11 +323,8 @@ impl Head {
                 outputs.start_logits = Some(start);
                 outputs.end_logits = Some(end);
             }
-            Head::Sequence { pool, dense, classifier } => {
-                let mut pooled = finished.pool(*pool)?;
-                if let Some((dense, activation)) = dense {
-                    pooled = dense.forward(&pooled, *activation)?;
-                }
+            Head::Sequence { pool, transform, classifier } => {
+                let pooled = transform.forward(&finished.pool(*pool)?)?;
                 let logits = classifier.forward(&pooled, Activation::Identity)?;
                 match finished.choices {
                     Some(choices) => {
@@ -296,6 +356,15 @@ impl Head {
                 outputs.prediction_logits = Some(packing.unpack(&logits)?);
                 outputs.seq_relationship_logits = Some(relation);
             }
+            Head::SentenceOrder(language, order) => {
+                let logits = language.logits(hidden)?;
+                let order = order.forward(finished.pooled()?, Activation::Identity)?;
+                if let (Some(first), Some(second)) = (position_loss(&logits)?, &inputs.sentence_order_label) {
+                    outputs.loss = Some(first.add(&loss::labels(&order, second)?)?);
+                }
+                outputs.prediction_logits = Some(packing.unpack(&logits)?);
+                outputs.sop_logits = Some(order);
+            }
         }
         Ok(())
     }
@@ -303,14 +372,7 @@ impl Head {
 
 impl Language {
     fn load(scope: &Scope, spec: LanguageSpec, hidden: usize, words: &Tensor) -> Result<Language> {
-        let transform = match spec.transform {
-            Some((dense, activation, norm)) => Some((
-                Linear::load(scope, dense, spec.width, hidden)?,
-                activation,
-                Norm::load(scope, norm, spec.width)?,
-            )),
-            None => None,
-        };
+        let transform = Transform::load(scope, spec.transform, spec.width, hidden)?;
         let decoder = scope.at(spec.decoder);
         let weight = match spec.tied {
             true => decoder.tied("weight", words)?,
@@ -321,7 +383,10 @@ impl Language {
             BiasAt::Decoder => Some(decoder.tensor("bias", &[spec.vocab_size], Init::Zeros)?),
             BiasAt::Path(path) => {
                 let bias = scope.tensor(path, &[spec.vocab_size], Init::Zeros)?;
-                Some(decoder.tied("bias", &bias)?)
+                Some(match spec.tied {
+                    true => decoder.tied("bias", &bias)?,
+                    false => decoder.tensor("bias", &[spec.vocab_size], Init::Zeros)?,
+                })
             }
             BiasAt::Buffer(path) => {
                 Some(scope.tensor(path, &[1, spec.vocab_size], Init::Zeros)?.select(0, 0)?)
@@ -334,13 +399,7 @@ impl Language {
 
     /// (.., hidden) to (.., tokens).
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let transformed = match &self.transform {
-            Some((dense, activation, norm)) => {
-                Some(norm.forward(&dense.forward(hidden, *activation)?, None)?)
-            }
-            None => None,
-        };
-        let mut x = transformed.unwrap_or_else(|| hidden.clone());
+        let mut x = self.transform.forward(hidden)?;
         if self.spec.scale != 1.0 {
             x = x.mul(f64::from(self.spec.scale))?;
         }
@@ -349,59 +408,6 @@ impl Language {
             Some(cap) => Ok(logits.div(f64::from(cap))?.tanh()?.mul(f64::from(cap))?),
             None => Ok(logits),
         }
-    }
-}
-
-impl Finished<'_> {
-    fn pooled(&self) -> Result<&Tensor> {
-        self.pooled.ok_or_else(|| Error::Input("this model was loaded without its pooler".into()))
-    }
-
-    /// What stands for each text: (batch, width).
-    fn pool(&self, pool: Pool) -> Result<Tensor> {
-        let packing = self.packing;
-        let [batch, length] = packing.shape();
-        let places = match pool {
-            Pool::Pooler => return Ok(self.pooled()?.clone()),
-            Pool::First => return Ok(self.hidden.gather_rows(&packing.first_rows())?),
-            Pool::Mean => return packing.mean(self.hidden),
-            Pool::Last(None) if batch > 1 => {
-                return Err(Error::Input(
-                    "Cannot handle batch sizes > 1 if no padding token is defined.".into(),
-                ));
-            }
-            Pool::Last(padding) => self.last(batch, length, |id| Some(id) != padding)?,
-            Pool::End(end) => {
-                let ids = self.ids_or_refuse()?;
-                let mut counts =
-                    ids.chunks_exact(length).map(|row| row.iter().filter(|&&id| id == end).count());
-                let first = counts.next().unwrap_or(0);
-                if first == 0 || counts.any(|count| count != first) {
-                    return Err(Error::Input(
-                        "All examples must have the same number of <eos> tokens.".into(),
-                    ));
-                }
-                self.last(batch, length, |id| id == end)?
-            }
-        };
-        let all = packing.unpack(self.hidden)?.view(&[batch * length, self.hidden.shape()[1]])?;
-        Ok(all.gather_rows(&places)?)
-    }
-
-    /// The last place in each text whose token is `wanted`; where none is, the very last.
-    fn last(&self, batch: usize, length: usize, wanted: impl Fn(i64) -> bool) -> Result<Vec<usize>> {
-        let Some(_) = self.ids else {
-            return Ok((0..batch).map(|index| index * length + length - 1).collect());
-        };
-        let ids = self.ids_or_refuse()?;
-        let last = |row: &[i64]| row.iter().rposition(|&id| wanted(id)).unwrap_or(length - 1);
-        Ok(ids.chunks_exact(length).enumerate().map(|(index, row)| index * length + last(row)).collect())
-    }
-
-    fn ids_or_refuse(&self) -> Result<Vec<i64>> {
-        let refuse = || Error::Input("this head needs input_ids, not inputs_embeds".into());
-        let ids = self.ids.ok_or_else(refuse)?.to_dtype(DType::I64)?.contiguous()?;
-        Ok(ids.as_slice::<i64>()?.to_vec())
     }
 }
 

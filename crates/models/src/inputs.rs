@@ -13,12 +13,17 @@ pub struct Inputs {
     pub text: Text,
     /// What the decoder of an encoder-decoder has written: transformers' arguments that begin with `decoder_`.
     pub decoder: Text,
-    /// The encoder's last hidden states (batch, length, hidden), instead of running it.
+    /// An encoder's last hidden states (batch, length, hidden): instead of running the model's own, or those of another model for a
+    /// decoder with cross-attention.
     pub encoder_hidden_states: Option<Tensor>,
+    /// Which of another model's hidden states are not padding: (batch, length), zero hides.
+    pub encoder_attention_mask: Option<Tensor>,
     /// What a head should have said; it then gives its loss. See the head's task for shape and dtype.
     pub labels: Option<Tensor>,
     /// Whether the second text follows the first (0) or not (1): (batch) integers, of a head that predicts it.
     pub next_sentence_label: Option<Tensor>,
+    /// Whether two texts are in their order (0) or not (1): (batch) integers, of a head that predicts it.
+    pub sentence_order_label: Option<Tensor>,
     /// Where answers start: (batch) integers, of a head for question answering.
     pub start_positions: Option<Tensor>,
     /// Where answers end.
@@ -33,6 +38,33 @@ pub struct Inputs {
     pub max_length: Option<usize>,
     /// Asked before every layer whether to give up.
     pub interrupt: Interrupt,
+}
+
+impl Inputs {
+    /// The hidden states of another model's encoder, `width` wide, packed.
+    pub(crate) fn encoded(&self, width: usize) -> Result<Option<(Tensor, Packing)>> {
+        let Some(states) = &self.encoder_hidden_states else { return Ok(None) };
+        let &[batch, length, _] = states.shape() else {
+            return Err(Error::Input(format!(
+                "encoder_hidden_states must be (batch, length, hidden), got the shape {:?}",
+                states.shape()
+            )));
+        };
+        if states.shape()[2] != width || !states.dtype().is_float() {
+            return Err(Error::Runtime(format!(
+                "encoder_hidden_states must be floats and {width} wide like the model, got {} {:?}",
+                states.dtype(),
+                states.shape()
+            )));
+        }
+        let mask = Text { mask: self.encoder_attention_mask.clone(), prefix: "encoder_", ..Text::default() };
+        if mask.has_matrix() {
+            return Err(Error::Input("encoder_attention_mask must have the shape (batch, length)".into()));
+        }
+        let flags = mask.batched(None)?.flags(batch, length)?;
+        let packing = Packing::new(batch, length, flags.as_deref(), |_| false)?;
+        Ok(Some((packing.pack(&states.to_dtype(DType::F32)?)?, packing)))
+    }
 }
 
 /// One batch of texts. Either `ids` or `embeds` is needed. Where a (batch, length) table is asked for, a single row may be given as

@@ -18,6 +18,7 @@ mod loss;
 mod model;
 mod outputs;
 mod packing;
+mod pooling;
 mod relative;
 pub mod rotary;
 pub mod spec;

@@ -43,6 +43,13 @@ pub(crate) fn position(logits: &Tensor, positions: &Tensor) -> Result<Tensor> {
     Ok(logits.cross_entropy(&positions.to_dtype(DType::I64)?, length, Reduction::Mean, 0.0)?)
 }
 
+/// The mean binary cross entropy of `logits` against float32 `targets` of the same shape: max(x, 0) - x y + log(1 + exp(-|x|)).
+pub(crate) fn binary(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let plain = logits.relu()?.sub(&logits.mul(targets)?)?;
+    let rest = logits.abs()?.neg()?.exp()?.log1p()?;
+    Ok(plain.add(&rest)?.mean(&[], false)?)
+}
+
 /// What the labels of whole texts are: transformers' `problem_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProblemType {
@@ -88,13 +95,7 @@ impl ProblemType {
                 let difference = logits.sub(&fitting(logits.shape())?)?;
                 Ok(difference.mul(&difference)?.mean(&[], false)?)
             }
-            ProblemType::MultiLabel => {
-                // max(x, 0) - x y + log(1 + exp(-|x|))
-                let targets = fitting(logits.shape())?;
-                let plain = logits.relu()?.sub(&logits.mul(&targets)?)?;
-                let rest = logits.abs()?.neg()?.exp()?.log1p()?;
-                Ok(plain.add(&rest)?.mean(&[], false)?)
-            }
+            ProblemType::MultiLabel => binary(logits, &fitting(logits.shape())?),
             _ => self::labels(logits, labels),
         }
     }

@@ -26,11 +26,16 @@ pub struct Model {
     loaded: Loaded,
 }
 
-/// The three families.
+/// What the families come down to.
 enum Network {
-    Encoder { stack: Stack, pooler: Option<(Linear, Activation)> },
-    Decoder(Stack),
+    /// An encoder, or a decoder alone.
+    Single(Box<Single>),
     EncoderDecoder(Box<EncoderDecoder>),
+}
+
+struct Single {
+    stack: Stack,
+    pooler: Option<(Linear, Activation)>,
 }
 
 struct EncoderDecoder {
@@ -113,17 +118,19 @@ impl Model {
                     let scope = base.at("").drawn_if_missing();
                     Ok::<_, Error>((Linear::load(&scope, spec, hidden, hidden)?, activation))
                 });
-                Network::Encoder { stack, pooler: pooler.transpose()? }
+                Network::Single(Box::new(Single { stack, pooler: pooler.transpose()? }))
             }
-            Spec::Decoder(stack) => Network::Decoder(Stack::load(&base, stack, None)?),
+            Spec::Decoder(stack) => {
+                Network::Single(Box::new(Single { stack: Stack::load(&base, stack, None)?, pooler: None }))
+            }
             Spec::EncoderDecoder(spec) => {
                 Network::EncoderDecoder(Box::new(EncoderDecoder::load(&base, *spec)?))
             }
         };
         let stack = network.last_stack();
         let scope = loader.root().drawn_if_missing();
-        let head =
-            Head::load(&scope, head, config.num_labels()?, stack.output_width(), stack.word_embeddings())?;
+        let labels = if class.task == Task::MultipleChoice { 1 } else { config.num_labels()? };
+        let head = Head::load(&scope, head, labels, stack.output_width(), stack.word_embeddings())?;
         let loaded = loader.finish()?;
         Ok(Model { config, class, network, head, loaded })
     }
@@ -168,13 +175,7 @@ impl Model {
     /// `Input`, `Runtime` or `Index` when the arguments do not fit the model or one another.
     pub fn forward(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Outputs> {
         match &self.network {
-            Network::Encoder { stack, pooler } => {
-                if cache.is_some() {
-                    return Err(Error::Input("an encoder has no past_key_values".into()));
-                }
-                self.encode(inputs, stack, pooler.as_ref())
-            }
-            Network::Decoder(stack) => self.decode(inputs, stack, cache),
+            Network::Single(single) => self.read(inputs, single, cache),
             Network::EncoderDecoder(both) => self.translate(inputs, both, cache),
         }
     }
@@ -196,12 +197,11 @@ impl Model {
         })
     }
 
-    fn encode(
-        &self,
-        inputs: &Inputs,
-        stack: &Stack,
-        pooler: Option<&(Linear, Activation)>,
-    ) -> Result<Outputs> {
+    fn read(&self, inputs: &Inputs, single: &Single, cache: Option<&mut Cache>) -> Result<Outputs> {
+        let Single { stack, pooler } = single;
+        if cache.is_some() && !stack.is_causal() {
+            return Err(Error::Input("an encoder has no past_key_values".into()));
+        }
         let (text, choices) = match self.class.task {
             Task::MultipleChoice => {
                 let (text, choices) = inputs.text.choices()?;
@@ -211,19 +211,36 @@ impl Model {
         };
         let (batch, length) = text.batch_and_length(stack.embedding_width())?;
         let labels = self.position_labels(inputs, [batch, length])?;
-        let wants_first = pooler.is_some() || self.head.wants_first();
-        let asked = |place: usize| wants_first && place.is_multiple_of(length) || is_labelled(&labels, place);
-        let packing = packed(stack, &text, None, asked)?;
-        let passed = stack.forward(Pass { cache: None, encoded: None, ..pass(inputs, &text, &packing) })?;
+        let asked = |place: usize| {
+            let position = place % length;
+            pooler.is_some() && position == 0
+                || self.head.asks(position, length)
+                || is_labelled(&labels, place)
+        };
+        let packing = packed(stack, &text, cache.as_deref(), asked)?;
+        let encoded = inputs.encoded(stack.output_width())?;
+        if encoded.is_some() && !stack.crosses() {
+            return Err(Error::Input(
+                "this model has no cross-attention for encoder_hidden_states: its configuration must have is_decoder and \
+                 add_cross_attention"
+                    .into(),
+            ));
+        }
+        let passed = stack.forward(Pass {
+            cache,
+            encoded: encoded.as_ref().map(|(hidden, packing)| (hidden, packing)),
+            ..pass(inputs, &text, &packing)
+        })?;
         let pooled = match pooler {
             Some((dense, activation)) => {
-                Some(dense.forward(&passed.hidden.gather_rows(&packing.first_rows())?, *activation)?)
+                Some(dense.forward(&passed.hidden.gather_rows(&packing.rows_at(0))?, *activation)?)
             }
             None => None,
         };
         let mut outputs = Outputs {
             hidden_states: passed.hidden_states,
             attentions: passed.attentions,
+            cross_attentions: passed.cross_attentions,
             ..Outputs::default()
         };
         if self.head.is_bare() {
@@ -238,33 +255,6 @@ impl Model {
             pooled: pooled.as_ref(),
             ids: text.ids.as_ref(),
             choices,
-        };
-        self.head.forward(&finished, labels.as_deref(), &mut outputs)?;
-        Ok(outputs)
-    }
-
-    fn decode(&self, inputs: &Inputs, stack: &Stack, cache: Option<&mut Cache>) -> Result<Outputs> {
-        let text = inputs.text.batched(inputs.max_length)?;
-        let (batch, length) = text.batch_and_length(stack.embedding_width())?;
-        let labels = self.position_labels(inputs, [batch, length])?;
-        let packing = packed(stack, &text, cache.as_deref(), |place| is_labelled(&labels, place))?;
-        let passed = stack.forward(Pass { cache, encoded: None, ..pass(inputs, &text, &packing) })?;
-        let mut outputs = Outputs {
-            hidden_states: passed.hidden_states,
-            attentions: passed.attentions,
-            ..Outputs::default()
-        };
-        if self.head.is_bare() {
-            outputs.last_hidden_state = Some(packing.unpack(&passed.hidden)?);
-        }
-        let finished = Finished {
-            config: &self.config,
-            inputs,
-            hidden: &passed.hidden,
-            packing: &packing,
-            pooled: None,
-            ids: text.ids.as_ref(),
-            choices: None,
         };
         self.head.forward(&finished, labels.as_deref(), &mut outputs)?;
         Ok(outputs)
@@ -341,7 +331,7 @@ impl Network {
     /// The stack that the head stands on.
     fn last_stack(&self) -> &Stack {
         match self {
-            Network::Encoder { stack, .. } | Network::Decoder(stack) => stack,
+            Network::Single(single) => &single.stack,
             Network::EncoderDecoder(both) => &both.decoder,
         }
     }

@@ -18,6 +18,8 @@ pub struct Outputs {
     pub prediction_logits: Option<Tensor>,
     /// BERT's next sentence prediction: (batch, 2).
     pub seq_relationship_logits: Option<Tensor>,
+    /// ALBERT's prediction whether two texts are in order: (batch, labels).
+    pub sop_logits: Option<Tensor>,
     /// (batch, length, hidden); of the decoder if there are two stacks.
     pub last_hidden_state: Option<Tensor>,
     /// (batch, hidden)
@@ -58,6 +60,7 @@ impl Outputs {
             ("end_logits", self.end_logits),
             ("prediction_logits", self.prediction_logits),
             ("seq_relationship_logits", self.seq_relationship_logits),
+            ("sop_logits", self.sop_logits),
             ("last_hidden_state", self.last_hidden_state),
             ("pooler_output", self.pooler_output),
             ("encoder_last_hidden_state", self.encoder_last_hidden_state),

@@ -1,5 +1,6 @@
 //! Padding never reaches a kernel: a padded batch is packed on the way in and unpacked on the way out.
 
+use trustformers_tensor::ops::Sequence;
 use trustformers_tensor::{self as tensor, Ragged, Tensor};
 
 use crate::Result;
@@ -85,29 +86,41 @@ impl Packing {
         if self.is_dense() {
             return Ok(x.view(&shape)?);
         }
-        let visible: Vec<usize> =
-            self.ragged.sequences().iter().flat_map(|s| s.start..s.start + s.keys).collect();
+        let visible = self.visible_rows();
         let positions: Vec<usize> = visible.iter().map(|&row| self.rows[row]).collect();
         let x = if visible.len() == self.rows.len() { x.clone() } else { x.gather_rows(&visible)? };
         Ok(x.scatter_rows(&positions, self.batch * self.length)?.view(&shape)?)
     }
 
-    /// The mean of the visible rows of each sequence: (batch, width).
-    pub fn mean(&self, x: &Tensor) -> Result<Tensor> {
-        let means =
-            self.ragged.sequences().iter().map(|s| x.narrow(0, s.start, s.start + s.keys)?.mean(&[0], false));
+    /// The mean of so many first rows of each sequence: (batch, width).
+    pub fn mean(&self, x: &Tensor, rows: impl Fn(&Sequence) -> usize) -> Result<Tensor> {
+        let means = self
+            .ragged
+            .sequences()
+            .iter()
+            .map(|s| x.narrow(0, s.start, s.start + rows(s))?.mean(&[0], false));
         let means = means.collect::<Result<Vec<_>, _>>()?;
         Ok(Tensor::stack(&means.iter().collect::<Vec<_>>(), 0)?)
     }
 
-    /// The packed row of each sequence's position 0.
-    pub fn first_rows(&self) -> Vec<usize> {
-        let first = |s: &trustformers_tensor::ops::Sequence| {
+    /// The packed row of one position of each sequence; the first where it was dropped.
+    pub fn rows_at(&self, position: usize) -> Vec<usize> {
+        let row = |s: &Sequence| {
             (s.start..s.start + s.rows)
-                .find(|&row| self.rows[row].is_multiple_of(self.length))
+                .find(|&row| self.rows[row] % self.length == position)
                 .unwrap_or(s.start)
         };
-        self.ragged.sequences().iter().map(first).collect()
+        self.ragged.sequences().iter().map(row).collect()
+    }
+
+    /// The packed rows that the mask shows.
+    pub fn visible_rows(&self) -> Vec<usize> {
+        self.ragged.sequences().iter().flat_map(|s| s.start..s.start + s.keys).collect()
+    }
+
+    /// The values of a (batch, length) table where the mask shows it.
+    pub fn visible_ids(&self, ids: &[i64]) -> Vec<i64> {
+        self.visible_rows().iter().map(|&row| ids[self.rows[row]]).collect()
     }
 
     /// Which positions of a sequence are visible.
@@ -184,7 +197,7 @@ mod tests {
         let packing = Packing::new(2, 3, None, |_| true).unwrap();
         let x = numbers(6, 2);
         assert_eq!(packing.unpack(&x).unwrap().as_ptr(), x.as_ptr());
-        assert_eq!(packing.first_rows(), [0, 3]);
+        assert_eq!(packing.rows_at(0), [0, 3]);
     }
 
     #[test]
@@ -195,7 +208,7 @@ mod tests {
         assert_eq!(packing.positions(), [0, 1, 1, 2, 0, 0, 2, 0]);
         let keys: Vec<_> = packing.ragged().sequences().iter().map(|s| (s.rows, s.keys)).collect();
         assert_eq!(keys, [(2, 2), (3, 2), (2, 2), (1, 0)]);
-        assert_eq!(packing.first_rows(), [0, 4, 5, 7]);
+        assert_eq!(packing.rows_at(0), [0, 4, 5, 7]);
         let x = packing.unpack(&numbers(8, 1)).unwrap();
         assert_eq!(x.as_slice::<f32>().unwrap(), [1., 2., 0., 0., 3., 4., 6., 0., 7., 0., 0., 0.]);
         assert_eq!(packing.pack_ids(&[10, 11, 12]), [10, 11, 11, 12, 10, 10, 12, 10]);

@@ -153,7 +153,7 @@ pub enum Numbering {
 #[derive(Clone, Debug)]
 pub struct LayerSpec {
     /// Where it is, if not at `layers_path` and its index: layers at one path are one layer, used repeatedly (ALBERT).
-    pub path: Option<Path>,
+    pub path: Option<String>,
     /// Self-attention.
     pub attention: Sublayer<AttentionSpec>,
     /// Attention to the encoder's hidden states.

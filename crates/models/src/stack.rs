@@ -85,20 +85,15 @@ impl Stack {
     pub fn load(scope: &Scope, spec: StackSpec, words: Option<&Tensor>) -> Result<Stack> {
         let hidden = spec.hidden_size;
         let embeddings = Embeddings::load(scope, &spec.embeddings, hidden, words)?;
-        let mut shared: HashMap<&str, Arc<Layer>> = HashMap::new();
+        let mut shared: HashMap<String, Arc<Layer>> = HashMap::new();
         let mut layers = Vec::new();
         for (index, layer) in spec.layers.iter().enumerate().take_while(|_| !scope.is_hopeless()) {
-            let loaded = match layer.path.and_then(|path| shared.get(path)) {
+            let path = layer.path.clone().unwrap_or_else(|| format!("{}.{index}", spec.layers_path));
+            let loaded = match shared.get(&path) {
                 Some(layer) => layer.clone(),
-                None => {
-                    let path =
-                        layer.path.map_or_else(|| format!("{}.{index}", spec.layers_path), str::to_owned);
-                    Arc::new(Layer::load(&scope.at(&path), layer, hidden)?)
-                }
+                None => Arc::new(Layer::load(&scope.at(&path), layer, hidden)?),
             };
-            if let Some(path) = layer.path {
-                shared.insert(path, loaded.clone());
-            }
+            shared.insert(path, loaded.clone());
             layers.push(loaded);
         }
         let bias = match &spec.bias {
@@ -133,6 +128,16 @@ impl Stack {
     /// The width of what comes out.
     pub fn output_width(&self) -> usize {
         if self.project_out.is_some() { self.spec.embeddings.width } else { self.spec.hidden_size }
+    }
+
+    /// Whether a position sees only those before it and itself.
+    pub fn is_causal(&self) -> bool {
+        self.spec.causal
+    }
+
+    /// Whether it can look at an encoder's hidden states.
+    pub fn crosses(&self) -> bool {
+        self.spec.layers.iter().any(|layer| layer.cross_attention.is_some())
     }
 
     /// Runs the stack.
@@ -345,6 +350,12 @@ fn self_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) -
 fn cross_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
     let nothing = || Error::Input("You have to specify the encoder's inputs or encoder_outputs".into());
     let source = step.source.as_mut().ok_or_else(nothing)?;
+    let (batch, sources) = (step.packing.shape()[0], source.sequences.len());
+    if sources != batch {
+        return Err(Error::Input(format!(
+            "the encoder's hidden states hold {sources} sequences, the inputs {batch}"
+        )));
+    }
     if source.layers.len() <= index {
         source.layers.push(part.project_keys(step.encoded.ok_or_else(nothing)?)?);
     }
@@ -447,7 +458,8 @@ impl Layer {
             return Ok(attended.add(&fed)?.add(&hidden)?);
         }
         let mut hidden = self.attention.around(hidden, |part, x| self_attention(part, x, index, step))?;
-        if let Some(cross) = &self.cross_attention {
+        // A decoder alone runs without a source too: BERT's.
+        if let (Some(cross), Some(_)) = (&self.cross_attention, &step.source) {
             hidden = cross.around(hidden, |part, x| cross_attention(part, x, index, step))?;
         }
         self.feed_forward.around(hidden, |part, x| part.forward(x))

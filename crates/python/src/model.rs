@@ -204,9 +204,12 @@ impl PyModel {
         let inputs = Inputs {
             text: text(""),
             decoder: text("decoder_"),
-            encoder_hidden_states: take("encoder_last_hidden_state"),
+            encoder_hidden_states: take("encoder_last_hidden_state")
+                .or_else(|| take("encoder_hidden_states")),
+            encoder_attention_mask: take("encoder_attention_mask"),
             labels: take("labels"),
             next_sentence_label: take("next_sentence_label"),
+            sentence_order_label: take("sentence_order_label"),
             start_positions: take("start_positions"),
             end_positions: take("end_positions"),
             logits_to_keep,

@@ -1,10 +1,11 @@
 //! BERT (Devlin et al. 2018): transformers' `BertModel`.
 
 use super::common::{
-    POOLER, bert_embeddings, bert_predictions, bert_stack, pooled_classifier, qa_outputs, token_classifier,
+    POOLER, bert_decoder, bert_embeddings, bert_predictions, bert_stack, pooled_classifier, qa_outputs,
+    token_classifier,
 };
 use crate::architecture::{Architecture, Class, Task};
-use crate::heads::{HeadSpec, classifier};
+use crate::heads::{HeadSpec, LanguageSpec, classifier};
 use crate::spec::{EncoderSpec, Spec};
 use crate::{Config, Result};
 
@@ -36,13 +37,13 @@ pub(crate) const BERT: Architecture = Architecture {
     aliases: &[],
     complete: |_| Ok(()),
     prefix: "bert.",
-    // Checkpoints converted from TensorFlow call the norm's scale and shift by the paper's letters.
-    renames: &[("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")],
-    ignored: &["embeddings.position_ids"],
+    renames: &[],
+    ignored: &[],
     spec,
     classes: &[
         Class::bare("BertModel"),
         Class::new("BertForPreTraining", Task::PreTraining, "bert", pre_training),
+        Class::new("BertLMHeadModel", Task::CausalLM, "bert", causal_lm),
         Class::new("BertForMaskedLM", Task::MaskedLM, "bert", masked_lm),
         Class::new("BertForNextSentencePrediction", Task::NextSentencePrediction, "bert", next_sentence),
         Class::new("BertForSequenceClassification", Task::SequenceClassification, "bert", pooled_classifier),
@@ -55,11 +56,16 @@ pub(crate) const BERT: Architecture = Architecture {
 fn spec(config: &Config) -> Result<Spec> {
     let eps = config.number("layer_norm_eps")?;
     let embeddings = bert_embeddings(config, config.count("hidden_size")?, eps)?;
-    Ok(Spec::Encoder(EncoderSpec { stack: bert_stack(config, embeddings, eps)?, pooler: POOLER }))
+    let stack = bert_decoder(config, bert_stack(config, embeddings, eps)?, eps)?;
+    Ok(Spec::Encoder(EncoderSpec { stack, pooler: POOLER }))
 }
 
 fn masked_lm(config: &Config) -> Result<HeadSpec> {
     Ok(HeadSpec::Language(bert_predictions(config)?))
+}
+
+fn causal_lm(config: &Config) -> Result<HeadSpec> {
+    Ok(HeadSpec::Language(LanguageSpec { shifts: true, ..bert_predictions(config)? }))
 }
 
 fn next_sentence(_: &Config) -> Result<HeadSpec> {

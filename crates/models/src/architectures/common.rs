@@ -5,7 +5,7 @@ use trustformers_tensor::Activation;
 use crate::Config;
 use crate::Error;
 use crate::Result;
-use crate::heads::{BiasAt, HeadSpec, LanguageSpec, Pool, SequenceSpec, classifier};
+use crate::heads::{BiasAt, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier};
 use crate::rotary::RotarySpec;
 use crate::spec::*;
 
@@ -53,18 +53,16 @@ pub(super) fn bert_embeddings(config: &Config, width: usize, eps: f32) -> Result
     })
 }
 
-/// BERT's stack of post-norm layers, which RoBERTa and ELECTRA have too.
+/// BERT's stack of post-norm layers, which RoBERTa and others have too.
 pub(super) fn bert_stack(config: &Config, embeddings: EmbeddingsSpec, eps: f32) -> Result<StackSpec> {
-    // Each of these would change what is computed.
-    config.only("is_decoder", &[false.into()])?;
-    config.only("add_cross_attention", &[false.into()])?;
+    // Any other kind would change what is computed.
     config.only("position_embedding_type", &["absolute".into()])?;
     let hidden_size = config.count("hidden_size")?;
     let heads = config.count("num_attention_heads")?;
+    let head_dim = head_dim(config, hidden_size, heads)?;
     let projection =
         Projection::separate("attention.self.query", "attention.self.key", "attention.self.value", true);
-    let output = linear("attention.output.dense", true);
-    let attention = AttentionSpec::new(projection, output, heads, head_dim(config, hidden_size, heads)?);
+    let attention = AttentionSpec::new(projection, linear("attention.output.dense", true), heads, head_dim);
     let feed_forward = FeedForwardSpec {
         kind: FeedForwardKind::Plain {
             up: linear("intermediate.dense", true),
@@ -91,6 +89,30 @@ pub(super) fn bert_stack(config: &Config, embeddings: EmbeddingsSpec, eps: f32) 
         rotaries: Vec::new(),
         bias: None,
     })
+}
+
+/// BERT's stack as the decoder that a configuration may make of it, with cross-attention or without.
+pub(super) fn bert_decoder(config: &Config, mut stack: StackSpec, eps: f32) -> Result<StackSpec> {
+    stack.causal = config.flag("is_decoder")?;
+    if !config.flag("add_cross_attention")? {
+        return Ok(stack);
+    }
+    if !stack.causal {
+        return Err(Error::Config("`add_cross_attention` is only for decoders: set `is_decoder` too".into()));
+    }
+    for layer in &mut stack.layers {
+        let projection = Projection::separate(
+            "crossattention.self.query",
+            "crossattention.self.key",
+            "crossattention.self.value",
+            true,
+        );
+        let output = linear("crossattention.output.dense", true);
+        let attention = AttentionSpec { projection, output, ..layer.attention.part.clone() };
+        let norm = layer_norm("crossattention.output.LayerNorm", eps);
+        layer.cross_attention = Some(Sublayer::post_norm(attention, norm));
+    }
+    Ok(stack)
 }
 
 /// Llama's stack: pre-norm layers with RMS norms, rotary positions, grouped-query attention and a gated feed-forward network.
@@ -178,35 +200,81 @@ pub(super) fn causal_lm(config: &Config) -> Result<HeadSpec> {
 /// A decoder's classification of texts: the last token that is not padding, through a matrix.
 pub(super) fn last_token_score(config: &Config) -> Result<HeadSpec> {
     let pool = Pool::Last(config.token("pad_token_id")?);
-    Ok(HeadSpec::Sequence(SequenceSpec { pool, dense: None, classifier: linear("score", false) }))
+    Ok(HeadSpec::Sequence(SequenceSpec { pool, transform: None, classifier: linear("score", false) }))
 }
 
 /// BERT's masked language model.
 pub(super) fn bert_predictions(config: &Config) -> Result<LanguageSpec> {
-    let width = config.count("hidden_size")?;
-    let dense = linear("cls.predictions.transform.dense", true);
     let norm = layer_norm("cls.predictions.transform.LayerNorm", config.number("layer_norm_eps")?);
     Ok(LanguageSpec {
-        transform: Some((dense, config.activation("hidden_act")?, norm)),
+        transform: Some(TransformSpec {
+            dense: Some(linear("cls.predictions.transform.dense", true)),
+            activation: config.activation("hidden_act")?,
+            norm: Some(norm),
+        }),
         bias: BiasAt::Path("cls.predictions.bias"),
-        ..LanguageSpec::new(config, "cls.predictions.decoder", width)?
+        ..LanguageSpec::new(config, "cls.predictions.decoder", config.count("hidden_size")?)?
+    })
+}
+
+/// RoBERTa's masked language model.
+pub(super) fn roberta_predictions(config: &Config) -> Result<LanguageSpec> {
+    Ok(LanguageSpec {
+        transform: Some(TransformSpec {
+            dense: Some(linear("lm_head.dense", true)),
+            activation: Activation::Gelu,
+            norm: Some(layer_norm("lm_head.layer_norm", config.number("layer_norm_eps")?)),
+        }),
+        bias: BiasAt::Path("lm_head.bias"),
+        ..LanguageSpec::new(config, "lm_head.decoder", config.count("hidden_size")?)?
+    })
+}
+
+/// A masked language model's head as RoBERTa has it.
+pub(super) fn roberta_masked_lm(config: &Config) -> Result<HeadSpec> {
+    Ok(HeadSpec::Language(roberta_predictions(config)?))
+}
+
+/// RoBERTa's positions: after that of the padding token, `padding`.
+pub(super) fn roberta_positions(config: &Config, padding: i64) -> Result<PositionsSpec> {
+    let rows = config.count("max_position_embeddings")?;
+    let offset = usize::try_from(padding).ok().map(|padding| padding + 1).filter(|&offset| offset < rows);
+    let refused = || {
+        Error::Config(format!(
+            "`max_position_embeddings` ({rows}) must be more than `pad_token_id` ({padding}) and 1: positions begin behind it"
+        ))
+    };
+    Ok(PositionsSpec {
+        table: PositionTable::Learned("embeddings.position_embeddings"),
+        rows,
+        offset: offset.ok_or_else(refused)?,
+        numbering: Numbering::NotPadding(padding),
+    })
+}
+
+/// A classification of texts by their first position, through a layer with the given activation.
+pub(super) fn first_classifier(activation: Activation) -> HeadSpec {
+    HeadSpec::Sequence(SequenceSpec {
+        pool: Pool::First,
+        transform: Some(TransformSpec::dense(linear("classifier.dense", true), activation)),
+        classifier: classifier("classifier.out_proj"),
     })
 }
 
 /// A classification of texts by the model's pooler.
 pub(super) fn pooled_classifier(_: &Config) -> Result<HeadSpec> {
     let pool = Pool::Pooler;
-    Ok(HeadSpec::Sequence(SequenceSpec { pool, dense: None, classifier: classifier("classifier") }))
+    Ok(HeadSpec::Sequence(SequenceSpec { pool, transform: None, classifier: classifier("classifier") }))
 }
 
 /// A classification of positions at `classifier`.
 pub(super) fn token_classifier(_: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Tokens(classifier("classifier")))
+    Ok(HeadSpec::Tokens(None, classifier("classifier")))
 }
 
 /// Question answering at `qa_outputs`.
 pub(super) fn qa_outputs(_: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Span(classifier("qa_outputs")))
+    Ok(HeadSpec::Span(None, classifier("qa_outputs")))
 }
 
 /// The tanh layer over position 0 that BERT's model ends with.

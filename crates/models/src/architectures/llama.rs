@@ -54,5 +54,5 @@ fn spec(config: &Config) -> Result<Spec> {
 
 /// A classification of positions, with a bias, where decoders keep it.
 fn token_score(_: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Tokens(linear("score", true)))
+    Ok(HeadSpec::Tokens(None, linear("score", true)))
 }

@@ -2,8 +2,17 @@
 
 mod bert;
 mod common;
+mod distilbert;
 mod llama;
+mod roberta;
 
 use crate::architecture::Architecture;
 
-pub(crate) const ALL: &[&Architecture] = &[&bert::BERT, &llama::LLAMA];
+pub(crate) const ALL: &[&Architecture] = &[
+    &bert::BERT,
+    &distilbert::DISTILBERT,
+    &llama::LLAMA,
+    &roberta::CAMEMBERT,
+    &roberta::ROBERTA,
+    &roberta::XLM_ROBERTA,
+];

@@ -89,6 +89,13 @@ fn list(f: &mut fmt::Formatter<'_>, lines: impl Iterator<Item = String>) -> fmt:
     if more > 0 { write!(f, "\n  and {more} more") } else { Ok(()) }
 }
 
+/// Checkpoints converted from TensorFlow call a norm's scale and shift by the paper's letters.
+const LEGACY: [(&str, &str); 2] =
+    [("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias")];
+
+/// Old checkpoints hold the numbers of the positions, 0, 1, 2, ….
+const POSITIONS: [&str; 1] = ["position_ids"];
+
 /// Hands out the parameters of a model, from a checkpoint or freshly drawn, and keeps account.
 pub struct Loader(RefCell<State>);
 
@@ -127,7 +134,7 @@ impl Loader {
         let Checkpoint { place, tensors } = checkpoint;
         let rename = |name: String| {
             let name = name.strip_prefix(architecture.prefix).map(str::to_owned).unwrap_or(name);
-            architecture.renames.iter().fold(name, |name, (old, new)| name.replace(old, new))
+            LEGACY.iter().chain(architecture.renames).fold(name, |name, (old, new)| name.replace(old, new))
         };
         let tensors = tensors.into_iter().map(|(name, tensor)| (rename(name), tensor)).collect();
         let report = Report { place, ..Report::default() };
@@ -178,7 +185,7 @@ impl Loader {
         let refused = state.is_refused();
         let State { checkpoint, ignored, parameters, tied, mut report, .. } = state;
         report.unexpected = checkpoint.into_iter().flatten().map(|(name, _)| name).collect();
-        report.unexpected.retain(|name| !ignored.iter().any(|part| name.contains(part)));
+        report.unexpected.retain(|name| !POSITIONS.iter().chain(ignored).any(|part| name.contains(part)));
         if refused { Err(Error::Mismatch(Box::new(report))) } else { Ok(Loaded { parameters, tied, report }) }
     }
 
