@@ -1,5 +1,6 @@
 //! One small file per architecture: its defaults, its names, its reading of the configuration.
 
+mod albert;
 mod bert;
 mod common;
 mod distilbert;
@@ -9,6 +10,7 @@ mod roberta;
 use crate::architecture::Architecture;
 
 pub(crate) const ALL: &[&Architecture] = &[
+    &albert::ALBERT,
     &bert::BERT,
     &distilbert::DISTILBERT,
     &llama::LLAMA,
