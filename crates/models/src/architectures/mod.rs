@@ -4,6 +4,7 @@ mod albert;
 mod bert;
 mod common;
 mod distilbert;
+mod electra;
 mod llama;
 mod roberta;
 
@@ -13,6 +14,7 @@ pub(crate) const ALL: &[&Architecture] = &[
     &albert::ALBERT,
     &bert::BERT,
     &distilbert::DISTILBERT,
+    &electra::ELECTRA,
     &llama::LLAMA,
     &roberta::CAMEMBERT,
     &roberta::ROBERTA,
