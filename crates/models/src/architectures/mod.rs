@@ -6,6 +6,7 @@ mod common;
 mod distilbert;
 mod electra;
 mod llama;
+mod mpnet;
 mod roberta;
 
 use crate::architecture::Architecture;
@@ -16,6 +17,7 @@ pub(crate) const ALL: &[&Architecture] = &[
     &distilbert::DISTILBERT,
     &electra::ELECTRA,
     &llama::LLAMA,
+    &mpnet::MPNET,
     &roberta::CAMEMBERT,
     &roberta::ROBERTA,
     &roberta::XLM_ROBERTA,
