@@ -3,9 +3,9 @@
     python benches/opening.py
     python benches/opening.py --peers-python some-venv/bin/python      # where transformers and torch live
 
-The model is a BERT of 24 layers, 1.3 GB of zeros: holes, which are read as fast as any file that the system has
-in memory and take no room on the disk. Each figure is the median of five openings in a process that has opened
-the model before.
+The model is a BERT of 24 layers, 1.3 GB of zeros: holes, which take no room on the disk and are read as fast
+as any file that the system has in memory. Each figure is the median of five openings in a process that has
+opened the model before.
 """
 
 import argparse
