@@ -176,3 +176,25 @@ def test_a_step_of_training() -> None:
         w.grad = None
     assert loss.item() < 1e-4
     np.testing.assert_allclose(w.detach().numpy(), [[1, 0], [2, -1], [0.5, 3]], atol=0.02)
+
+
+def test_what_is_written_over_has_a_gradient_of_zero() -> None:
+    """As torch: the source has all of it, what was there before none, which is not the same as unknown."""
+    x = tf.tensor([1.0, 2.0], requires_grad=True)
+    y = tf.tensor([3.0, 4.0], requires_grad=True)
+    h = x * 2
+    h.copy_(y * 3)
+    (h * h).sum().backward()
+    assert x.grad.tolist() == [0, 0]
+    assert y.grad.tolist() == [54, 72]
+    x.grad = None
+    h = x * 2
+    h.exp_()
+    h.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 2 * np.exp([2.0, 4.0]), rtol=1e-6)
+
+
+def test_running_products_with_zeros_have_gradients() -> None:
+    x = tf.tensor([2.0, 0.0, 3.0, 0.0, 5.0], requires_grad=True)
+    x.cumprod(0).sum().backward()
+    assert x.grad.tolist() == [1, 2 + 6, 0, 0, 0]

@@ -88,7 +88,6 @@ def test_dtypes_that_have_no_such_operation() -> None:
         lambda: integers.exp_(),
         lambda: tf.tensor([True]) - tf.tensor([True]),
         lambda: -tf.tensor([True]),
-        lambda: complexes.float(),
         lambda: tf.where(integers, 1, 2),
         lambda: integers.add_(0.5),
         lambda: floats.index_select(0, floats),

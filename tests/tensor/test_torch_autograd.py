@@ -115,3 +115,63 @@ def test_a_graph_is_walked_once_unless_retained() -> None:
     check(x.grad, once * 2)
     with pytest.raises(RuntimeError, match="retain_graph"):
         y.backward()
+
+
+def through(x):
+    """Ours in the middle of a graph of PyTorch's."""
+    return (ours(x).exp() * ours(x)).to_torch()
+
+
+def test_grad_of_torch_returns_what_is_on_its_side() -> None:
+    x, w = leaf(3), leaf(3, seed=1)
+    mine = tf.Tensor.from_torch(w.detach().clone()).requires_grad_()
+    h = x * 2
+    out = ((through(h) + ours(w).sin().to_torch()) * (mine * 3).to_torch()).sum()
+    got = torch.autograd.grad(out, [x, h, w], retain_graph=True)
+    assert all(leaf.grad is None for leaf in (x, w, mine))
+    expected = torch.autograd.grad((((h.exp() * h) + w.sin()) * (w.detach() * 3)).sum(), [x, h, w])
+    for a, b in zip(got, expected, strict=True):
+        check(a, b)
+    # Of a part only, and of what it does not depend on.
+    check(torch.autograd.grad(out, w, retain_graph=True)[0], expected[2])
+    assert torch.autograd.grad(through(x).sum(), [w], allow_unused=True) == (None,)
+
+
+def test_several_outputs_and_a_leaf_used_twice() -> None:
+    def compute(x, cross, back):
+        a, b = cross(x).chunk(2)
+        y = cross(x).sin()
+        return back(a * b), back(y), back(cross(x) * cross(x))
+
+    x = leaf(4)
+    seeds = [leaf(2, seed=3).detach(), leaf(4, seed=4).detach(), leaf(4, seed=5).detach()]
+    got = torch.autograd.grad(compute(x, ours, lambda t: t.to_torch()), x, seeds)
+    expected = torch.autograd.grad(compute(x, lambda t: t, lambda t: t), x, seeds)
+    check(got[0], expected[0])
+    torch.autograd.backward(compute(x, ours, lambda t: t.to_torch()), seeds)
+    check(x.grad, expected[0])
+
+
+def test_gradients_of_gradients_do_not_cross() -> None:
+    x = leaf(3)
+    with pytest.raises(RuntimeError, match="create_graph"):
+        torch.autograd.grad(through(x).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="create_graph"):
+        ours(x).exp().sum().backward(create_graph=True)
+    assert x.grad is None
+
+
+def test_grad_of_ours_does_not_lose_what_lies_behind_torch() -> None:
+    mine = tf.ones(3, dtype="float64", requires_grad=True)
+    other = tf.ones(3, dtype="float64", requires_grad=True)
+    x = leaf(3)
+    behind = ours(mine.exp().to_torch() * 2)
+    with pytest.raises(RuntimeError, match=r"backward\(\)"):
+        tf.grad((behind * other).sum(), mine)
+    check(tf.grad((behind * other).sum(), other)[0], behind.detach().to_torch())
+    # A bridge that leads nowhere of ours hides nothing.
+    assert tf.grad((ours(x) * other).sum(), mine) == (None,)
+    bridge = ours(x)
+    check(tf.grad(bridge.square().sum(), bridge)[0], (2 * x).detach())
+    (behind * other).sum().backward()
+    check(mine.grad, torch.full((3,), 2 * torch.e, dtype=torch.float64))

@@ -93,6 +93,23 @@ pub trait Backend: Send + Sync {
     /// Softmax, or its logarithm, over the last dimension of the contiguous float32 or float64 `x`.
     fn softmax(&self, x: &Tensor, log: bool) -> Result<Tensor>;
 
+    /// The gradient of [`Backend::softmax`] from `grad`, that of its result `y`; both contiguous and of one dtype.
+    fn softmax_gradient(&self, grad: &Tensor, y: &Tensor, log: bool) -> Result<Tensor>;
+
+    /// The cross entropy of each row of the contiguous float32 `x` with its class (contiguous int64, in range; -1 for a row that counts
+    /// for nothing), and the logarithm of its sum of exponentials: float32. See [`Tensor::cross_entropy`].
+    fn cross_entropy(&self, x: &Tensor, classes: &Tensor, smoothing: f32) -> Result<[Tensor; 2]>;
+
+    /// The gradient of [`Backend::cross_entropy`] from `grad`, that of each row's loss, and the row's `log_sum`; all contiguous.
+    fn cross_entropy_gradient(
+        &self,
+        grad: &Tensor,
+        x: &Tensor,
+        classes: &Tensor,
+        log_sum: &Tensor,
+        smoothing: f32,
+    ) -> Result<Tensor>;
+
     /// `activation(x @ weightᵀ + bias)`; `x` (.., in), `bias` (out), the result (.., out), all float32.
     fn linear(
         &self,
@@ -128,7 +145,11 @@ pub trait Backend: Send + Sync {
     /// Divides each row of the contiguous float32 `x` by its root mean square and scales it.
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor>;
 
-    /// Turns pairs of elements by the angles of their row; see [`crate::ops::rope`]. All contiguous, all float32 or all float64.
+    /// The gradients of [`Backend::rms_norm`] for `x` and weight, from `grad`, that of its result; all contiguous float32.
+    fn rms_norm_gradient(&self, grad: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<[Tensor; 2]>;
+
+    /// Turns pairs of elements by the angles of their row; see [`crate::ops::rope`]. All float32 or all float64; contiguous, but that
+    /// `x` may have any strides that walk forwards, 1 along its last dimension.
     fn rope(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor>;
 
     /// One step of AdamW, in place in all but `grad`; all contiguous floats of one shape. See [`crate::ops::adamw_step`].

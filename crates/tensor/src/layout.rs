@@ -227,6 +227,16 @@ pub(crate) fn checked_numel(op: &'static str, shape: &[usize], element: usize) -
         .ok_or_else(|| Error::argument(op, format!("shape {shape:?} has more elements than memory can hold")))
 }
 
+/// The bytes of `shape` in memory that is to be allocated.
+pub(crate) fn bytes_of(shape: &[usize], element: usize) -> Result<usize> {
+    match checked_numel("allocate", shape, element) {
+        Ok(numel) => Ok(numel * element),
+        Err(_) => Err(Error::OutOfMemory {
+            bytes: shape.iter().fold(element, |bytes, &size| bytes.saturating_mul(size)),
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,6 +106,12 @@ pub fn empty_cache(device: Device) {
     }
 }
 
+/// Whether `TRUSTFORMERS_CHECK_MEMORY` is set: nothing is kept for reuse, and memory that is new or given back is filled with
+/// [`POISON`], so that tools such as valgrind, or wrong results, show whoever reads it.
+static CHECKED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("TRUSTFORMERS_CHECK_MEMORY").is_some());
+/// NaN in every float, true in no bool, an absurd index.
+const POISON: u8 = 0xff;
+
 /// An owned block of `size` bytes, a multiple of its size class.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -131,6 +137,9 @@ impl Block {
             empty_cache(Device::Cpu);
             Block::fresh(size)
         })?;
+        if *CHECKED {
+            block.poison();
+        }
         let now = ALLOCATED.fetch_add(size, Ordering::Relaxed) + size;
         MAX_ALLOCATED.fetch_max(now, Ordering::Relaxed);
         Some(block)
@@ -152,12 +161,19 @@ impl Block {
     /// Returns the block to the cache, or to the system when it is small or the cache is in use.
     pub(crate) fn release(self) {
         let in_use = ALLOCATED.fetch_sub(self.size, Ordering::Relaxed) - self.size;
-        if self.size >= CACHED_FROM
+        if *CHECKED {
+            self.poison();
+        } else if self.size >= CACHED_FROM
             && let Ok(mut cache) = CACHE.try_lock()
         {
             return cache.put(self, in_use.max(IDLE_LIMIT));
         }
         self.free();
+    }
+
+    fn poison(&self) {
+        // SAFETY: the block is `size` bytes long, and nobody else's before it is handed out or after it was given back.
+        unsafe { self.ptr.as_ptr().write_bytes(POISON, self.size) }
     }
 
     fn free(self) {

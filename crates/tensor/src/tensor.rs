@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use crate::autograd::History;
-use crate::layout::checked_numel;
+use crate::layout::{bytes_of, checked_numel};
 use crate::{Backend, Buffer, DType, Device, Element, Error, Layout, Result, Scalar, Storage};
 
 /// An n-dimensional array over memory that it may share with NumPy, a mapped file or other tensors. Cloning shares, it never copies.
@@ -68,8 +68,7 @@ impl Tensor {
 
     /// A new contiguous tensor that a kernel has yet to write, all of it.
     pub(crate) fn uninit(shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let bytes = checked_numel("uninit", shape, dtype.size())? * dtype.size();
-        let storage = Arc::new(Storage::Cpu(Buffer::uninit(bytes)?));
+        let storage = Arc::new(Storage::Cpu(Buffer::uninit(bytes_of(shape, dtype.size())?)?));
         Ok(Tensor::over(storage, Layout::contiguous(shape), dtype))
     }
 
@@ -88,8 +87,8 @@ impl Tensor {
         fill: impl FnOnce(&mut [MaybeUninit<T>]) -> Result<()>,
     ) -> Result<Tensor> {
         debug_assert_eq!(size_of::<T>(), dtype.size());
-        let numel = checked_numel("build", shape, dtype.size())?;
-        let buffer = Buffer::uninit(numel * dtype.size())?;
+        let bytes = bytes_of(shape, dtype.size())?;
+        let (numel, buffer) = (bytes / dtype.size(), Buffer::uninit(bytes)?);
         // SAFETY: the block is ours alone, aligned to a cache line, and long enough for `numel` uninitialised elements.
         fill(unsafe { std::slice::from_raw_parts_mut(buffer.as_mut_ptr().cast(), numel) })?;
         Ok(Tensor::over(Arc::new(Storage::Cpu(buffer)), Layout::contiguous(shape), dtype))

@@ -38,7 +38,8 @@ fn pass(
 #[pyfunction]
 pub fn _bridge(tensor: &Bound<'_, PyTensor>, place: Py<PyAny>) -> PyResult<PyTensor> {
     let place = Arc::new(place);
-    let outputs = external("from_torch", std::slice::from_ref(&tensor.get().0), &[], move |grads| {
+    let tensor = std::slice::from_ref(&tensor.get().0);
+    let outputs = external("from_torch", tensor, &[], place.clone(), move |grads| {
         let arrived = grads.iter().map(|grad| (place.clone(), grad.clone()));
         BASKETS.with_borrow_mut(|baskets| match baskets.last_mut() {
             Some(basket) => {
@@ -53,6 +54,21 @@ pub fn _bridge(tensor: &Bound<'_, PyTensor>, place: Py<PyAny>) -> PyResult<PyTen
     });
     let bridge = outputs.into_iter().next();
     bridge.map(PyTensor).ok_or_else(|| PyRuntimeError::new_err("the bridge to PyTorch was lost"))
+}
+
+/// The places of all bridges that ``tensor`` was made from, oldest first.
+#[pyfunction]
+pub fn _bridges(py: Python<'_>, tensor: &Bound<'_, PyTensor>) -> Vec<Py<PyAny>> {
+    bridges(py, &[&tensor.get().0])
+}
+
+fn bridges(py: Python<'_>, tensors: &[&Tensor]) -> Vec<Py<PyAny>> {
+    let places = autograd::marks(tensors);
+    places
+        .iter()
+        .filter_map(|place| place.downcast_ref::<Py<PyAny>>())
+        .map(|place| place.clone_ref(py))
+        .collect()
 }
 
 /// A backward pass for PyTorch's engine, which may ask again: what arrived at bridges.
@@ -134,6 +150,11 @@ impl PyTensor {
     ) -> PyResult<()> {
         let gradient = gradient.map(Other::tensor).transpose()?;
         let retain = retain_graph.unwrap_or(create_graph);
+        if create_graph && !bridges(py, &[&self.0]).is_empty() {
+            return Err(PyRuntimeError::new_err(
+                "create_graph=True: gradients of gradients do not pass between trustformers and PyTorch; compute them on one side",
+            ));
+        }
         let arrived = pass(py, || autograd::backward(&[&self.0], &[gradient], retain, create_graph))?;
         if !arrived.is_empty() {
             py.import(intern!(py, "trustformers._torch"))?
@@ -146,6 +167,8 @@ impl PyTensor {
 /// The gradients of the sum of ``outputs``, times ``grad_outputs`` where given, with respect to ``inputs``, without touching any ``grad``.
 ///
 /// ``None`` stands for an input that the outputs do not depend on.
+///
+/// :raises RuntimeError: also when an input may be reached only through PyTorch's graph, where only :meth:`Tensor.backward` goes.
 #[pyfunction]
 #[pyo3(signature = (outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=false))]
 pub fn grad<'py>(
@@ -169,6 +192,13 @@ pub fn grad<'py>(
             autograd::grad(&outputs, &gradients, &inputs, retain, create_graph)
         })
         .map_err(errors::tensor)?;
+    if found.iter().any(Option::is_none) {
+        let places = bridges(py, &outputs.iter().collect::<Vec<_>>());
+        if !places.is_empty() {
+            py.import(intern!(py, "trustformers._torch"))?
+                .call_method1(intern!(py, "expect_no_way_back"), (places,))?;
+        }
+    }
     PyTuple::new(
         py,
         found

@@ -1,9 +1,9 @@
 //! Other dtypes, other devices, and Python's own numbers.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
-use pyo3::intern;
+use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use pyo3::{Borrowed, intern};
 use trustformers::tensor::{DType, Tensor};
 
 use super::args::apply;
@@ -22,11 +22,25 @@ fn only<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// Refuses devices that are not there.
+///
+/// # Errors
+/// `ValueError` that names the device.
 pub fn expect_cpu(name: &str) -> PyResult<()> {
     if name == "cpu" {
         return Ok(());
     }
     Err(PyValueError::new_err(format!("there is no device '{name}' here: use 'cpu'")))
+}
+
+/// A `device` argument, by name or as PyTorch's object: it must be there.
+pub struct OnCpu;
+
+impl<'py> FromPyObject<'_, 'py> for OnCpu {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<OnCpu> {
+        expect_cpu(object.str()?.to_str()?).map(|()| OnCpu)
+    }
 }
 
 /// The same bytes as elements of `dtype`, which must be as wide.
@@ -50,6 +64,18 @@ pub fn view_as(tensor: &Tensor, dtype: DType) -> PyResult<Tensor> {
     Tensor::from_storage(tensor.storage().clone(), tensor.layout().clone(), dtype).map_err(errors::tensor)
 }
 
+/// The same numbers as `dtype`, with PyTorch's warning where imaginary parts are lost.
+///
+/// # Errors
+/// The warning, where warnings are errors.
+fn cast(py: Python<'_>, tensor: &Tensor, dtype: DType) -> PyResult<PyTensor> {
+    if tensor.dtype().is_complex() && !dtype.is_complex() && dtype != DType::Bool {
+        let message = c"casting complex numbers to real ones discards the imaginary part";
+        PyErr::warn(py, &py.get_type::<PyUserWarning>(), message, 1)?;
+    }
+    apply(py, tensor, |x| x.to_dtype(dtype))
+}
+
 /// The function that restores a pickled tensor, and its arguments.
 type Reduced<'py> = (Bound<'py, PyAny>, (Bound<'py, PyAny>, &'static str, bool));
 
@@ -60,7 +86,7 @@ macro_rules! casts {
             $(
                 #[doc = concat!("The same numbers as ", $doc, ": the tensor itself where they are so already.")]
                 fn $name(&self, py: Python<'_>) -> PyResult<PyTensor> {
-                    apply(py, &self.0, |x| x.to_dtype(DType::$dtype))
+                    cast(py, &self.0, DType::$dtype)
                 }
             )*
         }
@@ -78,6 +104,8 @@ casts! {
     bfloat16 BF16 "bfloat16";
     float F32 "float32";
     double F64 "float64";
+    cfloat C64 "complex64";
+    cdouble C128 "complex128";
 }
 
 #[pymethods]
@@ -90,13 +118,11 @@ impl PyTensor {
         py: Python<'_>,
         target: Option<&Bound<'_, PyAny>>,
         dtype: Option<&Bound<'_, PyAny>>,
-        device: Option<&str>,
+        device: Option<OnCpu>,
         copy: bool,
     ) -> PyResult<PyTensor> {
         let mut wanted = dtype.map(dtype::parse).transpose()?.unwrap_or(self.0.dtype());
-        if let Some(device) = device {
-            expect_cpu(device)?;
-        }
+        let _ = device;
         if let Some(target) = target {
             match target.cast::<PyTensor>() {
                 Ok(other) => wanted = other.get().0.dtype(),
@@ -109,20 +135,20 @@ impl PyTensor {
                 },
             }
         }
-        let same = wanted == self.0.dtype();
-        apply(py, &self.0, |x| if same && copy { x.copy() } else { x.to_dtype(wanted) })
+        if copy && wanted == self.0.dtype() {
+            return apply(py, &self.0, Tensor::copy);
+        }
+        cast(py, &self.0, wanted)
     }
 
     /// The same numbers as ``dtype``.
     fn r#type(&self, py: Python<'_>, dtype: &Bound<'_, PyAny>) -> PyResult<PyTensor> {
-        let dtype = dtype::parse(dtype)?;
-        apply(py, &self.0, |x| x.to_dtype(dtype))
+        cast(py, &self.0, dtype::parse(dtype)?)
     }
 
     /// The same numbers as the dtype of ``other``.
     fn type_as(&self, py: Python<'_>, other: &Bound<'_, PyTensor>) -> PyResult<PyTensor> {
-        let dtype = other.get().0.dtype();
-        apply(py, &self.0, |x| x.to_dtype(dtype))
+        cast(py, &self.0, other.get().0.dtype())
     }
 
     /// The tensor on the CPU: itself.

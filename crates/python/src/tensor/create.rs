@@ -8,7 +8,8 @@ use pyo3::types::PyTuple;
 use trustformers::tensor::ops::Generator;
 use trustformers::tensor::{DType, Result, Scalar, Tensor};
 
-use super::args::{compute, scalar, shape};
+use super::args::{Other, compute, scalar, shape};
+use super::convert::OnCpu;
 use super::numpy::from_object;
 use super::{PyTensor, dtype};
 use crate::errors;
@@ -42,20 +43,26 @@ fn product(shape: &[usize]) -> usize {
 /// Python's own floats become float32, as torch's default has it; arrays and tensors keep their dtype.
 fn default_dtype(data: &Bound<'_, PyAny>, tensor: &Tensor) -> DType {
     let typed = data.hasattr("dtype").unwrap_or(false) || data.hasattr("__array__").unwrap_or(false);
-    if tensor.dtype() == DType::F64 && !typed { DType::F32 } else { tensor.dtype() }
+    match tensor.dtype() {
+        DType::F64 if !typed => DType::F32,
+        DType::C128 if !typed => DType::C64,
+        dtype => dtype,
+    }
 }
 
 /// A new tensor with a copy of ``data``: a number, nested lists, an array, a tensor. Python's floats become float32.
 ///
 /// :raises TypeError: for what holds no numbers.
 #[pyfunction]
-#[pyo3(signature = (data, *, dtype=None, requires_grad=false))]
+#[pyo3(signature = (data, *, dtype=None, device=None, requires_grad=false))]
 pub fn tensor(
     py: Python<'_>,
     data: &Bound<'_, PyAny>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let source = from_object(data)?;
     let dtype = dtype_or(dtype, default_dtype(data, &source))?;
     made(py, source.numel(), requires_grad, || {
@@ -68,12 +75,14 @@ pub fn tensor(
 ///
 /// :raises TypeError: for what holds no numbers.
 #[pyfunction]
-#[pyo3(signature = (data, dtype=None))]
+#[pyo3(signature = (data, dtype=None, device=None))]
 pub fn as_tensor(
     py: Python<'_>,
     data: &Bound<'_, PyAny>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let source = from_object(data)?;
     let dtype = dtype_or(dtype, default_dtype(data, &source))?;
     compute(py, source.numel(), || source.to_dtype(dtype)).map(PyTensor)
@@ -81,53 +90,70 @@ pub fn as_tensor(
 
 /// A tensor of zeros.
 #[pyfunction]
-#[pyo3(signature = (*size, dtype=None, requires_grad=false))]
+#[pyo3(signature = (*size, dtype=None, device=None, requires_grad=false))]
 pub fn zeros(
     py: Python<'_>,
     size: &Bound<'_, PyTuple>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
     made(py, product(&shape), requires_grad, || Tensor::zeros_of(&shape, dtype))
 }
 
 /// A tensor of ones.
 #[pyfunction]
-#[pyo3(signature = (*size, dtype=None, requires_grad=false))]
+#[pyo3(signature = (*size, dtype=None, device=None, requires_grad=false))]
 pub fn ones(
     py: Python<'_>,
     size: &Bound<'_, PyTuple>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
     made(py, product(&shape), requires_grad, || Tensor::ones(&shape, dtype))
 }
 
 /// A tensor whose elements all are ``fill_value``.
 #[pyfunction]
-#[pyo3(signature = (size, fill_value, *, dtype=None, requires_grad=false))]
+#[pyo3(signature = (size, fill_value, *, dtype=None, device=None, requires_grad=false))]
 pub fn full(
     py: Python<'_>,
     size: Vec<usize>,
     fill_value: &Bound<'_, PyAny>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
-    let value = number(fill_value)?;
-    let dtype = dtype_or(dtype, value.dtype())?;
-    made(py, product(&size), requires_grad, || Tensor::full(&size, value, dtype))
+    let _ = device;
+    match fill_value.extract::<Other>()? {
+        Other::Scalar(value) => {
+            let dtype = dtype_or(dtype, value.dtype())?;
+            made(py, product(&size), requires_grad, || Tensor::full(&size, value, dtype))
+        }
+        Other::Tensor(value) => {
+            let dtype = dtype_or(dtype, default_dtype(fill_value, &value))?;
+            made(py, product(&size), requires_grad, || {
+                value.detach().to_dtype(dtype)?.reshape(&[])?.expand(&size)?.copy()
+            })
+        }
+    }
 }
 
 /// Zeros of the shape of ``input``, and of its dtype unless another is given.
 #[pyfunction]
-#[pyo3(signature = (input, *, dtype=None))]
+#[pyo3(signature = (input, *, dtype=None, device=None))]
 pub fn zeros_like(
     py: Python<'_>,
     input: &Bound<'_, PyTensor>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let like = &input.get().0;
     let dtype = dtype_or(dtype, like.dtype())?;
     made(py, like.numel(), false, || Tensor::zeros_of(like.shape(), dtype))
@@ -135,12 +161,14 @@ pub fn zeros_like(
 
 /// Ones of the shape of ``input``, and of its dtype unless another is given.
 #[pyfunction]
-#[pyo3(signature = (input, *, dtype=None))]
+#[pyo3(signature = (input, *, dtype=None, device=None))]
 pub fn ones_like(
     py: Python<'_>,
     input: &Bound<'_, PyTensor>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let like = &input.get().0;
     let dtype = dtype_or(dtype, like.dtype())?;
     made(py, like.numel(), false, || Tensor::ones(like.shape(), dtype))
@@ -148,14 +176,16 @@ pub fn ones_like(
 
 /// ``start``, ``start + step`` and so on before ``end``; from 0 with one argument. int64 for integers, float32 otherwise.
 #[pyfunction]
-#[pyo3(signature = (start, end=None, step=None, *, dtype=None))]
+#[pyo3(signature = (start, end=None, step=None, *, dtype=None, device=None))]
 pub fn arange(
     py: Python<'_>,
     start: &Bound<'_, PyAny>,
     end: Option<&Bound<'_, PyAny>>,
     step: Option<&Bound<'_, PyAny>>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let (start, end) = match end {
         None => (Scalar::Int(0), number(start)?),
         Some(end) => (number(start)?, number(end)?),
@@ -168,27 +198,31 @@ pub fn arange(
 
 /// ``steps`` numbers at equal distances from ``start`` to ``end``, both included.
 #[pyfunction]
-#[pyo3(signature = (start, end, steps, *, dtype=None))]
+#[pyo3(signature = (start, end, steps, *, dtype=None, device=None))]
 pub fn linspace(
     py: Python<'_>,
     start: f64,
     end: f64,
     steps: usize,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let dtype = dtype_or(dtype, DType::F32)?;
     made(py, steps, false, || Tensor::linspace(start, end, steps, dtype))
 }
 
 /// Ones on the diagonal of a matrix of zeros with ``n`` rows, and as many columns unless ``m`` says otherwise.
 #[pyfunction]
-#[pyo3(signature = (n, m=None, *, dtype=None))]
+#[pyo3(signature = (n, m=None, *, dtype=None, device=None))]
 pub fn eye(
     py: Python<'_>,
     n: usize,
     m: Option<usize>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let (m, dtype) = (m.unwrap_or(n), dtype_or(dtype, DType::F32)?);
     made(py, n.saturating_mul(m), false, || Tensor::eye(n, m, dtype))
 }
@@ -225,38 +259,52 @@ pub fn manual_seed(seed: u64) -> PyResult<()> {
 
 /// Numbers evenly from 0 (included) to 1 (not).
 #[pyfunction]
-#[pyo3(signature = (*size, dtype=None, requires_grad=false))]
+#[pyo3(signature = (*size, dtype=None, device=None, requires_grad=false))]
 pub fn rand(
     py: Python<'_>,
     size: &Bound<'_, PyTuple>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
     draw(|generator| made(py, product(&shape), requires_grad, || generator.uniform(&shape, dtype)))?
 }
 
 /// Normally distributed numbers with mean 0 and variance 1.
 #[pyfunction]
-#[pyo3(signature = (*size, dtype=None, requires_grad=false))]
+#[pyo3(signature = (*size, dtype=None, device=None, requires_grad=false))]
 pub fn randn(
     py: Python<'_>,
     size: &Bound<'_, PyTuple>,
     dtype: Option<&Bound<'_, PyAny>>,
+    device: Option<OnCpu>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
+    let _ = device;
     let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
     draw(|generator| made(py, product(&shape), requires_grad, || generator.normal(&shape, dtype)))?
 }
 
 /// Integers evenly from ``low`` to below ``high``, int64.
 #[pyfunction]
-pub fn randint(py: Python<'_>, low: i64, high: i64, size: Vec<usize>) -> PyResult<PyTensor> {
+#[pyo3(signature = (low, high, size, *, device=None))]
+pub fn randint(
+    py: Python<'_>,
+    low: i64,
+    high: i64,
+    size: Vec<usize>,
+    device: Option<OnCpu>,
+) -> PyResult<PyTensor> {
+    let _ = device;
     draw(|generator| made(py, product(&size), false, || generator.integers(low, high, &size)))?
 }
 
 /// The integers below ``n`` in random order, int64.
 #[pyfunction]
-pub fn randperm(py: Python<'_>, n: usize) -> PyResult<PyTensor> {
+#[pyo3(signature = (n, *, device=None))]
+pub fn randperm(py: Python<'_>, n: usize, device: Option<OnCpu>) -> PyResult<PyTensor> {
+    let _ = device;
     draw(|generator| made(py, n, false, || generator.permutation(n)))?
 }

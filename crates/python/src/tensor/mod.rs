@@ -4,6 +4,7 @@ mod args;
 mod arithmetic;
 mod autograd;
 mod buffer;
+mod compare;
 mod convert;
 mod create;
 mod dlpack;
@@ -46,6 +47,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         autograd::is_grad_enabled,
         autograd::_backward_to_bridges,
         autograd::_bridge,
+        autograd::_bridges,
         autograd::set_grad_enabled,
         convert::_restore,
         dtype::_dtype,
@@ -185,6 +187,25 @@ impl PyTensor {
     #[getter]
     fn dtype<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDType>> {
         dtype::object(py, self.0.dtype())
+    }
+
+    /// The real parts, a view; of real numbers the tensor itself.
+    #[getter]
+    fn real(&self) -> PyTensor {
+        PyTensor(self.0.real())
+    }
+
+    /// The imaginary parts: a view.
+    ///
+    /// :raises TypeError: for real numbers.
+    #[getter]
+    fn imag(&self) -> PyResult<PyTensor> {
+        self.0.imag().map(PyTensor).map_err(crate::errors::tensor)
+    }
+
+    /// The conjugates, in new memory; of real numbers the tensor itself.
+    fn conj(&self, py: Python<'_>) -> PyResult<PyTensor> {
+        args::apply(py, &self.0, Tensor::conj)
     }
 
     /// Where the elements lie, such as ``"cpu"``.

@@ -9,13 +9,23 @@ use super::{is_grad_enabled, record};
 use crate::layout::Layout;
 use crate::{Error, Result, Tensor};
 
+/// What becomes of what a tensor was before it was written over.
+#[derive(Clone, Copy)]
+pub(crate) enum Before {
+    /// Nothing is left of it: its gradient is zero.
+    Overwritten,
+    /// The values written were made from it, and pass the gradient on.
+    InValues,
+}
+
 impl Tensor {
     /// Refuses what must not be changed in place. Whether the change is to be recorded is returned.
     pub(crate) fn check_in_place(&self, op: &'static str, values: &[&Tensor]) -> Result<bool> {
         if !self.storage().is_writable() {
             return Err(Error::argument(op, "the memory is read-only: clone the tensor first"));
         }
-        if self.shape().iter().zip(self.layout().strides()).any(|(&size, &stride)| size > 1 && stride == 0) {
+        let repeats = |(&size, &stride): (&usize, &isize)| size > 1 && stride == 0;
+        if self.numel() > 0 && self.shape().iter().zip(self.layout().strides()).any(repeats) {
             let message = "several elements of this expanded tensor share one address: clone it first";
             return Err(Error::argument(op, message));
         }
@@ -35,11 +45,20 @@ impl Tensor {
     }
 
     /// Gives this tensor, whose memory now holds `values`, their history.
-    pub(crate) fn rebase(&self, values: &Tensor) -> Result<()> {
+    pub(crate) fn rebase(&self, values: &Tensor, before: Before) -> Result<()> {
         let stamp = self.storage().version();
         let Some(base) = self.base() else {
-            let values = values.to_dtype(self.dtype())?;
-            let edge = values.expand(self.shape())?.edge();
+            let values = values.to_dtype(self.dtype())?.expand(self.shape())?;
+            let edge = match (before, self.edge()) {
+                (Before::Overwritten, Some(old)) => {
+                    let old = self.with_edge(old);
+                    let after = record("copy_", self.detach(), &[&old, &values], &[], |b| {
+                        Ok(vec![b.when(0, || b.grad().zeros_like())?, Some(b.grad().clone())])
+                    });
+                    after.edge()
+                }
+                _ => values.edge(),
+            };
             self.history().set(edge, stamp);
             return Ok(());
         };

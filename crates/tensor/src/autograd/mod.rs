@@ -17,7 +17,8 @@ use std::cell::Cell;
 
 pub(crate) use history::History;
 pub use history::Leaf;
-pub use node::{Backward, Grads, external};
+pub(crate) use in_place::Before;
+pub use node::{Backward, Grads, Mark, external, marks};
 pub(crate) use node::{differentiate, fused, record};
 pub use walk::{backward, grad};
 

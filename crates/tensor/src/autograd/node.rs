@@ -1,5 +1,6 @@
 //! What is recorded of one operation.
 
+use std::any::Any;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,11 @@ impl Backward<'_> {
     /// The gradient of the operation's first, usually only, result.
     pub fn grad(&self) -> &Tensor {
         &self.grads[0]
+    }
+
+    /// The same with only the first `count` of the saved tensors: the sources, where more was saved.
+    pub(crate) fn of_sources(&self, count: usize) -> Backward<'_> {
+        Backward { grads: self.grads, saved: &self.saved[..count], needed: self.needed }
     }
 
     /// Whether anybody wants the gradient of the source numbered `index`; where not, a rule can spare the work.
@@ -73,6 +79,9 @@ struct Tape {
     rule: Rule,
 }
 
+/// What an [`external`] operation is recognised by.
+pub type Mark = Arc<dyn Any + Send + Sync>;
+
 /// A recorded operation.
 pub(crate) struct Node {
     op: &'static str,
@@ -80,6 +89,7 @@ pub(crate) struct Node {
     pub(super) sequence: u64,
     pub(super) sources: Vec<Option<Source>>,
     pub(super) outputs: SmallVec<[(Shape, DType); 1]>,
+    mark: Option<Mark>,
     tape: Mutex<Option<Arc<Tape>>>,
     retained: Mutex<Vec<(usize, Arc<Leaf>)>>,
 }
@@ -173,7 +183,14 @@ impl Drop for Node {
 }
 
 /// Has the `outputs` remember how their gradients go to the `sources`.
-fn attach(op: &'static str, outputs: &[Tensor], sources: &[&Tensor], saved: &[&Tensor], rule: Rule) {
+fn attach(
+    op: &'static str,
+    outputs: &[Tensor],
+    sources: &[&Tensor],
+    saved: &[&Tensor],
+    mark: Option<Mark>,
+    rule: Rule,
+) {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let save = |tensor: &&Tensor| {
         let output = outputs.iter().position(|output| output.is(tensor));
@@ -194,6 +211,7 @@ fn attach(op: &'static str, outputs: &[Tensor], sources: &[&Tensor], saved: &[&T
         sequence: NEXT.fetch_add(1, Ordering::Relaxed),
         sources: sources.iter().map(source).collect(),
         outputs: outputs.iter().map(|output| (output.shape().into(), output.dtype())).collect(),
+        mark,
         tape: Mutex::new(Some(Arc::new(Tape { saved: saved.iter().map(save).collect(), rule }))),
         retained: Mutex::default(),
     });
@@ -218,7 +236,7 @@ pub(crate) fn record(
     rule: impl Fn(&Backward) -> Result<Grads> + Send + Sync + 'static,
 ) -> Tensor {
     if asked(sources) {
-        attach(op, std::slice::from_ref(&output), sources, saved, Box::new(rule));
+        attach(op, std::slice::from_ref(&output), sources, saved, None, Box::new(rule));
     }
     output
 }
@@ -254,16 +272,23 @@ pub(crate) fn differentiate(b: &Backward, composed: impl Fn(&[Tensor]) -> Result
 
 /// Results whose gradients are computed elsewhere, such as in PyTorch: `rule` is given the gradients of all `outputs` and returns one
 /// for each of the `sources`. Recorded wherever recording is on, also when no source asks for a gradient: the rule may pass it on to
-/// others. The tensors returned are new, over the same memory.
+/// others. The tensors returned are new, over the same memory. [`marks`] finds `mark` again.
 pub fn external(
     op: &'static str,
     outputs: &[Tensor],
     sources: &[&Tensor],
+    mark: Mark,
     rule: impl Fn(&[Tensor]) -> Result<Grads> + Send + Sync + 'static,
 ) -> Vec<Tensor> {
     let outputs: Vec<Tensor> = outputs.iter().map(Tensor::detach).collect();
     if is_grad_enabled() {
-        attach(op, &outputs, sources, &[], Box::new(move |b| rule(b.grads)));
+        attach(op, &outputs, sources, &[], Some(mark), Box::new(move |b| rule(b.grads)));
     }
     outputs
+}
+
+/// The marks of all [`external`] operations that `outputs` were made from, oldest first.
+pub fn marks(outputs: &[&Tensor]) -> Vec<Mark> {
+    let nodes = walk::reachable(outputs.iter().filter_map(|output| output.edge()));
+    nodes.iter().filter_map(|node| node.mark.clone()).collect()
 }

@@ -143,7 +143,7 @@ fn foreign_functions_take_part() {
     let seen = Arc::new(Mutex::new(0));
     let count = seen.clone();
     let doubled = no_grad(|| x.mul(2.0)).unwrap();
-    let y = external("double", &[doubled.clone(), doubled], &[&x], move |grads| {
+    let y = external("double", &[doubled.clone(), doubled], &[&x], Arc::new("there"), move |grads| {
         *count.lock().unwrap() += 1;
         Ok(vec![Some(grads[0].add(&grads[1])?.mul(2.0)?)])
     });
@@ -151,7 +151,12 @@ fn foreign_functions_take_part() {
     assert_eq!((gradient(&x), *seen.lock().unwrap()), (vec![2.0, 2.0], 1));
     // Also when nothing of ours asks: the rule may pass the gradient on.
     let count = seen.clone();
-    let z = external("elsewhere", &[Tensor::ones(&[1], DType::F64).unwrap()], &[], move |_| {
+    let marks_of = |tensor: &Tensor| -> Vec<&str> {
+        marks(&[tensor]).iter().map(|mark| *mark.downcast_ref::<&str>().unwrap()).collect()
+    };
+    assert_eq!(marks_of(&y[1].mul(&y[0]).unwrap().exp().unwrap()), ["there"]);
+    assert!(marks_of(&x).is_empty());
+    let z = external("elsewhere", &[Tensor::ones(&[1], DType::F64).unwrap()], &[], Arc::new(()), move |_| {
         *count.lock().unwrap() += 1;
         Ok(vec![])
     });

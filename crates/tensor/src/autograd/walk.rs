@@ -236,9 +236,9 @@ fn walk(
     with_grad(create, || Walk::new(&roots, targets, &mut arrive).run(roots, retain, create))
 }
 
-/// The nodes, among those that `roots` were made by, from which a target can be reached.
-fn on_a_path(roots: &[(Edge, Tensor)], targets: &HashSet<Key>) -> HashSet<*const Node> {
-    let mut stack: Vec<Edge> = roots.iter().map(|(edge, _)| edge.clone()).collect();
+/// All nodes that `roots` were made by, oldest first.
+pub(super) fn reachable(roots: impl Iterator<Item = Edge>) -> Vec<Arc<Node>> {
+    let mut stack: Vec<Edge> = roots.collect();
     let mut nodes: HashMap<*const Node, Arc<Node>> = HashMap::new();
     while let Some(edge) = stack.pop() {
         if let Edge::Node(node, _) = edge
@@ -247,9 +247,15 @@ fn on_a_path(roots: &[(Edge, Tensor)], targets: &HashSet<Key>) -> HashSet<*const
             stack.extend(node.sources.iter().flatten().map(|source| source.edge.clone()));
         }
     }
-    // Oldest first: whether its sources lead to a target is then known of each.
     let mut nodes: Vec<Arc<Node>> = nodes.into_values().collect();
     nodes.sort_by_key(|node| node.sequence);
+    nodes
+}
+
+/// The nodes, among those that `roots` were made by, from which a target can be reached.
+fn on_a_path(roots: &[(Edge, Tensor)], targets: &HashSet<Key>) -> HashSet<*const Node> {
+    let nodes = reachable(roots.iter().map(|(edge, _)| edge.clone()));
+    // Oldest first: whether its sources lead to a target is then known of each.
     let mut path = HashSet::new();
     for node in &nodes {
         let leads = |edge: &Edge| {

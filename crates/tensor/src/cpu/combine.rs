@@ -132,10 +132,11 @@ impl<C: Number, K: Combine<C>> Reduction<C> for K {
                 for (lane, &x) in lanes.iter_mut().zip(rest) {
                     *lane = K::step(*lane, x);
                 }
-                let mut wide = lanes.map(
-                    #[inline(always)]
-                    |lane| K::widen(lane),
-                );
+                // Loops, not `map`, whose insides would be compiled for the narrowest processor.
+                let mut wide = [K::WIDE_START; LANES];
+                for (wide, &lane) in wide.iter_mut().zip(&lanes) {
+                    *wide = K::widen(lane);
+                }
                 let mut half = LANES / 2;
                 while half > 0 {
                     let (low, high) = wide.split_at_mut(half);

@@ -14,8 +14,10 @@ mod index;
 mod layer_norm;
 mod level;
 mod linear;
+mod loss;
 mod math;
 mod matmul;
+mod norm_gradient;
 mod number;
 mod random;
 mod reduce;
@@ -140,6 +142,25 @@ impl Backend for Cpu {
         softmax::softmax(x, log)
     }
 
+    fn softmax_gradient(&self, grad: &Tensor, y: &Tensor, log: bool) -> Result<Tensor> {
+        softmax::gradient(grad, y, log)
+    }
+
+    fn cross_entropy(&self, x: &Tensor, classes: &Tensor, smoothing: f32) -> Result<[Tensor; 2]> {
+        loss::cross_entropy(x, classes, smoothing)
+    }
+
+    fn cross_entropy_gradient(
+        &self,
+        grad: &Tensor,
+        x: &Tensor,
+        classes: &Tensor,
+        log_sum: &Tensor,
+        smoothing: f32,
+    ) -> Result<Tensor> {
+        loss::gradient(grad, x, classes, log_sum, smoothing)
+    }
+
     fn linear(
         &self,
         x: &Tensor,
@@ -168,7 +189,7 @@ impl Backend for Cpu {
         weight: &Tensor,
         eps: f32,
     ) -> Result<[Tensor; 3]> {
-        layer_norm::gradient(grad, h, weight, eps)
+        norm_gradient::layer_norm(grad, h, weight, eps)
     }
 
     fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
@@ -177,6 +198,10 @@ impl Backend for Cpu {
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
         layer_norm::rms_norm(x, weight, eps)
+    }
+
+    fn rms_norm_gradient(&self, grad: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<[Tensor; 2]> {
+        norm_gradient::rms_norm(grad, x, weight, eps)
     }
 
     fn rope(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {

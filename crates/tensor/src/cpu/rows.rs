@@ -18,13 +18,24 @@ pub(super) fn for_each_run<T: Send>(
     if width == 0 || out.is_empty() {
         return Ok(());
     }
-    if out.len() < PARALLEL_FROM {
+    for_each_run_of(out, width, width, work)
+}
+
+/// [`for_each_run`] where each row of the result takes as much work as one of `work_width` elements.
+pub(super) fn for_each_run_of<T: Send>(
+    out: &mut [T],
+    width: usize,
+    work_width: usize,
+    work: impl Fn(usize, &mut [T]) + Send + Sync,
+) -> Result<()> {
+    let rows = out.len() / width.max(1);
+    if rows.saturating_mul(work_width) < PARALLEL_FROM {
         work(0, out);
         return Ok(());
     }
     pool::install(|| {
         // A few runs per thread, so that a thread that is late does not leave the others idle.
-        let rows_per_run = (out.len() / width).div_ceil(4 * rayon::current_num_threads()).max(1);
+        let rows_per_run = rows.div_ceil(4 * rayon::current_num_threads()).max(1);
         out.par_chunks_mut(rows_per_run * width)
             .enumerate()
             .for_each(|(run, rows)| work(run * rows_per_run, rows));

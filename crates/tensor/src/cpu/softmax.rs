@@ -2,11 +2,12 @@
 
 use std::mem::MaybeUninit;
 
-use rten_simd::SimdOp;
-use rten_vecmath::{LogSoftmax, Softmax};
+use rten_simd::{SimdOp, SimdUnaryOp};
+use rten_vecmath::{Exp, LogSoftmax, Softmax};
 
 use super::rows::for_each_run;
-use crate::{DType, Result, Tensor};
+use super::simd::vectorized;
+use crate::{DType, Element, Result, Tensor};
 
 /// See [`crate::Backend::softmax`].
 pub(super) fn softmax(x: &Tensor, log: bool) -> Result<Tensor> {
@@ -43,4 +44,73 @@ fn double(x: &[f64], out: &mut [MaybeUninit<f64>], log: bool) {
     for (out, x) in out.iter_mut().zip(x) {
         out.write(if log { x - shift } else { (x - max).exp() / sum });
     }
+}
+
+/// See [`crate::Backend::softmax_gradient`]: y (g - Σ g y), or for the logarithm g - eʸ Σ g.
+pub(super) fn gradient(grad: &Tensor, y: &Tensor, log: bool) -> Result<Tensor> {
+    match y.dtype() {
+        DType::F64 => by_rows(grad, y, |g: &[f64], y, out| f64::gradient(g, y, out, log)),
+        _ => by_rows(grad, y, |g: &[f32], y, out| f32::gradient(g, y, out, log)),
+    }
+}
+
+/// `row(g, y, out)` for every row.
+fn by_rows<T: Element>(
+    grad: &Tensor,
+    y: &Tensor,
+    row: impl Fn(&[T], &[T], &mut [MaybeUninit<T>]) + Send + Sync,
+) -> Result<Tensor> {
+    let width = y.shape().last().copied().unwrap_or(1);
+    let (g, y_rows): (&[T], &[T]) = (grad.as_slice()?, y.as_slice()?);
+    Tensor::build(y.shape(), |out| {
+        for_each_run(out, width, |first, rows| {
+            for (i, out) in rows.chunks_exact_mut(width).enumerate() {
+                let at = (first + i) * width;
+                row(&g[at..at + width], &y_rows[at..at + width], out);
+            }
+        })
+    })
+}
+
+trait Gradient: Sized {
+    /// The gradient of one row.
+    fn gradient(g: &[Self], y: &[Self], out: &mut [MaybeUninit<Self>], log: bool);
+}
+
+macro_rules! gradient {
+    ($($type:ty, $exp:expr;)*) => {$(
+        impl Gradient for $type {
+            fn gradient(g: &[$type], y: &[$type], out: &mut [MaybeUninit<$type>], log: bool) {
+                let sum = |product: bool| vectorized(
+                    #[inline(always)]
+                    || {
+                        let mut lanes = [0.0; 32];
+                        for (g, y) in g.chunks(32).zip(y.chunks(32)) {
+                            for ((lane, &g), &y) in lanes.iter_mut().zip(g).zip(y) {
+                                *lane += if product { g * y } else { g };
+                            }
+                        }
+                        lanes.iter().sum::<$type>()
+                    },
+                );
+                if log {
+                    let (sum, exp) = (sum(false), ($exp)(y, out));
+                    exp.iter_mut().zip(g).for_each(|(exp, &g)| *exp = g - *exp * sum);
+                } else {
+                    let sum = sum(true);
+                    super::simd::each2(g, y, out, #[inline(always)] |g, y| y * (g - sum));
+                }
+            }
+        }
+    )*};
+}
+gradient! {
+    f32, |y, out| Exp {}.map(y, out);
+    f64, exp;
+}
+
+fn exp<'o>(y: &[f64], out: &'o mut [MaybeUninit<f64>]) -> &'o mut [f64] {
+    out.iter_mut().zip(y).for_each(|(out, y)| _ = out.write(y.exp()));
+    // SAFETY: both slices are rows of one width, so every element was written.
+    unsafe { out.assume_init_mut() }
 }

@@ -60,8 +60,12 @@ macro_rules! spread {
                         for ((d, s), &x) in distances.iter_mut().zip(&mut squares).zip(rest) {
                             measure((d, s), x, centre);
                         }
-                        let total = |lanes: [$type; LANES]| lanes.into_iter().map(f64::from).sum::<f64>();
-                        (total(distances), total(squares))
+                        let mut totals = (0.0, 0.0);
+                        for (&d, &s) in distances.iter().zip(&squares) {
+                            totals.0 += f64::from(d);
+                            totals.1 += f64::from(s);
+                        }
+                        totals
                     },
                 );
                 Moments::around(f64::from(centre), x.len(), distances, squares)
@@ -88,7 +92,10 @@ macro_rules! spread {
                 let width = states.len();
                 let mut sums = [<Sum as Combine<$type>>::WIDE_START; CHUNK];
                 <Sum as Reduction<$type>>::rows(reader, rows, &mut sums[..width]);
-                let centres = sums.map(|sum| (sum / rows.count as f64) as $type);
+                let mut centres = [0.0; CHUNK];
+                for (centre, sum) in centres.iter_mut().zip(&sums[..width]) {
+                    *centre = (sum / rows.count as f64) as $type;
+                }
                 let (mut distances, mut squares) = ([0.0; CHUNK], [0.0; CHUNK]);
                 // They are in the second-level cache by now.
                 rows.each(reader, width, |x| {

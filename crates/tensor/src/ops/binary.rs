@@ -159,7 +159,7 @@ impl Tensor {
             return Err(Error::Shapes { op: op.name(), rule, left, right });
         }
         if self.check_in_place(op.name(), &[&other])? {
-            return self.copy_(&self.binary(op, &other)?);
+            return self.become_(&self.binary(op, &other)?);
         }
         // What lies in the memory that is being written must be read before, unless it is the very same elements.
         let other =
@@ -170,7 +170,7 @@ impl Tensor {
         }
         let wide = Tensor::uninit(self.shape(), dtype)?;
         self.backend().binary(op, &wide, self, &other)?;
-        self.copy_(&wide)
+        self.become_(&wide)
     }
 
     /// The second operand as a tensor, and the dtype of the result.

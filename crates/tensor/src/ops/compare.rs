@@ -46,11 +46,15 @@ impl Tensor {
     /// `op` of every pair of elements, with broadcasting: bools.
     ///
     /// # Errors
-    /// `Shapes` when the shapes do not broadcast; `DType` for complex numbers.
+    /// `Shapes` when the shapes do not broadcast; `DType` for an order of complex numbers.
     pub fn compare<'a>(&self, op: CompareOp, other: impl Into<Operand<'a>>) -> Result<Tensor> {
         let other = other.into();
         let common = result_type(&[self.into(), other]);
         let other = other.tensor(common)?;
+        if common.is_complex() && matches!(op, CompareOp::Eq | CompareOp::Ne) {
+            let equal = self.to_dtype(common)?.equal_parts(&other.to_dtype(common)?)?;
+            return if op == CompareOp::Eq { Ok(equal) } else { equal.logical_not() };
+        }
         expect_real(op.name(), &[self, &other])?;
         same_place(op.name(), &[self, &other])?;
         let shape = broadcast_shapes(op.name(), self.shape(), other.shape())?;
@@ -60,9 +64,13 @@ impl Tensor {
     /// Whether each element is not zero.
     ///
     /// # Errors
-    /// `DType` for complex numbers.
+    /// `OutOfMemory`.
     pub fn truth(&self) -> Result<Tensor> {
-        if self.dtype() == DType::Bool { Ok(self.clone()) } else { self.ne(0i64) }
+        match self.dtype() {
+            DType::Bool => Ok(self.clone()),
+            dtype if dtype.is_complex() => self.to_dtype(DType::Bool),
+            _ => self.ne(0i64),
+        }
     }
 
     /// Whether both are not zero, with broadcasting.

@@ -1,6 +1,6 @@
 //! Copies: of a strided tensor, into another dtype, over another tensor.
 
-use crate::autograd::record;
+use crate::autograd::{Before, record};
 use crate::layout::broadcast_shapes;
 use crate::{DType, Error, Operand, Result, Scalar, Tensor};
 
@@ -8,15 +8,15 @@ impl Tensor {
     /// The same numbers as `dtype`: the tensor itself where it has it already. Floats become integers by truncation, out-of-range ones
     /// saturate; anything but zero becomes `true`.
     ///
+    /// Complex numbers lose their imaginary parts where they become real.
+    ///
     /// # Errors
-    /// `DType` for complex numbers.
+    /// `Graph` when a gradient would be lost because complex numbers carry none.
     pub fn to_dtype(&self, dtype: DType) -> Result<Tensor> {
         if self.dtype() == dtype {
             return Ok(self.clone());
         }
-        if let Some(&dtype) = [self.dtype(), dtype].iter().find(|dtype| dtype.is_complex()) {
-            return Err(Error::DType { op: "to", rule: "only real numbers can be converted", dtype });
-        }
+        self.expect_no_gradient_lost("to", dtype)?;
         self.copy_as(dtype)
     }
 
@@ -32,7 +32,7 @@ impl Tensor {
 
     fn copy_as(&self, dtype: DType) -> Result<Tensor> {
         let out = Tensor::uninit(self.shape(), dtype)?;
-        self.backend().assign(&out, self)?;
+        out.assign(self)?;
         // The walk gives every gradient its source's dtype.
         Ok(record("copy", out, &[self], &[], |b| Ok(vec![Some(b.grad().clone())])))
     }
@@ -45,29 +45,32 @@ impl Tensor {
     /// Writes `values`, broadcast and converted, over this tensor's elements.
     ///
     /// # Errors
-    /// `Argument` when the memory is read-only; `Shapes` when the values do not broadcast to this shape; `DType` between real and complex
-    /// numbers; `Graph` for a leaf that requires a gradient.
+    /// `Argument` when the memory is read-only; `Shapes` when the values do not broadcast to this shape; `Graph` for a leaf that requires
+    /// a gradient, or one that would be lost because complex numbers carry none.
     pub fn copy_<'a>(&self, values: impl Into<Operand<'a>>) -> Result<()> {
-        let values = values.into().tensor(self.dtype())?;
+        self.write(&values.into().tensor(self.dtype())?, Before::Overwritten)
+    }
+
+    /// [`Tensor::copy_`] for values that were made from this very tensor: what it was before has its gradient from them alone.
+    ///
+    /// # Errors
+    /// As for [`Tensor::copy_`].
+    pub fn become_(&self, values: &Tensor) -> Result<()> {
+        self.write(values, Before::InValues)
+    }
+
+    fn write(&self, values: &Tensor, before: Before) -> Result<()> {
         if broadcast_shapes("copy_", self.shape(), values.shape())?.as_slice() != self.shape() {
             let rule = "the values must broadcast to the shape that they are written to";
             let (left, right) = (self.shape().into(), values.shape().into());
             return Err(Error::Shapes { op: "copy_", rule, left, right });
         }
-        if let Some(tensor) = [self, &values].into_iter().find(|t| t.dtype().is_complex())
-            && self.dtype() != values.dtype()
-        {
-            return Err(Error::DType {
-                op: "copy_",
-                rule: "only real numbers can be converted",
-                dtype: tensor.dtype(),
-            });
-        }
-        let recorded = self.check_in_place("copy_", &[&values])?;
+        values.expect_no_gradient_lost("copy_", self.dtype())?;
+        let recorded = self.check_in_place("copy_", &[values])?;
         let source = if values.shares_storage(self) { values.detach().copy()? } else { values.clone() };
         self.storage().bump_version();
-        self.backend().assign(self, &source)?;
-        if recorded { self.rebase(&values) } else { Ok(()) }
+        self.assign(&source)?;
+        if recorded { self.rebase(values, before) } else { Ok(()) }
     }
 
     /// Writes `value` over every element.
@@ -98,7 +101,6 @@ mod tests {
         assert_eq!(x.to_dtype(DType::U8).unwrap().as_slice::<u8>().unwrap(), [1, 0, 255]);
         assert_eq!(x.to_dtype(DType::BF16).unwrap().as_slice::<bf16>().unwrap()[0], bf16::from_f32(1.5));
         assert_eq!(x.to_dtype(DType::F16).unwrap().as_slice::<f16>().unwrap()[1], f16::from_f32(-2.0));
-        assert!(x.to_dtype(DType::C64).is_err());
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Tensor {
     /// A tensor whose elements all are `value`.
     ///
     /// # Errors
-    /// As for [`Tensor::zeros`]; `DType` for complex ones.
+    /// As for [`Tensor::zeros`].
     pub fn full(shape: &[usize], value: impl Into<Scalar>, dtype: DType) -> Result<Tensor> {
         let full = Tensor::uninit(shape, dtype)?;
         let value = Tensor::scalar(value.into(), dtype)?;
@@ -51,9 +51,13 @@ impl Tensor {
     /// One number, as a tensor without dimensions.
     ///
     /// # Errors
-    /// `DType` for complex ones; `OutOfMemory`.
+    /// `OutOfMemory`.
     pub fn scalar(value: impl Into<Scalar>, dtype: DType) -> Result<Tensor> {
-        let (value, out) = (value.into(), Tensor::uninit(&[], dtype)?);
+        let value = value.into();
+        if dtype.is_complex() {
+            return Tensor::complex_scalar(value, dtype);
+        }
+        let out = Tensor::uninit(&[], dtype)?;
         out.backend().fill(&out, value)?;
         Ok(out)
     }

@@ -1,6 +1,7 @@
 //! Reading and writing along one dimension, at positions that a tensor names.
 
-use super::index::{Index, places_along};
+use super::index::Index;
+use super::place::places_along;
 use crate::layout::resolve_axis;
 use crate::{Error, Result, Tensor};
 

@@ -96,7 +96,7 @@ impl Tensor {
             .collect()
     }
 
-    /// At most `count` views along `axis`, all of one size but the last.
+    /// At most `count` views along `axis`, all of one size but the last; `count` empty ones of an empty dimension, as torch has it.
     ///
     /// # Errors
     /// `Argument` for a count of zero; `Index` when the axis is not there.
@@ -107,9 +107,12 @@ impl Tensor {
             return Err(Error::argument("chunk", message));
         }
         let size = self.shape()[at];
-        let each = size.div_ceil(count).max(1);
+        if size == 0 {
+            return self.split(&vec![0; count], axis);
+        }
+        let each = size.div_ceil(count);
         let mut sizes = vec![each; size / each];
-        if !size.is_multiple_of(each) || size == 0 {
+        if !size.is_multiple_of(each) {
             sizes.push(size % each);
         }
         self.split(&sizes, axis)
@@ -149,6 +152,7 @@ mod tests {
         );
         assert!(both.split(&[1, 1], 1).is_err());
         assert_eq!(both.chunk(2, 1).unwrap().iter().map(|c| c.shape()[1]).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(Tensor::zeros(&[2, 0]).unwrap().chunk(3, 1).unwrap().len(), 3);
         assert_eq!(both.roll(1, 1).unwrap().as_slice::<i64>().unwrap(), [5, 1, 2, 6, 3, 4]);
         assert_eq!(both.roll(-4, 1).unwrap().as_slice::<i64>().unwrap(), [2, 5, 1, 4, 6, 3]);
     }

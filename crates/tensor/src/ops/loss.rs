@@ -1,6 +1,7 @@
 //! The loss of classification.
 
-use crate::{Error, Result, Tensor};
+use crate::autograd::{differentiate, is_grad_enabled, record};
+use crate::{DType, Error, Result, Tensor};
 
 /// What becomes of the losses of single positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +51,10 @@ impl Tensor {
                 size: self.shape()[1],
             });
         }
+        // What counts for nothing has no class.
+        let class = Tensor::select_where(&counts, &class.to_dtype(DType::I64)?, -1i64)?;
         self.in_single(|x| {
-            let log = x.log_softmax(-1)?;
-            let mut loss = log.gather(1, &class.unsqueeze(1)?)?.squeeze(&[1])?.neg()?;
-            if smoothing != 0.0 {
-                let even = log.mean(&[1], false)?.neg()?;
-                loss = loss.mul(1.0 - smoothing)?.add(&even.mul(smoothing)?)?;
-            }
-            let loss = Tensor::select_where(&counts, &loss, 0.0)?;
+            let loss = x.entropies(&class, smoothing)?;
             match reduction {
                 Reduction::None => Ok(loss),
                 Reduction::Sum => loss.sum_all(),
@@ -65,12 +62,44 @@ impl Tensor {
             }
         })
     }
+
+    /// The loss of each position, 0 where its class is -1; in one pass for float32.
+    fn entropies(&self, class: &Tensor, smoothing: f64) -> Result<Tensor> {
+        if self.dtype() != DType::F32 {
+            return composed(self, class, smoothing);
+        }
+        let x = self.detach().contiguous()?;
+        let [loss, log_sum] = x.backend().cross_entropy(&x, class, smoothing as f32)?;
+        Ok(record("cross_entropy", loss, &[self], &[self, class, &log_sum], move |b| {
+            let [x, class, log_sum] = b.saved else {
+                return Err(Error::argument("cross_entropy", "the logits were not saved"));
+            };
+            if is_grad_enabled() {
+                return differentiate(&b.of_sources(1), |inputs| composed(&inputs[0], class, smoothing));
+            }
+            let (g, x) = (b.grad().contiguous()?, x.detach().contiguous()?);
+            let grad = x.backend().cross_entropy_gradient(&g, &x, class, log_sum, smoothing as f32)?;
+            Ok(vec![Some(grad)])
+        }))
+    }
+}
+
+/// The same as one operation after another.
+fn composed(x: &Tensor, class: &Tensor, smoothing: f64) -> Result<Tensor> {
+    let log = x.log_softmax(-1)?;
+    let mut loss = log.gather(1, &class.maximum(0i64)?.unsqueeze(1)?)?.squeeze(&[1])?.neg()?;
+    if smoothing != 0.0 {
+        let even = log.mean(&[1], false)?.neg()?;
+        loss = loss.mul(1.0 - smoothing)?.add(&even.mul(smoothing)?)?;
+    }
+    Tensor::select_where(&class.ge(0i64)?, &loss, 0.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::check_gradient;
+    use crate::autograd::grad;
+    use crate::testing::{check_gradient, draw, same_gradients};
 
     #[test]
     fn equals_its_definition() {
@@ -101,5 +130,36 @@ mod tests {
                 x[0].cross_entropy(&targets, -100, reduction, 0.2)
             });
         }
+    }
+
+    #[test]
+    fn one_pass_equals_its_composed_form() {
+        for (rows, classes) in [(4, 5), (3, 3000), (70, 1025), (0, 4), (2, 1)] {
+            for smoothing in [0.0, 0.3] {
+                let x = draw(&[rows, classes], (-30.0, 30.0), 3).to_dtype(DType::F32).unwrap();
+                let class =
+                    Tensor::count(rows).unwrap().mul(37i64).unwrap().remainder(classes as i64).unwrap();
+                class.narrow(0, 0, rows.min(1)).unwrap().fill_(-1i64).unwrap();
+                same_gradients(
+                    "cross_entropy",
+                    &[x],
+                    3e-6,
+                    |x| x[0].entropies(&class, smoothing),
+                    |x| composed(&x[0].to_dtype(DType::F64)?, &class, smoothing)?.to_dtype(DType::F32),
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_second_derivative_is_not_lost() {
+        let x = Tensor::from_slice(&[0.0f32, 0.0], &[1, 2]).unwrap();
+        x.set_requires_grad(true).unwrap();
+        let class = Tensor::from_slice(&[0i64], &[1]).unwrap();
+        let loss = x.cross_entropy(&class, -100, Reduction::Mean, 0.0).unwrap();
+        let first = grad(&[&loss], &[None], &[&x], true, true).unwrap().remove(0).unwrap();
+        let second = grad(&[&first.select(1, 0).unwrap().sum_all().unwrap()], &[None], &[&x], false, false);
+        // p (1 - p) and -p (1 - p) with p = 1/2.
+        assert_eq!(second.unwrap().remove(0).unwrap().as_slice::<f32>().unwrap(), [0.25, -0.25]);
     }
 }

@@ -58,7 +58,10 @@ impl Tensor {
                 .products(&b)?
                 .view(&shape);
         }
-        let batch = broadcast_shapes("matmul", a_batch, b_batch)?;
+        let batch = broadcast_shapes("matmul", a_batch, b_batch).map_err(|_| {
+            let rule = "the dimensions before the last two must broadcast together";
+            Error::Shapes { op: "matmul", rule, left: a.shape().into(), right: b.shape().into() }
+        })?;
         let whole = |rows: usize, columns: usize| {
             let mut shape = batch.clone();
             shape.extend([rows, columns]);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::layout::checked_numel;
+use crate::layout::bytes_of;
 use crate::{Backend, DType, Error, Result, Tensor, cpu};
 
 /// What random numbers are distributed like.
@@ -41,7 +41,7 @@ impl Generator {
     }
 
     fn draw(&self, distribution: Distribution, shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let count = checked_numel("random", shape, dtype.size())? as u64;
+        let count = (bytes_of(shape, dtype.size())? / dtype.size()) as u64;
         let from = self.used.fetch_add(count.div_ceil(2), Ordering::Relaxed);
         cpu::Cpu.random(distribution, (self.seed, from), shape, dtype)
     }
@@ -49,7 +49,7 @@ impl Generator {
     /// Numbers evenly from 0 (included) to 1 (not): torch's `rand`.
     ///
     /// # Errors
-    /// `DType` for integers; `Argument` or `OutOfMemory` when there is no such memory.
+    /// `DType` for integers; `OutOfMemory` when there is no such memory.
     pub fn uniform(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
         expect_float("rand", dtype)?;
         self.draw(Distribution::Uniform, shape, dtype)

@@ -1,4 +1,4 @@
-//! Sums, products, extremes and what follows from them, over any dimensions.
+//! Sums, products and extremes, over any dimensions.
 
 use super::expect_real;
 use crate::autograd::record;
@@ -34,7 +34,7 @@ impl ReduceOp {
 }
 
 /// The dimensions that go, each once and in order; all of them if none is named.
-fn resolve_axes(op: &'static str, axes: &[isize], ndim: usize) -> Result<Vec<usize>> {
+pub(super) fn resolve_axes(op: &'static str, axes: &[isize], ndim: usize) -> Result<Vec<usize>> {
     if axes.is_empty() || ndim == 0 {
         axes.iter().try_for_each(|&axis| resolve_axis(op, axis, ndim).map(|_| ()))?;
         return Ok((0..ndim).collect());
@@ -49,7 +49,7 @@ fn resolve_axes(op: &'static str, axes: &[isize], ndim: usize) -> Result<Vec<usi
 }
 
 /// `shape` with `axes` of size 1.
-fn kept(shape: &[usize], axes: &[usize]) -> Shape {
+pub(super) fn kept(shape: &[usize], axes: &[usize]) -> Shape {
     shape.iter().enumerate().map(|(axis, &size)| if axes.contains(&axis) { 1 } else { size }).collect()
 }
 
@@ -97,7 +97,7 @@ impl Tensor {
     }
 
     /// Without `axes`, all of size 1.
-    fn squeeze_axes(&self, axes: &[usize]) -> Result<Tensor> {
+    pub(super) fn squeeze_axes(&self, axes: &[usize]) -> Result<Tensor> {
         if axes.is_empty() {
             return Ok(self.clone());
         }
@@ -159,95 +159,6 @@ impl Tensor {
         if axes.is_empty() { Ok(self.clone()) } else { self.sum(&axes, true)?.view(shape) }
     }
 
-    /// The mean over `axes`, for floats. Halves are summed up in float32.
-    ///
-    /// # Errors
-    /// `DType` for integers and bools; otherwise as for [`Tensor::reduce`].
-    pub fn mean(&self, axes: &[isize], keepdim: bool) -> Result<Tensor> {
-        self.expect_float("mean")?;
-        self.in_single(|x| {
-            let axes = resolve_axes("mean", axes, x.ndim())?;
-            let count: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
-            let axes: Vec<isize> = axes.into_iter().map(|axis| axis as isize).collect();
-            x.sum(&axes, keepdim)?.div(count as f64)
-        })
-    }
-
-    /// The variance over `axes`, for floats: squared distances from the mean, divided by the count less `correction` (1 by default in
-    /// torch, 0 in NumPy).
-    ///
-    /// # Errors
-    /// As for [`Tensor::mean`].
-    pub fn var(&self, axes: &[isize], correction: f64, keepdim: bool) -> Result<Tensor> {
-        self.expect_float("var")?;
-        self.in_single(|x| {
-            let axes = resolve_axes("var", axes, x.ndim())?;
-            let count: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
-            let divisor = (count as f64 - correction).max(0.0);
-            let whole = kept(x.shape(), &axes);
-            let spread = x.backend().spread(x, &axes)?.div(divisor)?;
-            let shape = if keepdim { whole.as_slice() } else { spread.shape() };
-            let out = Tensor::over(spread.storage().clone(), Layout::contiguous(shape), x.dtype());
-            Ok(record("var", out, &[x], &[x], move |b| {
-                // The mean's own part vanishes: distances from it add up to nothing.
-                let (g, x) = (b.grad().reshape(&whole)?, &b.saved[0]);
-                let signed: Vec<isize> = axes.iter().map(|&axis| axis as isize).collect();
-                Ok(vec![Some(x.sub(&x.mean(&signed, true)?)?.mul(&g.mul(2.0 / divisor)?)?)])
-            }))
-        })
-    }
-
-    /// The standard deviation: the root of [`Tensor::var`].
-    ///
-    /// # Errors
-    /// As for [`Tensor::mean`].
-    pub fn std(&self, axes: &[isize], correction: f64, keepdim: bool) -> Result<Tensor> {
-        self.var(axes, correction, keepdim)?.sqrt()
-    }
-
-    /// The `p`-norm over `axes`, for floats: `(Σ |x|ᵖ)^(1/p)`, the largest |x| for infinity, how many are not zero for 0.
-    ///
-    /// # Errors
-    /// As for [`Tensor::mean`].
-    pub fn norm(&self, p: f64, axes: &[isize], keepdim: bool) -> Result<Tensor> {
-        self.expect_float("norm")?;
-        self.in_single(|x| match p {
-            f64::INFINITY => x.abs()?.amax(axes, keepdim),
-            f64::NEG_INFINITY => x.abs()?.amin(axes, keepdim),
-            0.0 => x.ne(0.0)?.to_dtype(x.dtype())?.sum(axes, keepdim),
-            1.0 => x.abs()?.sum(axes, keepdim),
-            2.0 => x.square()?.sum(axes, keepdim)?.root(),
-            _ => x.abs()?.pow(p)?.sum(axes, keepdim)?.pow(1.0 / p),
-        })
-    }
-
-    /// The square root, with a gradient of zero, as torch's norms have it, at zero.
-    fn root(&self) -> Result<Tensor> {
-        let zero = self.eq(0.0)?;
-        Tensor::select_where(&zero, 0.0, &Tensor::select_where(&zero, 1.0, self)?.sqrt()?)?
-            .to_dtype(self.dtype())
-    }
-
-    /// `ln Σ eˣ` over `axes`, without overflow.
-    ///
-    /// # Errors
-    /// As for [`Tensor::mean`].
-    pub fn logsumexp(&self, axes: &[isize], keepdim: bool) -> Result<Tensor> {
-        self.expect_float("logsumexp")?;
-        self.in_single(|x| {
-            let axes = resolve_axes("logsumexp", axes, x.ndim())?;
-            let signed: Vec<isize> = axes.iter().map(|&axis| axis as isize).collect();
-            let max = if x.numel() == 0 {
-                x.detach().sum(&signed, true)?
-            } else {
-                x.detach().amax(&signed, true)?
-            };
-            let max = Tensor::select_where(&max.isfinite()?, &max, 0.0)?;
-            let sum = x.sub(&max)?.exp()?.sum(&signed, true)?.log()?.add(&max)?;
-            if keepdim { Ok(sum) } else { sum.squeeze_axes(&axes) }
-        })
-    }
-
     /// Whether any element over `axes` is not zero: bools.
     ///
     /// # Errors
@@ -278,73 +189,6 @@ impl Tensor {
     /// As for [`Tensor::reduce`].
     pub fn all(&self) -> Result<bool> {
         Ok(self.truth()?.sum_all()?.item()?.to_i64() == self.numel() as i64)
-    }
-
-    /// Where along `axis` the largest element is, the first of equal ones; NaN counts as the largest. Over all elements in C order
-    /// without an axis. int64.
-    ///
-    /// # Errors
-    /// `Index` when the axis is not there; `Argument` when there are no elements.
-    pub fn argmax(&self, axis: Option<isize>, keepdim: bool) -> Result<Tensor> {
-        self.arg_extreme("argmax", true, axis, keepdim)
-    }
-
-    /// Where along `axis` the smallest element is; otherwise as [`Tensor::argmax`].
-    ///
-    /// # Errors
-    /// As for [`Tensor::argmax`].
-    pub fn argmin(&self, axis: Option<isize>, keepdim: bool) -> Result<Tensor> {
-        self.arg_extreme("argmin", false, axis, keepdim)
-    }
-
-    fn arg_extreme(
-        &self,
-        op: &'static str,
-        largest: bool,
-        axis: Option<isize>,
-        keepdim: bool,
-    ) -> Result<Tensor> {
-        expect_real(op, &[self])?;
-        let Some(axis) = axis else {
-            let found = self.detach().reshape(&[self.numel()])?.arg_extreme(op, largest, Some(0), false)?;
-            return if keepdim { found.view(&vec![1; self.ndim()]) } else { Ok(found) };
-        };
-        let axis = resolve_axis(op, axis, self.ndim())?;
-        if self.ndim() == 0 {
-            return Tensor::zeros_of(&[], DType::I64);
-        }
-        if self.shape()[axis] == 0 {
-            let message = format!("there is no extreme of no elements, got shape {:?}", self.shape());
-            return Err(Error::argument(op, message));
-        }
-        let last = self.detach().movedim(axis as isize, -1)?;
-        let found = self.backend().arg_extreme(&last, largest)?;
-        if keepdim { found.unsqueeze(axis as isize) } else { Ok(found) }
-    }
-
-    /// The largest elements along `axis`, and where they are: torch's `max(dim)`. The gradient goes to those elements.
-    ///
-    /// # Errors
-    /// As for [`Tensor::argmax`].
-    pub fn max_along(&self, axis: isize, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        self.extreme_along(self.argmax(Some(axis), true)?, axis, keepdim)
-    }
-
-    /// The smallest elements along `axis`, and where they are: torch's `min(dim)`.
-    ///
-    /// # Errors
-    /// As for [`Tensor::argmin`].
-    pub fn min_along(&self, axis: isize, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        self.extreme_along(self.argmin(Some(axis), true)?, axis, keepdim)
-    }
-
-    fn extreme_along(&self, at: Tensor, axis: isize, keepdim: bool) -> Result<(Tensor, Tensor)> {
-        let values = self.gather(axis, &at)?;
-        if keepdim || self.ndim() == 0 {
-            Ok((values, at))
-        } else {
-            Ok((values.squeeze(&[axis])?, at.squeeze(&[axis])?))
-        }
     }
 
     /// Refuses all but floats.
@@ -461,66 +305,6 @@ mod tests {
                 check("min", &|x| Ok(x.min_along(0, keepdim)?.0));
             }
         }
-    }
-
-    proptest! {
-        #[test]
-        fn variances_and_places_equal_their_definitions(
-            (a, b, c) in (1usize..60, 1usize..40, 1usize..70), axis in 0usize..3, order in 0usize..3, seed in 0u64..1000
-        ) {
-            let turns: [&[isize]; 3] = [&[0, 1, 2], &[2, 0, 1], &[1, 2, 0]];
-            let backs: [&[isize]; 3] = [&[0, 1, 2], &[1, 2, 0], &[2, 0, 1]];
-            for (dtype, close) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
-                // Far from zero, where the mean of the squares less the square of the mean has no digit left; in steps, so that there
-                // are ties.
-                let steps = crate::testing::draw(&[a, b, c], (0.0, 20.0), seed).floor().unwrap();
-                let x = steps.add(1000.0).unwrap().to_dtype(dtype).unwrap();
-                let x = x.permute(turns[order]).unwrap().copy().unwrap().permute(backs[order]).unwrap();
-                let wide = x.to_dtype(DType::F64).unwrap();
-                let axis = axis as isize;
-                let distance = wide.sub(&wide.mean(&[axis], true).unwrap()).unwrap();
-                let want = distance.square().unwrap().mean(&[axis], false).unwrap();
-                let got = x.var(&[axis], 0.0, false).unwrap().to_dtype(DType::F64).unwrap();
-                for (got, want) in got.as_slice::<f64>().unwrap().iter().zip(want.as_slice::<f64>().unwrap()) {
-                    prop_assert!((got - want).abs() <= close * (1.0 + want), "{got} {want}");
-                }
-                for (place, best) in [
-                    (x.argmax(Some(axis), true).unwrap(), x.amax(&[axis], true).unwrap()),
-                    (x.argmin(Some(axis), true).unwrap(), x.amin(&[axis], true).unwrap()),
-                ] {
-                    // The first of those that equal the extreme: none before it does.
-                    let count = Tensor::count(x.shape()[axis as usize]).unwrap().view(&[x.shape()[axis as usize], 1, 1]).unwrap();
-                    let index = count.movedim(0, axis).unwrap();
-                    let equal = x.eq(&best).unwrap();
-                    let first = Tensor::select_where(&equal, &index, i64::MAX).unwrap().amin(&[axis], true).unwrap();
-                    prop_assert!(first.eq(&place).unwrap().all().unwrap());
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_first_nan_is_the_extreme_wherever_it_lies() {
-        for (size, axis) in [(5, 0), (5000, 0), (100_000, 0), (3000, 1)] {
-            for places in [vec![0], vec![size / 2, size - 1], vec![size - 1]] {
-                let mut x = vec![1.0f32; size * if axis == 1 { 64 } else { 1 }];
-                for &at in &places {
-                    x[if axis == 1 { at * 64 + 3 } else { at }] = f32::NAN;
-                }
-                let x = if axis == 1 {
-                    Tensor::from_slice(&x, &[size, 64]).unwrap().select(1, 3).unwrap()
-                } else {
-                    Tensor::from_slice(&x, &[size]).unwrap()
-                };
-                for found in [x.argmax(Some(0), false), x.argmin(Some(0), false)] {
-                    assert_eq!(found.unwrap().item().unwrap(), (places[0] as i64).into());
-                }
-            }
-        }
-        let mut x = vec![1.0f32; 1000 * 64];
-        (x[70], x[64 * 900 + 6]) = (f32::NAN, f32::NAN);
-        let places = Tensor::from_slice(&x, &[1000, 64]).unwrap().argmax(Some(0), false).unwrap();
-        assert_eq!(places.as_slice::<i64>().unwrap()[5..8], [0, 1, 0]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Root-mean-square normalisation (Zhang & Sennrich 2019).
 
 use super::expect_width;
-use crate::autograd::fused;
+use crate::autograd::{differentiate, is_grad_enabled, record};
 use crate::{DType, Result, Tensor};
 
 /// `x / sqrt(mean(x²) + eps) * weight` over the last dimension, computed in float32 (float64 for doubles), in the dtype of `x`.
@@ -18,8 +18,14 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     }
     let single = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32)?.contiguous();
     let out = x.backend().rms_norm(&single(x)?, &single(weight)?, eps)?;
-    fused("rms_norm", out, &[x, weight], move |inputs| composed(&inputs[0], &inputs[1], eps))
-        .to_dtype(x.dtype())
+    let out = record("rms_norm", out, &[x, weight], &[x, weight], move |b| {
+        if is_grad_enabled() {
+            return differentiate(b, |inputs| composed(&inputs[0], &inputs[1], eps));
+        }
+        let (g, x, weight) = (single(b.grad())?, single(&b.saved[0])?, single(&b.saved[1])?);
+        Ok(x.backend().rms_norm_gradient(&g, &x, &weight, eps)?.map(Some).into())
+    });
+    out.to_dtype(x.dtype())
 }
 
 /// The same as one operation after another, in float32 or, for doubles, float64.

@@ -1,0 +1,107 @@
+//! The gradients of layer and root-mean-square normalisation: one pass over the rows, sums over all rows on the way.
+
+use std::mem::MaybeUninit;
+use std::sync::{Mutex, PoisonError};
+
+use rten_simd::SimdOp;
+use rten_vecmath::{Sum, SumSquare, SumSquareSub};
+
+use super::rows::for_each_run;
+use super::simd::vectorized;
+use crate::{Result, Tensor};
+
+/// See [`crate::Backend::layer_norm_gradient`].
+///
+/// With n = (h - mean) / σ and v = g · weight: dh = (v - mean(v) - n mean(v n)) / σ, dweight = Σ g n, dbias = Σ g.
+pub(super) fn layer_norm(grad: &Tensor, h: &Tensor, weight: &Tensor, eps: f32) -> Result<[Tensor; 3]> {
+    let width = h.shape().last().copied().unwrap_or(1);
+    let (g, source, weight): (&[f32], &[f32], &[f32]) = (grad.as_slice()?, h.as_slice()?, weight.as_slice()?);
+    let (into_h, sums) = rows_and_sums(h, 2, |at, out, sums| {
+        let (g, h) = (&g[at..at + width], &source[at..at + width]);
+        let mean = Sum::new(h).dispatch() / width as f32;
+        let scale = 1.0 / (SumSquareSub::new(h, mean).dispatch() / width as f32 + eps).sqrt();
+        let (into_weight, into_bias) = sums.split_at_mut(width);
+        row(Row { g, x: h, weight, mean, scale }, true, out, into_weight);
+        into_bias.iter_mut().zip(g).for_each(|(sum, &g)| *sum += g);
+    })?;
+    let (into_weight, into_bias) = sums.split_at(width);
+    Ok([into_h, Tensor::from_slice(into_weight, &[width])?, Tensor::from_slice(into_bias, &[width])?])
+}
+
+/// See [`crate::Backend::rms_norm_gradient`].
+///
+/// With n = x / rms and v = g · weight: dx = (v - n mean(v n)) / rms, dweight = Σ g n.
+pub(super) fn rms_norm(grad: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<[Tensor; 2]> {
+    let width = x.shape().last().copied().unwrap_or(1);
+    let (g, source, weight): (&[f32], &[f32], &[f32]) = (grad.as_slice()?, x.as_slice()?, weight.as_slice()?);
+    let (into_x, into_weight) = rows_and_sums(x, 1, |at, out, sums| {
+        let (g, x) = (&g[at..at + width], &source[at..at + width]);
+        let scale = 1.0 / (SumSquare::new(x).dispatch() / width as f32 + eps).sqrt();
+        row(Row { g, x, weight, mean: 0.0, scale }, false, out, sums);
+    })?;
+    Ok([into_x, Tensor::from_slice(&into_weight, &[width])?])
+}
+
+/// One row and what it is normalised by: n = (x - mean) · scale.
+struct Row<'a> {
+    g: &'a [f32],
+    x: &'a [f32],
+    weight: &'a [f32],
+    mean: f32,
+    scale: f32,
+}
+
+/// Writes the gradient of a row to `out` and adds its g n to `into_weight`.
+fn row(row: Row, centred: bool, out: &mut [MaybeUninit<f32>], into_weight: &mut [f32]) {
+    let Row { g, x, weight, mean, scale } = row;
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut lanes = [[0.0f32; 32]; 2];
+            for ((g, x), w) in g.chunks(32).zip(x.chunks(32)).zip(weight.chunks(32)) {
+                for (i, ((&g, &x), &w)) in g.iter().zip(x).zip(w).enumerate() {
+                    let (n, v) = ((x - mean) * scale, g * w);
+                    lanes[0][i] += v;
+                    lanes[1][i] += v * n;
+                }
+            }
+            let [v, vn] = lanes.map(|lanes| lanes.iter().sum::<f32>() / g.len() as f32);
+            let v = if centred { v } else { 0.0 };
+            for (((out, &g), &x), &w) in out.iter_mut().zip(g).zip(x).zip(weight) {
+                out.write((g * w - v - (x - mean) * scale * vn) * scale);
+            }
+            for ((sum, &g), &x) in into_weight.iter_mut().zip(g).zip(x) {
+                *sum += g * (x - mean) * scale;
+            }
+        },
+    );
+}
+
+/// A tensor like `x` whose rows `row` writes, given where in `x` each begins, and the sums over all rows, `count` for each column, that
+/// it adds to.
+fn rows_and_sums(
+    x: &Tensor,
+    count: usize,
+    row: impl Fn(usize, &mut [MaybeUninit<f32>], &mut [f32]) + Send + Sync,
+) -> Result<(Tensor, Vec<f32>)> {
+    let width = x.shape().last().copied().unwrap_or(1);
+    // Each run of rows adds its own.
+    let sums = Mutex::new(vec![0.0f64; count * width]);
+    let out = Tensor::build(x.shape(), |out| {
+        for_each_run(out, width, |first, rows| {
+            let mut total = vec![0.0f64; count * width];
+            // A few rows at a time in float32, so that long sums lose nothing.
+            for (block, rows) in rows.chunks_mut(64 * width).enumerate() {
+                let mut own = vec![0.0f32; count * width];
+                for (i, out) in rows.chunks_exact_mut(width).enumerate() {
+                    row((first + block * 64 + i) * width, out, &mut own);
+                }
+                total.iter_mut().zip(&own).for_each(|(total, &own)| *total += f64::from(own));
+            }
+            let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
+            sums.iter_mut().zip(total).for_each(|(sum, total)| *sum += total);
+        })
+    })?;
+    let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((out, sums.iter().map(|&sum| sum as f32).collect()))
+}
