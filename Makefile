@@ -5,7 +5,7 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint rust python fuzz parity bench fixtures clean
+.PHONY: demo test lint rust python fuzz parity memcheck bench fixtures clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
@@ -42,6 +42,14 @@ fuzz:
 parity: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(PEERS) '.[test]'
 	$(PEERS) -m pytest
+
+# Memory that is lent between NumPy, DLPack, files and tensors, under valgrind; and that valgrind finds what is wrong.
+VALGRIND := TRUSTFORMERS_CHECK_MEMORY=1 PYTHONMALLOC=malloc valgrind --quiet --error-exitcode=9 --undef-value-errors=no \
+	--suppressions=tests/memory/valgrind.supp $(BIN)/python tests/memory/lifetimes.py
+memcheck: $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python .
+	$(VALGRIND)
+	$(VALGRIND) --broken 2>/dev/null; test $$? -eq 9
 
 # Ours and the peers that PEERS, a Python with transformers and torch, has installed.
 PEERS ?= $(BIN)/python
