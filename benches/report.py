@@ -7,8 +7,15 @@ from typing import Any
 from figures import Figure
 
 
-def write(figures: list[Figure], about: dict[str, Any], labels: dict[str, str], folder: Path) -> str:
-    """Write the three files; gives back the table."""
+def write(
+    figures: list[Figure],
+    about: dict[str, Any],
+    labels: dict[str, str],
+    folder: Path,
+    name: str = "minilm",
+    title: str = "all-MiniLM-L6-v2",
+) -> str:
+    """Write the three files of that name; gives back the table."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
         {
@@ -22,10 +29,10 @@ def write(figures: list[Figure], about: dict[str, Any], labels: dict[str, str], 
         }
         for figure in figures
     ]
-    (folder / "minilm.json").write_text(json.dumps(about | {"figures": rows}, indent=1) + "\n")
-    text = heading(about) + "\n" + table(figures, labels)
-    (folder / "minilm.md").write_text(text)
-    draw(figures, labels, about, folder / "minilm.png")
+    (folder / f"{name}.json").write_text(json.dumps(about | {"figures": rows}, indent=1) + "\n")
+    text = heading(about, title) + "\n" + table(figures, labels)
+    (folder / f"{name}.md").write_text(text)
+    draw(figures, labels, f"{title}, less is better ({place(about)})", folder / f"{name}.png")
     return text
 
 
@@ -34,10 +41,10 @@ def ratio(figure: Figure) -> float | None:
     return None if peer is None else figure.medians[peer] / figure.medians["ours"]
 
 
-def heading(about: dict[str, Any]) -> str:
+def heading(about: dict[str, Any], title: str) -> str:
     machine, versions = about["machine"], about["versions"]
     return (
-        f"all-MiniLM-L6-v2 on {machine['cpu']}, {about['threads']} threads of {machine['cores']} cores, "
+        f"{title} on {machine['cpu']}, {about['threads']} threads of {machine['cores']} cores, "
         f"{machine['system']}.\n"
         f"Medians of {about['rounds']} rounds taken in turn; less is better. "
         + ", ".join(f"{package} {version}" for package, version in versions.items())
@@ -73,7 +80,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def draw(figures: list[Figure], labels: dict[str, str], about: dict[str, Any], path: Path) -> None:
+def place(about: dict[str, Any]) -> str:
+    return f"{about['machine']['cpu']}, {about['threads']} threads"
+
+
+def draw(figures: list[Figure], labels: dict[str, str], title: str, path: Path) -> None:
     """One small chart a figure; needs matplotlib, and does without."""
     try:
         import matplotlib
@@ -98,8 +109,6 @@ def draw(figures: list[Figure], labels: dict[str, str], about: dict[str, Any], p
         axis.set_xlim(0, max(values) * 1.2)
         axis.spines[["top", "right", "bottom"]].set_visible(False)
         axis.tick_params(bottom=False, labelbottom=False, left=False)
-    machine = about["machine"]
-    where = f"{machine['cpu']}, {about['threads']} threads"
-    sheet.suptitle(f"all-MiniLM-L6-v2, less is better ({where})", fontsize=11)
+    sheet.suptitle(title, fontsize=11)
     sheet.savefig(path, dpi=110)
     plt.close(sheet)

@@ -1,4 +1,4 @@
-"""NumPy's arrays, and with them the memory's bandwidth."""
+"""NumPy's arrays, and with them the memory's bandwidth: what reading and copying take with all threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,12 +15,19 @@ def import_it() -> None:
 
 
 def calls(settings: dict) -> dict:
-    source, target = np.ones(tensor_workloads.LARGE, np.float32), np.zeros(tensor_workloads.LARGE, np.float32)
     threads = settings["threads"]
     pool = ThreadPoolExecutor(threads)
-    parts = list(zip(np.split(target, threads), np.split(source, threads), strict=True))
+    ceilings = {}
+    for label, size in tensor_workloads.SIZES.items():
+        # Written once, so that no page is touched for the first time.
+        source, target = (np.split(tensor_workloads.drawn(size), threads) for _ in range(2))
 
-    def copy() -> None:
-        list(pool.map(lambda part: np.copyto(*part), parts))
+        def read(source: list[np.ndarray] = source) -> None:
+            list(pool.map(np.max, source))
 
-    return tensor_workloads.elementwise(lambda array: array, np) | {"copy, large": copy}
+        def copy(source: list[np.ndarray] = source, target: list[np.ndarray] = target) -> None:
+            list(pool.map(np.copyto, target, source))
+
+        ceilings |= {f"reading, {label}": read, f"copying, {label}": copy}
+    once = {label: size for label, size in tensor_workloads.SIZES.items() if label == "128 MiB"}
+    return tensor_workloads.elementwise(lambda array: array, np, None, once) | ceilings

@@ -18,8 +18,10 @@ def calls(settings: dict) -> dict:
     torch.set_num_threads(settings["threads"])
     lent = np.zeros(1 << 28, np.float32)
     borrow = tensor_workloads.repeated(lambda: torch.from_numpy(lent).numpy())
+    functional = torch.nn.functional
+    sizes = {"128 MiB": tensor_workloads.SIZES["128 MiB"]}
     return (
-        tensor_workloads.elementwise(torch.from_numpy, torch)
-        | tensor_workloads.networks(torch.from_numpy, torch.nn.functional, torch.softmax)
+        tensor_workloads.elementwise(torch.from_numpy, torch, functional.gelu, sizes)
+        | tensor_workloads.networks(torch.from_numpy, functional, torch.softmax)
         | {"from_numpy and to_numpy of 1 GiB": borrow}
     )
