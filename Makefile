@@ -5,7 +5,7 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint rust python fuzz parity memcheck bench fixtures clean
+.PHONY: demo test lint rust python fuzz parity memcheck bench fixtures stubs clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
@@ -22,7 +22,7 @@ lint: $(BIN)/uv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest trustformers._engine
+	$(BIN)/python -m mypy.stubtest trustformers._engine trustformers.models.named
 
 rust:
 	cargo test --workspace --quiet
@@ -64,6 +64,11 @@ fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.make
 	$(PEERS) tests/reference/tokenizer_cases.py
 	$(PEERS) tests/reference/torch_files.py
+
+# Writes what type checkers read about the classes that are made from the engine's registry.
+stubs: $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[dev]'
+	$(BIN)/python tests/write_stubs.py
 
 clean:
 	cargo clean

@@ -1,6 +1,7 @@
 """The package as a whole: what it exports, and how little an import costs."""
 
 import ast
+import pickle
 import subprocess
 import sys
 from importlib.metadata import metadata, requires
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import trustformers
+import write_stubs
 
 
 def run(code: str) -> str:
@@ -33,8 +35,30 @@ def test_a_name_that_is_not_there() -> None:
 def test_the_type_checker_sees_the_names_that_are_there() -> None:
     tree = ast.parse(Path(trustformers.__file__).read_text())
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
-    seen = {alias.asname for node in imports for alias in node.names}
+    seen = {alias.asname for node in imports for alias in node.names if alias.name != "*"}
+    seen |= set(trustformers.models.named.__all__)
     assert seen == {*trustformers.__all__, "bool", "float", "int"} - {"__version__"}
+
+
+def test_the_stub_of_the_architectures_is_what_the_engine_says() -> None:
+    assert write_stubs.STUB.read_text() == write_stubs.stub(), "run `make stubs`"
+
+
+def test_every_class_of_the_engine_is_there_and_pickles() -> None:
+    for name in trustformers.models.named.__all__:
+        cls = getattr(trustformers, name)
+        assert cls is getattr(trustformers.models, name)
+        assert (cls.__name__, cls.__module__) == (name, "trustformers.models")
+        assert pickle.loads(pickle.dumps(cls)) is cls
+        assert cls.__doc__
+
+
+def test_a_star_import_takes_all_but_what_would_hide_pythons_names() -> None:
+    names: dict[str, object] = {}
+    exec("from trustformers import *", names)
+    assert set(trustformers.__all__) <= set(names)
+    assert names["BertModel"] is trustformers.BertModel
+    assert "int" not in names
 
 
 def test_importing_loads_nothing_but_the_package() -> None:

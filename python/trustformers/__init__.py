@@ -8,8 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-#: Where each public name lives. The type checker reads the same from the imports below; a test compares the
-#: two.
+#: Where each public name lives, beside the classes of the architectures (``models.named``). The type checker
+#: reads the same from the imports below; a test compares the two.
 _HOMES = {
     "_dtypes": ["bool", "double", "float", "half", "int", "long", "short"],
     "_engine": [
@@ -65,17 +65,48 @@ _HOMES = {
     "models": [
         "AutoConfig",
         "AutoModel",
-        "BertConfig",
-        "BertModel",
+        "AutoModelForCausalLM",
+        "AutoModelForMaskedLM",
+        "AutoModelForMultipleChoice",
+        "AutoModelForNextSentencePrediction",
+        "AutoModelForPreTraining",
+        "AutoModelForQuestionAnswering",
+        "AutoModelForSeq2SeqLM",
+        "AutoModelForSequenceClassification",
+        "AutoModelForTokenClassification",
+        "Cache",
+        "DynamicCache",
+        "EncoderDecoderCache",
         "PreTrainedConfig",
         "PreTrainedModel",
         "PretrainedConfig",
     ],
     "models.outputs": [
+        "AlbertForPreTrainingOutput",
         "BaseModelOutput",
+        "BaseModelOutputWithPast",
+        "BaseModelOutputWithPastAndCrossAttentions",
         "BaseModelOutputWithPooling",
         "BaseModelOutputWithPoolingAndCrossAttentions",
+        "BertForPreTrainingOutput",
+        "CausalLMOutput",
+        "CausalLMOutputWithCrossAttentions",
+        "CausalLMOutputWithPast",
+        "ElectraForPreTrainingOutput",
+        "MaskedLMOutput",
         "ModelOutput",
+        "MoeCausalLMOutputWithPast",
+        "MoeModelOutputWithPast",
+        "MultipleChoiceModelOutput",
+        "NextSentencePredictorOutput",
+        "QuestionAnsweringModelOutput",
+        "Seq2SeqLMOutput",
+        "Seq2SeqModelOutput",
+        "Seq2SeqQuestionAnsweringModelOutput",
+        "Seq2SeqSequenceClassifierOutput",
+        "SequenceClassifierOutput",
+        "SequenceClassifierOutputWithPast",
+        "TokenClassifierOutput",
     ],
     "tokenizers": [
         "AddedToken",
@@ -90,8 +121,6 @@ _HOMES = {
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
-#: A star import takes all but the dtypes that would hide Python's own names.
-__all__ = ["__version__", "models", "tokenizers", *sorted(_HOME_OF.keys() - {"bool", "float", "int"})]
 
 if TYPE_CHECKING:
     from . import models as models
@@ -154,17 +183,51 @@ if TYPE_CHECKING:
     from ._grad import no_grad as no_grad
     from .models import AutoConfig as AutoConfig
     from .models import AutoModel as AutoModel
-    from .models import BertConfig as BertConfig
-    from .models import BertModel as BertModel
+    from .models import AutoModelForCausalLM as AutoModelForCausalLM
+    from .models import AutoModelForMaskedLM as AutoModelForMaskedLM
+    from .models import AutoModelForMultipleChoice as AutoModelForMultipleChoice
+    from .models import AutoModelForNextSentencePrediction as AutoModelForNextSentencePrediction
+    from .models import AutoModelForPreTraining as AutoModelForPreTraining
+    from .models import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
+    from .models import AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM
+    from .models import AutoModelForSequenceClassification as AutoModelForSequenceClassification
+    from .models import AutoModelForTokenClassification as AutoModelForTokenClassification
+    from .models import Cache as Cache
+    from .models import DynamicCache as DynamicCache
+    from .models import EncoderDecoderCache as EncoderDecoderCache
     from .models import PreTrainedConfig as PreTrainedConfig
     from .models import PretrainedConfig as PretrainedConfig
     from .models import PreTrainedModel as PreTrainedModel
+    from .models.named import *  # noqa: F403
+    from .models.outputs import AlbertForPreTrainingOutput as AlbertForPreTrainingOutput
     from .models.outputs import BaseModelOutput as BaseModelOutput
+    from .models.outputs import BaseModelOutputWithPast as BaseModelOutputWithPast
+    from .models.outputs import (
+        BaseModelOutputWithPastAndCrossAttentions as BaseModelOutputWithPastAndCrossAttentions,
+    )
     from .models.outputs import BaseModelOutputWithPooling as BaseModelOutputWithPooling
     from .models.outputs import (
         BaseModelOutputWithPoolingAndCrossAttentions as BaseModelOutputWithPoolingAndCrossAttentions,
     )
+    from .models.outputs import BertForPreTrainingOutput as BertForPreTrainingOutput
+    from .models.outputs import CausalLMOutput as CausalLMOutput
+    from .models.outputs import CausalLMOutputWithCrossAttentions as CausalLMOutputWithCrossAttentions
+    from .models.outputs import CausalLMOutputWithPast as CausalLMOutputWithPast
+    from .models.outputs import ElectraForPreTrainingOutput as ElectraForPreTrainingOutput
+    from .models.outputs import MaskedLMOutput as MaskedLMOutput
     from .models.outputs import ModelOutput as ModelOutput
+    from .models.outputs import MoeCausalLMOutputWithPast as MoeCausalLMOutputWithPast
+    from .models.outputs import MoeModelOutputWithPast as MoeModelOutputWithPast
+    from .models.outputs import MultipleChoiceModelOutput as MultipleChoiceModelOutput
+    from .models.outputs import NextSentencePredictorOutput as NextSentencePredictorOutput
+    from .models.outputs import QuestionAnsweringModelOutput as QuestionAnsweringModelOutput
+    from .models.outputs import Seq2SeqLMOutput as Seq2SeqLMOutput
+    from .models.outputs import Seq2SeqModelOutput as Seq2SeqModelOutput
+    from .models.outputs import Seq2SeqQuestionAnsweringModelOutput as Seq2SeqQuestionAnsweringModelOutput
+    from .models.outputs import Seq2SeqSequenceClassifierOutput as Seq2SeqSequenceClassifierOutput
+    from .models.outputs import SequenceClassifierOutput as SequenceClassifierOutput
+    from .models.outputs import SequenceClassifierOutputWithPast as SequenceClassifierOutputWithPast
+    from .models.outputs import TokenClassifierOutput as TokenClassifierOutput
     from .tokenizers import AddedToken as AddedToken
     from .tokenizers import AutoTokenizer as AutoTokenizer
     from .tokenizers import BatchEncoding as BatchEncoding
@@ -177,12 +240,20 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> object:
     if name in ("models", "tokenizers"):
         return importlib.import_module(f".{name}", __name__)
-    if name not in _HOME_OF:
+    if name == "__all__":
+        return __dir__()
+    if name in _HOME_OF:
+        value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+    elif name[:1].isupper() and name in (named := importlib.import_module(".models.named", __name__)).__all__:
+        value = getattr(named, name)
+    else:
         raise AttributeError(f"module 'trustformers' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    # A star import takes all but the dtypes that would hide Python's own names.
+    architectures = importlib.import_module(".models.named", __name__).__all__
+    names = _HOME_OF.keys() - {"bool", "float", "int"}
+    return sorted({"__version__", "models", "tokenizers", *names, *architectures})

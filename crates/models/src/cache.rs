@@ -187,18 +187,33 @@ impl Cache {
     /// A layer's keys and values, (batch, heads, length, head_dim) each, zero where a mask has hidden the position.
     pub fn layer(&self, layer: usize) -> Result<Option<(Tensor, Tensor)>> {
         let Some(Layer { key, value }) = self.layers.get(layer) else { return Ok(None) };
-        let spread = |store: &Tensor| -> Result<Tensor> {
-            let (heads, head_dim) = (store.shape()[1], store.shape()[2]);
-            let shape = [self.batch(), self.length(), heads, head_dim];
-            let (mut from, mut to) = (Vec::new(), Vec::new());
-            for (index, shown) in self.shown.iter().enumerate() {
-                let places = (0..shown.len()).filter(|&at| shown[at]);
-                to.extend(places.map(|at| index * self.length() + at));
-                from.extend((0..self.keys[index]).map(|key| index * self.capacity + key));
-            }
-            let rows = store.gather_rows(&from)?.scatter_rows(&to, self.batch() * self.length())?;
-            Ok(rows.view(&shape)?.permute(&[0, 2, 1, 3])?)
-        };
+        let (mut from, mut to) = (Vec::new(), Vec::new());
+        for (index, shown) in self.shown.iter().enumerate() {
+            let places = (0..shown.len()).filter(|&at| shown[at]);
+            to.extend(places.map(|at| index * self.length() + at));
+            from.extend((0..self.keys[index]).map(|key| index * self.capacity + key));
+        }
+        let spread = |store: &Tensor| spread(store, &from, &to, [self.batch(), self.length()]);
+        Ok(Some((spread(key)?, spread(value)?)))
+    }
+
+    /// The length of the source that a cross-attention looks at, padding included; 0 if there is none.
+    pub fn source_length(&self) -> usize {
+        self.source.as_ref().map_or(0, Source::length)
+    }
+
+    /// A layer's keys and values of the source, (batch, heads, length, head_dim) each, zero where the mask hides the position.
+    pub fn source_layer(&self, layer: usize) -> Result<Option<(Tensor, Tensor)>> {
+        let Some(source) = &self.source else { return Ok(None) };
+        let Some([key, value]) = source.layers.get(layer) else { return Ok(None) };
+        let (batch, length) = (source.sequences.len(), source.length());
+        let (mut from, mut to) = (Vec::new(), Vec::new());
+        for (index, sequence) in source.sequences.iter().enumerate() {
+            let places = (0..length).filter(|&at| sequence.shown[at]);
+            to.extend(places.map(|at| index * length + at));
+            from.extend(sequence.start..sequence.start + sequence.keys);
+        }
+        let spread = |store: &Tensor| spread(store, &from, &to, [batch, length]);
         Ok(Some((spread(key)?, spread(value)?)))
     }
 
@@ -258,6 +273,13 @@ impl Past for Cache {
     fn visible(&self, sequence: usize) -> usize {
         self.keys(sequence)
     }
+}
+
+/// The stored rows (rows, heads, head_dim) `from` at the places `to` of a batch: (batch, heads, length, head_dim).
+fn spread(store: &Tensor, from: &[usize], to: &[usize], [batch, length]: [usize; 2]) -> Result<Tensor> {
+    let (heads, head_dim) = (store.shape()[1], store.shape()[2]);
+    let rows = store.gather_rows(from)?.scatter_rows(to, batch * length)?;
+    Ok(rows.view(&[batch, length, heads, head_dim])?.permute(&[0, 2, 1, 3])?)
 }
 
 /// The same rows with more room for each sequence.

@@ -32,7 +32,7 @@ pub use checkpoint::{
 pub use config::Config;
 pub use error::{Error, Result};
 pub use inputs::{Inputs, Text};
-pub use model::{LoadOptions, Model};
+pub use model::{Family, LoadOptions, Model};
 pub use outputs::{Output, Outputs};
 pub use packing::Packing;
 pub use relative::RelativeSpec;

@@ -23,7 +23,31 @@ pub struct Model {
     class: &'static Class,
     network: Network,
     head: Head,
+    /// Whether a bare model was asked to have its pooler.
+    has_pooler: bool,
     loaded: Loaded,
+}
+
+/// The three families of models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Every position sees all others.
+    Encoder,
+    /// A position sees those before it and itself.
+    Decoder,
+    /// A decoder that looks at an encoder.
+    EncoderDecoder,
+}
+
+impl Family {
+    /// `encoder`, `decoder` or `encoder-decoder`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Encoder => "encoder",
+            Family::Decoder => "decoder",
+            Family::EncoderDecoder => "encoder-decoder",
+        }
+    }
 }
 
 /// What the families come down to.
@@ -81,9 +105,38 @@ impl Model {
     /// `NoWeights`, `Weights`, `Mismatch` (all that is missing or does not fit, together), `Config`, or what the hub says.
     pub fn from_repo(repo: &Repo, config: Config, options: &LoadOptions) -> Result<Model> {
         let checkpoint = Checkpoint::from_repo(repo, options.variant.as_deref(), options.use_safetensors)?;
+        Model::from_checkpoint(checkpoint, config, options)
+    }
+
+    /// A model of the tensors of a checkpoint, which may be the caller's own. They are shared, not copied.
+    ///
+    /// # Errors
+    /// `Mismatch` or `Config`, as [`Model::from_repo`].
+    pub fn from_checkpoint(checkpoint: Checkpoint, config: Config, options: &LoadOptions) -> Result<Model> {
         let architecture = config.architecture()?;
+        let mut checkpoint = checkpoint;
+        if let Some(class) = &options.class {
+            checkpoint = checkpoint.without_prefix(architecture.class(class)?.base);
+        }
         let loader = Loader::from_checkpoint(checkpoint, architecture, options);
         Model::load(config, loader, options)
+    }
+
+    /// A model of the same class and the same weights for another configuration. The weights are shared, not copied.
+    ///
+    /// # Errors
+    /// `Mismatch` when the weights do not fit the configuration, `Config` when it has impossible values.
+    pub fn with_config(&self, config: Config) -> Result<Model> {
+        let tensors = self.named_parameters().iter().chain(self.tied_parameters()).cloned().collect();
+        let options = LoadOptions {
+            class: Some(self.class.name.into()),
+            pooler: self.has_pooler,
+            ..LoadOptions::default()
+        };
+        let place = self.report().place.clone();
+        let model = Model::from_checkpoint(Checkpoint { place, tensors }, config, &options)?;
+        let report = self.report().clone();
+        Ok(Model { loaded: Loaded { report, ..model.loaded }, ..model })
     }
 
     /// Opens the bare model in a folder, with the configuration that lies there.
@@ -132,7 +185,7 @@ impl Model {
         let labels = if class.task == Task::MultipleChoice { 1 } else { config.num_labels()? };
         let head = Head::load(&scope, head, labels, stack.output_width(), stack.word_embeddings())?;
         let loaded = loader.finish()?;
-        Ok(Model { config, class, network, head, loaded })
+        Ok(Model { config, class, network, head, has_pooler: options.pooler, loaded })
     }
 
     /// The configuration, defaults included.
@@ -143,6 +196,20 @@ impl Model {
     /// Which of the architecture's classes this is.
     pub fn class(&self) -> &'static Class {
         self.class
+    }
+
+    /// Which of the three families it is of.
+    pub fn family(&self) -> Family {
+        match matches!(self.network, Network::EncoderDecoder(_)) {
+            true => Family::EncoderDecoder,
+            false if self.network.last_stack().is_causal() => Family::Decoder,
+            false => Family::Encoder,
+        }
+    }
+
+    /// Whether a gradient is asked for any parameter.
+    pub fn requires_grad(&self) -> bool {
+        self.named_parameters().iter().any(|(_, parameter)| parameter.requires_grad())
     }
 
     /// Every parameter under transformers' name, as it lies in the checkpoint.

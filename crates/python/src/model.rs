@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::Value;
 use trustformers::hub::Interrupt;
-use trustformers::models::architecture::Architecture;
+use trustformers::models::architecture::{Architecture, Class};
 use trustformers::models::{self, Cache, Config, Inputs, LoadOptions, Model, Output, Text, architecture};
 
 use crate::errors;
@@ -32,17 +32,17 @@ pub fn read_config(py: Python<'_>, repo: Option<&PyRepo>, file: Option<PathBuf>)
     Ok(Value::Object(config.values().clone()).to_string())
 }
 
-/// The default configuration of a model type, as JSON text.
+/// A configuration (JSON text, as is the result) over the defaults of its model type, with the fields filled in that follow from others.
 ///
-/// :raises ValueError: for a type that is not supported.
+/// :raises ValueError: for a type that is not supported, and for values that cannot be.
 #[pyfunction]
-pub fn default_config(model_type: &str) -> PyResult<String> {
-    let architecture = architecture::find(model_type).map_err(errors::models)?;
-    Ok(Value::Object(architecture.defaults()).to_string())
+pub fn complete_config(config: &str) -> PyResult<String> {
+    let config = Config::from_json(config).map_err(errors::models)?;
+    Ok(Value::Object(config.values().clone()).to_string())
 }
 
-/// The architectures: for each its model type, its configuration class, the common names of its fields with its own, and its model
-/// classes with what they are for.
+/// The architectures: for each its model type, its configuration class, the common names of its fields with its own, the attribute under
+/// which models with heads hold the model, and its model classes: name, task, and where the model is in it.
 #[pyfunction]
 pub fn architectures(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
     let describe = |one: &&Architecture| {
@@ -50,7 +50,9 @@ pub fn architectures(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
         about.set_item("model_type", one.model_type)?;
         about.set_item("config_class", one.config_class)?;
         about.set_item("aliases", one.aliases.to_vec())?;
-        let classes: Vec<_> = one.classes.iter().map(|class| (class.name, class.task.name())).collect();
+        about.set_item("prefix", one.prefix.trim_end_matches('.'))?;
+        let class = |class: &Class| (class.name, class.task.name(), class.base);
+        let classes: Vec<_> = one.classes.iter().map(class).collect();
         about.set_item("classes", classes)?;
         Ok(about)
     };
@@ -97,6 +99,17 @@ impl PyCache {
     /// A layer's keys and values, (batch, heads, length, head_dim) each; `None` for a layer that holds nothing.
     fn layer(&self, py: Python<'_>, index: usize) -> PyResult<Option<(PyTensor, PyTensor)>> {
         let layer = self.lock(py, |cache| cache.layer(index)).map_err(errors::models)?;
+        Ok(layer.map(|(key, value)| (PyTensor(key), PyTensor(value))))
+    }
+
+    /// The length of the source that a cross-attention looks at; 0 if there is none.
+    fn source_length(&self, py: Python<'_>) -> usize {
+        self.lock(py, |cache| cache.source_length())
+    }
+
+    /// A layer's keys and values of the source, (batch, heads, length, head_dim) each; `None` without a source.
+    fn source_layer(&self, py: Python<'_>, index: usize) -> PyResult<Option<(PyTensor, PyTensor)>> {
+        let layer = self.lock(py, |cache| cache.source_layer(index)).map_err(errors::models)?;
         Ok(layer.map(|(key, value)| (PyTensor(key), PyTensor(value))))
     }
 
@@ -168,6 +181,12 @@ impl PyModel {
         let config = Config::from_json(config).map_err(errors::models)?;
         let options = LoadOptions { class: class_name, pooler: add_pooling_layer, ..LoadOptions::default() };
         py.detach(|| Model::from_config(config, &options, seed)).map(PyModel).map_err(errors::models)
+    }
+
+    /// A model of the same class and the same weights for another configuration (JSON text).
+    fn with_config(&self, py: Python<'_>, config: &str) -> PyResult<PyModel> {
+        let config = Config::from_json(config).map_err(errors::models)?;
+        py.detach(|| self.0.with_config(config)).map(PyModel).map_err(errors::models)
     }
 
     /// Runs the model over tensors by transformers' names for them; the result has what outputs there are by theirs, as tensors and
@@ -254,6 +273,18 @@ impl PyModel {
     fn named_parameters(&self) -> Vec<(String, PyTensor)> {
         let parameters = self.0.named_parameters().iter();
         parameters.map(|(name, tensor)| (name.clone(), PyTensor(tensor.clone()))).collect()
+    }
+
+    /// "encoder", "decoder" or "encoder-decoder".
+    #[getter]
+    fn family(&self) -> &'static str {
+        self.0.family().name()
+    }
+
+    /// Whether a gradient is asked for any parameter.
+    #[getter]
+    fn requires_grad(&self) -> bool {
+        self.0.requires_grad()
     }
 
     /// The dtype of the weights, by name.

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
-from .bert import BertConfig, BertModel
+from . import named
 from .configuration import PreTrainedConfig
-from .modeling import PreTrainedModel, loading_options
-
-#: Model type to its classes.
-CONFIGS: dict[str, type[PreTrainedConfig]] = {"bert": BertConfig}
-MODELS: dict[str, type[PreTrainedModel]] = {"bert": BertModel}
+from .loading import chosen, loading_options, open_model
+from .modeling import PreTrainedModel
 
 
 class AutoConfig:
@@ -45,28 +42,31 @@ class AutoConfig:
     ) -> PreTrainedConfig | tuple[PreTrainedConfig, dict[str, Any]]:
         """Read the configuration of a folder or repository; see :meth:`PreTrainedConfig.from_pretrained`."""
         read: PreTrainedConfig | tuple[PreTrainedConfig, dict[str, Any]] = PreTrainedConfig._from_pretrained(
-            CONFIGS, pretrained_model_name_or_path, **kwargs
+            named.CONFIGS, pretrained_model_name_or_path, **kwargs
         )
         return read
 
     @classmethod
     def for_model(cls, model_type: str, **kwargs: Any) -> PreTrainedConfig:
         """Make the default configuration of a model type, with ``kwargs`` over it."""
-        if model_type not in CONFIGS:
+        if model_type not in named.CONFIGS:
             raise ValueError(
-                f"Unrecognized model identifier: {model_type}. Should contain one of {', '.join(CONFIGS)}"
+                f"Unrecognized model identifier: {model_type}. "
+                f"Should contain one of {', '.join(named.CONFIGS)}"
             )
-        return CONFIGS[model_type](**kwargs)
+        return named.CONFIGS[model_type](**kwargs)
 
 
-class AutoModel:
-    """Makes the bare model that a checkpoint describes."""
+class _AutoModel:
+    """Makes the model of one task that a checkpoint describes."""
+
+    _task: ClassVar[str]
 
     def __init__(self) -> None:
         raise OSError(
-            "AutoModel is designed to be instantiated using the "
-            "`AutoModel.from_pretrained(pretrained_model_name_or_path)` or "
-            "`AutoModel.from_config(config)` methods."
+            f"{type(self).__name__} is designed to be instantiated using the "
+            f"`{type(self).__name__}.from_pretrained(pretrained_model_name_or_path)` or "
+            f"`{type(self).__name__}.from_config(config)` methods."
         )
 
     @overload
@@ -90,19 +90,80 @@ class AutoModel:
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
     ) -> PreTrainedModel | tuple[PreTrainedModel, dict[str, Any]]:
         """Open the model of a folder or repository; see :meth:`PreTrainedModel.from_pretrained`."""
-        opened: PreTrainedModel | tuple[PreTrainedModel, dict[str, Any]] = PreTrainedModel._open(
-            MODELS, pretrained_model_name_or_path, *model_args, **kwargs
+        opened: PreTrainedModel | tuple[PreTrainedModel, dict[str, Any]] = open_model(
+            named.CONFIGS,
+            named.models_for(cls._task),
+            cls.__name__,
+            pretrained_model_name_or_path,
+            model_args,
+            kwargs,
         )
         return opened
 
     @classmethod
     def from_config(cls, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:
         """Make a model with freshly drawn weights."""
-        if not isinstance(config, PreTrainedConfig) or config.model_type not in MODELS:
-            raise ValueError(
-                f"AutoModel.from_config takes a configuration of one of the types {', '.join(MODELS)}, "
-                f"got {config!r}"
-            )
+        model_class = chosen(named.models_for(cls._task), config, cls.__name__)
         if (dtype := loading_options(kwargs)) not in ("auto", "float32"):
             raise ValueError(f"dtype={dtype!r} is not supported for freshly drawn weights: they are float32")
-        return MODELS[config.model_type](config, **kwargs)
+        return model_class(config, **kwargs)
+
+
+class AutoModel(_AutoModel):
+    """Makes the model without a head that a checkpoint describes."""
+
+    _task = "Base"
+
+
+class AutoModelForPreTraining(_AutoModel):
+    """Makes the model with the heads of its pretraining."""
+
+    _task = "PreTraining"
+
+
+class AutoModelForCausalLM(_AutoModel):
+    """Makes the model that predicts the next token."""
+
+    _task = "CausalLM"
+
+
+class AutoModelForMaskedLM(_AutoModel):
+    """Makes the model that predicts masked tokens."""
+
+    _task = "MaskedLM"
+
+
+class AutoModelForSeq2SeqLM(_AutoModel):
+    """Makes the encoder-decoder that predicts the decoder's next token."""
+
+    _task = "Seq2SeqLM"
+
+
+class AutoModelForSequenceClassification(_AutoModel):
+    """Makes the model that classifies texts."""
+
+    _task = "SequenceClassification"
+
+
+class AutoModelForTokenClassification(_AutoModel):
+    """Makes the model that classifies tokens."""
+
+    _task = "TokenClassification"
+
+
+class AutoModelForQuestionAnswering(_AutoModel):
+    """Makes the model that finds where an answer starts and ends."""
+
+    _task = "QuestionAnswering"
+
+
+class AutoModelForMultipleChoice(_AutoModel):
+    """Makes the model that chooses among texts."""
+
+    _task = "MultipleChoice"
+
+
+class AutoModelForNextSentencePrediction(_AutoModel):
+    """Makes the model that says whether the second text follows the first."""
+
+    _task = "NextSentencePrediction"

@@ -6,27 +6,12 @@ import copy
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from .. import _engine
+from .._hub import take_source
 
 ConfigT = TypeVar("ConfigT", bound="PreTrainedConfig")
-
-#: The keywords of ``from_pretrained`` that say where files come from, as the engine's ``Repo`` takes them.
-REPO_KEYWORDS = ("revision", "subfolder", "cache_dir", "local_files_only", "force_download", "token")
-#: Keywords of ``from_pretrained`` that transformers accepts and does not use.
-IGNORED_KEYWORDS = (
-    *("_fast_init", "_from_auto", "_from_pipeline", "from_flax", "from_tf", "low_cpu_mem_usage", "mirror"),
-    *("offload_state_dict", "proxies", "resume_download", "trust_remote_code", "use_fast"),
-)
-
-
-def open_repo(name_or_path: str | os.PathLike[str], kwargs: dict[str, Any]) -> _engine.Repo:
-    """Open where a model comes from, taking the keywords that say how out of ``kwargs``."""
-    options = {key: kwargs.pop(key) for key in REPO_KEYWORDS if key in kwargs}
-    if "use_auth_token" in kwargs:
-        options.setdefault("token", kwargs.pop("use_auth_token"))
-    return _engine.Repo(name_or_path, **{key: value for key, value in options.items() if value is not None})
 
 
 class PreTrainedConfig:
@@ -37,7 +22,9 @@ class PreTrainedConfig:
     transformers reads.
     """
 
-    model_type: str = ""
+    model_type: ClassVar[str] = ""
+    #: Common names of fields that this model calls otherwise: ``hidden_size`` is GPT-2's ``n_embd``.
+    attribute_map: ClassVar[dict[str, str]] = {}
 
     def __init__(self, **kwargs: Any) -> None:
         defaults: dict[str, Any] = {
@@ -51,10 +38,8 @@ class PreTrainedConfig:
             "problem_type": None,
             "_name_or_path": "",
         }
-        if self.model_type:
-            defaults.update(json.loads(_engine.default_config(self.model_type)))
-        values = {**defaults, **kwargs}
-        values.pop("model_type", None)
+        kwargs.pop("model_type", None)
+        values = {**defaults, **(_completed(self.model_type, kwargs) if self.model_type else kwargs)}
         if (dtype := values.pop("torch_dtype", None)) is not None and values["dtype"] is None:
             values["dtype"] = dtype
         if (dtype := values["dtype"]) is not None:
@@ -109,9 +94,13 @@ class PreTrainedConfig:
         """Whether models return a ``ModelOutput`` and not a tuple."""
         return bool(self.return_dict)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(self.attribute_map.get(name, name), value)
+
     def __getattr__(self, name: str) -> Any:
-        # Called only for what is not there; declared so that type checkers know that attributes come from
-        # config.json.
+        # Called only for what is not there: fields by their common names, and what does not exist.
+        if name in self.attribute_map:
+            return getattr(self, self.attribute_map[name])
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     @classmethod
@@ -152,10 +141,9 @@ class PreTrainedConfig:
     ) -> Any:
         """Read a configuration as one of ``classes``, by model type; also from a file by its own name."""
         file = os.path.isfile(name_or_path)
-        repo = open_repo(os.path.dirname(name_or_path) or "." if file else name_or_path, kwargs)
+        source = take_source(kwargs)
+        repo = _engine.Repo(os.path.dirname(name_or_path) or "." if file else name_or_path, **source)
         return_unused = kwargs.pop("return_unused_kwargs", False)
-        for key in IGNORED_KEYWORDS:
-            kwargs.pop(key, None)
         config = PreTrainedConfig._read(classes, repo, name_or_path, file=name_or_path if file else None)
         config._set(kwargs)
         return (config, kwargs) if return_unused else config
@@ -164,6 +152,10 @@ class PreTrainedConfig:
         """Take the fields of this configuration out of ``kwargs`` and set them."""
         for key in [key for key in kwargs if hasattr(self, key)]:
             setattr(self, key, kwargs.pop(key))
+
+    def get_text_config(self: ConfigT, decoder: bool = False, encoder: bool = False) -> ConfigT:
+        """The configuration of the text model: this one."""
+        return self
 
     @classmethod
     def from_dict(cls: type[ConfigT], config_dict: Mapping[str, Any], **kwargs: Any) -> ConfigT:
@@ -194,6 +186,10 @@ class PreTrainedConfig:
             json.dumps(self.to_diff_dict() if use_diff else self.to_dict(), indent=2, sort_keys=True) + "\n"
         )
 
+    def _as_json(self) -> str:
+        """The values as the engine reads them."""
+        return json.dumps(self.to_dict(), default=plain)
+
     def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False) -> None:
         """Write config.json into a folder, which is made if need be."""
         if push_to_hub:
@@ -216,6 +212,22 @@ class PreTrainedConfig:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
+
+
+def _completed(model_type: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All fields of a model type: what is given over its defaults, and what follows from others filled in."""
+    text = json.dumps({**given, "model_type": model_type}, default=plain)
+    completed: dict[str, Any] = json.loads(_engine.complete_config(text))
+    del completed["model_type"]
+    # What the engine left as it was stays the caller's own object, which JSON cannot always say.
+    sent = json.loads(text)
+    kept = {key for key in given if key in completed and sent[key] == completed[key]}
+    return {key: given[key] if key in kept else value for key, value in completed.items()}
+
+
+def plain(value: Any) -> Any:
+    """What JSON does not know as something that it does: NumPy's numbers, and names of dtypes."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _mapping(field: str, value: Any) -> dict[Any, Any] | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import Field, dataclass, fields
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
+
+from .cache import Cache
 
 
 class ModelOutput(OrderedDict[str, Any]):
@@ -15,6 +17,8 @@ class ModelOutput(OrderedDict[str, Any]):
     Fields that are ``None`` are no keys and have no position. Iterating gives keys, as of a dictionary;
     :meth:`to_tuple` gives the values. Equals transformers' ``ModelOutput``.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __post_init__(self) -> None:
         """Make keys of the fields; a first field that holds all pairs of names and values is taken apart."""
@@ -64,6 +68,10 @@ class ModelOutput(OrderedDict[str, Any]):
         """The values that are not ``None``, in the order of the fields."""
         return tuple(self[key] for key in self.keys())
 
+    def to_list(self) -> dict[str, Any]:
+        """The arrays by name as nested lists of Python's numbers, ready for JSON; a cache is left out."""
+        return {key: _listed(value) for key, value in self.items() if not isinstance(value, Cache)}
+
     def _refusal(self, method: str) -> Exception:
         return Exception(f"You cannot use ``{method}`` on a {type(self).__name__} instance.")
 
@@ -89,16 +97,20 @@ def _pairs(value: Any) -> list[tuple[str, Any]] | None:
     return [(item[0], item[1]) for item in items]
 
 
+def _listed(value: Any) -> Any:
+    return [_listed(item) for item in value] if isinstance(value, tuple) else value.tolist()
+
+
 def _is_pair(item: Any) -> bool:
     return isinstance(item, (list, tuple)) and len(item) == 2 and isinstance(item[0], str)
 
 
 @dataclass
 class BaseModelOutput(ModelOutput):
-    """The output of an encoder.
+    """The output of a stack of layers.
 
     ``last_hidden_state``: (batch, length, hidden). ``hidden_states``: the embeddings and every layer's
-    output, of that shape each. ``attentions``: every layer's probabilities, (batch, heads, length, length)
+    output, of that shape each. ``attentions``: every layer's probabilities, (batch, heads, length, keys)
     each. Positions that the mask hides are zero.
     """
 
@@ -134,3 +146,278 @@ class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
     past_key_values: Any = None
     attentions: tuple[Any, ...] | None = None
     cross_attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class BaseModelOutputWithPast(ModelOutput):
+    """The output of a decoder: ``past_key_values`` is the cache for the next step."""
+
+    last_hidden_state: Any = None
+    past_key_values: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class BaseModelOutputWithPastAndCrossAttentions(BaseModelOutputWithPast):
+    """The output of a decoder that can look at an encoder: ``cross_attentions`` are (batch, heads,
+    length, source) each."""
+
+    cross_attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class MoeModelOutputWithPast(BaseModelOutputWithPast):
+    """The output of a decoder with experts: ``router_logits`` are (positions, experts) for every layer."""
+
+    router_logits: tuple[Any, ...] | None = None
+
+
+@dataclass
+class Seq2SeqModelOutput(ModelOutput):
+    """The output of an encoder and a decoder; ``last_hidden_state`` is the decoder's."""
+
+    last_hidden_state: Any = None
+    past_key_values: Any = None
+    decoder_hidden_states: tuple[Any, ...] | None = None
+    decoder_attentions: tuple[Any, ...] | None = None
+    cross_attentions: tuple[Any, ...] | None = None
+    encoder_last_hidden_state: Any = None
+    encoder_hidden_states: tuple[Any, ...] | None = None
+    encoder_attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class CausalLMOutput(ModelOutput):
+    """Scores of the next token: ``logits`` (batch, length, tokens), and a loss where there were labels."""
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class CausalLMOutputWithPast(ModelOutput):
+    """Scores of the next token: ``logits`` (batch, length, tokens); ``past_key_values`` is the cache."""
+
+    loss: Any = None
+    logits: Any = None
+    past_key_values: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class CausalLMOutputWithCrossAttentions(CausalLMOutputWithPast):
+    """Scores of the next token, of a decoder that can look at an encoder."""
+
+    cross_attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class MoeCausalLMOutputWithPast(ModelOutput):
+    """Scores of the next token, of a decoder with experts; ``aux_loss`` is for their even use."""
+
+    loss: Any = None
+    aux_loss: Any = None
+    logits: Any = None
+    past_key_values: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+    router_logits: tuple[Any, ...] | None = None
+
+
+@dataclass
+class MaskedLMOutput(ModelOutput):
+    """Scores of the tokens under the masks: ``logits`` (batch, length, tokens)."""
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class Seq2SeqLMOutput(ModelOutput):
+    """Scores of the decoder's next token: ``logits`` (batch, length, tokens)."""
+
+    loss: Any = None
+    logits: Any = None
+    past_key_values: Any = None
+    decoder_hidden_states: tuple[Any, ...] | None = None
+    decoder_attentions: tuple[Any, ...] | None = None
+    cross_attentions: tuple[Any, ...] | None = None
+    encoder_last_hidden_state: Any = None
+    encoder_hidden_states: tuple[Any, ...] | None = None
+    encoder_attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class SequenceClassifierOutput(ModelOutput):
+    """Scores of the labels of whole texts: ``logits`` (batch, labels)."""
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class SequenceClassifierOutputWithPast(ModelOutput):
+    """Scores of the labels of whole texts, of a decoder: ``logits`` (batch, labels)."""
+
+    loss: Any = None
+    logits: Any = None
+    past_key_values: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class Seq2SeqSequenceClassifierOutput(ModelOutput):
+    """Scores of the labels of whole texts, of an encoder-decoder: ``logits`` (batch, labels)."""
+
+    loss: Any = None
+    logits: Any = None
+    past_key_values: Any = None
+    decoder_hidden_states: tuple[Any, ...] | None = None
+    decoder_attentions: tuple[Any, ...] | None = None
+    cross_attentions: tuple[Any, ...] | None = None
+    encoder_last_hidden_state: Any = None
+    encoder_hidden_states: tuple[Any, ...] | None = None
+    encoder_attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class MultipleChoiceModelOutput(ModelOutput):
+    """Scores of the texts to choose from: ``logits`` (batch, choices)."""
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class NextSentencePredictorOutput(ModelOutput):
+    """Scores that the second text follows the first, or not: ``logits`` (batch, 2)."""
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class TokenClassifierOutput(ModelOutput):
+    """Scores of the labels of every position: ``logits`` (batch, length, labels)."""
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class QuestionAnsweringModelOutput(ModelOutput):
+    """Scores that an answer starts and ends at a position: ``start_logits``, ``end_logits``, (batch, length)
+    each.
+    """
+
+    loss: Any = None
+    start_logits: Any = None
+    end_logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
+    """Scores that an answer starts and ends at a position, of an encoder-decoder."""
+
+    loss: Any = None
+    start_logits: Any = None
+    end_logits: Any = None
+    past_key_values: Any = None
+    decoder_hidden_states: tuple[Any, ...] | None = None
+    decoder_attentions: tuple[Any, ...] | None = None
+    cross_attentions: tuple[Any, ...] | None = None
+    encoder_last_hidden_state: Any = None
+    encoder_hidden_states: tuple[Any, ...] | None = None
+    encoder_attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class BertForPreTrainingOutput(ModelOutput):
+    """Scores of both of BERT's tasks: ``prediction_logits`` (batch, length, tokens), of the tokens under the
+    masks; ``seq_relationship_logits`` (batch, 2), that the second text follows the first, or not."""
+
+    loss: Any = None
+    prediction_logits: Any = None
+    seq_relationship_logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class AlbertForPreTrainingOutput(ModelOutput):
+    """Scores of both of ALBERT's tasks: ``sop_logits`` (batch, 2), that the texts are in order, or not."""
+
+    loss: Any = None
+    prediction_logits: Any = None
+    sop_logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+@dataclass
+class ElectraForPreTrainingOutput(ModelOutput):
+    """Scores that a token has been replaced: ``logits`` (batch, length)."""
+
+    loss: Any = None
+    logits: Any = None
+    hidden_states: tuple[Any, ...] | None = None
+    attentions: tuple[Any, ...] | None = None
+
+
+#: What each task gives, by the family of the model. The first class that has all the fields is taken.
+_CLASSES: dict[str, dict[str, tuple[type[ModelOutput], ...]]] = {
+    "encoder": {
+        "Base": (BaseModelOutputWithPoolingAndCrossAttentions,),
+        "CausalLM": (CausalLMOutputWithCrossAttentions,),
+        "MaskedLM": (MaskedLMOutput,),
+        "SequenceClassification": (SequenceClassifierOutput,),
+        "TokenClassification": (TokenClassifierOutput,),
+        "QuestionAnswering": (QuestionAnsweringModelOutput,),
+        "MultipleChoice": (MultipleChoiceModelOutput,),
+        "NextSentencePrediction": (NextSentencePredictorOutput,),
+        "PreTraining": (
+            BertForPreTrainingOutput,
+            AlbertForPreTrainingOutput,
+            ElectraForPreTrainingOutput,
+        ),
+    },
+    "decoder": {
+        "Base": (
+            BaseModelOutputWithPastAndCrossAttentions,
+            MoeModelOutputWithPast,
+            BaseModelOutputWithPoolingAndCrossAttentions,
+        ),
+        "CausalLM": (CausalLMOutputWithCrossAttentions, MoeCausalLMOutputWithPast),
+        "SequenceClassification": (SequenceClassifierOutputWithPast,),
+    },
+    "encoder-decoder": {
+        "Base": (Seq2SeqModelOutput,),
+        "Seq2SeqLM": (Seq2SeqLMOutput,),
+        "SequenceClassification": (Seq2SeqSequenceClassifierOutput,),
+        "QuestionAnswering": (Seq2SeqQuestionAnsweringModelOutput,),
+    },
+}
+
+
+def output_class(family: str, task: str, names: Iterable[str] = ()) -> type[ModelOutput]:
+    """The class of what a model of a family gives for a task, with fields of these names."""
+    classes = _CLASSES[family].get(task) or _CLASSES["encoder"][task]
+    wanted = set(names)
+    return next((cls for cls in classes if wanted <= cls.__dataclass_fields__.keys()), classes[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar
 
+from .._hub import take_source
 from .base import PreTrainedTokenizerBase
 from .bert import BertTokenizer
 from .fast import PreTrainedTokenizerFast
@@ -57,12 +58,6 @@ class AutoTokenizer:
         *inputs: Any,
         config: Any = None,
         tokenizer_type: str | None = None,
-        cache_dir: str | os.PathLike[str] | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        revision: str = "main",
-        subfolder: str | None = None,
         **kwargs: Any,
     ) -> PreTrainedTokenizerFast:
         """Load the tokenizer of a folder or of a repository. Its `tokenizer.json` is followed to the letter.
@@ -70,22 +65,17 @@ class AutoTokenizer:
         :param pretrained_model_name_or_path: a folder, or a repository as 'name' or 'namespace/name'.
         :param config: a configuration, if `config.json` should not be asked for the type of the model.
         :param tokenizer_type: the type of the model, if no file should be asked for it.
-        :param kwargs: override what the files say: `pad_token="<pad>"`, `model_max_length=512`, ...
+        :param kwargs: say where from (`revision`, `subfolder`, `cache_dir`, `local_files_only`,
+            `force_download`, `token`), or override what the files say: `pad_token="<pad>"`,
+            `model_max_length=512`, ...
         :raises OSError: for a model that is not there.
         :raises ValueError: for a model without a tokenizer, and for files that are damaged.
         """
-        hub: dict[str, Any] = {
-            "cache_dir": cache_dir,
-            "force_download": force_download,
-            "local_files_only": local_files_only,
-            "token": kwargs.pop("use_auth_token", None) if token is None else token,
-            "revision": revision,
-            "subfolder": subfolder,
-        }
-        files = Files(pretrained_model_name_or_path, **hub)
+        source = take_source(kwargs)
+        files = Files(pretrained_model_name_or_path, source)
         chosen = cls._choose(files, config) if tokenizer_type is None else cls._of_type(tokenizer_type)
         if _loads_itself(chosen):
-            return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, **hub, **kwargs)
+            return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, **source, **kwargs)
         return load(chosen, files, inputs, kwargs)
 
     @classmethod

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from .._engine import AddedToken
+from .._hub import take_source
 from .batch_encoding import BatchEncoding
 from .padding import pad
 from .special_tokens import SpecialTokens
@@ -93,32 +94,20 @@ class PreTrainedTokenizerBase(SpecialTokens):
         cls: type[_T],
         pretrained_model_name_or_path: str | os.PathLike[str],
         *init_inputs: Any,
-        cache_dir: str | os.PathLike[str] | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        revision: str = "main",
-        subfolder: str | None = None,
         **kwargs: Any,
     ) -> _T:
         """Load a tokenizer from a folder, a repository of the hub, or a single file.
 
         :param pretrained_model_name_or_path: the folder, the repository or the file.
-        :param kwargs: override what the files say: `pad_token="<pad>"`, `model_max_length=512`, ...
+        :param kwargs: say where from (`revision`, `subfolder`, `cache_dir`, `local_files_only`,
+            `force_download`, `token`), or override what the files say: `pad_token="<pad>"`,
+            `model_max_length=512`, ...
         :raises OSError: for a model that is not there.
         :raises ValueError: for a model without a tokenizer, and for files that are damaged.
         """
         from .loading import Files, load
 
-        files = Files(
-            pretrained_model_name_or_path,
-            cache_dir=cache_dir,
-            force_download=force_download,
-            local_files_only=local_files_only,
-            token=kwargs.pop("use_auth_token", None) if token is None else token,
-            revision=revision,
-            subfolder=subfolder,
-        )
+        files = Files(pretrained_model_name_or_path, take_source(kwargs))
         return load(cls, files, init_inputs, kwargs)
 
     def save_pretrained(

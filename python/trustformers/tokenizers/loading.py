@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,19 +18,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T", bound="PreTrainedTokenizerBase")
 
 #: What callers may say that has no meaning here, and none in transformers 5 either.
-_HINTS = {
-    "_commit_hash",
-    "_from_auto",
-    "_from_pipeline",
-    "code_revision",
-    "fix_mistral_regex",
-    "from_slow",
-    "mistral_format",
-    "proxies",
-    "resume_download",
-    "trust_remote_code",
-    "use_fast",
-}
+_HINTS = ("fix_mistral_regex", "from_slow", "mistral_format")
 #: What a file must not say: it could name any other file of this machine.
 _NOT_FOR_FILES = ("init_inputs", "merges", "self", "tokenizer_object", "vocab")
 
@@ -37,13 +26,12 @@ _NOT_FOR_FILES = ("init_inputs", "merges", "self", "tokenizer_object", "vocab")
 class Files:
     """The files of a folder or a repository by name, or a single file."""
 
-    def __init__(self, name_or_path: str | os.PathLike[str], **hub: Any) -> None:
+    def __init__(self, name_or_path: str | os.PathLike[str], source: Mapping[str, Any]) -> None:
         """Open a folder, a repository with the options of `Repo`, or a file."""
         self.name = os.fspath(name_or_path)
         self.single = os.path.isfile(self.name)
         self.local = os.path.isdir(self.name)
-        hub = {key: value for key, value in hub.items() if value is not None}
-        self._repo = None if self.single else Repo(name_or_path, **hub)
+        self._repo = None if self.single else Repo(name_or_path, **source)
 
     def find(self, name: str) -> str | None:
         """The path of a file, if there is one of this name."""

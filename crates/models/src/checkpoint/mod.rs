@@ -63,6 +63,16 @@ impl Checkpoint {
         }
         Ok(Checkpoint { place: repo.name().into(), tensors })
     }
+
+    /// The same tensors, whose names no longer begin with `prefix` and a dot.
+    pub fn without_prefix(self, prefix: &str) -> Checkpoint {
+        let rename = |name: String| {
+            let inner = name.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('.'));
+            inner.map(str::to_owned).unwrap_or(name)
+        };
+        let tensors = self.tensors.into_iter().map(|(name, tensor)| (rename(name), tensor)).collect();
+        Checkpoint { place: self.place, tensors }
+    }
 }
 
 /// The tensors of a file, whose name says the format.

@@ -1,0 +1,115 @@
+"""From the keywords of ``from_pretrained`` to a model."""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .. import _engine
+from .._hub import take_source
+from .calls import unexpected
+from .configuration import PreTrainedConfig
+from .report import loading_report
+
+if TYPE_CHECKING:
+    from .modeling import PreTrainedModel
+
+#: Keywords of transformers that would change the result and that are not there yet.
+_UNSUPPORTED = (
+    *("adapter_kwargs", "generation_config", "gguf_file", "key_mapping", "load_in_4bit", "load_in_8bit"),
+    *("max_memory", "offload_folder", "quantization_config", "state_dict", "tp_plan"),
+)
+#: The attention implementations of transformers that give what the engine's one gives.
+_ATTENTION = (None, "eager", "sdpa")
+_DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+def open_model(
+    configs: Mapping[str, type[PreTrainedConfig]],
+    models: Mapping[str, type[PreTrainedModel]],
+    wanted: str,
+    name_or_path: str | os.PathLike[str],
+    model_args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Open a model as one of ``models``, by model type; ``wanted`` says to people which those are."""
+    if model_args:
+        raise TypeError(f"from_pretrained takes one positional argument, got also {model_args!r}: name them")
+    with_info = kwargs.pop("output_loading_info", False)
+    options: dict[str, Any] = {
+        key: kwargs.pop(key)
+        for key in ("variant", "use_safetensors", "ignore_mismatched_sizes", "add_pooling_layer")
+        if key in kwargs
+    }
+    dtype = loading_options(kwargs)
+    source = take_source(kwargs)
+    repo = _engine.Repo(name_or_path, **source)
+
+    given = kwargs.pop("config", None)
+    if isinstance(given, PreTrainedConfig):
+        config = copy.deepcopy(given)
+    elif given is None:
+        config = PreTrainedConfig._read(configs, repo, name_or_path)
+    else:
+        config = PreTrainedConfig._from_pretrained(configs, given, **source)
+    config._set(kwargs)
+    model_class = chosen(models, config, wanted)
+    if kwargs:
+        raise unexpected(f"{model_class.__name__}.from_pretrained", next(iter(kwargs)), config.to_dict())
+
+    engine = _engine.Model.from_repo(
+        repo,
+        config._as_json(),
+        class_name=model_class._engine_class,
+        dtype=None if dtype == "auto" else dtype,
+        **options,
+    )
+    config.dtype = engine.dtype
+    model = model_class.__new__(model_class)
+    model._attach(config, engine)
+    # What opens the same files again, in another process for instance.
+    if repo.commit is not None:
+        source["revision"] = repo.commit
+    model._source = (name_or_path, {**source, **options, "dtype": dtype})
+    info = engine.loading_info()
+    if (report := loading_report(model_class.__name__, name_or_path, info)) is not None:
+        import logging
+
+        logging.getLogger(__name__).warning(report)
+    return (model, info) if with_info else model
+
+
+def chosen(
+    models: Mapping[str, type[PreTrainedModel]], config: PreTrainedConfig, wanted: str
+) -> type[PreTrainedModel]:
+    """The one of ``models`` for a configuration."""
+    if not isinstance(config, PreTrainedConfig) or config.model_type not in models:
+        raise ValueError(
+            f"Unrecognized configuration class {type(config)} for this kind of AutoModel: {wanted}.\n"
+            f"Model type should be one of {', '.join(models)}."
+        )
+    return models[config.model_type]
+
+
+def loading_options(kwargs: dict[str, Any]) -> str:
+    """Take the keywords that say how to load out of ``kwargs``, refusing what cannot be; return the dtype."""
+    kwargs.pop("weights_only", None)
+    for key in _UNSUPPORTED:
+        if kwargs.pop(key, None):
+            raise ValueError(f"{key}= is not supported yet")
+    if (attention := kwargs.pop("attn_implementation", None)) not in _ATTENTION:
+        raise ValueError(f"attn_implementation={attention!r} is not supported: use one of {_ATTENTION}")
+    for key in ("device", "device_map"):
+        if str(kwargs.pop(key, None)) not in ("None", "auto", "cpu", "{'': 'cpu'}"):
+            raise ValueError(f"{key}= can only be 'cpu' or 'auto': other devices are not supported yet")
+    if "torch_dtype" in kwargs:
+        warnings.warn("`torch_dtype` is deprecated! Use `dtype` instead!", DeprecationWarning, stacklevel=4)
+    old = kwargs.pop("torch_dtype", None)
+    dtype = kwargs.pop("dtype", old)
+    name = "auto" if dtype is None else str(dtype).split(".")[-1]
+    if name not in _DTYPES:
+        raise ValueError(f"dtype={dtype!r} is not supported: use one of {', '.join(_DTYPES)}")
+    return name
