@@ -21,12 +21,12 @@ pub(super) struct Tile<T> {
 }
 
 /// What is packed: `lanes` runs of `inner` elements each.
-pub(super) struct Runs<T> {
-    pub(super) data: *const T,
-    pub(super) lanes: usize,
-    pub(super) lane_stride: isize,
-    pub(super) inner: usize,
-    pub(super) inner_stride: isize,
+pub(crate) struct Runs<T> {
+    pub(crate) data: *const T,
+    pub(crate) lanes: usize,
+    pub(crate) lane_stride: isize,
+    pub(crate) inner: usize,
+    pub(crate) inner_stride: isize,
 }
 
 /// The innermost loops of a product, for one level and one type.
@@ -38,7 +38,7 @@ pub(crate) struct Kernel<T> {
     /// Computes a tile of `1..=rows` rows. All that the tile names must be there, `c` written by nobody else meanwhile.
     pub(super) tile: unsafe fn(rows: usize, &Tile<T>),
     /// Lays runs side by side: element `i` of lane `l` goes to `to[i * width + l]`. All of both must be there.
-    pub(super) pack: unsafe fn(&Runs<T>, to: *mut T, width: usize),
+    pub(crate) pack: unsafe fn(&Runs<T>, to: *mut T, width: usize),
 }
 
 /// A type with kernels.

@@ -20,18 +20,21 @@ use rayon::prelude::*;
 use crate::cpu::level::Level;
 use crate::{Buffer, Error, Result, pool};
 
-pub(crate) use kernel::Real;
-use kernel::{Kernel, Runs, Tile};
+use kernel::{Kernel, Tile};
+pub(crate) use kernel::{Real, Runs};
 pub(crate) use matrix::{Matrix, MatrixMut};
 pub(crate) use packed::Packed;
 
-/// Rows that one task packs at once: with a block of the inner dimension they fill a part of the second-level cache.
+/// Elements of the left matrix that one task packs at once: a part of the second-level cache.
+const BLOCK_ELEMENTS: usize = 128 << 10;
+/// No more rows than these, so that their part of the result is still in the cache when it is added to.
 const BLOCK_ROWS: usize = 168;
-/// The longest block of the inner dimension: a panel of the right matrix then fills the first-level cache, and the sums are written
-/// rarely enough.
-const BLOCK_INNER: usize = 384;
-/// Products with fewer multiplications are done on the calling thread: waking another costs more.
-const PARALLEL_FROM: usize = 1 << 20;
+/// The longest block of the inner dimension: a panel of the right matrix then stays in the first-level cache, with a panel of the left.
+const BLOCK_INNER: usize = 256;
+/// Cheaper products are done on the calling thread: waking another costs more. In multiplications.
+const PARALLEL_FROM: usize = 4 << 20;
+/// As many multiplications take as long as reading one element of the right matrix.
+const READ: usize = 16;
 
 /// The right matrix of a product.
 pub(crate) enum Right<'a, T: 'static> {
@@ -110,9 +113,9 @@ fn gemm_at<T: Real>(
     if a.rows == 0 || columns == 0 {
         return Ok(());
     }
-    let work = a.rows.saturating_mul(columns).saturating_mul(inner);
-    let threads = if options.parallel && work >= PARALLEL_FROM { pool::num_threads() } else { 1 };
-    let grid = Grid::new(a.rows, columns, kernel, threads);
+    let cost = inner.saturating_mul(columns).saturating_mul(a.rows.max(READ));
+    let threads = if options.parallel && cost >= PARALLEL_FROM { pool::num_threads() } else { 1 };
+    let grid = Grid::new(a.rows, inner, columns, kernel, threads);
     // Packed once for all tasks, unless there is but one that meets each panel.
     let packed;
     let b = match b {
@@ -139,18 +142,24 @@ struct Grid {
 }
 
 impl Grid {
-    fn new<T>(rows: usize, columns: usize, kernel: &Kernel<T>, threads: usize) -> Grid {
+    fn new<T>(rows: usize, inner: usize, columns: usize, kernel: &Kernel<T>, threads: usize) -> Grid {
         let panels = columns.div_ceil(kernel.columns);
-        let mut row_blocks = rows.div_ceil(BLOCK_ROWS);
+        let at_once = (BLOCK_ELEMENTS / inner.max(1)).clamp(kernel.rows, BLOCK_ROWS);
+        let mut row_blocks = rows.div_ceil(at_once);
         let mut panel_blocks = 1;
         if threads > 1 {
-            // A few tasks per thread, so that one that is late does not leave the others idle. Each packs its rows, so columns are cut
-            // only as far as rows are too few.
-            let wanted = 4 * threads;
-            if rows >= 2 * threads * 2 * kernel.rows {
-                row_blocks = row_blocks.max(2 * threads);
+            // Two tasks for each thread, so that one that is late leaves less to wait for. They are cut by rows as long as these are
+            // enough for a panel of the right matrix to be worth its reading, then by columns as long as these are enough for the rows
+            // to be worth their packing again. Each thread gets as many.
+            let wanted = 2 * threads;
+            row_blocks = row_blocks.max(wanted.min(rows / (4 * kernel.rows)));
+            if row_blocks > threads {
+                row_blocks = row_blocks.next_multiple_of(threads);
             }
-            panel_blocks = wanted.div_ceil(row_blocks).min(panels);
+            panel_blocks = (wanted / row_blocks).min(panels / 12).max(1);
+            if !row_blocks.is_multiple_of(threads) {
+                panel_blocks = panel_blocks.next_multiple_of(threads).min(panels);
+            }
         }
         Grid { rows, panels, row_blocks, panel_blocks }
     }
@@ -186,37 +195,47 @@ struct Product<'a, T: 'static> {
 impl<T: Real> Product<'_, T> {
     /// One task: `rows` of the result, at most [`BLOCK_ROWS`], in `panels`.
     fn block(&self, rows: (usize, usize), panels: (usize, usize)) -> Result<()> {
-        let height = rows.1 - rows.0;
+        let (height, depth) = (rows.1 - rows.0, self.a.columns);
         let tiles = height.div_ceil(self.kernel.rows);
         // Few rows meet each panel once, so there is nothing to keep in a cache.
-        let blocks = if tiles == 1 { 1 } else { self.a.columns.div_ceil(BLOCK_INNER).max(1) };
-        let longest = self.a.columns.div_ceil(blocks);
-        let a = scratch::<T>(height * longest)?;
+        let blocks = if tiles == 1 { 1 } else { depth.div_ceil(BLOCK_INNER).max(1) };
+        let a = scratch::<T>(height * depth)?;
         let b = match self.b {
-            Right::Plain(_) => Some(scratch::<T>(self.kernel.columns * longest)?),
+            Right::Plain(_) => Some(scratch::<T>(self.kernel.columns * depth.div_ceil(blocks))?),
             Right::Packed(_) => None,
         };
+        // Block after block, and within one a panel for each tile.
+        let packed = |inner: (usize, usize), start: usize| {
+            pointer::<T>(&a).wrapping_add(inner.0 * height + start * (inner.1 - inner.0))
+        };
         for block in 0..blocks {
-            let inner = share(self.a.columns, blocks, block);
-            let length = inner.1 - inner.0;
+            let inner = share(depth, blocks, block);
             for tile in 0..tiles {
                 let (start, end) = share(height, tiles, tile);
                 let runs = self.a.rows_as_runs((rows.0 + start, rows.0 + end), inner);
-                // SAFETY: the scratch holds `length` columns of `height` rows, and the panels before this one fill `start` of them.
-                unsafe { (self.kernel.pack)(&runs, pointer::<T>(&a).add(start * length), end - start) }
+                // SAFETY: the scratch holds `depth` columns of `height` rows, each panel its part of them.
+                unsafe { (self.kernel.pack)(&runs, packed(inner, start), end - start) }
             }
-            for panel in panels.0..panels.1 {
+        }
+        for panel in panels.0..panels.1 {
+            for block in 0..blocks {
+                let inner = share(depth, blocks, block);
                 let (b, b_stride) = self.panel(panel, inner, b.as_ref(), tiles == 1);
                 for tile in 0..tiles {
                     let (start, end) = share(height, tiles, tile);
-                    // SAFETY: packed above.
-                    let a = unsafe { pointer::<T>(&a).add(start * length) };
-                    self.tile(
-                        (rows.0 + start, rows.0 + end),
-                        panel,
-                        Operands { a, b, b_stride, length },
-                        (block == 0, block + 1 == blocks),
-                    );
+                    let operands = Tile {
+                        inner: inner.1 - inner.0,
+                        a: packed(inner, start),
+                        b,
+                        b_stride,
+                        c: ptr::null_mut(),
+                        c_stride: 0,
+                        alpha: self.options.alpha,
+                        add: ptr::null(),
+                        add_stride: 0,
+                    };
+                    let rows = (rows.0 + start, rows.0 + end);
+                    self.tile(rows, panel, operands, (block == 0, block + 1 == blocks));
                 }
             }
         }
@@ -260,7 +279,7 @@ impl<T: Real> Product<'_, T> {
     }
 
     /// One tile of the result; `first` and `last` say whether its block of the inner dimension is.
-    fn tile(&self, rows: (usize, usize), panel: usize, operands: Operands<T>, (first, last): (bool, bool)) {
+    fn tile(&self, rows: (usize, usize), panel: usize, operands: Tile<T>, (first, last): (bool, bool)) {
         let width = self.kernel.columns;
         let columns = (panel * width, self.out.columns.min((panel + 1) * width));
         let (height, valid) = (rows.1 - rows.0, columns.1 - columns.0);
@@ -272,20 +291,9 @@ impl<T: Real> Product<'_, T> {
             (Some(row), true) => (unsafe { row.as_ptr().add(columns.0) }, 0),
             (_, false) => (out.cast_const(), self.out.row_stride),
         };
-        let Operands { a, b, b_stride, length: inner } = operands;
         let map = self.options.map.filter(|_| last);
         if valid == width && map.is_none() {
-            let tile = Tile {
-                inner,
-                a,
-                b,
-                b_stride,
-                c: out,
-                c_stride: self.out.row_stride,
-                alpha: self.options.alpha,
-                add,
-                add_stride,
-            };
+            let tile = Tile { c: out, c_stride: self.out.row_stride, add, add_stride, ..operands };
             // SAFETY: the operands are packed, and the whole tile is within the result.
             return unsafe { (self.kernel.tile)(height, &tile) };
         }
@@ -293,17 +301,7 @@ impl<T: Real> Product<'_, T> {
         let mut aside = Aside::<T>::UNINIT;
         let mut mapped = Aside::<T>::UNINIT;
         let c = aside.0.as_mut_ptr().cast::<T>();
-        let tile = Tile {
-            inner,
-            a,
-            b,
-            b_stride,
-            c,
-            c_stride: width,
-            alpha: self.options.alpha,
-            add: ptr::null(),
-            add_stride: 0,
-        };
+        let tile = Tile { c, c_stride: width, ..operands };
         // SAFETY: no kernel has greater tiles than there is room for; `out` and `add` are touched only where they are.
         unsafe {
             (self.kernel.tile)(height, &tile);
@@ -326,14 +324,6 @@ impl<T: Real> Product<'_, T> {
             }
         }
     }
-}
-
-/// The packed operands of a tile.
-struct Operands<T> {
-    a: *const T,
-    b: *const T,
-    b_stride: usize,
-    length: usize,
 }
 
 /// Room for the greatest tile of any kernel.
