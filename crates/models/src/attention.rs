@@ -35,6 +35,7 @@ pub struct Heads {
 pub struct Look<'a> {
     pub ragged: &'a Ragged,
     pub causal: bool,
+    pub window: Option<usize>,
     pub bias: Option<&'a [Tensor]>,
     pub probabilities: bool,
 }
@@ -76,6 +77,11 @@ impl MultiHead {
     /// The number of heads.
     pub fn heads(&self) -> usize {
         self.spec.heads
+    }
+
+    /// How far a position sees.
+    pub fn window(&self) -> Option<usize> {
+        self.spec.window
     }
 
     /// Which of the stack's rotary embeddings is applied.
@@ -154,7 +160,7 @@ impl MultiHead {
             value: &heads.value,
             ragged: look.ragged,
             scale: self.spec.scale,
-            mask: Mask { causal: look.causal, window: self.spec.window },
+            mask: Mask { causal: look.causal, window: look.window },
             bias: look.bias,
             softcap: self.spec.softcap,
             probabilities: look.probabilities,

@@ -18,6 +18,7 @@ mod loss;
 mod model;
 mod outputs;
 mod packing;
+mod places;
 mod pooling;
 mod relative;
 pub mod rotary;

@@ -12,6 +12,8 @@ pub enum Pool {
     Pooler,
     /// The first position.
     First,
+    /// The first position that the mask shows, or the very first where it shows none.
+    FirstShown,
     /// The last position that is not this padding token.
     Last(Option<i64>),
     /// The last position of this end token, of which all texts must have equally many.
@@ -28,7 +30,7 @@ impl Pool {
     /// Whether it looks at a position of texts of `length` positions even where the mask hides it.
     pub fn asks(self, position: usize, length: usize) -> bool {
         match self {
-            Pool::First => position == 0,
+            Pool::First | Pool::FirstShown => position == 0,
             Pool::VeryLast => position + 1 == length,
             Pool::MeanOfAll => true,
             _ => false,
@@ -50,6 +52,10 @@ impl Finished<'_> {
             Pool::Pooler => return Ok(self.pooled()?.clone()),
             Pool::First => return Ok(self.hidden.gather_rows(&packing.rows_at(0))?),
             Pool::VeryLast => return Ok(self.hidden.gather_rows(&packing.rows_at(length - 1))?),
+            Pool::FirstShown => {
+                let first: Vec<usize> = packing.ragged().sequences().iter().map(|s| s.start).collect();
+                return Ok(self.hidden.gather_rows(&first)?);
+            }
             Pool::Mean => return packing.mean(self.hidden, |s| s.keys),
             Pool::MeanOfAll => return packing.mean(self.hidden, |s| s.rows),
             Pool::Last(None) if batch > 1 => {

@@ -1,6 +1,6 @@
 //! Embeddings, layers and a norm: what an encoder is one of, a decoder another, and an encoder-decoder two.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use trustformers_hub::Interrupt;
@@ -13,6 +13,7 @@ use crate::embeddings::{Embeddings, Past};
 use crate::feed_forward::FeedForward;
 use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
+use crate::places::{Places, Windows, places};
 use crate::relative::Relative;
 use crate::rotary::RotarySpec;
 use crate::spec::{BiasSpec, LayerSpec, StackSpec, Sublayer};
@@ -161,11 +162,13 @@ impl Stack {
             None => packing.ragged().clone(),
         };
         let bias = self.bias(&pass, &ragged, past_length)?;
+        let windows = self.windows(&pass, &ragged, bias.as_deref())?;
         let mut step = Step {
             packing,
             ragged: &ragged,
             causal: self.spec.causal && !pass.text.has_matrix(),
             bias: bias.as_deref(),
+            windows,
             rotaries: self.rotaries(&pass, past_length)?,
             source: match (&pass.cache, pass.encoded) {
                 (Some(Cache { source: Some(source), .. }), _) => Some(source.clone()),
@@ -253,28 +256,46 @@ impl Stack {
 
     /// The relative bias of each sequence. Sequences whose visible positions are alike share theirs.
     fn relative(&self, relative: &Relative, pass: &Pass, ragged: &Ragged) -> Result<Vec<Tensor>> {
-        let packing = pass.packing;
-        let (all, past) = (packing.positions(), pass.cache.as_ref().map_or(0, |cache| cache.length()));
-        let mut known: HashMap<(Vec<i64>, Vec<i64>), Tensor> = HashMap::new();
+        let mut known: HashMap<Places, Tensor> = HashMap::new();
         let mut biases = Vec::new();
-        for (index, (own, s)) in packing.ragged().sequences().iter().zip(ragged.sequences()).enumerate() {
-            let queries: Vec<i64> =
-                all[own.start..own.start + own.rows].iter().map(|position| position + past as i64).collect();
-            let before = pass.cache.as_ref().map(|cache| cache.shown(index)).unwrap_or_default();
-            let before = (0i64..).zip(before).filter(|(_, shown)| **shown).map(|(position, _)| position);
-            let keys: Vec<i64> = before.chain(queries[..own.keys].iter().copied()).collect();
-            debug_assert_eq!(keys.len(), s.keys);
-            let bias = match known.get(&(queries.clone(), keys.clone())) {
+        for places in places(pass, ragged) {
+            let bias = match known.get(&places) {
                 Some(bias) => bias.clone(),
                 None => {
-                    let bias = relative.bias(&queries, &keys)?;
-                    known.insert((queries, keys), bias.clone());
+                    let bias = relative.bias(&places.queries, &places.keys)?;
+                    known.insert(places, bias.clone());
                     bias
                 }
             };
             biases.push(bias);
         }
         Ok(biases)
+    }
+
+    /// How the layers' windows are kept in this pass; `bias` is what is added to the scores anyway.
+    fn windows(&self, pass: &Pass, ragged: &Ragged, bias: Option<&[Tensor]>) -> Result<Windows> {
+        if pass.text.has_matrix() {
+            return Ok(Windows::Open);
+        }
+        let all = pass.cache.as_ref().map_or(0, |cache| cache.length()) + pass.packing.shape()[1];
+        let sizes = self.spec.layers.iter().filter_map(|layer| layer.attention.part.window);
+        let sizes: BTreeSet<usize> = sizes.filter(|&window| window < all).collect();
+        if sizes.is_empty() {
+            return Ok(Windows::Packed);
+        }
+        let places = places(pass, ragged);
+        if places.iter().all(Places::is_unbroken) {
+            return Ok(Windows::Packed);
+        }
+        let causal = self.spec.causal;
+        let biases = sizes.into_iter().map(|window| {
+            let one = |(index, places): (usize, &Places)| {
+                let hidden = places.window(window, causal)?;
+                Ok(bias.map_or(Ok(hidden.clone()), |bias| bias[index].add(&hidden))?)
+            };
+            Ok((window, places.iter().enumerate().map(one).collect::<Result<_>>()?))
+        });
+        Ok(Windows::Added(biases.collect::<Result<_>>()?))
     }
 }
 
@@ -298,6 +319,7 @@ struct Step<'a> {
     ragged: &'a Ragged,
     causal: bool,
     bias: Option<&'a [Tensor]>,
+    windows: Windows,
     rotaries: Vec<Rotary>,
     cache: Option<&'a mut Cache>,
     source: Option<Source>,
@@ -329,10 +351,12 @@ fn self_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) -
     if let Some(cache) = &mut step.cache {
         (heads.key, heads.value) = cache.append(index, step.packing, &heads.key, &heads.value)?;
     }
+    let (window, bias) = step.windows.of(part.window(), step.bias);
     let look = Look {
         ragged: step.ragged,
         causal: step.causal,
-        bias: step.bias,
+        window,
+        bias,
         probabilities: step.attentions.is_some(),
     };
     let (out, probabilities) = part.attend(&heads, &look)?;
@@ -365,6 +389,7 @@ fn cross_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) 
     let look = Look {
         ragged: &source.ragged(packing),
         causal: false,
+        window: None,
         bias: None,
         probabilities: step.cross_attentions.is_some(),
     };

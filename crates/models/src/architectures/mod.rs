@@ -6,6 +6,7 @@ mod common;
 mod distilbert;
 mod electra;
 mod llama;
+mod modernbert;
 mod mpnet;
 mod roberta;
 
@@ -17,6 +18,7 @@ pub(crate) const ALL: &[&Architecture] = &[
     &distilbert::DISTILBERT,
     &electra::ELECTRA,
     &llama::LLAMA,
+    &modernbert::MODERNBERT,
     &mpnet::MPNET,
     &roberta::CAMEMBERT,
     &roberta::ROBERTA,
