@@ -33,6 +33,8 @@ class Subject:
     family: str
     """encoder, decoder or encoder_decoder."""
     length: int = 6
+    parts: tuple[float, ...] = (1, 0.5, 0)
+    """For every text of a padded batch, how much of that length it has; one word at least."""
     short: bool = False
     """Whether one call or two are enough, because the configuration differs little from another's."""
     pad: int = field(init=False)
@@ -64,32 +66,37 @@ class Subject:
             ids[np.arange(len(ids)), last] = self.config.eos_token_id
         return {f"{prefix}input_ids": np.where(mask, ids, self.pad), f"{prefix}attention_mask": mask}
 
+    @property
+    def batch(self) -> int:
+        """The number of texts of a padded batch."""
+        return len(self.parts)
+
+    def right(self, length: int) -> np.ndarray:
+        """A mask with padding on the right."""
+        lengths = [max(1, int(part * length)) for part in self.parts]
+        return (np.arange(length) < np.array(lengths)[:, None]).astype(np.int64)
+
+    def left(self, length: int) -> np.ndarray:
+        return self.right(length)[:, ::-1].copy()
+
+    def both(self, length: int) -> np.ndarray:
+        """A mask with padding on both sides: rows are whole, or their end is hidden, or their start."""
+        shown = np.arange(length)
+        kinds = [shown >= 0, shown < length - 2, shown >= length // 2]
+        return np.stack([kinds[row % 3] for row in range(self.batch)]).astype(np.int64)
+
+    def holes(self, length: int) -> np.ndarray:
+        """A mask with padding anywhere."""
+        mask = np.resize([1, 0, 1, 1, 0, 1, 0, 1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0], (self.batch, length))
+        mask[~mask.any(1), -1] = 1
+        return mask
+
     def segments(self, *shape: int) -> Arrays:
         """Segments where the model knows them; the GPTs take words."""
         kinds = getattr(self.config, "type_vocab_size", self.config.vocab_size)
         if "token_type_ids" not in self.accepts or not kinds:
             return {}
         return {"token_type_ids": self.draw.integers(0, kinds, shape)}
-
-
-def right(length: int) -> np.ndarray:
-    """Three rows: whole, half, one word."""
-    return (np.arange(length) < np.array([[length], [length // 2], [1]])).astype(np.int64)
-
-
-def left(length: int) -> np.ndarray:
-    return right(length)[:, ::-1].copy()
-
-
-def holes(length: int) -> np.ndarray:
-    rows = np.array([[1, 0, 1, 1, 0, 1], [0, 1, 1, 0, 1, 0], [0, 0, 1, 0, 0, 0]])
-    return np.resize(rows, (3, length))
-
-
-def both(length: int) -> np.ndarray:
-    """Three rows: whole, the end hidden, the start hidden."""
-    shown = np.arange(length)
-    return np.stack([shown >= 0, shown < length - 2, shown >= length // 2]).astype(np.int64)
 
 
 def additive(visible: np.ndarray) -> np.ndarray:
@@ -102,16 +109,19 @@ def additive(visible: np.ndarray) -> np.ndarray:
 
 def encoder(s: Subject) -> list[Case]:
     length = s.length
-    cases = [Case("right_padded", [s.padded(right(length)) | s.segments(3, length)], states=True)]
+    cases = [Case("right_padded", [s.padded(s.right(length)) | s.segments(s.batch, length)], states=True)]
     if s.short:
         return cases
     ends = np.array([[0, s.config.vocab_size - 1, 0]])
     cases += [
-        Case("left_padded", [s.padded(left(length)) | s.segments(3, length)]),
-        Case("holes", [s.padded(holes(length))]),
+        Case("left_padded", [s.padded(s.left(length)) | s.segments(s.batch, length)]),
+        Case("holes", [s.padded(s.holes(length))]),
         Case("no_mask", [{"input_ids": s.ids(2, 5)}]),
         Case("first_and_last_id", [{"input_ids": ends}]),
-        Case("embeddings", [{"inputs_embeds": s.embeddings(3, length), "attention_mask": right(length)}]),
+        Case(
+            "embeddings",
+            [{"inputs_embeds": s.embeddings(s.batch, length), "attention_mask": s.right(length)}],
+        ),
     ]
     if "position_ids" in s.accepts:
         positions = s.draw.permutation(s.config.max_position_embeddings - 4)[:10].reshape(2, 5)
@@ -133,14 +143,17 @@ def takes_matrix(config: Any) -> bool:
 
 def decoder(s: Subject) -> list[Case]:
     length = s.length
-    cases = [Case("right_padded", [s.padded(right(length))], states=True), cached(s)]
+    cases = [Case("right_padded", [s.padded(s.right(length))], states=True), cached(s)]
     if s.short:
         return cases
     cases += [
-        Case("left_padded", [s.padded(left(length))]),
-        Case("holes", [s.padded(holes(length))]),
+        Case("left_padded", [s.padded(s.left(length))]),
+        Case("holes", [s.padded(s.holes(length))]),
         Case("no_mask", [{"input_ids": s.ids(2, 5)}]),
-        Case("embeddings", [{"inputs_embeds": s.embeddings(3, length), "attention_mask": right(length)}]),
+        Case(
+            "embeddings",
+            [{"inputs_embeds": s.embeddings(s.batch, length), "attention_mask": s.right(length)}],
+        ),
     ]
     if "position_ids" in s.accepts:
         positions = np.array([[3, 4, 5, 6, 7], [0, 2, 1, 7, 5]])
@@ -158,7 +171,7 @@ def decoder(s: Subject) -> list[Case]:
 def cached(s: Subject) -> Case:
     """A text begun, gone on with by two words at once, and by one. The mask covers the cache too."""
     length = s.length
-    whole = s.padded(both(length))
+    whole = s.padded(s.both(length))
     begin, more = length - 3, length - 1
     steps = [
         {"input_ids": whole["input_ids"][:, first:last], "attention_mask": whole["attention_mask"][:, :last]}
@@ -169,21 +182,21 @@ def cached(s: Subject) -> Case:
 
 def encoder_decoder(s: Subject) -> list[Case]:
     length = s.length
-    source, target = s.padded(right(length)), s.padded(right(4), "decoder_")
+    source, target = s.padded(s.right(length)), s.padded(s.right(4), "decoder_")
     cases = [Case("right_padded", [source | target], states=True), cached_target(s)]
     if s.short:
         return cases
     cases += [
-        Case("left_padded", [s.padded(left(length)) | s.padded(left(4), "decoder_")]),
-        Case("holes", [s.padded(holes(length)) | {"decoder_input_ids": s.ids(3, 4)}]),
+        Case("left_padded", [s.padded(s.left(length)) | s.padded(s.left(4), "decoder_")]),
+        Case("holes", [s.padded(s.holes(length)) | {"decoder_input_ids": s.ids(s.batch, 4)}]),
         Case("no_mask", [{"input_ids": s.ids(2, 5), "decoder_input_ids": s.ids(2, 3)}]),
         Case(
             "embeddings",
             [
                 {
-                    "inputs_embeds": s.embeddings(3, length),
-                    "attention_mask": right(length),
-                    "decoder_inputs_embeds": s.embeddings(3, 4),
+                    "inputs_embeds": s.embeddings(s.batch, length),
+                    "attention_mask": s.right(length),
+                    "decoder_inputs_embeds": s.embeddings(s.batch, 4),
                 }
             ],
         ),
@@ -191,9 +204,9 @@ def encoder_decoder(s: Subject) -> list[Case]:
             "encoder_outputs",
             [
                 {
-                    "encoder_outputs": s.states(3, length),
-                    "attention_mask": right(length),
-                    "decoder_input_ids": s.ids(3, 4),
+                    "encoder_outputs": s.states(s.batch, length),
+                    "attention_mask": s.right(length),
+                    "decoder_input_ids": s.ids(s.batch, 4),
                 }
             ],
         ),
@@ -203,9 +216,9 @@ def encoder_decoder(s: Subject) -> list[Case]:
 
 def cached_target(s: Subject) -> Case:
     """A text that is read once while its answer is written, by two words and by one."""
-    mask = both(s.length)
+    mask = s.both(s.length)
     source = {"encoder_outputs": s.states(*mask.shape), "attention_mask": mask}
-    target = s.ids(3, 4)
+    target = s.ids(s.batch, 4)
     steps = [source | {"decoder_input_ids": target[:, a:b]} for a, b in ((0, 1), (1, 3), (3, 4))]
     return Case("cached", steps)
 
@@ -219,11 +232,11 @@ def words(s: Subject) -> list[Case]:
     labels = s.ids(2, 5)
     labels[0, 1] = labels[1, 3:] = IGNORED
     # The first word after padding on the left is not asked either: a hidden position would have to say it.
-    said = both(length) & np.pad(both(length), [(0, 0), (1, 0)])[:, :-1]
-    hidden = np.where(said, s.ids(3, length), IGNORED)
+    said = s.both(length) & np.pad(s.both(length), [(0, 0), (1, 0)])[:, :-1]
+    hidden = np.where(said, s.ids(s.batch, length), IGNORED)
     return [
         Case("labels", [{"input_ids": s.ids(2, 5), "labels": labels}]),
-        Case("padded", [s.padded(both(length)) | {"labels": hidden}]),
+        Case("padded", [s.padded(s.both(length)) | {"labels": hidden}]),
     ]
 
 
@@ -236,7 +249,7 @@ def causal(s: Subject) -> list[Case]:
         kept = {"input_ids": s.ids(2, 5), "logits_to_keep": np.array(2)}
         cases.append(Case("logits_to_keep", [kept]))
     if "encoder_hidden_states" in s.accepts and getattr(s.config, "add_cross_attention", True):
-        source = {"encoder_hidden_states": s.states(2, 4), "encoder_attention_mask": right(4)[:2]}
+        source = {"encoder_hidden_states": s.states(2, 4), "encoder_attention_mask": s.right(4)[:2]}
         cases.append(Case("encoder_hidden_states", [{"input_ids": s.ids(2, 5)} | source]))
     return cases
 
@@ -247,14 +260,14 @@ def masked(s: Subject) -> list[Case]:
 
 def sequence_to_sequence(s: Subject) -> list[Case]:
     """Given labels, the decoder's words are the labels one place later."""
-    labels = np.where(right(4), s.ids(3, 4), IGNORED)
-    labelled = Case("labels", [s.padded(both(s.length)) | {"labels": labels}])
+    labels = np.where(s.right(4), s.ids(s.batch, 4), IGNORED)
+    labelled = Case("labels", [s.padded(s.both(s.length)) | {"labels": labels}])
     if s.short:
         return [labelled]
     target = {"decoder_input_ids": s.ids(2, 3), "labels": s.ids(2, 3)}
     return [
         labelled,
-        Case("padded", [s.padded(both(s.length)) | s.padded(right(4), "decoder_")]),
+        Case("padded", [s.padded(s.both(s.length)) | s.padded(s.right(4), "decoder_")]),
         Case("labels_and_words", [{"input_ids": s.ids(2, 5)} | target]),
         cached_target(s),
     ]
@@ -273,17 +286,17 @@ def whole_text(s: Subject) -> list[Case]:
     del ends["attention_mask"]
     return [
         Case("labels", [ends | {"labels": labels}]),
-        Case("padded", [s.padded(right(s.length)) | s.segments(3, s.length)]),
+        Case("padded", [s.padded(s.right(s.length)) | s.segments(s.batch, s.length)]),
     ]
 
 
 def every_token(s: Subject) -> list[Case]:
     labels = s.draw.integers(0, s.config.num_labels, (2, 5))
     labels[0, 1] = labels[1, 3:] = IGNORED
-    hidden = np.where(both(s.length), s.draw.integers(0, s.config.num_labels, (3, s.length)), IGNORED)
+    hidden = np.where(s.both(s.length), s.draw.integers(0, s.config.num_labels, (s.batch, s.length)), IGNORED)
     return [
         Case("labels", [{"input_ids": s.ids(2, 5), "labels": labels}]),
-        Case("padded", [s.padded(both(s.length)) | s.segments(3, s.length) | {"labels": hidden}]),
+        Case("padded", [s.padded(s.both(s.length)) | s.segments(s.batch, s.length) | {"labels": hidden}]),
     ]
 
 
@@ -293,14 +306,14 @@ def span(s: Subject) -> list[Case]:
     answers = {"start_positions": np.array([1, 3]), "end_positions": np.array([2, 5])}
     return [
         Case("labels", [{"input_ids": ends["input_ids"]} | answers]),
-        Case("padded", [s.padded(right(s.length)) | s.segments(3, s.length)]),
+        Case("padded", [s.padded(s.right(s.length)) | s.segments(s.batch, s.length)]),
     ]
 
 
 def choices(s: Subject) -> list[Case]:
-    mask = right(s.length)
-    rows = s.padded(np.concatenate([mask, mask[::-1]])) | s.segments(6, s.length)
-    pairs = {name: array.reshape(2, 3, s.length) for name, array in rows.items()}
+    mask = s.right(s.length)
+    rows = s.padded(np.concatenate([mask, mask[::-1]])) | s.segments(2 * s.batch, s.length)
+    pairs = {name: array.reshape(2, s.batch, s.length) for name, array in rows.items()}
     return [
         Case("labels", [pairs | {"labels": np.array([2, 0])}]),
         Case("no_mask", [{"input_ids": s.ids(1, 2, 5), "attention_mask": np.ones((1, 2, 5), int)}]),
@@ -308,7 +321,7 @@ def choices(s: Subject) -> list[Case]:
 
 
 def next_sentence(s: Subject) -> list[Case]:
-    rows = s.padded(right(s.length)) | s.segments(3, s.length)
+    rows = s.padded(s.right(s.length)) | s.segments(s.batch, s.length)
     return [
         Case("labels", [{"input_ids": s.ids(2, 5), "labels": np.array([1, 0])} | s.segments(2, 5)]),
         Case("padded", [rows]),
