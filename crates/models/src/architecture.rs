@@ -40,12 +40,14 @@ pub struct Class {
     pub base: &'static str,
     /// Its head.
     pub head: fn(&Config) -> Result<HeadSpec>,
+    /// The model in it, where that is not the whole one: an encoder of an encoder-decoder, or its decoder.
+    pub spec: Option<fn(&Config) -> Result<Spec>>,
 }
 
 impl Class {
     /// The model without a head.
     pub const fn bare(name: &'static str) -> Class {
-        Class { name, task: Task::Base, base: "", head: |_| Ok(HeadSpec::Bare) }
+        Class { name, task: Task::Base, base: "", head: |_| Ok(HeadSpec::Bare), spec: None }
     }
 
     /// The model at `base` with a head.
@@ -55,7 +57,12 @@ impl Class {
         base: &'static str,
         head: fn(&Config) -> Result<HeadSpec>,
     ) -> Class {
-        Class { name, task, base, head }
+        Class { name, task, base, head, spec: None }
+    }
+
+    /// The same class of a part of the model.
+    pub const fn of(self, spec: fn(&Config) -> Result<Spec>) -> Class {
+        Class { spec: Some(spec), ..self }
     }
 }
 
@@ -66,6 +73,8 @@ pub enum Task {
     Base,
     /// `AutoModelForPreTraining`
     PreTraining,
+    /// `AutoModelForTextEncoding`
+    TextEncoding,
     /// `AutoModelForCausalLM`
     CausalLM,
     /// `AutoModelForMaskedLM`
@@ -90,6 +99,7 @@ impl Task {
         match self {
             Task::Base => "Base",
             Task::PreTraining => "PreTraining",
+            Task::TextEncoding => "TextEncoding",
             Task::CausalLM => "CausalLM",
             Task::MaskedLM => "MaskedLM",
             Task::Seq2SeqLM => "Seq2SeqLM",

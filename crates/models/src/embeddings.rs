@@ -12,6 +12,7 @@ use crate::{Error, Packing, Result};
 pub struct Embeddings {
     word: Tensor,
     scale: f32,
+    scales_given: bool,
     positions: Option<Positions>,
     segments: Option<Tensor>,
     norm: Option<Norm>,
@@ -41,9 +42,16 @@ impl Embeddings {
         let positions = spec.positions.as_ref().map(|positions| -> Result<_> {
             let table = match positions.table {
                 PositionTable::Learned(path) => table(path, positions.rows, added)?,
-                PositionTable::Sinusoids { steps, zero } => {
+                PositionTable::Sinusoids(path) => {
                     let shape = [positions.rows, added];
-                    scope.derived(&shape, || sinusoids(shape[0], shape[1], steps, zero))?
+                    match scope.at(path).optional("weight", &shape)? {
+                        Some(table) => table,
+                        None => scope.derived(&shape, || sinusoids(shape[0], shape[1], shape[1] / 2))?,
+                    }
+                }
+                PositionTable::Endless { zero } => {
+                    let shape = [positions.rows, added];
+                    scope.derived(&shape, || endless(shape[0], shape[1], zero))?
                 }
             };
             Ok(Positions { spec: positions.clone(), table })
@@ -51,6 +59,7 @@ impl Embeddings {
         Ok(Embeddings {
             word,
             scale: spec.scale,
+            scales_given: spec.scales_given,
             positions: positions.transpose()?,
             segments: spec.segments.map(|(path, rows)| table(path, rows, added)).transpose()?,
             norm: spec.norm.map(|norm| Norm::load(scope, norm, added)).transpose()?,
@@ -72,11 +81,15 @@ impl Embeddings {
         let tokens =
             text.packed_ids("input_ids", &text.ids, packing, "the vocabulary", self.word.shape()[0])?;
         let positions = match &self.positions {
-            Some(positions) => Some((&positions.table, positions.rows(text, packing, past)?)),
+            Some(positions) => {
+                let rows = positions.rows(text, packing, past)?;
+                Some((positions.reaching(&rows)?, rows))
+            }
             None => None,
         };
         let segments = match &self.segments {
             Some(table) => {
+                let table = table.clone();
                 let types = &text.token_type_ids;
                 let types =
                     text.packed_ids("token_type_ids", types, packing, "the segment table", table.shape()[0])?;
@@ -84,7 +97,7 @@ impl Embeddings {
             }
             None => None,
         };
-        let places = positions.iter().chain(&segments).map(|(table, ids)| (*table, &ids[..]));
+        let places = positions.iter().chain(&segments).map(|(table, ids)| (table, &ids[..]));
         let is_plain = self.scale == 1.0 && !self.projects_words;
         let mut hidden = match (&tokens, &text.embeds) {
             // Words and places in one pass.
@@ -98,8 +111,7 @@ impl Embeddings {
                     (None, Some(embeds)) => packing.pack(&embeds.to_dtype(DType::F32)?)?,
                     (None, None) => return Err(text.nothing()),
                 };
-                // Embeddings that the caller gives are scaled as the looked-up ones are.
-                if self.scale != 1.0 {
+                if self.scale != 1.0 && (tokens.is_some() || self.scales_given) {
                     words = words.mul(f64::from(self.scale))?;
                 }
                 if let (Some(projection), true) = (&self.projection, self.projects_words) {
@@ -128,6 +140,21 @@ pub trait Past {
 }
 
 impl Positions {
+    fn is_endless(&self) -> bool {
+        matches!(self.spec.table, PositionTable::Endless { .. })
+    }
+
+    /// The table, or a longer one if it can be had and `rows` ask for it.
+    fn reaching(&self, rows: &[i64]) -> Result<Tensor> {
+        let needed = rows.iter().max().map_or(0, |&last| last as usize + 1);
+        match self.spec.table {
+            PositionTable::Endless { zero } if needed > self.spec.rows => {
+                endless(needed, self.table.shape()[1], zero)
+            }
+            _ => Ok(self.table.clone()),
+        }
+    }
+
     /// The table's row of every packed token.
     fn rows(&self, text: &Text, packing: &Packing, past: &dyn Past) -> Result<Vec<i64>> {
         let PositionsSpec { rows, offset, numbering, .. } = self.spec;
@@ -182,7 +209,7 @@ impl Positions {
             }
         };
         match numbers.iter().max() {
-            Some(&last) if last >= rows as i64 => Err(Error::Runtime(format!(
+            Some(&last) if last >= rows as i64 && !self.is_endless() => Err(Error::Runtime(format!(
                 "The sequence has {} tokens, more than the {known} positions that the model knows: \
                  truncate it, with `truncation=True, max_length={known}` in the tokenizer's call",
                 past_length + length
@@ -193,14 +220,11 @@ impl Positions {
 }
 
 /// Sines in the first half of each row and cosines in the second; `steps` is over how many of them the wavelength grows to 10000.
-fn sinusoids(rows: usize, width: usize, steps: usize, zero: Option<usize>) -> Result<Tensor> {
+fn sinusoids(rows: usize, width: usize, steps: usize) -> Result<Tensor> {
     let half = width / 2;
     let mut table = crate::packing::room(&[rows, width])?;
     table.resize(rows * width, 0f32);
     for (row, values) in table.chunks_exact_mut(width).enumerate() {
-        if zero == Some(row) {
-            continue;
-        }
         for i in 0..half {
             let angle = row as f64 * 10000f64.powf(-(i as f64) / steps as f64);
             values[i] = angle.sin() as f32;
@@ -208,4 +232,13 @@ fn sinusoids(rows: usize, width: usize, steps: usize, zero: Option<usize>) -> Re
         }
     }
     Ok(Tensor::from_slice(&table, &[rows, width])?)
+}
+
+/// The sinusoids of tensor2tensor, with a row of zeros.
+fn endless(rows: usize, width: usize, zero: usize) -> Result<Tensor> {
+    let table = sinusoids(rows, width, (width / 2).saturating_sub(1).max(1))?;
+    if zero < rows {
+        table.select(0, zero)?.fill_(0.0)?;
+    }
+    Ok(table)
 }

@@ -99,7 +99,7 @@ pub enum BiasAt {
     /// A vector of this name, of which checkpoints may hold a copy beside the matrix. Where the matrix is not the table of word
     /// embeddings, the one beside it is another vector, and the one that counts.
     Path(Path),
-    /// A constant (1, tokens) of this name, which is not trained.
+    /// A constant (1, tokens) of this name, which is not trained, and zero where a checkpoint lacks it.
     Buffer(Path),
 }
 
@@ -246,6 +246,11 @@ impl Head {
         matches!(self, Head::Sequence { pool, .. } if pool.asks(position, length))
     }
 
+    /// Whether it is a language model's.
+    pub fn is_language(&self) -> bool {
+        matches!(self, Head::Language(_))
+    }
+
     /// For every position (batch, length) the label that its logits are held against, -100 for none; `None` for other heads.
     pub fn position_labels(&self, labels: &Tensor, [batch, length]: [usize; 2]) -> Result<Option<Vec<i64>>> {
         let shifts = match self {
@@ -389,7 +394,8 @@ impl Language {
                 })
             }
             BiasAt::Buffer(path) => {
-                Some(scope.tensor(path, &[1, spec.vocab_size], Init::Zeros)?.select(0, 0)?)
+                let bias = scope.optional(path, &[1, spec.vocab_size])?;
+                bias.map(|bias| bias.select(0, 0)).transpose()?
             }
         };
         let single = |bias: Tensor| scope.derived(&[spec.vocab_size], || Ok(bias.to_dtype(DType::F32)?));

@@ -158,7 +158,7 @@ impl Model {
             Some(name) => architecture.class(name)?,
             None => &architecture.classes[0],
         };
-        let spec = (architecture.spec)(&config)?;
+        let spec = class.spec.unwrap_or(architecture.spec)(&config)?;
         let head = (class.head)(&config)?;
         let wants_pooler = options.pooler && head.is_bare() || head.wants_pooler();
         let base = loader.base(class.base);
@@ -357,7 +357,7 @@ impl Model {
                 Some((passed.hidden, packing))
             }
         };
-        let decoder_text = both.decoder_text(inputs, &text)?;
+        let decoder_text = both.decoder_text(inputs, &text, &self.head)?;
         let (batch, length) = decoder_text.batch_and_length(both.decoder.embedding_width())?;
         let labels = self.position_labels(inputs, [batch, length])?;
         let asked = |place: usize| is_labelled(&labels, place);
@@ -379,7 +379,7 @@ impl Model {
             hidden: &passed.hidden,
             packing: &packing,
             pooled: None,
-            ids: decoder_text.ids.as_ref(),
+            ids: text.ids.as_ref(),
             choices: None,
         };
         self.head.forward(&finished, labels.as_deref(), &mut outputs)?;
@@ -457,6 +457,8 @@ impl EncoderDecoder {
     fn load(scope: &Scope, spec: EncoderDecoderSpec) -> Result<EncoderDecoder> {
         let words = match spec.shared {
             Some(path) => {
+                let others = ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"];
+                scope.at(path).stored_as("weight", &others);
                 let embeddings = &spec.encoder.embeddings;
                 let shape = [embeddings.vocab_size, embeddings.width];
                 Some(scope.at(path).tensor("weight", &shape, Init::Normal)?)
@@ -471,11 +473,11 @@ impl EncoderDecoder {
     }
 
     /// What the decoder reads: what the caller gave, or the labels one position later.
-    fn decoder_text(&self, inputs: &Inputs, source: &Text) -> Result<Text> {
+    fn decoder_text(&self, inputs: &Inputs, source: &Text, head: &Head) -> Result<Text> {
         let mut text = Text { prefix: "decoder_", ..inputs.decoder.batched(None)? };
         if text.ids.is_none() && text.embeds.is_none() {
-            let labels =
-                inputs.labels.as_ref().or(source.ids.as_ref().filter(|_| self.spec.starts_from_source));
+            let labels = inputs.labels.as_ref().filter(|_| head.is_language());
+            let labels = labels.or(source.ids.as_ref().filter(|_| self.spec.starts_from_source));
             let labels = labels.ok_or_else(|| text.nothing())?;
             text.ids = Some(self.spec.shifted(labels)?);
         }

@@ -98,6 +98,8 @@ pub struct EmbeddingsSpec {
     pub word: Path,
     /// What word embeddings are multiplied with.
     pub scale: f32,
+    /// Whether embeddings that the caller gives are multiplied too.
+    pub scales_given: bool,
     /// Absolute positions.
     pub positions: Option<PositionsSpec>,
     /// The table of segments and its rows.
@@ -128,13 +130,13 @@ pub struct PositionsSpec {
 pub enum PositionTable {
     /// Trained.
     Learned(Path),
-    /// Sines in the first half of the width and cosines in the second (Vaswani et al. 2017), with the given distance between
-    /// frequencies: the width's half, or one less (tensor2tensor).
-    Sinusoids {
-        /// Over how many steps the wavelengths grow to 10000.
-        steps: usize,
-        /// A row that is all zeros.
-        zero: Option<usize>,
+    /// Sines in the first half of the width and cosines in the second (Vaswani et al. 2017), where checkpoints may keep them.
+    Sinusoids(Path),
+    /// The same with wavelengths that grow to 10000 in one step less (tensor2tensor), zero for this padding token, for texts of any
+    /// length.
+    Endless {
+        /// The row that is all zeros.
+        zero: usize,
     },
 }
 

@@ -30,6 +30,7 @@ pub(super) fn words(config: &Config, path: Path, width: usize) -> Result<Embeddi
         width,
         word: path,
         scale: 1.0,
+        scales_given: false,
         positions: None,
         segments: None,
         norm: None,

@@ -221,10 +221,7 @@ impl Loader {
             }
             None => state.draw(shape, init)?,
         };
-        let tensor = match state.dtype {
-            Some(dtype) if !state.is_refused() => tensor.to_dtype(dtype)?,
-            _ => tensor,
-        };
+        let tensor = state.converted(tensor)?;
         state.parameters.push((name, tensor.clone()));
         Ok(tensor)
     }
@@ -237,6 +234,14 @@ impl State {
         missing.len() > drawn.len() || !(mismatched.is_empty() || self.ignore_mismatched_sizes)
     }
 
+    /// In the dtype that was asked for.
+    fn converted(&self, tensor: Tensor) -> Result<Tensor> {
+        match self.dtype {
+            Some(dtype) if !self.is_refused() => Ok(tensor.to_dtype(dtype)?),
+            _ => Ok(tensor),
+        }
+    }
+
     fn draw(&mut self, shape: &[usize], init: Init) -> Result<Tensor> {
         Ok(match init {
             Init::Normal => self.normal.tensor(shape, self.std)?,
@@ -244,6 +249,14 @@ impl State {
             Init::Ones => random::constant(shape, 1.0)?,
         })
     }
+}
+
+/// Whether two tensors of one shape hold the same numbers. In `.bin` files tied ones are often the same memory.
+fn is_equal(a: &Tensor, b: &Tensor) -> Result<bool> {
+    if a.dtype() == b.dtype() && a.is_contiguous() && b.is_contiguous() && a.as_ptr() == b.as_ptr() {
+        return Ok(true);
+    }
+    Ok(a.eq(b)?.all()?)
 }
 
 /// A tensor of any shape that takes no memory: one zero seen everywhere.
@@ -285,11 +298,44 @@ impl<'a> Scope<'a> {
         let path = self.join(name);
         let shown = self.shown(&path);
         let state = &mut *self.loader.0.borrow_mut();
-        if let Some(tensors) = &mut state.checkpoint {
-            tensors.remove(&path);
+        let own = state.checkpoint.as_mut().and_then(|tensors| tensors.remove(&path));
+        // As transformers does: a checkpoint that holds two different tensors knows better than its configuration.
+        let own = own.filter(|own| own.shape() == tensor.shape() && own.dtype().is_float());
+        match own {
+            Some(own) if !state.is_refused() && !is_equal(&own, tensor)? => {
+                let own = state.converted(own)?;
+                state.parameters.push((shown, own.clone()));
+                Ok(own)
+            }
+            _ => {
+                state.tied.push((shown, tensor.clone()));
+                Ok(tensor.clone())
+            }
         }
-        state.tied.push((shown, tensor.clone()));
-        Ok(tensor.clone())
+    }
+
+    /// The parameter `name` of this scope if the checkpoint has it and it fits.
+    pub fn optional(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+        let path = self.join(name);
+        let has = |tensors: &BTreeMap<String, Tensor>| {
+            tensors.get(&path).is_some_and(|found| found.shape() == shape)
+        };
+        match self.loader.0.borrow().checkpoint.as_ref().is_some_and(has) {
+            true => self.tensor(name, shape, Init::Zeros).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Takes the first of `others` that the checkpoint has for the parameter `name` where it lacks that: parameters that are tied
+    /// may be stored under any of their names.
+    pub fn stored_as(&self, name: &str, others: &[&str]) {
+        let path = self.join(name);
+        if let Some(tensors) = &mut self.loader.0.borrow_mut().checkpoint
+            && !tensors.contains_key(&path)
+            && let Some(found) = others.iter().find_map(|other| tensors.remove(*other))
+        {
+            tensors.insert(path, found);
+        }
     }
 
     /// `make()`, unless the checkpoint will be refused: then a stand-in of the same shape, which costs no memory however absurd it is.
