@@ -203,6 +203,7 @@ fn seq2seq_lm(config: &Config) -> Result<HeadSpec> {
     Ok(HeadSpec::Language(LanguageSpec { bias: BiasAt::Buffer("final_logits_bias"), ..head }))
 }
 
+/// A matrix alone. In the decoders that stand alone, too, a position's label is what it says itself: transformers does not shift it.
 fn plain_lm(config: &Config) -> Result<HeadSpec> {
     Ok(HeadSpec::Language(LanguageSpec::new(config, "lm_head", config.count("d_model")?)?))
 }
@@ -212,11 +213,6 @@ fn marian_lm(config: &Config) -> Result<HeadSpec> {
     let shared = config.flag("share_encoder_decoder_embeddings")?;
     let vocab_size = config.count(if shared { "vocab_size" } else { "decoder_vocab_size" })?;
     Ok(HeadSpec::Language(LanguageSpec { vocab_size, ..head }))
-}
-
-fn causal_lm(config: &Config) -> Result<HeadSpec> {
-    let head = LanguageSpec::new(config, "lm_head", config.count("d_model")?)?;
-    Ok(HeadSpec::Language(LanguageSpec { shifts: true, ..head }))
 }
 
 /// The decoder's last position of the end token, through a tanh layer.
@@ -262,7 +258,7 @@ pub(crate) const BART: Architecture = Architecture {
         Class::new("BartForConditionalGeneration", Task::Seq2SeqLM, "model", seq2seq_lm),
         Class::new("BartForSequenceClassification", Task::SequenceClassification, "model", classification),
         Class::new("BartForQuestionAnswering", Task::QuestionAnswering, "model", qa_outputs),
-        Class::new("BartForCausalLM", Task::CausalLM, "model", causal_lm)
+        Class::new("BartForCausalLM", Task::CausalLM, "model", plain_lm)
             .of(|config| decoder(config, &BART_KIND)),
     ],
 };
@@ -284,7 +280,7 @@ pub(crate) const MBART: Architecture = Architecture {
         Class::new("MBartForConditionalGeneration", Task::Seq2SeqLM, "model", seq2seq_lm),
         Class::new("MBartForSequenceClassification", Task::SequenceClassification, "model", classification),
         Class::new("MBartForQuestionAnswering", Task::QuestionAnswering, "model", qa_outputs),
-        Class::new("MBartForCausalLM", Task::CausalLM, "model", causal_lm)
+        Class::new("MBartForCausalLM", Task::CausalLM, "model", plain_lm)
             .of(|config| decoder(config, &MBART_KIND)),
     ],
     ..BART
@@ -305,7 +301,7 @@ pub(crate) const BLENDERBOT: Architecture = Architecture {
     classes: &[
         Class::bare("BlenderbotModel"),
         Class::new("BlenderbotForConditionalGeneration", Task::Seq2SeqLM, "model", seq2seq_lm),
-        Class::new("BlenderbotForCausalLM", Task::CausalLM, "model", causal_lm)
+        Class::new("BlenderbotForCausalLM", Task::CausalLM, "model", plain_lm)
             .of(|config| decoder(config, &BLENDERBOT_KIND)),
     ],
     ..BART
@@ -326,7 +322,7 @@ pub(crate) const PEGASUS: Architecture = Architecture {
     classes: &[
         Class::bare("PegasusModel"),
         Class::new("PegasusForConditionalGeneration", Task::Seq2SeqLM, "model", seq2seq_lm),
-        Class::new("PegasusForCausalLM", Task::CausalLM, "model", causal_lm)
+        Class::new("PegasusForCausalLM", Task::CausalLM, "model", plain_lm)
             .of(|config| decoder(config, &PEGASUS_KIND)),
     ],
     ..BART
@@ -354,7 +350,7 @@ pub(crate) const MARIAN: Architecture = Architecture {
     classes: &[
         Class::bare("MarianModel"),
         Class::new("MarianMTModel", Task::Seq2SeqLM, "model", marian_lm),
-        Class::new("MarianForCausalLM", Task::CausalLM, "model", causal_lm)
+        Class::new("MarianForCausalLM", Task::CausalLM, "model", plain_lm)
             .of(|config| decoder(config, &MARIAN_KIND)),
     ],
     ..BART

@@ -317,13 +317,11 @@ impl<'a> Scope<'a> {
     /// The parameter `name` of this scope if the checkpoint has it and it fits.
     pub fn optional(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
         let path = self.join(name);
-        let has = |tensors: &BTreeMap<String, Tensor>| {
+        let fits = |tensors: &BTreeMap<String, Tensor>| {
             tensors.get(&path).is_some_and(|found| found.shape() == shape)
         };
-        match self.loader.0.borrow().checkpoint.as_ref().is_some_and(has) {
-            true => self.tensor(name, shape, Init::Zeros).map(Some),
-            false => Ok(None),
-        }
+        let is_there = self.loader.0.borrow().checkpoint.as_ref().is_some_and(fits);
+        is_there.then(|| self.tensor(name, shape, Init::Zeros)).transpose()
     }
 
     /// Takes the first of `others` that the checkpoint has for the parameter `name` where it lacks that: parameters that are tied
