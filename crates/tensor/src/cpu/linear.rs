@@ -41,17 +41,3 @@ pub(super) fn linear(
         gemm(out, x, right, &options)
     })
 }
-
-/// A matrix view with strides over `data`, for the library that attention uses.
-pub(super) fn strided(
-    data: &[f32],
-    shape: [usize; 2],
-    strides: [usize; 2],
-) -> Result<rten_tensor::Matrix<'_, f32>> {
-    let needed =
-        if shape.contains(&0) { 0 } else { (shape[0] - 1) * strides[0] + (shape[1] - 1) * strides[1] + 1 };
-    let data = data.get(..needed).unwrap_or(&[]);
-    rten_tensor::NdTensorView::from_data_with_strides(shape, data, strides).map_err(|error| {
-        crate::Error::argument("matmul", format!("{shape:?} with strides {strides:?}: {error}"))
-    })
-}

@@ -1,7 +1,7 @@
 //! Functions that no library gives us well enough.
 
-use rten_simd::ops::{BitOps, FloatOps, NumOps};
-use rten_simd::{Isa, SimdUnaryOp};
+use rten_simd::ops::{BitOps, FloatOps, IntOps, NumOps};
+use rten_simd::{Isa, Simd, SimdUnaryOp};
 use rten_vecmath::Exp;
 
 pub(super) mod f32 {
@@ -85,6 +85,39 @@ impl SimdUnaryOp<f32> for GeluDerivative {
     }
 }
 
+/// eˣ for x ≤ 0, within 1 ULP; 0 where it would be subnormal.
+///
+/// x = k ln 2 + r with |r| ≤ ln 2 / 2, and a minimax polynomial for eʳ, after N. Juffa. The sum with a large number rounds x / ln 2 to k,
+/// and leaves the exponent bits of 2ᵏ in the lowest bits.
+#[derive(Default)]
+pub(super) struct ExpOfNegative {}
+
+impl SimdUnaryOp<f32> for ExpOfNegative {
+    #[inline(always)]
+    fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
+        const ROUNDS: std::primitive::f32 = 12_582_912.0 + 127.0;
+        let ops = isa.f32();
+        let fma = |a, b, c: f32| ops.mul_add(a, b, ops.splat(c));
+        let shifted = fma(x, ops.splat(std::f32::consts::LOG2_E), ROUNDS);
+        let k = ops.sub(shifted, ops.splat(ROUNDS));
+        let r = ops.mul_add(k, ops.splat(-6.931_457_5e-1), x);
+        let r = ops.mul_add(k, ops.splat(-1.428_606_8e-6), r);
+
+        let p = fma(ops.splat(1.378_059_4e-3), r, 8.373_124_5e-3);
+        let p = fma(p, r, 4.166_953_6e-2);
+        let p = fma(p, r, 1.666_647_2e-1);
+        let p = fma(p, r, 4.999_998_5e-1);
+        let p = fma(p, r, 1.0);
+        let p = fma(p, r, 1.0);
+
+        let bits: I::I32 = shifted.reinterpret_cast();
+        let power: I::F32 = isa.i32().shift_left::<23>(bits).reinterpret_cast();
+        // 2ᵏ is a normal number from here on.
+        let is_tiny = ops.lt(x, ops.splat(-87.33));
+        ops.select(ops.zero(), ops.mul(p, power), is_tiny)
+    }
+}
+
 /// The natural logarithm within 2 ULP, by a loop body without branches: x = 2ᵏ m with m in [√½, √2), ln x = k ln 2 + ln m.
 #[inline(always)]
 pub(super) fn ln(x: f32) -> f32 {
@@ -153,6 +186,22 @@ mod tests {
         assert_eq!(Erf {}.scalar_eval(-0.5), -Erf {}.scalar_eval(0.5));
         assert_eq!([Erf {}.scalar_eval(f32::INFINITY), Erf {}.scalar_eval(-1e30)], [1.0, -1.0]);
         assert!(Erf {}.scalar_eval(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn exp_of_negative_is_exact_to_the_last_digit() {
+        let (error, x) = worst(
+            sample(1e-30, 87.3),
+            |x| ExpOfNegative {}.scalar_eval(-x),
+            |x| std::primitive::f64::exp(-x),
+        );
+        assert!(error <= 1.0, "exp(-{x}) is {error} ULP off");
+        let at = |x| ExpOfNegative {}.scalar_eval(x);
+        assert_eq!(
+            [at(0.0), at(-0.0), at(-88.0), at(-1e30), at(f32::MIN), at(f32::NEG_INFINITY)],
+            [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+        );
+        assert!(at(f32::NAN).is_nan());
     }
 
     #[test]

@@ -2,7 +2,45 @@
 
 use std::mem::MaybeUninit;
 
+use rten_simd::isa::GenericIsa;
 use rten_simd::{Isa, SimdOp};
+
+use super::level::Level;
+
+/// Evaluates `op` with the vectors of a level that the processor has.
+pub(super) fn dispatch_at<Op: SimdOp>(level: Level, op: Op) -> Op::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use rten_simd::isa::{Avx2Isa, Avx512Isa};
+
+        #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,f16c")]
+        fn avx512<Op: SimdOp>(isa: Avx512Isa, op: Op) -> Op::Output {
+            op.eval(isa)
+        }
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn avx2<Op: SimdOp>(isa: Avx2Isa, op: Op) -> Op::Output {
+            op.eval(isa)
+        }
+        if level >= Level::Avx512
+            && let Some(isa) = Avx512Isa::new()
+        {
+            // SAFETY: there is such an ISA only where the processor has all of these.
+            return unsafe { avx512(isa, op) };
+        }
+        if level >= Level::Avx2
+            && let Some(isa) = Avx2Isa::new()
+        {
+            // SAFETY: as above.
+            return unsafe { avx2(isa, op) };
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if let Some(isa) = rten_simd::isa::ArmNeonIsa::new() {
+        return op.eval(isa);
+    }
+    let _ = level;
+    op.eval(GenericIsa::new())
+}
 
 struct Loop<F>(F);
 

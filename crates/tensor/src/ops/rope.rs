@@ -23,8 +23,12 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result
         return Err(Error::Shapes { op: "rope", rule, left: x.shape().into(), right: cos.shape().into() });
     }
     let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-    let wide = |tensor: &Tensor| tensor.detach().to_dtype(dtype)?.contiguous();
-    let out = x.backend().rope(&wide(x)?, &wide(cos)?, &wide(sin)?, interleaved)?.to_dtype(x.dtype())?;
+    let wide = |tensor: &Tensor| tensor.detach().to_dtype(dtype);
+    let strides = x.layout().strides();
+    let is_forwards = strides[2] == 1 && strides.iter().all(|&stride| stride >= 0);
+    let turning = if is_forwards { wide(x)? } else { wide(x)?.contiguous()? };
+    let (cosines, sines) = (wide(cos)?.contiguous()?, wide(sin)?.contiguous()?);
+    let out = x.backend().rope(&turning, &cosines, &sines, interleaved)?.to_dtype(x.dtype())?;
     // Turned back by the same angles.
     Ok(record("rope", out, &[x], &[cos, sin], move |b| {
         Ok(vec![Some(rope(b.grad(), &b.saved[0], &b.saved[1].neg()?, interleaved)?)])
@@ -60,15 +64,18 @@ mod tests {
             let shape: &[usize] = &[4, 2, head_dim];
             check_gradient("rope", &[shape], (-1.0, 1.0), 1, |x| rope(&x[0], &cos, &sin, interleaved));
             for (dtype, tolerance) in [(DType::F32, 1e-6), (DType::F16, 5e-3)] {
-                let x = draw(shape, (-1.0, 1.0), 2).to_dtype(dtype).unwrap();
-                let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
-                same_gradients(
-                    "rope",
-                    &[x],
-                    tolerance,
-                    |x| rope(&x[0], &cast(&cos), &cast(&sin), interleaved),
-                    |x| composed(&x[0], &cast(&cos), &cast(&sin), interleaved),
-                );
+                // Whole, and the heads of one part of a fused product.
+                for (heads, from) in [(2, 0), (5, 1)] {
+                    let x = draw(&[4, heads, head_dim], (-1.0, 1.0), 2).to_dtype(dtype).unwrap();
+                    let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
+                    same_gradients(
+                        "rope",
+                        &[x],
+                        tolerance,
+                        |x| rope(&x[0].narrow(1, from, from + 2)?, &cast(&cos), &cast(&sin), interleaved),
+                        |x| composed(&x[0].narrow(1, from, from + 2)?, &cast(&cos), &cast(&sin), interleaved),
+                    );
+                }
             }
         }
     }

@@ -1,0 +1,179 @@
+//! Attention without ever holding all scores (Dao et al. 2022): rows walk along their keys tile by tile, and correct what they have summed
+//! when a greater score turns up.
+//!
+//! Many rows go in [`block::Block`]s, which are made of multiplications; where there are but a few, as when decoding, reading the keys is the
+//! work, and they go in [`stretch::Stretch`]es.
+
+mod block;
+mod product;
+mod scratch;
+mod stretch;
+#[cfg(test)]
+mod tests;
+
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use crate::cpu::level::Level;
+use crate::ops::{Attended, Attention, Sequence};
+use crate::{Result, Tensor, pool};
+
+use scratch::Scratch;
+
+/// Fewer multiplications than this are done on the calling thread: waking another costs more.
+const PARALLEL_FROM: usize = 1 << 20;
+/// So many tasks per thread are enough for all threads to end at about the same time.
+const TASKS_PER_THREAD: usize = 4;
+
+/// See [`crate::Backend::attention`].
+pub(super) fn attention(attention: &Attention) -> Result<Attended> {
+    attention_at(Level::current(), attention)
+}
+
+/// [`attention`] with the vectors of a level.
+fn attention_at(level: Level, attention: &Attention) -> Result<Attended> {
+    let sequences = attention.ragged.sequences();
+    let (query, key, value) = (attention.query, attention.key, attention.value);
+    let heads = query.shape()[1];
+    let whole = |(bias, s): (&Tensor, &Sequence)| bias.expand(&[heads, s.rows, s.keys]);
+    let biases: Vec<Tensor> =
+        attention.bias.unwrap_or(&[]).iter().zip(sequences).map(whole).collect::<Result<_>>()?;
+    let plan = Plan {
+        level,
+        attention,
+        query: View::of(query),
+        key: View::of(key),
+        value: View::of(value),
+        biases: biases.iter().map(View::of).collect(),
+        heads,
+        kv_heads: key.shape()[1],
+        head_dim: query.shape()[2],
+        value_dim: value.shape()[2],
+    };
+    let empty = |s: &Sequence| Tensor::zeros(&[heads, s.rows, s.keys]);
+    let probabilities: Option<Vec<Tensor>> =
+        attention.probabilities.then(|| sequences.iter().map(empty).collect()).transpose()?;
+    let context =
+        Tensor::build(&[query.shape()[0], heads * plan.value_dim], |out: &mut [MaybeUninit<f32>]| {
+            let probabilities = probabilities.as_deref().unwrap_or(&[]);
+            let probabilities = probabilities.iter().map(|p| p.as_ptr().cast_mut().cast()).collect();
+            let outputs = Outputs { context: out.as_mut_ptr().cast(), probabilities };
+            if plan.multiplications() < PARALLEL_FROM {
+                plan.run(&outputs, 1);
+                return Ok(());
+            }
+            pool::install(|| plan.run(&outputs, rayon::current_num_threads()))
+        })?;
+    Ok(Attended { context, probabilities })
+}
+
+/// A tensor of float32 as a kernel sees it.
+#[derive(Clone, Copy)]
+struct View {
+    data: *const f32,
+    strides: [isize; 3],
+}
+
+// SAFETY: only read, while the tensor lives.
+unsafe impl Send for View {}
+// SAFETY: as above.
+unsafe impl Sync for View {}
+
+impl View {
+    fn of(tensor: &Tensor) -> View {
+        let mut strides = [0; 3];
+        strides.copy_from_slice(tensor.layout().strides());
+        View { data: tensor.as_ptr().cast(), strides }
+    }
+
+    /// The element at `[i, j, 0]`, which must be there to be read.
+    fn at(&self, i: usize, j: usize) -> *const f32 {
+        self.data.wrapping_offset(i as isize * self.strides[0] + j as isize * self.strides[1])
+    }
+}
+
+/// Where results go.
+struct Outputs {
+    /// (rows, heads, value_dim)
+    context: *mut f32,
+    /// One (heads, rows, keys) per sequence, zeroed, or none at all.
+    probabilities: Vec<*mut f32>,
+}
+
+// SAFETY: tasks write to different places.
+unsafe impl Send for Outputs {}
+// SAFETY: as above.
+unsafe impl Sync for Outputs {}
+
+/// What all tasks of one attention share.
+struct Plan<'a> {
+    level: Level,
+    attention: &'a Attention<'a>,
+    query: View,
+    key: View,
+    value: View,
+    /// (heads, rows, keys) for every sequence, or none at all.
+    biases: Vec<View>,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    value_dim: usize,
+}
+
+impl Plan<'_> {
+    fn sequences(&self) -> &[Sequence] {
+        self.attention.ragged.sequences()
+    }
+
+    /// How many heads share a head of key and value.
+    fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+
+    fn multiplications(&self) -> usize {
+        let pairs =
+            self.sequences().iter().map(|s| s.rows.saturating_mul(s.keys)).fold(0, usize::saturating_add);
+        pairs.saturating_mul(self.heads * (self.head_dim + self.value_dim))
+    }
+
+    /// Does all of the work on so many threads, of the pool that this is called from.
+    fn run(&self, outputs: &Outputs, threads: usize) {
+        let lanes = block::lanes(self.level);
+        let is_decoding = |s: &Sequence| {
+            let is_near = |view: &View| view.strides[2] == 1;
+            let few = s.rows * self.group() <= lanes / 4;
+            few && outputs.probabilities.is_empty() && is_near(&self.key) && is_near(&self.value)
+        };
+        let indices = 0..self.sequences().len();
+        let (decoding, others): (Vec<usize>, Vec<usize>) =
+            indices.partition(|&index| is_decoding(&self.sequences()[index]));
+        let blocks = block::blocks(self, &others, lanes, threads);
+        let stretches = stretch::stretches(self, &decoding, threads);
+        let next = AtomicUsize::new(0);
+        // One thread's share: whatever is next, until there is nothing left.
+        let work = || {
+            let mut scratch = Scratch::default();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                // SAFETY: the operation has checked that the tensors hold what the sequences name; no two tasks write to one place.
+                unsafe {
+                    if let Some(block) = blocks.get(index) {
+                        block.run(self, outputs, &mut scratch);
+                    } else if let Some(stretch) = stretches.get(index - blocks.len()) {
+                        stretch.run(self, &mut scratch);
+                    } else {
+                        break;
+                    }
+                }
+            }
+        };
+        match threads.min(blocks.len() + stretches.len()) {
+            0 | 1 => work(),
+            several => (0..several).into_par_iter().with_max_len(1).for_each(|_| work()),
+        }
+        // SAFETY: the work is done.
+        unsafe { stretch::merge(self, &stretches, outputs) }
+    }
+}

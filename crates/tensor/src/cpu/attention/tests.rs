@@ -1,0 +1,64 @@
+use super::*;
+use crate::DType;
+use crate::ops::{Generator, Mask, Ragged};
+
+/// Every level against the composed form in f64, for blocks (many rows) and stretches (few), over sizes around those of vectors.
+#[test]
+fn every_level_agrees_with_doubles() {
+    let double = |shape: &[usize], seed| Generator::new(seed).normal(shape, DType::F64).unwrap();
+    let single = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
+    let masks = [(false, None), (true, None), (true, Some(70)), (false, Some(9))];
+    let lengths = [(1, 1), (1, 300), (2, 65), (3, 3), (17, 130), (100, 100), (230, 64), (5, 0), (0, 4)];
+    for ((kv_heads, group, head_dim, value_dim), seed) in
+        [(2, 1, 16, 16), (1, 3, 5, 19), (2, 2, 33, 8), (1, 8, 64, 64)].into_iter().zip(0..)
+    {
+        let mut ragged = Ragged::default();
+        for (rows, keys) in lengths {
+            ragged.push_at(rows, rows % 7, keys);
+        }
+        let query = double(&[ragged.total(), kv_heads * group, head_dim], seed);
+        let key = double(&[310, kv_heads, head_dim], seed + 10);
+        let value = double(&[310, kv_heads, value_dim], seed + 20);
+        let bias: Vec<Tensor> =
+            ragged.sequences().iter().map(|s| double(&[1, s.rows, s.keys], seed + 30)).collect();
+        for ((causal, window), biased) in masks.into_iter().zip([true, false, true, false]) {
+            let mask = Mask { causal, window };
+            let softcap = (window == Some(70)).then_some(3.0);
+            let attention = Attention::new(&query, &key, &value, &ragged);
+            let bias_of = |bias| biased.then_some(bias);
+            let want =
+                Attention { mask, softcap, bias: bias_of(&bias[..]), ..attention }.run().unwrap().context;
+            let want = want.as_slice::<f64>().unwrap().to_vec();
+            let (query, key, value) = (single(&query), single(&key), single(&value));
+            let bias: Vec<Tensor> = bias.iter().map(single).collect();
+            let attention = Attention::new(&query, &key, &value, &ragged);
+            let attention = Attention { mask, softcap, bias: bias_of(&bias[..]), ..attention };
+            for level in Level::available() {
+                let got = attention_at(level, &attention).unwrap().context;
+                for (i, (got, want)) in got.as_slice::<f32>().unwrap().iter().zip(&want).enumerate() {
+                    let off = (f64::from(*got) - want).abs();
+                    assert!(
+                        off < 1e-4,
+                        "{level:?}, {mask:?}, head_dim {head_dim}: element {i} is {got}, not {want}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_number_is_not_hidden() {
+    for rows in [1, 40] {
+        let mut ragged = Ragged::default();
+        ragged.push_at(rows, 0, 50);
+        let (query, key) = (
+            Tensor::ones(&[rows, 1, 4], DType::F32).unwrap(),
+            Tensor::ones(&[50, 1, 4], DType::F32).unwrap(),
+        );
+        key.narrow(0, 30, 31).unwrap().fill_(f64::NAN).unwrap();
+        let value = Tensor::ones(&[50, 1, 4], DType::F32).unwrap();
+        let attended = attention(&Attention::new(&query, &key, &value, &ragged)).unwrap();
+        assert!(attended.context.as_slice::<f32>().unwrap().iter().all(|x| x.is_nan()));
+    }
+}
