@@ -706,3 +706,106 @@ fn rotations_steps_and_attention() {
         assert_eq!(shapes, [[2, 70, 70], [2, 3, 2], [2, 2, 0]]);
     });
 }
+
+#[test]
+fn gradients_and_losses_in_one_pass() {
+    each(|backend, on| {
+        for (rows, width) in [(0, 5), (1, 1), (3, 7), (5, 65), (70, 1500)] {
+            let shape = [rows, width];
+            let draw = |seed| on(&numbers(rows * width, DType::F64, seed).view(&shape).unwrap());
+            let (x, g) = (draw(1), draw(2));
+            let (x_rows, g_rows) = (read(&x), read(&g));
+            let row = |of: &[f64], r: usize| of[r * width..(r + 1) * width].to_vec();
+            let log_sum = |r: usize| row(&x_rows, r).iter().map(|x| x.exp()).sum::<f64>().ln();
+            let by_row = |f: &dyn Fn(usize) -> Vec<f64>| (0..rows).flat_map(f).collect::<Vec<f64>>();
+
+            let y = by_row(&|r| row(&x_rows, r).iter().map(|x| (x - log_sum(r)).exp()).collect());
+            for dtype in [DType::F32, DType::F64] {
+                let as_dtype = |values: &[f64]| {
+                    on(&Tensor::from_slice(values, &shape).unwrap().to_dtype(dtype).unwrap())
+                };
+                let want = by_row(&|r| {
+                    let (g, y) = (row(&g_rows, r), row(&y, r));
+                    let sum: f64 = g.iter().zip(&y).map(|(g, y)| g * y).sum();
+                    g.iter().zip(&y).map(|(g, y)| y * (g - sum)).collect()
+                });
+                let got = backend.softmax_gradient(&as_dtype(&g_rows), &as_dtype(&y), false).unwrap();
+                close("softmax_gradient", &got, &want, tolerance(dtype));
+                let logs: Vec<f64> = y.iter().map(|y| y.ln()).collect();
+                let want = by_row(&|r| {
+                    let (g, y) = (row(&g_rows, r), row(&y, r));
+                    let sum: f64 = g.iter().sum();
+                    g.iter().zip(&y).map(|(g, y)| g - y * sum).collect()
+                });
+                let got = backend.softmax_gradient(&as_dtype(&g_rows), &as_dtype(&logs), true).unwrap();
+                close("log_softmax_gradient", &got, &want, 10.0 * tolerance(dtype));
+            }
+
+            let single = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
+            // The first row has no class.
+            let class = |r: usize| if r == 0 { -1 } else { (r * 3 % width) as i64 };
+            let classes =
+                on(&Tensor::from_slice(&(0..rows).map(class).collect::<Vec<_>>(), &[rows]).unwrap());
+            let each_row = on(&numbers(rows, DType::F32, 3));
+            for smoothing in [0.0f32, 0.25] {
+                let e = f64::from(smoothing);
+                let wanted = |r: usize, c: usize| {
+                    (1.0 - e) * f64::from(u8::from(class(r) == c as i64)) + e / width as f64
+                };
+                let loss = |r: usize| {
+                    if class(r) < 0 {
+                        return 0.0;
+                    }
+                    let x = row(&x_rows, r);
+                    (0..width).map(|c| wanted(r, c) * (log_sum(r) - x[c])).sum()
+                };
+                let [got, sums] = backend.cross_entropy(&single(&x), &classes, smoothing).unwrap();
+                close("cross_entropy", &got, &(0..rows).map(loss).collect::<Vec<_>>(), 1e-5);
+                close("its log_sum", &sums, &(0..rows).map(log_sum).collect::<Vec<_>>(), 1e-5);
+                let got = backend
+                    .cross_entropy_gradient(&each_row, &single(&x), &classes, &sums, smoothing)
+                    .unwrap();
+                let g = read(&each_row);
+                let want = by_row(&|r| {
+                    let slope = |(c, y): (usize, f64)| {
+                        if class(r) < 0 { 0.0 } else { g[r] * (y - wanted(r, c)) }
+                    };
+                    row(&y, r).into_iter().enumerate().map(slope).collect()
+                });
+                close("cross_entropy_gradient", &got, &want, 1e-5);
+            }
+
+            let weight = on(&numbers(width, DType::F32, 4));
+            let (w, eps) = (read(&weight), 1e-5);
+            let scale = |r: usize| {
+                1.0 / (row(&x_rows, r).iter().map(|x| x * x).sum::<f64>() / width as f64 + eps).sqrt()
+            };
+            let [into_x, into_weight] =
+                backend.rms_norm_gradient(&single(&g), &single(&x), &weight, eps as f32).unwrap();
+            let want = by_row(&|r| {
+                let (g, x, s) = (row(&g_rows, r), row(&x_rows, r), scale(r));
+                let vn = (0..width).map(|c| g[c] * w[c] * x[c] * s).sum::<f64>() / width as f64;
+                (0..width).map(|c| s * (g[c] * w[c] - x[c] * s * vn)).collect()
+            });
+            close("rms_norm_gradient", &into_x, &want, 1e-4);
+            let want: Vec<f64> = (0..width)
+                .map(|c| (0..rows).map(|r| g_rows[r * width + c] * x_rows[r * width + c] * scale(r)).sum())
+                .collect();
+            close("its weight's", &into_weight, &want, 1e-4);
+
+            for axes in [&[0usize][..], &[1], &[0, 1]] {
+                for dtype in [DType::F32, DType::F64] {
+                    let x = x.to_dtype(dtype).unwrap();
+                    for x in [x.clone(), spread(&x)] {
+                        let signed: Vec<isize> = axes.iter().map(|&axis| axis as isize).collect();
+                        let wide = x.to_dtype(DType::F64).unwrap();
+                        let far = wide.sub(&wide.mean(&signed, true).unwrap()).unwrap();
+                        let want = far.square().unwrap().sum(&signed, false).unwrap();
+                        let got = backend.spread(&x, axes).unwrap();
+                        close("spread", &got, &read(&want), 10.0 * tolerance(dtype));
+                    }
+                }
+            }
+        }
+    });
+}
