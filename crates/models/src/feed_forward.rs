@@ -1,6 +1,6 @@
 //! The feed-forward network of a layer.
 
-use trustformers_tensor::{Activation, Tensor};
+use trustformers_tensor::{Activation, Tensor, ops};
 
 use crate::Result;
 use crate::checkpoint::Scope;
@@ -22,7 +22,6 @@ enum Network {
     Gated {
         gate_up: Linear,
         down: Linear,
-        width: usize,
     },
     Experts {
         router: Linear,
@@ -43,12 +42,10 @@ impl FeedForward {
             FeedForwardKind::Gated { gate, up, down } => Network::Gated {
                 gate_up: Linear::load_fused(scope, &[(*gate, width), (*up, width)], hidden)?,
                 down: Linear::load(scope, *down, hidden, width)?,
-                width,
             },
             FeedForwardKind::GatedFused { gate_up, down } => Network::Gated {
                 gate_up: Linear::load(scope, *gate_up, 2 * width, hidden)?,
                 down: Linear::load(scope, *down, hidden, width)?,
-                width,
             },
             FeedForwardKind::Experts(experts) => Network::load_experts(scope, experts, spec, hidden)?,
         };
@@ -59,7 +56,7 @@ impl FeedForward {
     pub fn linears(&self) -> Vec<&Linear> {
         match &self.network {
             Network::Plain { up, down } => vec![up, down],
-            Network::Gated { gate_up, down, .. } => vec![gate_up, down],
+            Network::Gated { gate_up, down } => vec![gate_up, down],
             Network::Experts { router, experts, .. } => {
                 experts.iter().flat_map(FeedForward::linears).chain([router]).collect()
             }
@@ -72,10 +69,9 @@ impl FeedForward {
             Network::Plain { up, down } => {
                 down.forward(&up.forward(x, self.activation)?, Activation::Identity)
             }
-            Network::Gated { gate_up, down, width } => {
+            Network::Gated { gate_up, down } => {
                 let both = gate_up.forward(x, Activation::Identity)?;
-                let (gate, up) = (both.narrow(1, 0, *width)?, both.narrow(1, *width, 2 * width)?);
-                down.forward(&self.activation.apply(&gate)?.mul(&up)?, Activation::Identity)
+                down.forward(&ops::gated(&both, self.activation)?, Activation::Identity)
             }
             Network::Experts { router, experts, chosen } => mixture(x, router, experts, *chosen),
         }

@@ -142,6 +142,12 @@ pub trait Backend: Send + Sync {
     /// `grad` times the derivative of GELU at `x`; both contiguous float32 of one shape.
     fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor>;
 
+    /// `activation(gate) * up`, where each row of the contiguous float32 `x` is gate and up, of one width. See [`crate::ops::gated`].
+    fn gated(&self, activation: Activation, x: &Tensor) -> Result<Tensor>;
+
+    /// The gradient of [`Backend::gated`] from `grad`, that of its result; both contiguous float32.
+    fn gated_gradient(&self, activation: Activation, grad: &Tensor, x: &Tensor) -> Result<Tensor>;
+
     /// Divides each row of the contiguous float32 `x` by its root mean square and scales it.
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor>;
 

@@ -601,6 +601,29 @@ fn rows_in_one_pass() {
             };
             let want: Vec<f64> = values.iter().zip(&g).map(|(&x, g)| g * slope(x)).collect();
             close("gelu's gradient", &backend.gelu_gradient(&grad, &x).unwrap(), &want, 2e-6);
+            let halves = on(&numbers(2 * rows * width, DType::F32, 5).view(&[rows, 2 * width]).unwrap());
+            let pairs = read(&halves);
+            let pair = |i: usize| {
+                let start = i / width * 2 * width + i % width;
+                (pairs[start], pairs[start + width])
+            };
+            let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+            let want: Vec<f64> =
+                (0..rows * width).map(|i| pair(i).0 * sigmoid(pair(i).0) * pair(i).1).collect();
+            close("gated", &backend.gated(Activation::Silu, &halves).unwrap(), &want, 2e-6);
+            let mut want = vec![0.0; 2 * rows * width];
+            for (i, g) in g.iter().enumerate() {
+                let ((gate, up), start) = (pair(i), i / width * 2 * width + i % width);
+                let s = sigmoid(gate);
+                want[start] = g * up * (s + gate * s * (1.0 - s));
+                want[start + width] = g * gate * s;
+            }
+            close(
+                "gated's gradient",
+                &backend.gated_gradient(Activation::Silu, &grad, &halves).unwrap(),
+                &want,
+                2e-6,
+            );
             let rms = each_row(&|row| {
                 let square = row.iter().map(|x| x * x).sum::<f64>() / width as f64;
                 (0..width).map(|i| row[i] / (square + 1e-5).sqrt() * w[i]).collect()

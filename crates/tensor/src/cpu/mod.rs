@@ -9,6 +9,7 @@ mod copy;
 mod elementwise;
 mod embedding;
 mod extreme;
+mod gated;
 mod gemm;
 mod index;
 mod layer_norm;
@@ -194,6 +195,14 @@ impl Backend for Cpu {
 
     fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
         unary::gelu_gradient(grad, x)
+    }
+
+    fn gated(&self, activation: Activation, x: &Tensor) -> Result<Tensor> {
+        gated::gated(activation, x)
+    }
+
+    fn gated_gradient(&self, activation: Activation, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
+        gated::gated_gradient(activation, grad, x)
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
