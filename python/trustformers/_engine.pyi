@@ -88,6 +88,7 @@ class Model:
         cache: Cache | None = None,
         output_hidden_states: bool = False,
         output_attentions: bool = False,
+        output_router_logits: bool | None = None,
         logits_to_keep: int = 0,
         max_length: int | None = None,
         encoder_only: bool = False,

@@ -143,7 +143,9 @@ def takes_matrix(config: Any) -> bool:
 
 def decoder(s: Subject) -> list[Case]:
     length = s.length
-    cases = [Case("right_padded", [s.padded(s.right(length))], states=True), cached(s)]
+    # Asked for attentions, Falcon turns to an attention that adds its bias for distance twice.
+    states = not getattr(s.config, "alibi", False)
+    cases = [Case("right_padded", [s.padded(s.right(length))], states=states), cached(s)]
     if s.short:
         return cases
     cases += [

@@ -57,7 +57,10 @@ def shapes(name: str, config: Any) -> dict[str, tuple[int, ...]]:
 
 def opened(name: str, folder: Path, dtype: torch.dtype = torch.float32, **load: Any) -> hf.PreTrainedModel:
     """The model in a folder, of which nothing may be missing."""
-    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager", "output_loading_info": True}
+    config = hf.AutoConfig.from_pretrained(folder, **load)
+    # Falcon's eager attention adds the bias for distance twice; its default adds it once, as it was trained.
+    attention = "sdpa" if getattr(config, "alibi", False) else "eager"
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": attention, "output_loading_info": True}
     model, info = getattr(hf, name).from_pretrained(folder, **options, **load)
     if any(info[key] for key in ("missing_keys", "mismatched_keys", "error_msgs")):
         raise SystemExit(f"{folder}: transformers misses weights in its own checkpoint: {info}")

@@ -58,6 +58,10 @@ impl MultiHead {
                 query: Linear::load(scope, q, queries, width)?,
                 key_value: Linear::load_fused(scope, &[(k, keys), (v, keys)], width)?,
             },
+            (Projection::Halves(q, kv), _) => Inputs::Apart {
+                query: Linear::load(scope, q, queries, width)?,
+                key_value: Linear::load(scope, kv, 2 * keys, width)?,
+            },
             (Projection::Fused(all, _), _) => {
                 Inputs::Together(Linear::load(scope, all, queries + 2 * keys, width)?)
             }

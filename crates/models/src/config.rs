@@ -73,6 +73,12 @@ impl Config {
         self.values.insert(field, value);
     }
 
+    /// Takes a field out; `None` if it is not there or null.
+    pub fn remove(&mut self, field: &str) -> Option<Value> {
+        let field = self.own_name(field).to_owned();
+        self.values.remove(&field).filter(|value| !value.is_null())
+    }
+
     /// What this architecture calls a field.
     fn own_name<'a>(&self, field: &'a str) -> &'a str {
         // Not `architecture()`, which reads a field itself.

@@ -14,10 +14,18 @@ pub struct Embeddings {
     scale: f32,
     scales_given: bool,
     positions: Option<Positions>,
-    segments: Option<Tensor>,
+    segments: Option<Segments>,
     norm: Option<Norm>,
     projection: Option<Linear>,
     projects_words: bool,
+}
+
+/// What is looked up for the segments.
+enum Segments {
+    /// A row of a table of their own.
+    Table(Tensor),
+    /// A word.
+    Words,
 }
 
 struct Positions {
@@ -61,7 +69,11 @@ impl Embeddings {
             scale: spec.scale,
             scales_given: spec.scales_given,
             positions: positions.transpose()?,
-            segments: spec.segments.map(|(path, rows)| table(path, rows, added)).transpose()?,
+            segments: match spec.segments {
+                Some((path, _)) if path == spec.word => Some(Segments::Words),
+                Some((path, rows)) => Some(Segments::Table(table(path, rows, added)?)),
+                None => None,
+            },
             norm: spec.norm.map(|norm| Norm::load(scope, norm, added)).transpose()?,
             projection: spec
                 .projection
@@ -87,14 +99,15 @@ impl Embeddings {
             }
             None => None,
         };
+        let types = |table: &Tensor| {
+            let (types, rows) = (&text.token_type_ids, table.shape()[0]);
+            text.packed_ids("token_type_ids", types, packing, "the segment table", rows)
+        };
         let segments = match &self.segments {
-            Some(table) => {
-                let table = table.clone();
-                let types = &text.token_type_ids;
-                let types =
-                    text.packed_ids("token_type_ids", types, packing, "the segment table", table.shape()[0])?;
-                Some((table, types.unwrap_or_else(|| vec![0; packing.rows()])))
+            Some(Segments::Table(table)) => {
+                Some((table.clone(), types(table)?.unwrap_or_else(|| vec![0; packing.rows()])))
             }
+            Some(Segments::Words) => types(&self.word)?.map(|types| (self.word.clone(), types)),
             None => None,
         };
         let places = positions.iter().chain(&segments).map(|(table, ids)| (table, &ids[..]));
@@ -188,7 +201,10 @@ impl Positions {
             (Numbering::Visible, _) => {
                 let mut numbers = Vec::with_capacity(packing.rows());
                 for (index, s) in packing.ragged().sequences().iter().enumerate() {
-                    numbers.extend((0..s.rows).map(|row| (past.visible(index) + row + offset) as i64));
+                    let shown = (0..s.keys).map(|row| (past.visible(index) + row + offset) as i64);
+                    // What the mask hides is counted as the one before the first.
+                    let hidden = (s.keys..s.rows).map(|_| offset as i64 - 1);
+                    numbers.extend(shown.chain(hidden));
                 }
                 numbers
             }

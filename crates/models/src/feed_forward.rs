@@ -63,8 +63,8 @@ impl FeedForward {
         }
     }
 
-    /// (rows, hidden) to (rows, hidden).
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// (rows, hidden) to (rows, hidden). Where there are experts, the scores that they get, (rows, experts), go to `routed`.
+    pub fn forward(&self, x: &Tensor, routed: Option<&mut Vec<Tensor>>) -> Result<Tensor> {
         match &self.network {
             Network::Plain { up, down } => {
                 down.forward(&up.forward(x, self.activation)?, Activation::Identity)
@@ -73,7 +73,14 @@ impl FeedForward {
                 let both = gate_up.forward(x, Activation::Identity)?;
                 down.forward(&ops::gated(&both, self.activation)?, Activation::Identity)
             }
-            Network::Experts { router, experts, chosen } => mixture(x, router, experts, *chosen),
+            Network::Experts { router, experts, chosen } => {
+                let scores = router.forward(x, Activation::Identity)?;
+                let out = mixture(x, &scores, experts, *chosen)?;
+                if let Some(routed) = routed {
+                    routed.push(scores);
+                }
+                Ok(out)
+            }
         }
     }
 }
@@ -98,10 +105,9 @@ impl Network {
 }
 
 /// Each row through its best experts, weighed by the softmax over those (Jiang et al. 2024).
-fn mixture(x: &Tensor, router: &Linear, experts: &[FeedForward], chosen: usize) -> Result<Tensor> {
+fn mixture(x: &Tensor, scores: &Tensor, experts: &[FeedForward], chosen: usize) -> Result<Tensor> {
     let (rows, hidden) = (x.shape()[0], x.shape()[1]);
-    let probabilities = router.forward(x, Activation::Identity)?.softmax(-1)?;
-    let (weights, numbers) = probabilities.topk(chosen, -1, true)?;
+    let (weights, numbers) = scores.softmax(-1)?.topk(chosen, -1, true)?;
     let weights = weights.div(&weights.sum(&[-1], true)?)?;
     let numbers = numbers.contiguous()?;
     let numbers = numbers.as_slice::<i64>()?;
@@ -113,7 +119,7 @@ fn mixture(x: &Tensor, router: &Linear, experts: &[FeedForward], chosen: usize) 
         }
         let mine: Vec<usize> = places.iter().map(|place| place / chosen).collect();
         let share = weights.reshape(&[rows * chosen, 1])?.gather_rows(&places)?;
-        let out = expert.forward(&x.gather_rows(&mine)?)?.mul(&share)?;
+        let out = expert.forward(&x.gather_rows(&mine)?, None)?.mul(&share)?;
         sum = sum.add(&out.scatter_rows(&mine, rows)?)?;
     }
     Ok(sum)

@@ -87,6 +87,8 @@ pub struct LanguageSpec {
     pub softcap: Option<f32>,
     /// Whether a position predicts the next one, and not itself.
     pub shifts: bool,
+    /// What the loss that spreads tokens over experts counts, beside the loss of the labels, and how many experts a token takes.
+    pub balance: Option<(f32, usize)>,
 }
 
 /// Where a language head has its bias.
@@ -116,6 +118,7 @@ impl LanguageSpec {
             scale: 1.0,
             softcap: None,
             shifts: false,
+            balance: None,
         })
     }
 }
@@ -205,6 +208,8 @@ pub struct Finished<'a> {
     pub packing: &'a Packing,
     /// (batch, width), if the head wants it.
     pub pooled: Option<&'a Tensor>,
+    /// The scores of experts in every layer, (rows, experts) each, if they are asked for.
+    pub routed: Option<&'a [Tensor]>,
     /// The tokens (batch, length) that the head's positions stand for.
     pub ids: Option<&'a Tensor>,
     /// Several texts to choose from, for each choice.
@@ -297,6 +302,12 @@ impl Head {
                 };
                 outputs.loss = loss;
                 outputs.logits = Some(logits);
+                if let (Some((weight, chosen)), Some(routed)) = (language.spec.balance, finished.routed) {
+                    let spread = loss::balance(routed, packing, chosen)?;
+                    let weighed = spread.mul(f64::from(weight))?;
+                    outputs.loss = outputs.loss.take().map(|loss| loss.add(&weighed)).transpose()?;
+                    outputs.aux_loss = Some(spread);
+                }
             }
             Head::Tokens(transform, classifier) => {
                 let logits = classifier.forward(&transform.forward(hidden)?, Activation::Identity)?;

@@ -34,6 +34,8 @@ pub struct Inputs {
     pub output_hidden_states: bool,
     /// Whether to return the attention probabilities of every layer.
     pub output_attentions: bool,
+    /// Whether to return the scores that a mixture gives its experts; the configuration's `output_router_logits` if absent.
+    pub output_router_logits: Option<bool>,
     /// Cuts the inputs to so many positions, if they have more.
     pub max_length: Option<usize>,
     /// Asked before every layer whether to give up.

@@ -82,6 +82,14 @@ impl Norm {
     /// Loads `weight` and, if it has one, `bias` (width).
     pub fn load(scope: &Scope, spec: NormSpec, width: usize) -> Result<Norm> {
         let scope = scope.at(spec.path);
+        if spec.kind == NormKind::LayerPlain {
+            return Ok(Norm {
+                kind: spec.kind,
+                weight: Tensor::ones(&[width], DType::F32)?,
+                bias: None,
+                eps: spec.eps,
+            });
+        }
         let plus_one = spec.kind == NormKind::RmsPlusOne;
         let init = if plus_one { Init::Zeros } else { Init::Ones };
         let weight = scope.tensor("weight", &[width], init)?;
@@ -123,7 +131,7 @@ impl Norm {
             return Ok(ops::layer_norm(x, residual, &one, None, self.eps)?.mul(&self.weight)?);
         }
         Ok(match self.kind {
-            NormKind::Layer | NormKind::LayerNoBias => {
+            NormKind::Layer | NormKind::LayerNoBias | NormKind::LayerPlain => {
                 ops::layer_norm(x, residual, &self.weight, self.bias.as_ref(), self.eps)?
             }
             NormKind::Rms | NormKind::RmsPlusOne => {

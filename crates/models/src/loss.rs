@@ -3,7 +3,7 @@
 use trustformers_tensor::ops::Reduction;
 use trustformers_tensor::{DType, Tensor};
 
-use crate::{Config, Error, Result};
+use crate::{Config, Error, Packing, Result};
 
 /// A label that counts for nothing.
 pub(crate) const IGNORED: i64 = -100;
@@ -12,6 +12,23 @@ pub(crate) const IGNORED: i64 = -100;
 pub(crate) fn cross_entropy(logits: &Tensor, labels: &[i64]) -> Result<Tensor> {
     let labels = Tensor::from_slice(labels, &[labels.len()])?;
     Ok(logits.cross_entropy(&labels, IGNORED, Reduction::Mean, 0.0)?)
+}
+
+/// What is least where tokens are spread evenly over experts (Fedus et al. 2021): the number of experts times the sum, over experts, of
+/// the share of tokens that take it and its mean probability. `routed` has the scores of each layer for the packed rows.
+pub(crate) fn balance(routed: &[Tensor], packing: &Packing, chosen: usize) -> Result<Tensor> {
+    let visible: Vec<usize> =
+        packing.ragged().sequences().iter().flat_map(|s| s.start..s.start + s.keys).collect();
+    let scores = routed.iter().map(|scores| scores.gather_rows(&visible)).collect::<Result<Vec<_>, _>>()?;
+    let probabilities = Tensor::cat(&scores.iter().collect::<Vec<_>>(), 0)?.softmax(-1)?;
+    let [tokens, experts] = [probabilities.shape()[0], probabilities.shape()[1]];
+    let (_, numbers) = probabilities.detach().topk(chosen, -1, true)?;
+    let mut shares = vec![0f32; experts];
+    for &number in numbers.contiguous()?.as_slice::<i64>()? {
+        shares[number as usize] += 1.0 / tokens as f32;
+    }
+    let shares = Tensor::from_slice(&shares, &[experts])?;
+    Ok(probabilities.mean(&[0], false)?.mul(&shares)?.sum(&[], false)?.mul(experts as f64)?)
 }
 
 /// The same against labels that a caller gave for whole texts: (rows) integers.

@@ -60,6 +60,8 @@ enum Network {
 struct Single {
     stack: Stack,
     pooler: Option<(Linear, Activation)>,
+    /// Whether a text may be gone on with.
+    decodes: bool,
 }
 
 struct EncoderDecoder {
@@ -171,10 +173,12 @@ impl Model {
                     let scope = base.at("").drawn_if_missing();
                     Ok::<_, Error>((Linear::load(&scope, spec, hidden, hidden)?, activation))
                 });
-                Network::Single(Box::new(Single { stack, pooler: pooler.transpose()? }))
+                let decodes = stack.is_causal();
+                Network::Single(Box::new(Single { stack, pooler: pooler.transpose()?, decodes }))
             }
             Spec::Decoder(stack) => {
-                Network::Single(Box::new(Single { stack: Stack::load(&base, stack, None)?, pooler: None }))
+                let stack = Stack::load(&base, stack, None)?;
+                Network::Single(Box::new(Single { stack, pooler: None, decodes: true }))
             }
             Spec::EncoderDecoder(spec) => {
                 Network::EncoderDecoder(Box::new(EncoderDecoder::load(&base, *spec)?))
@@ -200,10 +204,10 @@ impl Model {
 
     /// Which of the three families it is of.
     pub fn family(&self) -> Family {
-        match matches!(self.network, Network::EncoderDecoder(_)) {
-            true => Family::EncoderDecoder,
-            false if self.network.last_stack().is_causal() => Family::Decoder,
-            false => Family::Encoder,
+        match &self.network {
+            Network::EncoderDecoder(_) => Family::EncoderDecoder,
+            Network::Single(single) if single.decodes => Family::Decoder,
+            Network::Single(_) => Family::Encoder,
         }
     }
 
@@ -265,8 +269,8 @@ impl Model {
     }
 
     fn read(&self, inputs: &Inputs, single: &Single, cache: Option<&mut Cache>) -> Result<Outputs> {
-        let Single { stack, pooler } = single;
-        if cache.is_some() && !stack.is_causal() {
+        let Single { stack, pooler, decodes } = single;
+        if cache.is_some() && !decodes {
             return Err(Error::Input("an encoder has no past_key_values".into()));
         }
         let (text, choices) = match self.class.task {
@@ -293,9 +297,12 @@ impl Model {
                     .into(),
             ));
         }
+        let routes = "output_router_logits";
+        let by_default = self.config.has(routes) && self.config.flag(routes)?;
         let passed = stack.forward(Pass {
             cache,
             encoded: encoded.as_ref().map(|(hidden, packing)| (hidden, packing)),
+            output_router_logits: inputs.output_router_logits.unwrap_or(by_default),
             ..pass(inputs, &text, &packing)
         })?;
         let pooled = match pooler {
@@ -308,6 +315,14 @@ impl Model {
             hidden_states: passed.hidden_states,
             attentions: passed.attentions,
             cross_attentions: passed.cross_attentions,
+            router_logits: match &passed.routed {
+                Some(all) => Some(
+                    all.iter()
+                        .map(|one| packing.unpack(one)?.flatten(0, 1).map_err(Error::from))
+                        .collect::<Result<_>>()?,
+                ),
+                None => None,
+            },
             ..Outputs::default()
         };
         if self.head.is_bare() {
@@ -320,6 +335,7 @@ impl Model {
             hidden: &passed.hidden,
             packing: &packing,
             pooled: pooled.as_ref(),
+            routed: passed.routed.as_deref(),
             ids: text.ids.as_ref(),
             choices,
         };
@@ -379,6 +395,7 @@ impl Model {
             hidden: &passed.hidden,
             packing: &packing,
             pooled: None,
+            routed: None,
             ids: text.ids.as_ref(),
             choices: None,
         };
@@ -413,6 +430,7 @@ fn pass<'a>(inputs: &'a Inputs, text: &'a Text, packing: &'a Packing) -> Pass<'a
         encoded: None,
         output_hidden_states: inputs.output_hidden_states,
         output_attentions: inputs.output_attentions,
+        output_router_logits: false,
         interrupt: &inputs.interrupt,
     }
 }

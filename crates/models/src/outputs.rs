@@ -26,6 +26,10 @@ pub struct Outputs {
     pub pooler_output: Option<Tensor>,
     /// The embeddings and every layer's output, (batch, length, hidden) each; the last one after the final norm.
     pub hidden_states: Option<Vec<Tensor>>,
+    /// The loss that spreads tokens over experts, a number.
+    pub aux_loss: Option<Tensor>,
+    /// The scores of experts in every layer, (batch * length, experts) each.
+    pub router_logits: Option<Vec<Tensor>>,
     /// Every layer's probabilities, (batch, heads, length, keys) each.
     pub attentions: Option<Vec<Tensor>>,
     /// The decoder's hidden states.
@@ -55,6 +59,7 @@ impl Outputs {
     pub fn into_fields(self) -> impl Iterator<Item = (&'static str, Output)> {
         let one = [
             ("loss", self.loss),
+            ("aux_loss", self.aux_loss),
             ("logits", self.logits),
             ("start_logits", self.start_logits),
             ("end_logits", self.end_logits),
@@ -71,6 +76,7 @@ impl Outputs {
             ("decoder_hidden_states", self.decoder_hidden_states),
             ("decoder_attentions", self.decoder_attentions),
             ("cross_attentions", self.cross_attentions),
+            ("router_logits", self.router_logits),
             ("encoder_hidden_states", self.encoder_hidden_states),
             ("encoder_attentions", self.encoder_attentions),
         ];

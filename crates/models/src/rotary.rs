@@ -294,8 +294,10 @@ impl Parameters<'_> {
             }
             Some("longrope" | "su") => {
                 let original = self.original(config)?;
-                let factor = config.count("max_position_embeddings")? as f64 / original as f64;
-                let factor = self.number("factor")?.filter(|_| factor <= 1.0).unwrap_or(factor);
+                let factor = match self.number("factor")? {
+                    Some(factor) => factor,
+                    None => config.count("max_position_embeddings")? as f64 / original as f64,
+                };
                 let attention_factor = match self.number("attention_factor")? {
                     Some(given) => given,
                     None if factor <= 1.0 => 1.0,

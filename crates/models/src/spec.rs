@@ -3,7 +3,7 @@
 //! A [`Stack`](crate::stack::Stack) runs any [`StackSpec`]; an encoder is one stack, a decoder another, an encoder-decoder two. Paths are
 //! transformers' parameter names, below the layer for what stands in a layer and below the model for everything else.
 
-use trustformers_tensor::Activation;
+use trustformers_tensor::{Activation, DType};
 
 use crate::relative::RelativeSpec;
 use crate::rotary::RotarySpec;
@@ -82,6 +82,8 @@ pub enum BiasSpec {
         heads: usize,
         /// What the slopes are multiplied with.
         scale: f32,
+        /// How far slopes, positions and their products are rounded before that.
+        dtype: DType,
     },
     /// A trained number per head and bucket of distances (Raffel et al. 2020).
     Relative(RelativeSpec),
@@ -98,11 +100,12 @@ pub struct EmbeddingsSpec {
     pub word: Path,
     /// What word embeddings are multiplied with.
     pub scale: f32,
-    /// Whether embeddings that the caller gives are multiplied too.
+    /// Whether embeddings that the caller gives are multiplied too (the decoders of Marian and Pegasus).
     pub scales_given: bool,
     /// Absolute positions.
     pub positions: Option<PositionsSpec>,
-    /// The table of segments and its rows.
+    /// The table of segments and its rows. If that is the table of word embeddings, nothing is added where the caller gives no segments
+    /// (GPT-2); else the first row is.
     pub segments: Option<(Path, usize)>,
     /// The norm over the sum.
     pub norm: Option<NormSpec>,
@@ -247,6 +250,8 @@ pub enum NormKind {
     Layer,
     /// The same without a shift.
     LayerNoBias,
+    /// The same with neither.
+    LayerPlain,
     /// Root mean square 1, then scale (Zhang & Sennrich 2019).
     Rms,
     /// The same with `1 + weight` as the scale (Gemma).
@@ -286,6 +291,8 @@ pub struct AttentionSpec {
     pub window: Option<usize>,
     /// Scores are kept within this by a tanh (Gemma 2).
     pub softcap: Option<f32>,
+    /// Whether order and window hold also where the caller gives a mask for every pair of positions (GPT-Neo).
+    pub insists: bool,
 }
 
 impl AttentionSpec {
@@ -302,6 +309,7 @@ impl AttentionSpec {
             qk_norm: None,
             window: None,
             softcap: None,
+            insists: false,
         }
     }
 }
@@ -311,6 +319,8 @@ impl AttentionSpec {
 pub enum Projection {
     /// Three matrices.
     Separate([LinearSpec; 3]),
+    /// One matrix for the queries, another for keys and then values: attention to other hidden states in GPT-2.
+    Halves(LinearSpec, LinearSpec),
     /// One matrix.
     Fused(LinearSpec, FusedOrder),
 }

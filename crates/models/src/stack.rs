@@ -33,8 +33,8 @@ pub struct Stack {
 
 /// What is added to the scores of every layer.
 enum Bias {
-    /// A slope for every head: (heads, 1, 1).
-    Alibi(Tensor),
+    /// A slope for every head: (heads, 1, 1); and what their products with positions are multiplied with.
+    Alibi(Tensor, f32),
     Relative(Relative),
 }
 
@@ -50,6 +50,7 @@ pub struct Pass<'a> {
     pub encoded: Option<(&'a Tensor, &'a Packing)>,
     pub output_hidden_states: bool,
     pub output_attentions: bool,
+    pub output_router_logits: bool,
     pub interrupt: &'a Interrupt,
 }
 
@@ -63,6 +64,8 @@ pub struct Passed {
     pub attentions: Option<Vec<Tensor>>,
     /// (batch, heads, length, source) each.
     pub cross_attentions: Option<Vec<Tensor>>,
+    /// The scores of experts, (rows, experts) each.
+    pub routed: Option<Vec<Tensor>>,
 }
 
 /// No text so far.
@@ -98,7 +101,9 @@ impl Stack {
             layers.push(loaded);
         }
         let bias = match &spec.bias {
-            Some(BiasSpec::Alibi { heads, scale }) => Some(Bias::Alibi(slopes(*heads, *scale)?)),
+            Some(BiasSpec::Alibi { heads, scale, dtype }) => {
+                Some(Bias::Alibi(slopes(*heads)?.to_dtype(*dtype)?, *scale))
+            }
             Some(BiasSpec::Relative(relative)) => Some(Bias::Relative(Relative::load(scope, relative)?)),
             None => None,
         };
@@ -166,7 +171,7 @@ impl Stack {
         let mut step = Step {
             packing,
             ragged: &ragged,
-            causal: self.spec.causal && !pass.text.has_matrix(),
+            causal: self.spec.causal && !self.gives_way(&pass),
             bias: bias.as_deref(),
             windows,
             rotaries: self.rotaries(&pass, past_length)?,
@@ -179,6 +184,7 @@ impl Stack {
             cache: pass.cache,
             attentions: pass.output_attentions.then(Vec::new),
             cross_attentions: pass.output_attentions.then(Vec::new),
+            routed: pass.output_router_logits.then(Vec::new),
         };
         let mut hidden_states = pass.output_hidden_states.then(Vec::new);
         for (index, layer) in self.layers.iter().enumerate() {
@@ -188,7 +194,7 @@ impl Stack {
             }
             hidden = layer.forward(hidden, index, &mut step)?;
         }
-        let Step { cache, attentions, cross_attentions, source, .. } = step;
+        let Step { cache, attentions, cross_attentions, routed, source, .. } = step;
         if let Some(cache) = cache {
             cache.advance(packing);
             cache.source = source;
@@ -203,7 +209,7 @@ impl Stack {
             states.push(packing.unpack(&hidden)?);
         }
         let cross_attentions = cross_attentions.filter(|all| !all.is_empty());
-        Ok(Passed { hidden, hidden_states, attentions, cross_attentions })
+        Ok(Passed { hidden, hidden_states, attentions, cross_attentions, routed })
     }
 
     /// Cosines and sines of each of the stack's rotary embeddings for the packed rows.
@@ -219,9 +225,16 @@ impl Stack {
             "the positions",
             1 << 31,
         )?;
-        let positions = given
-            .unwrap_or_else(|| packing.positions().iter().map(|position| position + past as i64).collect());
-        let length = positions.iter().max().map_or(0, |&last| last as usize + 1);
+        let (positions, length) = match given {
+            Some(given) => {
+                let length = given.iter().max().map_or(0, |&last| last as usize + 1);
+                (given, length)
+            }
+            None => {
+                let positions = packing.positions().into_iter().map(|position| position + past as i64);
+                (positions.collect(), past + packing.shape()[1])
+            }
+        };
         let rotary = |spec: &RotarySpec| {
             let (cos, sin) = spec.tables(&positions, length)?;
             Ok(Rotary { cos, sin, interleaved: spec.interleaved })
@@ -236,10 +249,10 @@ impl Stack {
         let sequences = ragged.sequences();
         let own = match &self.bias {
             None => None,
-            Some(Bias::Alibi(slopes)) => {
+            Some(Bias::Alibi(slopes, scale)) => {
                 let longest = sequences.iter().map(|s| s.keys).max().unwrap_or(0) as i64;
-                let keys = Tensor::arange(0i64.into(), longest.into(), 1i64.into(), DType::F32)?;
-                let all = slopes.mul(&keys)?;
+                let keys = Tensor::arange(0i64.into(), longest.into(), 1i64.into(), slopes.dtype())?;
+                let all = slopes.mul(&keys)?.to_dtype(DType::F32)?.mul(f64::from(*scale))?;
                 Some(sequences.iter().map(|s| Ok(all.narrow(2, 0, s.keys)?)).collect::<Result<Vec<_>>>()?)
             }
             Some(Bias::Relative(relative)) => Some(self.relative(relative, pass, ragged)?),
@@ -272,9 +285,14 @@ impl Stack {
         Ok(biases)
     }
 
+    /// Whether the caller's mask says everything about who sees whom.
+    fn gives_way(&self, pass: &Pass) -> bool {
+        pass.text.has_matrix() && !self.spec.layers.iter().any(|layer| layer.attention.part.insists)
+    }
+
     /// How the layers' windows are kept in this pass; `bias` is what is added to the scores anyway.
     fn windows(&self, pass: &Pass, ragged: &Ragged, bias: Option<&[Tensor]>) -> Result<Windows> {
-        if pass.text.has_matrix() {
+        if self.gives_way(pass) {
             return Ok(Windows::Open);
         }
         let all = pass.cache.as_ref().map_or(0, |cache| cache.length()) + pass.packing.shape()[1];
@@ -300,7 +318,7 @@ impl Stack {
 }
 
 /// The slopes of ALiBi (heads, 1, 1): transformers' `build_alibi_tensor`.
-fn slopes(heads: usize, scale: f32) -> Result<Tensor> {
+fn slopes(heads: usize) -> Result<Tensor> {
     let power = if heads.is_power_of_two() { heads } else { heads.next_power_of_two() / 2 };
     let base = 2f64.powf(-8.0 / power as f64);
     let extra = 2f64.powf(-4.0 / power as f64);
@@ -309,7 +327,7 @@ fn slopes(heads: usize, scale: f32) -> Result<Tensor> {
         // The heads beyond a power of two take every other slope of twice as many.
         false => extra.powi(2 * (head - power) as i32 + 1),
     };
-    let slopes: Vec<f32> = (0..heads).map(|head| slope(head) as f32 * scale).collect();
+    let slopes: Vec<f32> = (0..heads).map(|head| slope(head) as f32).collect();
     Ok(Tensor::from_slice(&slopes, &[heads, 1, 1])?)
 }
 
@@ -326,6 +344,7 @@ struct Step<'a> {
     encoded: Option<&'a Tensor>,
     attentions: Option<Vec<Tensor>>,
     cross_attentions: Option<Vec<Tensor>>,
+    routed: Option<Vec<Tensor>>,
 }
 
 /// The angles of one rotary embedding at the packed rows.
@@ -479,7 +498,8 @@ impl Layer {
                 self.attention.leave(self_attention(&self.attention.part, &normed, index, step)?)?;
             let own = self.feed_forward.before.is_some();
             let normed = if own { self.feed_forward.enter(&hidden)? } else { normed };
-            let fed = self.feed_forward.leave(self.feed_forward.part.forward(&normed)?)?;
+            let fed = self.feed_forward.part.forward(&normed, step.routed.as_mut())?;
+            let fed = self.feed_forward.leave(fed)?;
             return Ok(attended.add(&fed)?.add(&hidden)?);
         }
         let mut hidden = self.attention.around(hidden, |part, x| self_attention(part, x, index, step))?;
@@ -487,6 +507,6 @@ impl Layer {
         if let (Some(cross), Some(_)) = (&self.cross_attention, &step.source) {
             hidden = cross.around(hidden, |part, x| cross_attention(part, x, index, step))?;
         }
-        self.feed_forward.around(hidden, |part, x| part.forward(x))
+        self.feed_forward.around(hidden, |part, x| part.forward(x, step.routed.as_mut()))
     }
 }

@@ -192,8 +192,8 @@ impl PyModel {
     /// Runs the model over tensors by transformers' names for them; the result has what outputs there are by theirs, as tensors and
     /// lists of tensors. A cache holds the text so far and takes this one in.
     #[pyo3(signature = (
-        tensors, *, cache=None, output_hidden_states=false, output_attentions=false, logits_to_keep=0, max_length=None,
-        encoder_only=false
+        tensors, *, cache=None, output_hidden_states=false, output_attentions=false, output_router_logits=None,
+        logits_to_keep=0, max_length=None, encoder_only=false
     ))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' forward.
     fn forward<'py>(
@@ -203,6 +203,7 @@ impl PyModel {
         cache: Option<&PyCache>,
         output_hidden_states: bool,
         output_attentions: bool,
+        output_router_logits: Option<bool>,
         logits_to_keep: usize,
         max_length: Option<usize>,
         encoder_only: bool,
@@ -234,6 +235,7 @@ impl PyModel {
             logits_to_keep,
             output_hidden_states,
             output_attentions,
+            output_router_logits,
             max_length,
             interrupt: Interrupt::new(signalled),
         };

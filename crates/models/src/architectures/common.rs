@@ -6,7 +6,6 @@ use crate::Config;
 use crate::Error;
 use crate::Result;
 use crate::heads::{BiasAt, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier};
-use crate::rotary::RotarySpec;
 use crate::spec::*;
 
 /// The width of a head: `head_dim` if the configuration has it, else the hidden size over the heads, which must divide it.
@@ -116,86 +115,20 @@ pub(super) fn bert_decoder(config: &Config, mut stack: StackSpec, eps: f32) -> R
     Ok(stack)
 }
 
-/// Llama's stack: pre-norm layers with RMS norms, rotary positions, grouped-query attention and a gated feed-forward network.
-/// Biases as given, of queries, keys and values; of the attention's output; of the feed-forward network.
-pub(super) fn llama_stack(config: &Config, biases: [bool; 3]) -> Result<StackSpec> {
-    let hidden_size = config.count("hidden_size")?;
-    let heads = config.count("num_attention_heads")?;
-    let head_dim = head_dim(config, hidden_size, heads)?;
-    let eps = config.number("rms_norm_eps")?;
-    let projection =
-        Projection::separate("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", biases[0]);
-    let attention = AttentionSpec {
-        kv_heads: if config.has("num_key_value_heads") {
-            config.count("num_key_value_heads")?
-        } else {
-            heads
-        },
-        rotary: Some(0),
-        ..AttentionSpec::new(projection, linear("self_attn.o_proj", biases[1]), heads, head_dim)
-    };
-    let feed_forward = FeedForwardSpec {
-        kind: FeedForwardKind::Gated {
-            gate: linear("mlp.gate_proj", biases[2]),
-            up: linear("mlp.up_proj", biases[2]),
-            down: linear("mlp.down_proj", biases[2]),
-        },
-        width: config.count("intermediate_size")?,
-        activation: config.activation("hidden_act")?,
-    };
-    let layer = LayerSpec {
-        path: None,
-        attention: Sublayer::pre_norm(rms_norm("input_layernorm", eps), attention),
-        cross_attention: None,
-        feed_forward: Sublayer::pre_norm(rms_norm("post_attention_layernorm", eps), feed_forward),
-        parallel: false,
-    };
-    Ok(StackSpec {
-        hidden_size,
-        embeddings: words(config, "embed_tokens", hidden_size)?,
-        layers_path: "layers",
-        layers: vec![layer; config.layers("num_hidden_layers")?],
-        final_norm: Some(rms_norm("norm", eps)),
-        project_out: None,
-        causal: true,
-        rotaries: vec![RotarySpec::read(config, head_dim)?],
-        bias: None,
-    })
-}
-
-/// What transformers fills into a configuration like Llama's: the heads of keys, the width of a head, and `rope_parameters` from the
-/// fields that held them before version 5.
-pub(super) fn complete_llama(config: &mut Config) -> Result<()> {
-    if !config.has("num_key_value_heads") {
-        config.set("num_key_value_heads", config.count("num_attention_heads")?.into());
-    }
-    if !config.has("head_dim") {
-        let (hidden_size, heads) = (config.count("hidden_size")?, config.count("num_attention_heads")?);
-        config.set("head_dim", head_dim(config, hidden_size, heads)?.into());
-    }
-    complete_rope(config, 10000.0)
-}
-
-/// `rope_parameters` from `rope_theta` and `rope_scaling`.
-pub(super) fn complete_rope(config: &mut Config, theta: f64) -> Result<()> {
-    let old = config.object("rope_scaling")?.cloned();
-    let mut parameters = config.object("rope_parameters")?.cloned().or(old).unwrap_or_default();
-    if let Some(kind) = parameters.remove("type") {
-        parameters.entry("rope_type").or_insert(kind);
-    }
-    if !parameters.contains_key("rope_theta") {
-        let theta = if config.has("rope_theta") { f64::from(config.number("rope_theta")?) } else { theta };
-        parameters.insert("rope_theta".into(), theta.into());
-    }
-    parameters.entry("rope_type").or_insert("default".into());
-    config.set("rope_parameters", parameters.into());
-    Ok(())
-}
-
 /// A causal language model's head: a matrix, often the table of word embeddings.
 pub(super) fn causal_lm(config: &Config) -> Result<HeadSpec> {
-    let width = config.count("hidden_size")?;
-    Ok(HeadSpec::Language(LanguageSpec { shifts: true, ..LanguageSpec::new(config, "lm_head", width)? }))
+    language_model(config, BiasAt::None)
+}
+
+/// A causal language model's head with a bias, or without.
+pub(super) fn language_model(config: &Config, bias: BiasAt) -> Result<HeadSpec> {
+    let head = LanguageSpec::new(config, "lm_head", config.count("hidden_size")?)?;
+    Ok(HeadSpec::Language(LanguageSpec { shifts: true, bias, ..head }))
+}
+
+/// A classification of positions at `score`.
+pub(super) fn token_score(_: &Config) -> Result<HeadSpec> {
+    Ok(HeadSpec::Tokens(None, linear("score", true)))
 }
 
 /// A decoder's classification of texts: the last token that is not padding, through a matrix.

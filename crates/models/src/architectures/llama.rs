@@ -1,9 +1,9 @@
 //! Llama (Touvron et al. 2023) in all its versions: transformers' `LlamaModel`.
 
-use super::common::{causal_lm, complete_llama, last_token_score, llama_stack, qa_outputs};
+use super::common::{causal_lm, last_token_score, qa_outputs, token_score};
+use super::decoders::{complete_llama, llama_stack};
 use crate::architecture::{Architecture, Class, Task};
-use crate::heads::HeadSpec;
-use crate::spec::{Spec, linear};
+use crate::spec::Spec;
 use crate::{Config, Result};
 
 pub(crate) const LLAMA: Architecture = Architecture {
@@ -49,10 +49,5 @@ pub(crate) const LLAMA: Architecture = Architecture {
 
 fn spec(config: &Config) -> Result<Spec> {
     let attention = config.flag("attention_bias")?;
-    Ok(Spec::Decoder(llama_stack(config, [attention, attention, config.flag("mlp_bias")?])?))
-}
-
-/// A classification of positions, with a bias, where decoders keep it.
-fn token_score(_: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Tokens(None, linear("score", true)))
+    Ok(Spec::Decoder(llama_stack(config, "hidden_act", [attention, attention, config.flag("mlp_bias")?])?))
 }

@@ -132,8 +132,13 @@ impl Loader {
         options: &LoadOptions,
     ) -> Loader {
         let Checkpoint { place, tensors } = checkpoint;
+        // A class may hold the model under another name than its siblings do.
+        let prefixes: Vec<_> = architecture.classes.iter().map(|class| class.base).collect();
         let rename = |name: String| {
-            let name = name.strip_prefix(architecture.prefix).map(str::to_owned).unwrap_or(name);
+            let name = match prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)?.strip_prefix('.')) {
+                Some(name) => name.to_owned(),
+                None => name.strip_prefix(architecture.prefix).map(str::to_owned).unwrap_or(name),
+            };
             LEGACY.iter().chain(architecture.renames).fold(name, |name, (old, new)| name.replace(old, new))
         };
         let tensors = tensors.into_iter().map(|(name, tensor)| (rename(name), tensor)).collect();
