@@ -16,7 +16,7 @@ use crate::Device;
 const ALIGN: usize = 64;
 /// Smaller blocks go to the system's allocator, which is good at them.
 const CACHED_FROM: usize = 64 << 10;
-/// What may lie idle in any case. More may when more is in use: never more than that.
+/// What may lie idle in any case. More may when more is in use, or was until now: never more than that.
 const IDLE_LIMIT: usize = 256 << 20;
 
 /// Bytes in blocks that tensors hold.
@@ -166,7 +166,9 @@ impl Block {
         } else if self.size >= CACHED_FROM
             && let Ok(mut cache) = CACHE.try_lock()
         {
-            return cache.put(self, in_use.max(IDLE_LIMIT));
+            // What comes back counts as in use: a single large result over borrowed memory is there again at the next step.
+            let limit = (in_use + self.size).max(IDLE_LIMIT);
+            return cache.put(self, limit);
         }
         self.free();
     }
