@@ -9,9 +9,10 @@ use std::ops::Range;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp, SimdUnaryOp};
 use rten_vecmath::Tanh;
+use smallvec::SmallVec;
 
 use super::product::{Left, MAX_HELD, MAX_VECTORS, multiply};
-use super::scratch::Scratch;
+use super::scratch::{LINE, Scratch};
 use super::{Outputs, Plan, TASKS_PER_THREAD};
 use crate::cpu::gemm::{Real, Runs};
 use crate::cpu::level::Level;
@@ -29,7 +30,7 @@ const MAX_STRIPS: usize = 4;
 pub(super) struct Block {
     sequence: usize,
     kv_head: usize,
-    strips: Vec<Strip>,
+    strips: SmallVec<[Strip; MAX_STRIPS]>,
 }
 
 /// Rows that are computed side by side.
@@ -59,7 +60,7 @@ pub(super) fn blocks(plan: &Plan, sequences: &[usize], lanes: usize, threads: us
         };
         let strips: Vec<Strip> = (0..count).map(strip).collect();
         for kv_head in 0..plan.kv_heads {
-            let block = |strips: &[Strip]| Block { sequence, kv_head, strips: strips.to_vec() };
+            let block = |strips: &[Strip]| Block { sequence, kv_head, strips: strips.into() };
             blocks.extend(strips.chunks(at_once).map(block));
         }
     }
@@ -111,7 +112,7 @@ unsafe fn walk<I: Isa>(isa: I, block: &Block, plan: &Plan, outputs: &Outputs, sc
     let sizes = [TILE + MAX_HELD, TILE, longest, 1, 1, 1, own * block.strips.len()];
     let [scores, bias, rows, correction, from, to, mut own_parts] =
         scratch.parts(sizes.map(|rows| rows * width));
-    let mut walkers = Vec::with_capacity(block.strips.len());
+    let mut walkers = SmallVec::<[Walker<I>; MAX_STRIPS]>::new();
     for strip in &block.strips {
         let width = strip.vectors * isa.f32().len();
         let mut part = |rows: usize| {
@@ -139,12 +140,15 @@ unsafe fn walk<I: Isa>(isa: I, block: &Block, plan: &Plan, outputs: &Outputs, sc
             sequence: &plan.sequences()[block.sequence],
         });
     }
+    let seen = walkers.iter().map(Walker::seen);
+    let seen = seen.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
+    let fetch = |start: usize| fetch(isa, plan, block, start..(start + TILE).min(seen.end));
+    fetch(seen.start);
     // SAFETY: the parts of the scratch have room for all that walkers do; for the rest the caller answers.
     unsafe {
         walkers.iter().for_each(|walker| walker.start());
-        let seen = walkers.iter().map(Walker::seen);
-        let seen = seen.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
         for start in seen.clone().step_by(TILE) {
+            fetch(start + TILE);
             for walker in &walkers {
                 let seen = walker.seen();
                 let tile = start.max(seen.start)..(start + TILE).min(seen.end);
@@ -160,6 +164,22 @@ unsafe fn walk<I: Isa>(isa: I, block: &Block, plan: &Plan, outputs: &Outputs, sc
             for start in seen.clone().step_by(TILE) {
                 walker.store_probabilities(&(start..(start + TILE).min(seen.end)), probabilities);
             }
+        }
+    }
+}
+
+/// Asks for a tile of keys and values before it is needed: their rows lie too far apart for processors to do so by themselves.
+#[inline(always)]
+fn fetch<I: Isa>(isa: I, plan: &Plan, block: &Block, tile: Range<usize>) {
+    let ops = isa.f32();
+    let first = plan.sequences()[block.sequence].key_start;
+    for (view, len) in [(&plan.key, plan.head_dim), (&plan.value, plan.value_dim)] {
+        for key in tile.clone() {
+            let row = view.at(first + key, block.kv_head);
+            (0..len).step_by(LINE).for_each(
+                #[inline(always)]
+                |i| ops.prefetch(row.wrapping_add(i)),
+            );
         }
     }
 }

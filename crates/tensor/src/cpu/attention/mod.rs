@@ -20,8 +20,6 @@ use crate::cpu::level::Level;
 use crate::ops::{Attended, Attention, Sequence};
 use crate::{Result, Tensor, pool};
 
-use scratch::Scratch;
-
 /// Fewer multiplications than this are done on the calling thread: waking another costs more.
 const PARALLEL_FROM: usize = 1 << 20;
 /// So many tasks per thread are enough for all threads to end at about the same time.
@@ -154,20 +152,22 @@ impl Plan<'_> {
         let next = AtomicUsize::new(0);
         // One thread's share: whatever is next, until there is nothing left.
         let work = || {
-            let mut scratch = Scratch::default();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                // SAFETY: the operation has checked that the tensors hold what the sequences name; no two tasks write to one place.
-                unsafe {
-                    if let Some(block) = blocks.get(index) {
-                        block.run(self, outputs, &mut scratch);
-                    } else if let Some(stretch) = stretches.get(index - blocks.len()) {
-                        stretch.run(self, &mut scratch);
-                    } else {
-                        break;
+            scratch::with(|scratch| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    // SAFETY: the operation has checked that the tensors hold what the sequences name; no two tasks write to one
+                    // place.
+                    unsafe {
+                        if let Some(block) = blocks.get(index) {
+                            block.run(self, outputs, scratch);
+                        } else if let Some(stretch) = stretches.get(index - blocks.len()) {
+                            stretch.run(self, scratch);
+                        } else {
+                            break;
+                        }
                     }
                 }
-            }
+            });
         };
         match threads.min(blocks.len() + stretches.len()) {
             0 | 1 => work(),

@@ -1,7 +1,9 @@
 //! Memory that a thread works in.
 
-/// A cache line, and the widest vector.
-const LINE: usize = 16;
+use std::cell::Cell;
+
+/// Floats of a cache line, and of the widest vector.
+pub(super) const LINE: usize = 16;
 
 #[derive(Clone, Copy)]
 #[repr(align(64))]
@@ -26,4 +28,14 @@ impl Scratch {
             part.cast()
         })
     }
+}
+
+/// Gives `work` the scratch of this thread, which keeps its memory from one attention to the next.
+pub(super) fn with(work: impl FnOnce(&mut Scratch)) {
+    thread_local! {
+        static OWN: Cell<Scratch> = const { Cell::new(Scratch(Vec::new())) };
+    }
+    let mut scratch = OWN.take();
+    work(&mut scratch);
+    OWN.set(scratch);
 }
