@@ -57,7 +57,7 @@ def visible(inputs: Mapping[str, np.ndarray], field: str, values: np.ndarray, ma
     if field == "encoder_last_hidden_state" or (field == "logits" and values.ndim == 3):
         axis = 1
     shown = inputs.get("attention_mask" if field.startswith("encoder_") else mask)
-    if field == "router_logits" and shown is not None:
+    if field == "router_logits" and shown is not None and shown.ndim == 2:
         # The positions of all texts one after another.
         return everywhere & shown[:, -(len(values) // len(shown)) :].astype(bool).reshape(-1, 1)
     if axis is None or shown is None or shown.ndim != 2:
