@@ -14,6 +14,7 @@ use crate::{Error, Result, Tensor, pool};
 pub struct Weight {
     parts: Vec<Tensor>,
     packed: RwLock<Option<Packed>>,
+    is_passing: bool,
 }
 
 /// The kernel's form, and the versions of the parts that it was made from.
@@ -46,7 +47,15 @@ impl Weight {
                 return Err(Error::DType { op: "weight", rule, dtype: part.dtype() });
             }
         }
-        Ok(Weight { parts, packed: RwLock::default() })
+        Ok(Weight { parts, packed: RwLock::default(), is_passing: false })
+    }
+
+    /// A weight of one part for one product: the kernel's layout would not be used again, so it is made as the product goes along.
+    ///
+    /// # Errors
+    /// As [`Weight::new`].
+    pub fn passing(part: Tensor) -> Result<Weight> {
+        Ok(Weight { is_passing: true, ..Weight::new(vec![part])? })
     }
 
     /// The matrices as they were given.
@@ -67,6 +76,11 @@ impl Weight {
     /// Whether a gradient is asked for any part.
     pub fn requires_grad(&self) -> bool {
         self.parts.iter().any(Tensor::requires_grad)
+    }
+
+    /// Whether the kernel's form is worth keeping: not where the next product has other values, or is of another weight.
+    pub(crate) fn is_lasting(&self) -> bool {
+        !(self.is_passing || self.requires_grad())
     }
 
     /// The kernel's form, made now if it was not or if a part has changed. Several threads may ask at once; one result is kept.

@@ -88,7 +88,7 @@ fn along(dim: Option<isize>, axis: Option<isize>) -> PyResult<isize> {
 pub fn linear(py: Python<'_>, input: Other, weight: Other, bias: Option<Other>) -> PyResult<PyTensor> {
     let (x, weight, bias) = (input.tensor()?, weight.tensor()?, bias.map(Other::tensor).transpose()?);
     let elements = product_size(&x, &weight);
-    let weight = Weight::new(vec![weight]).map_err(errors::tensor)?;
+    let weight = Weight::passing(weight).map_err(errors::tensor)?;
     compute(py, elements, || ops::linear(&x, &weight, bias.as_ref(), Activation::Identity)).map(PyTensor)
 }
 

@@ -24,17 +24,14 @@ pub(super) fn linear(
     Tensor::build(&shape, |out| {
         let out = MatrixMut::new(out, [rows, outputs], outputs)?;
         let packed;
-        // A weight that is being trained changes with every step: its layout is not kept.
         let right = match weight.parts() {
-            [only] if weight.requires_grad() && only.dtype() == DType::F32 => {
-                Right::Plain(Matrix::of(only, 0)?.transposed())
-            }
-            parts if weight.requires_grad() => {
-                packed = Arc::new(Packed::pack_transposed(parts)?);
+            _ if weight.is_lasting() => {
+                packed = weight.packed()?;
                 Right::Packed(&packed)
             }
-            _ => {
-                packed = weight.packed()?;
+            [only] if only.dtype() == DType::F32 => Right::Plain(Matrix::of(only, 0)?.transposed()),
+            parts => {
+                packed = Arc::new(Packed::pack_transposed(parts)?);
                 Right::Packed(&packed)
             }
         };

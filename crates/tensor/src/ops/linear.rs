@@ -170,6 +170,20 @@ mod tests {
     }
 
     #[test]
+    fn a_passing_weight_gives_what_a_lasting_one_does() {
+        for dtype in [DType::F32, DType::BF16] {
+            let part = draw(&[40, 30], (-1.0, 1.0), 1).to_dtype(dtype).unwrap();
+            for part in [part.clone(), part.mt().unwrap().copy().unwrap().mt().unwrap()] {
+                let x = draw(&[5, 30], (-1.0, 1.0), 2).to_dtype(DType::F32).unwrap();
+                let run = |weight: Weight| linear(&x, &weight, None, Activation::Gelu).unwrap();
+                let (lasting, passing) = (Weight::new(vec![part.clone()]), Weight::passing(part));
+                let (lasting, passing) = (run(lasting.unwrap()), run(passing.unwrap()));
+                assert_eq!(lasting.as_slice::<f32>().unwrap(), passing.as_slice::<f32>().unwrap());
+            }
+        }
+    }
+
+    #[test]
     fn misfits_name_both_shapes() {
         let weight = Weight::new(vec![Tensor::zeros(&[3, 4]).unwrap()]).unwrap();
         let error =
