@@ -58,6 +58,7 @@ bench: $(BIN)/uv
 	$(BIN)/python benches/run.py --peers-python $(PEERS)
 	$(BIN)/python benches/tensor.py --peers-python $(PEERS)
 	$(BIN)/python benches/opening.py --peers-python $(PEERS)
+	$(BIN)/python benches/architectures.py --peers-python $(PEERS)
 
 # Writes the reference fixtures anew; PEERS must have transformers and torch.
 fixtures:

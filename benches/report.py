@@ -1,6 +1,7 @@
 """The figures as JSON, as a Markdown table and as a picture."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ def write(
     folder: Path,
     name: str = "minilm",
     title: str = "all-MiniLM-L6-v2",
+    picture: Callable[[list[Figure], dict[str, str], str, Path], None] | None = None,
 ) -> str:
-    """Write the three files of that name; gives back the table."""
+    """Write the three files of that name, the picture by `draw` if by nobody else; gives back the table."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
         {
@@ -32,7 +34,10 @@ def write(
     (folder / f"{name}.json").write_text(json.dumps(about | {"figures": rows}, indent=1) + "\n")
     text = heading(about, title) + "\n" + table(figures, labels)
     (folder / f"{name}.md").write_text(text)
-    draw(figures, labels, f"{title}, less is better ({place(about)})", folder / f"{name}.png")
+    if picture is None:
+        draw(figures, labels, f"{title}, less is better ({place(about)})", folder / f"{name}.png")
+    else:
+        picture(figures, labels, f"{title} ({place(about)})", folder / f"{name}.png")
     return text
 
 
