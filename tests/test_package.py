@@ -98,3 +98,9 @@ def test_numpy_is_the_only_requirement() -> None:
 
 def test_the_versions_agree() -> None:
     assert trustformers.__version__ == metadata("trustformers")["Version"]
+
+
+def test_the_example_of_an_architecture_is_the_file_itself() -> None:
+    root = Path(__file__).parent.parent
+    example = (root / "crates/models/src/architectures/llama.rs").read_text()
+    assert f"```rust\n{example}```" in (root / "ARCHITECTURE.md").read_text()
