@@ -30,6 +30,7 @@ _PURPOSES = {
     "CausalLM": "with a head that predicts the next token",
     "MaskedLM": "with a head that predicts masked tokens",
     "Seq2SeqLM": "with a head that predicts the decoder's next token",
+    "TextEncoding": "with its encoder alone",
     "SequenceClassification": "with a head that classifies texts",
     "TokenClassification": "with a head that classifies tokens",
     "QuestionAnswering": "with a head that finds where an answer starts and ends",
