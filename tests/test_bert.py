@@ -45,7 +45,8 @@ def test_a_row_alone_gives_what_it_gives_in_a_batch(name: str) -> None:
     together = model(**call.inputs)
     for row in range(len(together.last_hidden_state)):
         alone = model(**{key: value[row : row + 1] for key, value in call.inputs.items()})
-        np.testing.assert_allclose(alone[0][0], together[0][row], rtol=1e-6, atol=1e-6)
+        # Sums over fewer rows go in another order: the last digits.
+        np.testing.assert_allclose(alone[0][0], together[0][row], rtol=1e-5, atol=5e-6)
         np.testing.assert_allclose(alone[1][0], together[1][row], rtol=1e-6, atol=1e-6)
 
 
