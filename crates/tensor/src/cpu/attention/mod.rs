@@ -10,6 +10,7 @@ mod scratch;
 mod stretch;
 #[cfg(test)]
 mod tests;
+mod walker;
 
 use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicUsize, Ordering};
