@@ -4,6 +4,7 @@ use trustformers_tensor::ops::Mask;
 use trustformers_tensor::{Activation, Attended, Attention, Ragged, Tensor};
 
 use crate::checkpoint::Scope;
+use crate::disentangled::{DistanceBias, Distances};
 use crate::layers::{Linear, Norm};
 use crate::spec::{AttentionSpec, FusedOrder, NormOver, NormSpec, Projection};
 use crate::{Error, Result};
@@ -14,6 +15,7 @@ pub struct MultiHead {
     inputs: Inputs,
     output: Linear,
     norms: Option<[HeadNorm; 2]>,
+    distances: Option<DistanceBias>,
 }
 
 /// The projections that are applied together.
@@ -74,6 +76,10 @@ impl MultiHead {
             inputs,
             output: Linear::load(scope, spec.output, width, queries)?,
             norms: norms.transpose()?,
+            distances: spec
+                .distances
+                .map(|distances| DistanceBias::load(scope, distances, width, queries))
+                .transpose()?,
             spec: spec.clone(),
         })
     }
@@ -95,10 +101,12 @@ impl MultiHead {
 
     /// The matrices, for those who prepare them.
     pub fn linears(&self) -> Vec<&Linear> {
-        match &self.inputs {
+        let mut linears = match &self.inputs {
             Inputs::Together(all) => vec![all, &self.output],
             Inputs::Apart { query, key_value } => vec![query, key_value, &self.output],
-        }
+        };
+        linears.extend(self.distances.iter().flat_map(DistanceBias::linears));
+        linears
     }
 
     /// Queries, keys and values of `x` (rows, width), normalised where the architecture does so.
@@ -153,6 +161,19 @@ impl MultiHead {
                 let Heads { key, value, .. } = self.project(x)?;
                 Ok([key, value])
             }
+        }
+    }
+
+    /// What the distances of a pass add to the scores of each sequence, if this layer looks at them.
+    pub fn distance_bias(
+        &self,
+        heads: &Heads,
+        distances: &Distances,
+        ragged: &Ragged,
+    ) -> Result<Option<Vec<Tensor>>> {
+        match &self.distances {
+            Some(own) => own.of(heads, distances, ragged, self.spec.scale, |vectors| self.project(vectors)),
+            None => Ok(None),
         }
     }
 

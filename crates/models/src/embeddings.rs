@@ -18,6 +18,7 @@ pub struct Embeddings {
     norm: Option<Norm>,
     projection: Option<Linear>,
     projects_words: bool,
+    final_norm: Option<Norm>,
 }
 
 /// What is looked up for the segments.
@@ -80,6 +81,7 @@ impl Embeddings {
                 .map(|projection| Linear::load(scope, projection, hidden, spec.width))
                 .transpose()?,
             projects_words: spec.projects_words,
+            final_norm: spec.final_norm.map(|norm| Norm::load(scope, norm, hidden)).transpose()?,
         })
     }
 
@@ -137,9 +139,12 @@ impl Embeddings {
         if let Some(norm) = &self.norm {
             hidden = norm.forward(&hidden, None)?;
         }
-        match &self.projection {
-            Some(projection) if !self.projects_words => projection.forward(&hidden, Activation::Identity),
-            _ => Ok(hidden),
+        if let (Some(projection), false) = (&self.projection, self.projects_words) {
+            hidden = projection.forward(&hidden, Activation::Identity)?;
+        }
+        match &self.final_norm {
+            Some(norm) => norm.forward(&hidden, None),
+            None => Ok(hidden),
         }
     }
 }

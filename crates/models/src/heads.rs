@@ -4,6 +4,7 @@ use trustformers_tensor::{Activation, DType, Tensor};
 
 use crate::checkpoint::{Init, Scope};
 use crate::layers::{Linear, Norm};
+pub use crate::loss::LabelReading;
 use crate::loss::{self, ProblemType};
 pub use crate::pooling::Pool;
 use crate::spec::{LinearSpec, NormSpec, Path, linear};
@@ -75,9 +76,9 @@ pub struct LanguageSpec {
     pub width: usize,
     /// The number of tokens.
     pub vocab_size: usize,
-    /// Where the matrix (tokens, width) is.
-    pub decoder: Path,
-    /// Whether it is the table of word embeddings.
+    /// Where the matrix (tokens, width) is; without a name it is the table of word embeddings and nothing else.
+    pub decoder: Option<Path>,
+    /// Whether it is the table of word embeddings under a name of its own.
     pub tied: bool,
     /// Where the bias is.
     pub bias: BiasAt,
@@ -112,7 +113,7 @@ impl LanguageSpec {
             transform: None,
             width,
             vocab_size: config.count("vocab_size")?,
-            decoder,
+            decoder: Some(decoder),
             tied: config.flag("tie_word_embeddings")?,
             bias: BiasAt::None,
             scale: 1.0,
@@ -132,6 +133,15 @@ pub struct SequenceSpec {
     pub transform: Option<TransformSpec>,
     /// From there to the labels.
     pub classifier: LinearSpec,
+    /// How labels are read where the configuration has no `problem_type`.
+    pub labels: LabelReading,
+}
+
+impl SequenceSpec {
+    /// A classifier over what stands for the text.
+    pub const fn new(pool: Pool, classifier: LinearSpec) -> SequenceSpec {
+        SequenceSpec { pool, transform: None, classifier, labels: LabelReading::Usual }
+    }
 }
 
 /// A head with its weights.
@@ -141,7 +151,7 @@ pub enum Head {
     #[allow(missing_docs)]
     Language(Box<Language>),
     #[allow(missing_docs)]
-    Sequence { pool: Pool, transform: Transform, classifier: Linear },
+    Sequence { pool: Pool, transform: Transform, classifier: Linear, labels: LabelReading },
     #[allow(missing_docs)]
     Tokens(Transform, Linear),
     #[allow(missing_docs)]
@@ -224,9 +234,12 @@ impl Head {
         Ok(match spec {
             HeadSpec::Bare => Head::Bare,
             HeadSpec::Language(spec) => Head::Language(Box::new(Language::load(scope, spec, hidden, words)?)),
-            HeadSpec::Sequence(SequenceSpec { pool, transform, classifier }) => {
-                Head::Sequence { pool, transform: between(transform)?, classifier: load(classifier, labels)? }
-            }
+            HeadSpec::Sequence(spec) => Head::Sequence {
+                pool: spec.pool,
+                transform: between(spec.transform)?,
+                classifier: load(spec.classifier, labels)?,
+                labels: spec.labels,
+            },
             HeadSpec::Tokens(transform, spec) => Head::Tokens(between(transform)?, load(spec, labels)?),
             HeadSpec::Span(transform, spec) => Head::Span(between(transform)?, load(spec, 2)?),
             HeadSpec::Replaced(transform, spec) => Head::Replaced(between(Some(transform))?, load(spec, 1)?),
@@ -339,7 +352,7 @@ impl Head {
                 outputs.start_logits = Some(start);
                 outputs.end_logits = Some(end);
             }
-            Head::Sequence { pool, transform, classifier } => {
+            Head::Sequence { pool, transform, classifier, labels: reading } => {
                 let pooled = transform.forward(&finished.pool(*pool)?)?;
                 let logits = classifier.forward(&pooled, Activation::Identity)?;
                 match finished.choices {
@@ -351,9 +364,15 @@ impl Head {
                     }
                     None => {
                         let problem = ProblemType::read(finished.config)?;
-                        let loss = inputs.labels.as_ref().map(|labels| problem.loss(&logits, labels));
+                        let loss =
+                            inputs.labels.as_ref().map(|labels| problem.loss(&logits, labels, *reading));
                         outputs.loss = loss.transpose()?;
-                        outputs.logits = Some(logits);
+                        // DeBERTa flattens the logits that it compares with numbers.
+                        let is_flat = *reading == LabelReading::Distribution
+                            && problem == ProblemType::Infer
+                            && outputs.loss.is_some()
+                            && logits.shape()[1] == 1;
+                        outputs.logits = Some(if is_flat { logits.flatten(0, 1)? } else { logits });
                     }
                 }
             }
@@ -389,22 +408,26 @@ impl Head {
 impl Language {
     fn load(scope: &Scope, spec: LanguageSpec, hidden: usize, words: &Tensor) -> Result<Language> {
         let transform = Transform::load(scope, spec.transform, spec.width, hidden)?;
-        let decoder = scope.at(spec.decoder);
-        let weight = match spec.tied {
-            true => decoder.tied("weight", words)?,
-            false => decoder.tensor("weight", &[spec.vocab_size, spec.width], Init::Normal)?,
+        let decoder = spec.decoder.map(|path| scope.at(path));
+        let weight = match &decoder {
+            Some(decoder) if spec.tied => decoder.tied("weight", words)?,
+            Some(decoder) => decoder.tensor("weight", &[spec.vocab_size, spec.width], Init::Normal)?,
+            None => words.clone(),
         };
-        let bias = match spec.bias {
-            BiasAt::None => None,
-            BiasAt::Decoder => Some(decoder.tensor("bias", &[spec.vocab_size], Init::Zeros)?),
-            BiasAt::Path(path) => {
+        let bias = match (spec.bias, &decoder) {
+            (BiasAt::Decoder, Some(decoder)) => {
+                Some(decoder.tensor("bias", &[spec.vocab_size], Init::Zeros)?)
+            }
+            (BiasAt::None | BiasAt::Decoder, _) => None,
+            (BiasAt::Path(path), decoder) => {
                 let bias = scope.tensor(path, &[spec.vocab_size], Init::Zeros)?;
-                Some(match spec.tied {
-                    true => decoder.tied("bias", &bias)?,
-                    false => decoder.tensor("bias", &[spec.vocab_size], Init::Zeros)?,
+                Some(match decoder {
+                    Some(decoder) if spec.tied => decoder.tied("bias", &bias)?,
+                    Some(decoder) => decoder.tensor("bias", &[spec.vocab_size], Init::Zeros)?,
+                    None => bias,
                 })
             }
-            BiasAt::Buffer(path) => {
+            (BiasAt::Buffer(path), _) => {
                 let bias = scope.optional(path, &[1, spec.vocab_size])?;
                 bias.map(|bias| bias.select(0, 0)).transpose()?
             }

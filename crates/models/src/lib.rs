@@ -8,6 +8,8 @@ mod attention;
 mod cache;
 mod checkpoint;
 mod config;
+mod convolution;
+mod disentangled;
 mod embeddings;
 mod error;
 mod feed_forward;

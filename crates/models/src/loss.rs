@@ -67,6 +67,16 @@ pub(crate) fn binary(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
     Ok(plain.add(&rest)?.mean(&[], false)?)
 }
 
+/// How the labels of whole texts are read where no `problem_type` says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LabelReading {
+    /// One label is a regression, integers are classes, floats say of each label whether it holds.
+    #[default]
+    Usual,
+    /// Floats are a distribution over the labels, and negative classes count for nothing (DeBERTa).
+    Distribution,
+}
+
 /// What the labels of whole texts are: transformers' `problem_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ProblemType {
@@ -75,6 +85,8 @@ pub(crate) enum ProblemType {
     Regression,
     SingleLabel,
     MultiLabel,
+    /// Shares of each label.
+    Distribution,
 }
 
 impl ProblemType {
@@ -91,9 +103,14 @@ impl ProblemType {
     }
 
     /// The loss of `logits` (batch, labels).
-    pub(crate) fn loss(self, logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    pub(crate) fn loss(self, logits: &Tensor, labels: &Tensor, reading: LabelReading) -> Result<Tensor> {
+        let is_classes = labels.ndim() < 2 || labels.shape().last() == Some(&1);
         let problem = match self {
             ProblemType::Infer if logits.shape()[1] == 1 => ProblemType::Regression,
+            ProblemType::Infer if reading == LabelReading::Distribution => match is_classes {
+                true => return self::labels(logits, &without_negatives(labels)?),
+                false => ProblemType::Distribution,
+            },
             ProblemType::Infer if labels.dtype().is_int() => ProblemType::SingleLabel,
             ProblemType::Infer => ProblemType::MultiLabel,
             given => given,
@@ -112,8 +129,19 @@ impl ProblemType {
                 let difference = logits.sub(&fitting(logits.shape())?)?;
                 Ok(difference.mul(&difference)?.mean(&[], false)?)
             }
+            ProblemType::Distribution => {
+                let weighed = logits.log_softmax(-1)?.mul(&fitting(logits.shape())?)?;
+                Ok(weighed.sum(&[-1], false)?.mean(&[], false)?.neg()?)
+            }
             ProblemType::MultiLabel => binary(logits, &fitting(logits.shape())?),
             _ => self::labels(logits, labels),
         }
     }
+}
+
+/// Labels of which negative ones count for nothing.
+fn without_negatives(labels: &Tensor) -> Result<Tensor> {
+    let labels = labels.to_dtype(DType::I64)?;
+    let ignored = Tensor::scalar(IGNORED as f64, DType::I64)?;
+    Ok(Tensor::select_where(&labels.lt(0i64)?, &ignored, &labels)?)
 }

@@ -113,6 +113,11 @@ impl Packing {
         self.ragged.sequences().iter().map(row).collect()
     }
 
+    /// For every packed row, where it comes from: `sequence * length + position`.
+    pub fn places(&self) -> &[usize] {
+        &self.rows
+    }
+
     /// The packed rows that the mask shows.
     pub fn visible_rows(&self) -> Vec<usize> {
         self.ragged.sequences().iter().flat_map(|s| s.start..s.start + s.keys).collect()

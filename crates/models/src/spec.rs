@@ -5,6 +5,8 @@
 
 use trustformers_tensor::{Activation, DType};
 
+use crate::convolution::ConvolutionSpec;
+use crate::disentangled::{DisentangledSpec, DistanceHeads};
 use crate::relative::RelativeSpec;
 use crate::rotary::RotarySpec;
 
@@ -87,6 +89,8 @@ pub enum BiasSpec {
     },
     /// A trained number per head and bucket of distances (Raffel et al. 2020).
     Relative(RelativeSpec),
+    /// Trained vectors per bucket of distances, which each layer compares with its queries and keys (He et al. 2021).
+    Disentangled(DisentangledSpec),
 }
 
 /// From token numbers to hidden states.
@@ -113,6 +117,10 @@ pub struct EmbeddingsSpec {
     pub projection: Option<LinearSpec>,
     /// Whether the projection is applied to the word embeddings alone, before anything is added (OPT), and not at the end.
     pub projects_words: bool,
+    /// The norm behind the projection.
+    pub final_norm: Option<NormSpec>,
+    /// A convolution over the result, which joins what the first layer makes of it.
+    pub convolution: Option<ConvolutionSpec>,
 }
 
 /// Absolute positions that are added to the word embeddings.
@@ -291,6 +299,8 @@ pub struct AttentionSpec {
     pub window: Option<usize>,
     /// Scores are kept within this by a tanh (Gemma 2).
     pub softcap: Option<f32>,
+    /// How queries and keys meet the stack's vectors of distances.
+    pub distances: Option<DistanceHeads>,
     /// Whether order and window hold also where the caller gives a mask for every pair of positions (GPT-Neo).
     pub insists: bool,
 }
@@ -309,6 +319,7 @@ impl AttentionSpec {
             qk_norm: None,
             window: None,
             softcap: None,
+            distances: None,
             insists: false,
         }
     }

@@ -9,6 +9,8 @@ use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, ops};
 use crate::attention::{Heads, Look, MultiHead};
 use crate::cache::{Cache, Source};
 use crate::checkpoint::Scope;
+use crate::convolution::Convolution;
+use crate::disentangled::{Disentangled, Distances};
 use crate::embeddings::{Embeddings, Past};
 use crate::feed_forward::FeedForward;
 use crate::inputs::Text;
@@ -23,6 +25,7 @@ use crate::{Error, Packing, Result};
 pub struct Stack {
     spec: StackSpec,
     embeddings: Embeddings,
+    convolution: Option<Convolution>,
     layers: Vec<Arc<Layer>>,
     final_norm: Option<Norm>,
     project_out: Option<Linear>,
@@ -36,6 +39,7 @@ enum Bias {
     /// A slope for every head: (heads, 1, 1); and what their products with positions are multiplied with.
     Alibi(Tensor, f32),
     Relative(Relative),
+    Disentangled(Disentangled),
 }
 
 /// What a pass over a stack is given.
@@ -105,9 +109,14 @@ impl Stack {
                 Some(Bias::Alibi(slopes(*heads)?.to_dtype(*dtype)?, *scale))
             }
             Some(BiasSpec::Relative(relative)) => Some(Bias::Relative(Relative::load(scope, relative)?)),
+            Some(BiasSpec::Disentangled(spec)) => {
+                Some(Bias::Disentangled(Disentangled::load(scope, spec, hidden)?))
+            }
             None => None,
         };
+        let convolution = spec.embeddings.convolution;
         Ok(Stack {
+            convolution: convolution.map(|spec| Convolution::load(scope, spec, hidden)).transpose()?,
             final_norm: spec.final_norm.map(|norm| Norm::load(scope, norm, hidden)).transpose()?,
             project_out: spec
                 .project_out
@@ -174,6 +183,10 @@ impl Stack {
             causal: self.spec.causal && !self.gives_way(&pass),
             bias: bias.as_deref(),
             windows,
+            distances: match &self.bias {
+                Some(Bias::Disentangled(vectors)) => Some(vectors.distances(&pass, &ragged)?),
+                _ => None,
+            },
             rotaries: self.rotaries(&pass, past_length)?,
             source: match (&pass.cache, pass.encoded) {
                 (Some(Cache { source: Some(source), .. }), _) => Some(source.clone()),
@@ -192,7 +205,14 @@ impl Stack {
             if let Some(states) = &mut hidden_states {
                 states.push(packing.unpack(&hidden)?);
             }
+            let convolved = match &self.convolution {
+                Some(convolution) if index == 0 => Some(convolution.forward(&hidden, packing)?),
+                _ => None,
+            };
             hidden = layer.forward(hidden, index, &mut step)?;
+            if let (Some(convolution), Some(convolved)) = (&self.convolution, convolved) {
+                hidden = convolution.join(&convolved, &hidden)?;
+            }
         }
         let Step { cache, attentions, cross_attentions, routed, source, .. } = step;
         if let Some(cache) = cache {
@@ -248,7 +268,8 @@ impl Stack {
         let [batch, length] = packing.shape();
         let sequences = ragged.sequences();
         let own = match &self.bias {
-            None => None,
+            // What each layer adds it computes itself.
+            None | Some(Bias::Disentangled(_)) => None,
             Some(Bias::Alibi(slopes, scale)) => {
                 let longest = sequences.iter().map(|s| s.keys).max().unwrap_or(0) as i64;
                 let keys = Tensor::arange(0i64.into(), longest.into(), 1i64.into(), slopes.dtype())?;
@@ -259,10 +280,7 @@ impl Stack {
         };
         let given = pass.text.matrices(batch, length, past + length)?;
         match (own, given) {
-            (Some(own), Some(given)) => {
-                let both = own.iter().zip(&given).map(|(own, given)| Ok(own.add(given)?));
-                both.collect::<Result<_>>().map(Some)
-            }
+            (Some(own), Some(given)) => sums(&own, &given).map(Some),
             (own, given) => Ok(own.or(given)),
         }
     }
@@ -317,6 +335,11 @@ impl Stack {
     }
 }
 
+/// Two biases of every sequence as one.
+fn sums(some: &[Tensor], others: &[Tensor]) -> Result<Vec<Tensor>> {
+    some.iter().zip(others).map(|(one, other)| Ok(one.add(other)?)).collect()
+}
+
 /// The slopes of ALiBi (heads, 1, 1): transformers' `build_alibi_tensor`.
 fn slopes(heads: usize) -> Result<Tensor> {
     let power = if heads.is_power_of_two() { heads } else { heads.next_power_of_two() / 2 };
@@ -338,6 +361,7 @@ struct Step<'a> {
     causal: bool,
     bias: Option<&'a [Tensor]>,
     windows: Windows,
+    distances: Option<Distances>,
     rotaries: Vec<Rotary>,
     cache: Option<&'a mut Cache>,
     source: Option<Source>,
@@ -371,11 +395,19 @@ fn self_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) -
         (heads.key, heads.value) = cache.append(index, step.packing, &heads.key, &heads.value)?;
     }
     let (window, bias) = step.windows.of(part.window(), step.bias);
+    let own = match &step.distances {
+        Some(distances) => part.distance_bias(&heads, distances, step.ragged)?,
+        None => None,
+    };
+    let own = match (own, bias) {
+        (Some(own), Some(bias)) => Some(sums(&own, bias)?),
+        (own, _) => own,
+    };
     let look = Look {
         ragged: step.ragged,
         causal: step.causal,
         window,
-        bias,
+        bias: own.as_deref().or(bias),
         probabilities: step.attentions.is_some(),
     };
     let (out, probabilities) = part.attend(&heads, &look)?;

@@ -218,10 +218,10 @@ fn marian_lm(config: &Config) -> Result<HeadSpec> {
 /// The decoder's last position of the end token, through a tanh layer.
 fn classification(config: &Config) -> Result<HeadSpec> {
     let missing = || Error::Config("`eos_token_id` must be a token number, got null".into());
+    let pool = Pool::End(config.token("eos_token_id")?.ok_or_else(missing)?);
     Ok(HeadSpec::Sequence(SequenceSpec {
-        pool: Pool::End(config.token("eos_token_id")?.ok_or_else(missing)?),
         transform: Some(TransformSpec::dense(linear("classification_head.dense", true), Activation::Tanh)),
-        classifier: classifier("classification_head.out_proj"),
+        ..SequenceSpec::new(pool, classifier("classification_head.out_proj"))
     }))
 }
 

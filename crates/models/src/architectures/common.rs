@@ -35,6 +35,8 @@ pub(super) fn words(config: &Config, path: Path, width: usize) -> Result<Embeddi
         norm: None,
         projection: None,
         projects_words: false,
+        final_norm: None,
+        convolution: None,
     })
 }
 
@@ -134,7 +136,7 @@ pub(super) fn token_score(_: &Config) -> Result<HeadSpec> {
 /// A decoder's classification of texts: the last token that is not padding, through a matrix.
 pub(super) fn last_token_score(config: &Config) -> Result<HeadSpec> {
     let pool = Pool::Last(config.token("pad_token_id")?);
-    Ok(HeadSpec::Sequence(SequenceSpec { pool, transform: None, classifier: linear("score", false) }))
+    Ok(HeadSpec::Sequence(SequenceSpec::new(pool, linear("score", false))))
 }
 
 /// BERT's masked language model.
@@ -189,16 +191,14 @@ pub(super) fn roberta_positions(config: &Config, padding: i64) -> Result<Positio
 /// A classification of texts by their first position, through a layer with the given activation.
 pub(super) fn first_classifier(activation: Activation) -> HeadSpec {
     HeadSpec::Sequence(SequenceSpec {
-        pool: Pool::First,
         transform: Some(TransformSpec::dense(linear("classifier.dense", true), activation)),
-        classifier: classifier("classifier.out_proj"),
+        ..SequenceSpec::new(Pool::First, classifier("classifier.out_proj"))
     })
 }
 
 /// A classification of texts by the model's pooler.
 pub(super) fn pooled_classifier(_: &Config) -> Result<HeadSpec> {
-    let pool = Pool::Pooler;
-    Ok(HeadSpec::Sequence(SequenceSpec { pool, transform: None, classifier: classifier("classifier") }))
+    Ok(HeadSpec::Sequence(SequenceSpec::new(Pool::Pooler, classifier("classifier"))))
 }
 
 /// A classification of positions at `classifier`.

@@ -108,8 +108,7 @@ fn masked_lm(config: &Config) -> Result<HeadSpec> {
 
 fn sequence(_: &Config) -> Result<HeadSpec> {
     Ok(HeadSpec::Sequence(SequenceSpec {
-        pool: Pool::First,
         transform: Some(TransformSpec::dense(linear("pre_classifier", true), Activation::Relu)),
-        classifier: classifier("classifier"),
+        ..SequenceSpec::new(Pool::First, classifier("classifier"))
     }))
 }

@@ -122,8 +122,7 @@ fn multiple_choice(config: &Config) -> Result<HeadSpec> {
     };
     let dense = config.flag("summary_use_proj")?.then_some(linear("sequence_summary.summary", true));
     Ok(HeadSpec::Sequence(SequenceSpec {
-        pool,
         transform: Some(TransformSpec { dense, activation, norm: None }),
-        classifier: classifier("classifier"),
+        ..SequenceSpec::new(pool, classifier("classifier"))
     }))
 }

@@ -5,6 +5,7 @@ mod bart;
 mod bert;
 mod bloom;
 mod common;
+mod deberta_v2;
 mod decoders;
 mod distilbert;
 mod electra;
@@ -40,6 +41,7 @@ pub(crate) const ALL: &[&Architecture] = &[
     &bart::MBART,
     &bart::PEGASUS,
     &bert::BERT,
+    &deberta_v2::DEBERTA_V2,
     &bloom::BLOOM,
     &distilbert::DISTILBERT,
     &electra::ELECTRA,

@@ -191,7 +191,8 @@ fn pooled(config: &Config, first: Pool) -> Result<HeadSpec> {
         }
     };
     let transform = Some(head(config)?);
-    Ok(HeadSpec::Sequence(SequenceSpec { pool, transform, classifier: classifier("classifier") }))
+    let sequence = SequenceSpec { transform, ..SequenceSpec::new(pool, classifier("classifier")) };
+    Ok(HeadSpec::Sequence(sequence))
 }
 
 fn sequence(config: &Config) -> Result<HeadSpec> {
