@@ -28,6 +28,8 @@ def errors(
 ) -> Iterator[tuple[float, str]]:
     """The error of every field of an answer, tuples layer by layer."""
     for field, expected in theirs.items():
+        if isinstance(expected, tuple) and not expected:  # cross-attentions of a decoder that has none
+            continue
         found = ours[field] if isinstance(ours, Mapping) else getattr(ours, field, None)
         assert found is not None, f"{field} is missing from the answer, which has {list(ours)}"
         if isinstance(expected, tuple):

@@ -56,6 +56,8 @@ pub(crate) const GPT_NEOX: Architecture = Architecture {
 
 fn complete(config: &mut Config) -> Result<()> {
     for (old, new) in [("rotary_emb_base", "rope_theta"), ("rotary_pct", "partial_rotary_factor")] {
+        // The new names count for nothing outside of `rope_parameters`.
+        config.remove(new);
         if let Some(value) = config.remove(old) {
             config.set(new, value);
         }
