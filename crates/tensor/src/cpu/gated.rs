@@ -171,14 +171,7 @@ fn swish_derivative<'a>(x: &[f32], a: f32, out: &'a mut [MaybeUninit<f32>]) -> &
 fn gelu_tanh_derivative<'a>(x: &[f32], out: &'a mut [MaybeUninit<f32>]) -> &'a mut [f32] {
     const ROOT: f32 = math::f32::ROOT_2_OVER_PI;
     let u = |x: f32| ROOT * x * (1.0 + 0.044715 * x * x);
-    let t = written(x, out, |x, out| {
-        each(
-            x,
-            out,
-            #[inline(always)]
-            |x| u(x),
-        )
-    });
+    let t = written(x, out, |x, out| each(x, out, u));
     rten_vecmath::Tanh {}.map_mut(t);
     vectorized(
         #[inline(always)]
