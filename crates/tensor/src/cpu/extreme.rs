@@ -102,10 +102,12 @@ fn down<C: Number, K: Combine<C>>(
         vectorized(
             #[inline(always)]
             || {
+                // A copy: `row` itself would be read anew for each element, as a store to a place might have changed it.
+                let at = row;
                 for ((value, place), &x) in values.iter_mut().zip(&mut places).zip(x) {
                     let beats = beats::<C, K>(x, *value);
                     *value = if beats { x } else { *value };
-                    *place = if beats { row } else { *place };
+                    *place = if beats { at } else { *place };
                 }
             },
         );

@@ -167,20 +167,21 @@ fn swish_derivative<'a>(x: &[f32], a: f32, out: &'a mut [MaybeUninit<f32>]) -> &
     s
 }
 
-/// With t = tanh(u), u = √(2/π) (x + 0.044715 x³): (1 + t + x (1 - t²) u') / 2.
+/// With s = σ(2u), u = √(2/π) (x + 0.044715 x³): s + 2 x s (1 - s) u'. By the tanh that is 2s - 1 it would lose its digits where x is far
+/// below zero.
 fn gelu_tanh_derivative<'a>(x: &[f32], out: &'a mut [MaybeUninit<f32>]) -> &'a mut [f32] {
     const ROOT: f32 = math::f32::ROOT_2_OVER_PI;
-    let u = |x: f32| ROOT * x * (1.0 + 0.044715 * x * x);
-    let t = written(x, out, |x, out| each(x, out, u));
-    rten_vecmath::Tanh {}.map_mut(t);
+    let twice_u = |x: f32| 2.0 * ROOT * x * (1.0 + 0.044715 * x * x);
+    let s = written(x, out, |x, out| each(x, out, twice_u));
+    Sigmoid {}.map_mut(s);
     vectorized(
         #[inline(always)]
         || {
-            for (t, &x) in t.iter_mut().zip(x) {
+            for (s, &x) in s.iter_mut().zip(x) {
                 let slope = ROOT * (1.0 + 3.0 * 0.044715 * x * x);
-                *t = 0.5 * (1.0 + *t + x * (1.0 - *t * *t) * slope);
+                *s += 2.0 * x * *s * (1.0 - *s) * slope;
             }
         },
     );
-    t
+    s
 }

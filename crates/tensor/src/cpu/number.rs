@@ -9,7 +9,6 @@ use std::mem::MaybeUninit;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use super::simd::vectorized;
 use crate::{DType, Element, Error, Result};
 
 /// Reads elements `stride` bytes apart into a run.
@@ -203,16 +202,16 @@ pub(super) unsafe fn load_from<S: Copy + To<C>, C>(
 pub(super) unsafe fn store_to<C: Copy + To<T>, T: Copy>(from: &[C], to: *mut u8, stride: isize) {
     let to = to.cast::<T>();
     if stride == size_of::<T>() as isize {
-        vectorized(
+        // A slice, not a pointer: a pointer that a closure borrows might be overwritten by the stores, as far as the compiler
+        // knows, and then no loop is vectorised.
+        // SAFETY: the caller vouches for these elements, which lie one after another.
+        let to = unsafe { std::slice::from_raw_parts_mut(to.cast::<MaybeUninit<T>>(), from.len()) };
+        return super::simd::each(
+            from,
+            to,
             #[inline(always)]
-            || {
-                for (i, &x) in from.iter().enumerate() {
-                    // SAFETY: the caller vouches for these elements, which lie one after another.
-                    unsafe { to.add(i).write(x.to()) };
-                }
-            },
+            |x| x.to(),
         );
-        return;
     }
     for (i, &x) in from.iter().enumerate() {
         // SAFETY: the caller vouches for the elements that lie `stride` bytes apart.

@@ -48,7 +48,8 @@ mod tests {
         for &(name, activation) in Activation::NAMES {
             check_gradient(name, &[&[3, 10]], (-2.4, 2.4), 1, |x| gated(&x[0], activation));
             for shape in [&[3, 10][..], &[2, 2, 66], &[40, 2200], &[6], &[0, 4], &[3, 0]] {
-                for (dtype, tolerance) in [(DType::F32, 3e-6), (DType::BF16, 3e-2)] {
+                // The composed form is the less exact one: its tanh is -1 where the slope is some millionths.
+                for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::BF16, 3e-2)] {
                     let x = draw(shape, (-5.0, 5.0), 2).to_dtype(dtype).unwrap();
                     let fused = |x: &[Tensor]| gated(&x[0], activation);
                     let plain = |x: &[Tensor]| composed(&x[0], activation)?.to_dtype(dtype);
