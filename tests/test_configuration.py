@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trustformers import AutoConfig, BertConfig, PreTrainedConfig, PretrainedConfig
+from trustformers import AutoConfig, BartConfig, BertConfig, PreTrainedConfig, PretrainedConfig
 
 
 def test_the_defaults_are_berts() -> None:
@@ -27,6 +27,8 @@ def test_values_given_replace_defaults_and_unknown_ones_are_kept() -> None:
 
 
 def test_labels_follow_their_number() -> None:
+    # BART has three labels of its own accord.
+    assert (BartConfig().num_labels, BartConfig(num_labels=5).num_labels) == (3, 5)
     config = BertConfig(num_labels=3)
     assert config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
     assert config.label2id["LABEL_2"] == 2

@@ -90,6 +90,7 @@ def modernbert(pick: Pick) -> Config:
         "hidden_size": heads * pick(4, 6, 10),
         "num_hidden_layers": pick(1, 3, 4),
         "intermediate_size": pick(13, 32, 50),
+        "max_position_embeddings": pick(24, 37),
         "local_attention": pick(2, 4, 6),
         "global_attn_every_n_layers": pick(1, 2, 3),
         "global_rope_theta": pick(160000.0, 50.0),
@@ -303,7 +304,8 @@ def partly_rotary(pick: Pick) -> Config:
 
 def gpt_neox(pick: Pick) -> Config:
     config = partly_rotary(pick) | {"attention_bias": either(pick), "use_parallel_residual": either(pick)}
-    return config | {"rotary_pct": config.pop("partial_rotary_factor")}
+    names = {"rotary_pct": "partial_rotary_factor", "rotary_emb_base": "rope_theta"}
+    return config | {its: config.pop(general) for its, general in names.items()}
 
 
 def phi(pick: Pick) -> Config:

@@ -162,6 +162,11 @@ def decoder(s: Subject) -> list[Case]:
         # With a mask: without one transformers takes a jump of the positions for the start of a new text.
         given = {"input_ids": s.ids(2, 5), "attention_mask": np.ones((2, 5), int), "position_ids": positions}
         cases.append(Case("positions", [given]))
+    if getattr(s.config, "max_position_embeddings", 0) > 100_000:
+        # Angles between words far apart are right only if every step to them is rounded as transformers does.
+        far = np.array([[0, 3, 1000, 60_000, 131_071], [5, 700, 9000, 40_000, 110_000]])
+        given = {"input_ids": s.ids(2, 5), "attention_mask": np.ones((2, 5), int), "position_ids": far}
+        cases.append(Case("far_positions", [given]))
     if s.segments(2, 5):
         cases.append(Case("segments", [{"input_ids": s.ids(2, 5)} | s.segments(2, 5)]))
     if takes_matrix(s.config):

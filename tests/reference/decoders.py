@@ -228,6 +228,12 @@ ROWS = [
     Row("architectures/llama/biases", llama(attention_bias=True, mlp_bias=True), CAUSAL),
     Row("architectures/llama/wide_heads", llama(head_dim=12, rope_theta=100.0), CAUSAL),
     Row(
+        "architectures/llama/far",
+        llama(max_position_embeddings=131072, head_dim=10, rope_theta=500000.0),
+        BASE,
+        short=False,
+    ),
+    Row(
         "architectures/llama/linear",
         llama(rope_theta=100.0, rope_scaling={"type": "linear", "factor": 2.5}),
         CAUSAL,

@@ -90,25 +90,25 @@ def subject(model: hf.PreTrainedModel, seed: str, **options: Any) -> Subject:
 
 def answers(model: hf.PreTrainedModel, case: Case) -> list[dict[str, Any]]:
     """What a model gives for every step of a case: arrays, and tuples of arrays."""
+    model = copy.deepcopy(model)  # some rotations remember the longest text that they have seen
     found = []
     past: dict[str, Any] = {"use_cache": True} if len(case.steps) > 1 else {}
     for step in case.steps:
-        inputs = {name: argument(name, array, model.dtype) for name, array in step.items()}
+        inputs = {name: argument(name, array) for name, array in step.items()}
         with torch.inference_mode():
             outputs = model(**inputs, **past, output_hidden_states=case.states, output_attentions=case.states)
         if len(case.steps) > 1:
             past["past_key_values"] = outputs.past_key_values
-        found.append({name: as_numpy(value) for name, value in outputs.items() if name != "past_key_values"})
+        fields = {name: as_numpy(value) for name, value in outputs.items() if name != "past_key_values"}
+        # An encoder's `cross_attentions` are there and empty.
+        found.append({name: value for name, value in fields.items() if not isinstance(value, tuple) or value})
     return found
 
 
-def argument(name: str, array: np.ndarray, dtype: torch.dtype) -> Any:
+def argument(name: str, array: np.ndarray) -> Any:
     if array.ndim == 0:
         return array.item()
     tensor = torch.from_numpy(array)
-    if tensor.is_floating_point() and name != "labels":
-        # A mask that is added holds the least number of its dtype.
-        tensor = tensor.to(dtype).clamp(min=torch.finfo(dtype).min)
     return (tensor,) if name == "encoder_outputs" else tensor
 
 

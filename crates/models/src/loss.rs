@@ -108,7 +108,7 @@ impl ProblemType {
         let problem = match self {
             ProblemType::Infer if logits.shape()[1] == 1 => ProblemType::Regression,
             ProblemType::Infer if reading == LabelReading::Distribution => match is_classes {
-                true => return self::labels(logits, &without_negatives(labels)?),
+                true => return classes(logits, labels),
                 false => ProblemType::Distribution,
             },
             ProblemType::Infer if labels.dtype().is_int() => ProblemType::SingleLabel,
@@ -139,9 +139,13 @@ impl ProblemType {
     }
 }
 
-/// Labels of which negative ones count for nothing.
-fn without_negatives(labels: &Tensor) -> Result<Tensor> {
-    let labels = labels.to_dtype(DType::I64)?;
-    let ignored = Tensor::scalar(IGNORED as f64, DType::I64)?;
-    Ok(Tensor::select_where(&labels.lt(0i64)?, &ignored, &labels)?)
+/// The loss against classes of which negative ones count for nothing; 0 where no other is left.
+fn classes(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    let labels = labels.to_dtype(DType::I64)?.contiguous()?;
+    let ignored = |&label: &i64| if label < 0 { IGNORED } else { label };
+    let counted: Vec<i64> = labels.as_slice::<i64>()?.iter().map(ignored).collect();
+    if counted.iter().all(|&label| label == IGNORED) {
+        return Ok(logits.sum(&[], false)?.mul(0.0)?);
+    }
+    self::labels(logits, &Tensor::from_slice(&counted, &[counted.len()])?)
 }

@@ -150,8 +150,10 @@ impl RotarySpec {
     /// Radians per position for each pair, and what cosines and sines are multiplied with.
     fn frequencies(&self, length: usize) -> (Vec<f64>, f64) {
         let pairs = self.dims / 2;
-        let exponent = |i: usize| 2.0 * i as f64 / self.dims as f64;
-        let plain = |theta: f64| (0..pairs).map(move |i| theta.powf(-exponent(i)));
+        // As transformers computes it: the exponent, the power and its inverse, each in float32. For words that are a hundred
+        // thousand positions apart the last digit of a frequency is the third of an angle.
+        let exponent = |i: usize| f64::from(2.0 * i as f32 / self.dims as f32);
+        let plain = |theta: f64| (0..pairs).map(move |i| f64::from(1.0 / theta.powf(exponent(i)) as f32));
         match &self.scaling {
             RopeScaling::Default => (plain(self.theta).collect(), 1.0),
             RopeScaling::Linear { factor } => (plain(self.theta).map(|f| f / factor).collect(), 1.0),

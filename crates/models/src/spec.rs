@@ -1,6 +1,6 @@
 //! What an architecture can say about itself: typed choices, with the names of the parameters that each brings.
 //!
-//! A [`Stack`](crate::stack::Stack) runs any [`StackSpec`]; an encoder is one stack, a decoder another, an encoder-decoder two. Paths are
+//! A `Stack` runs any [`StackSpec`]; an encoder is one stack, a decoder another, an encoder-decoder two. Paths are
 //! transformers' parameter names, below the layer for what stands in a layer and below the model for everything else.
 
 use trustformers_tensor::{Activation, DType};

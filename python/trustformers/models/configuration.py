@@ -45,6 +45,9 @@ class PreTrainedConfig:
         if (dtype := values["dtype"]) is not None:
             values["dtype"] = str(dtype).removeprefix("torch.")
         num_labels = values.pop("num_labels", None)
+        if num_labels is not None and kwargs.get("id2label") is None:
+            # A number that is given counts for more than the labels of the defaults.
+            values.update(id2label=None, label2id=kwargs.get("label2id"))
         id2label = _mapping("id2label", values.pop("id2label", None))
         label2id = _mapping("label2id", values.pop("label2id", None))
         for key, value in values.items():

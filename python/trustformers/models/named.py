@@ -39,6 +39,8 @@ _PURPOSES = {
 }
 #: What ``AutoModelForPreTraining`` makes of an architecture without a class for it.
 _PRETRAINING = ("PreTraining", "MaskedLM", "CausalLM", "Seq2SeqLM")
+#: The encoder-decoders that fill masks with the class that writes texts: they were pretrained on it.
+_MASK_FILLERS = {"bart": "BartForConditionalGeneration", "mbart": "MBartForConditionalGeneration"}
 
 __all__ = sorted({*_CONFIGS, *_MODELS})
 
@@ -107,7 +109,7 @@ CONFIGS: Classes[PreTrainedConfig] = Classes({model_type: name for name, model_t
 
 def models_for(task: str) -> Classes[PreTrainedModel]:
     """The class for a task of every model type that has one. Of several the first counts."""
-    names: dict[str, str] = {}
+    names: dict[str, str] = dict(_MASK_FILLERS) if task == "MaskedLM" else {}
     for wanted in _PRETRAINING if task == "PreTraining" else (task,):
         for name, (model_type, purpose, _) in _MODELS.items():
             if purpose == wanted:
