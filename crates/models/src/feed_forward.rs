@@ -98,7 +98,10 @@ impl Network {
             |index| FeedForward::load(&scope.at(experts.experts).at(&format!("{index}")), &expert, hidden);
         Ok(Network::Experts {
             router: Linear::load(scope, linear(experts.router, false), experts.count, hidden)?,
-            experts: (0..experts.count).map(load).collect::<Result<_>>()?,
+            experts: (0..experts.count)
+                .take_while(|_| !scope.is_hopeless())
+                .map(load)
+                .collect::<Result<_>>()?,
             chosen: experts.chosen,
         })
     }

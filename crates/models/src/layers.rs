@@ -113,7 +113,7 @@ impl Norm {
 
     /// Loads a scale for each of `heads` heads, at `norms.{head}`; they are normalised over the last dimension, `head_dim` wide.
     pub fn load_each(scope: &Scope, spec: NormSpec, heads: usize, head_dim: usize) -> Result<Norm> {
-        let scales = (0..heads).map(|head| {
+        let scales = (0..heads).take_while(|_| !scope.is_hopeless()).map(|head| {
             let scope = scope.at(spec.path).at(&format!("norms.{head}"));
             scope.tensor("weight", &[head_dim], Init::Ones)
         });

@@ -15,6 +15,7 @@ use crate::embeddings::{Embeddings, Past};
 use crate::feed_forward::FeedForward;
 use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
+use crate::packing::room;
 use crate::places::{Places, Windows, places};
 use crate::relative::Relative;
 use crate::rotary::RotarySpec;
@@ -350,7 +351,8 @@ fn slopes(heads: usize) -> Result<Tensor> {
         // The heads beyond a power of two take every other slope of twice as many.
         false => extra.powi(2 * (head - power) as i32 + 1),
     };
-    let slopes: Vec<f32> = (0..heads).map(|head| slope(head) as f32).collect();
+    let mut slopes = room(&[heads])?;
+    slopes.extend((0..heads).map(|head| slope(head) as f32));
     Ok(Tensor::from_slice(&slopes, &[heads, 1, 1])?)
 }
 
