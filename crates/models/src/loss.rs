@@ -149,3 +149,28 @@ fn classes(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     }
     self::labels(logits, &Tensor::from_slice(&counted, &[counted.len()])?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loss(labels: &Tensor, reading: LabelReading) -> f32 {
+        let logits = Tensor::from_slice(&[0f32, 0.0, 1.0, 0.0], &[2, 2]).unwrap();
+        let loss = ProblemType::Infer.loss(&logits, labels, reading).unwrap();
+        loss.item().unwrap().to_f64() as f32
+    }
+
+    #[test]
+    fn labels_are_read_by_dtype_or_as_a_distribution() {
+        let halves = Tensor::from_slice(&[0.5f32; 4], &[2, 2]).unwrap();
+        let [plain, sharp] = [2f32.ln(), (1.0 + 1f32.exp()).ln()];
+        // Of each label by itself, and of shares.
+        let alone = (3.0 * plain + (sharp - 0.5)) / 4.0;
+        assert!((loss(&halves, LabelReading::Usual) - alone).abs() < 1e-6);
+        assert!((loss(&halves, LabelReading::Distribution) - (plain + sharp - 0.5) / 2.0).abs() < 1e-6);
+        let classes = Tensor::from_slice(&[1i64, -1], &[2]).unwrap();
+        assert!((loss(&classes, LabelReading::Distribution) - plain).abs() < 1e-6);
+        let nothing = Tensor::from_slice(&[-1i64, -1], &[2]).unwrap();
+        assert_eq!(loss(&nothing, LabelReading::Distribution), 0.0);
+    }
+}
