@@ -3,6 +3,8 @@
 //!     cargo run --release -p trustformers-fuzz -- 60 bin config
 //!     cargo run --release -p trustformers-fuzz -- again bin fuzz/crashes/bin-1234
 //!
+//! `FUZZ_SEED` makes a run throw the same files as another, so far as the seconds reach.
+//!
 //! A target runs in a process of its own with little memory: it may panic, abort, crash, hang or ask for too much, and the file that it did
 //! it with is kept in `fuzz/crashes`. Once mended, that file becomes a seed.
 
@@ -60,7 +62,8 @@ fn survives(target: &Target, seconds: u64) -> bool {
         .or_else(|_| tempfile::tempdir())
         .expect("there is a temporary folder");
     let current = scratch.path().join("current");
-    let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
+    let seed = env::var("FUZZ_SEED").map_or(now, |seed| number(&seed));
     let status = Command::new(env::current_exe().expect("the program knows where it is"))
         .args(["child", target.name, &seconds.to_string(), &seed.to_string()])
         .arg(&current)
