@@ -73,7 +73,7 @@ def deberta(pick: Pick) -> Config:
     if config["relative_attention"]:
         config |= {
             "pos_att_type": pick("c2p", "p2c", "p2c|c2p", ["c2p", "p2c"]),
-            "max_relative_positions": pick(-1, 5),
+            "max_relative_positions": pick(-1, 7),
             "position_buckets": pick(-1, 4, 8),
             "norm_rel_ebd": pick("none", "layer_norm"),
             "share_att_key": either(pick),
@@ -340,6 +340,7 @@ def smollm3(pick: Pick) -> Config:
 
 
 def t5(pick: Pick) -> Config:
+    buckets, distance = pick((4, 6), (8, 20), (32, 40))
     return {
         "d_model": pick(12, 20, 31),
         "d_kv": pick(4, 7),
@@ -348,8 +349,8 @@ def t5(pick: Pick) -> Config:
         "num_decoder_layers": pick(1, 2, 3),
         "d_ff": pick(13, 50),
         "feed_forward_proj": pick("relu", "gelu", "gated-gelu", "gated-silu"),
-        "relative_attention_num_buckets": pick(4, 8, 32),
-        "relative_attention_max_distance": pick(6, 20),
+        "relative_attention_num_buckets": buckets,
+        "relative_attention_max_distance": distance,
         "layer_norm_epsilon": pick(1e-6, 1e-2),
         "tie_word_embeddings": either(pick),
         "decoder_start_token_id": pick(0, 3),
