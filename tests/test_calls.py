@@ -202,8 +202,11 @@ def test_an_architecture_without_the_head_is_named(tmp_path: Path) -> None:
         trustformers.AutoModelForMaskedLM.from_config(config)
     with pytest.raises(ValueError, match="Unrecognized configuration class"):
         AutoModelForCausalLM.from_config("llama")  # type: ignore[arg-type]
-    model = trustformers.AutoModelForPreTraining.from_config(config)
+    model = trustformers.AutoModelForPreTraining.from_config(
+        config, dtype="bfloat16", trust_remote_code=False
+    )
     assert type(model) is trustformers.LlamaForCausalLM
+    assert model.dtype == "bfloat16"
 
 
 def test_fields_that_follow_from_others_are_filled_in() -> None:

@@ -112,15 +112,23 @@ def test_the_configuration_given_stays_as_it_was(checkpoint: Path) -> None:
     assert AutoModel.from_config(config, attn_implementation="sdpa").config is not config
 
 
-def test_pickling_opens_the_files_again_and_a_copy_shares_the_weights(checkpoint: Path) -> None:
+def test_a_pickle_and_a_copy_give_the_same(checkpoint: Path) -> None:
     model = AutoModel.from_pretrained(checkpoint, hidden_act="relu", add_pooling_layer=False)
-    for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+    assert len(pickle.dumps(model)) < 10_000, "the weights are not repeated"
+    changed = copy.deepcopy(model)
+    changed.load_state_dict({name: 2 * value for name, value in changed.state_dict().items()})
+    changed.load_state_dict(model.state_dict())
+    for twin in (
+        pickle.loads(pickle.dumps(model)),
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(changed)),
+    ):
         np.testing.assert_array_equal(twin(IDS).last_hidden_state, model(IDS).last_hidden_state)
         assert twin(IDS).pooler_output is None
         assert twin.config == model.config
         assert twin.config is not model.config
-    with pytest.raises(TypeError, match="freshly drawn"):
-        pickle.dumps(AutoModel.from_config(model.config))
+    fresh = AutoModel.from_config(model.config)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(fresh))(IDS)[0], fresh(IDS)[0])
 
 
 def test_one_mask_serves_every_sequence(checkpoint: Path) -> None:
@@ -220,7 +228,6 @@ def test_parameters_have_transformers_names(checkpoint: Path) -> None:
 
 def test_weights_are_the_files_own_memory(checkpoint: Path) -> None:
     array = AutoModel.from_pretrained(checkpoint).state_dict()["embeddings.word_embeddings.weight"].to_numpy()
-    assert not array.flags.writeable
     maps = Path("/proc/self/maps")
     if maps.exists():
         address = array.__array_interface__["data"][0]

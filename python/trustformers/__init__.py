@@ -73,6 +73,7 @@ _HOMES = {
         "AutoModelForQuestionAnswering",
         "AutoModelForSeq2SeqLM",
         "AutoModelForSequenceClassification",
+        "AutoModelForTextEncoding",
         "AutoModelForTokenClassification",
         "Cache",
         "DynamicCache",
@@ -191,6 +192,7 @@ if TYPE_CHECKING:
     from .models import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
     from .models import AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM
     from .models import AutoModelForSequenceClassification as AutoModelForSequenceClassification
+    from .models import AutoModelForTextEncoding as AutoModelForTextEncoding
     from .models import AutoModelForTokenClassification as AutoModelForTokenClassification
     from .models import Cache as Cache
     from .models import DynamicCache as DynamicCache

@@ -1,7 +1,8 @@
-"""Where models and tokenizers come from: the keywords of ``from_pretrained`` that say so."""
+"""Where models and tokenizers come from, and where they go: the keywords that say so, and uploading."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 #: The keywords that say where files come from, as the engine's ``Repo`` takes them.
@@ -14,11 +15,47 @@ _HINTS = (
 )
 
 
-def take_source(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Take the keywords that say where files come from out of ``kwargs``; drop those that change nothing."""
+def drop_hints(kwargs: dict[str, Any]) -> None:
+    """Drop the keywords that change nothing."""
     for name in _HINTS:
         kwargs.pop(name, None)
+
+
+def take_source(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take the keywords that say where files come from out of ``kwargs``; drop those that change nothing."""
+    drop_hints(kwargs)
     source = {name: kwargs.pop(name) for name in _SOURCE if name in kwargs}
     if "use_auth_token" in kwargs:
         source.setdefault("token", kwargs.pop("use_auth_token"))
     return {name: value for name, value in source.items() if value is not None}
+
+
+def push_folder(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    commit_message: str | None = None,
+    commit_description: str | None = None,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+) -> Any:
+    """Upload the files of a folder to a repository, which is made if need be, and say where they are.
+
+    :raises ImportError: without `huggingface_hub`, which does it.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError as error:
+        raise ImportError("push_to_hub needs huggingface_hub: pip install huggingface_hub") from error
+    api = HfApi(token=token)
+    name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+    return api.upload_folder(
+        repo_id=name,
+        folder_path=os.fspath(folder),
+        commit_message=commit_message or "Upload model",
+        commit_description=commit_description,
+        revision=revision,
+        create_pr=create_pr,
+    )

@@ -322,7 +322,7 @@ def choices(s: Subject) -> list[Case]:
     rows = s.padded(np.concatenate([mask, mask[::-1]])) | s.segments(2 * s.batch, s.length)
     pairs = {name: array.reshape(2, s.batch, s.length) for name, array in rows.items()}
     return [
-        Case("labels", [pairs | {"labels": np.array([2, 0])}]),
+        Case("labels", [pairs | {"labels": np.array([s.batch - 1, 0])}]),
         Case("no_mask", [{"input_ids": s.ids(1, 2, 5), "attention_mask": np.ones((1, 2, 5), int)}]),
     ]
 

@@ -1,6 +1,7 @@
 //! A model's configuration: the values of config.json over the defaults of its type.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -9,6 +10,7 @@ use trustformers_hub::Repo;
 use trustformers_tensor::Activation;
 
 use crate::architecture::{self, Architecture};
+use crate::checkpoint::replace;
 use crate::{Error, Result};
 
 /// Config.json, with the defaults of its `model_type` underneath. Fields that nobody knows are kept.
@@ -60,6 +62,11 @@ impl Config {
         let given = Config { values };
         let architecture = given.architecture()?;
         let mut config = Config { values: architecture.defaults() };
+        if given.has("num_labels") && !given.has("id2label") {
+            // A number that is given counts for more than the labels of the defaults.
+            config.values.remove("id2label");
+            config.values.remove("label2id");
+        }
         for (field, value) in given.values {
             config.set(&field, value);
         }
@@ -176,6 +183,21 @@ impl Config {
             None if first.is_null() => Ok(None),
             None => Err(Error::Config(format!("`{field}` must be a token number, got {value}"))),
         }
+    }
+
+    /// The standard deviation of freshly drawn weights: `initializer_range`, or `init_std`, or 0.02.
+    pub fn initializer_range(&self) -> Result<f32> {
+        let field = ["initializer_range", "init_std"].into_iter().find(|field| self.has(field));
+        field.map_or(Ok(0.02), |field| self.number(field))
+    }
+
+    /// Writes config.json into a folder.
+    ///
+    /// # Errors
+    /// `Save` when that cannot be done.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let text = format!("{:#}\n", Value::Object(self.values.clone()));
+        replace(&folder.join("config.json"), |file| file.write_all(text.as_bytes()))
     }
 
     /// The number of labels of a classification: the entries of `id2label`, or `num_labels`, or 2.

@@ -34,12 +34,11 @@ impl Convolution {
         let own = scope.at(spec.path);
         let weight = own.tensor("weight", &[width, width, spec.kernel], Init::Normal)?;
         let shape = [width, spec.kernel * width];
-        let weight = own.derived(&shape, || Ok(weight.permute(&[0, 2, 1])?.reshape(&shape)?))?;
+        let flat = move |weight: &Tensor| Ok(weight.permute(&[0, 2, 1])?.reshape(&shape)?);
         let bias = own.tensor("bias", &[width], Init::Zeros)?;
-        let bias = own.derived(&[width], || Ok(bias.to_dtype(trustformers_tensor::DType::F32)?))?;
         Ok(Convolution {
             spec,
-            linear: Linear::tied(weight, Some(bias))?,
+            linear: Linear::made(weight, flat, bias),
             norm: Norm::load(scope, spec.norm, width)?,
         })
     }

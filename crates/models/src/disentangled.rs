@@ -64,7 +64,7 @@ impl Disentangled {
     /// Loads the table of a stack that is `width` wide.
     pub fn load(scope: &Scope, spec: &DisentangledSpec, width: usize) -> Result<Disentangled> {
         Ok(Disentangled {
-            table: scope.at(spec.path).tensor("weight", &[2 * spec.span, width], Init::Normal)?,
+            table: scope.at(spec.path).tensor("weight", &[2 * spec.span, width], Init::Embedding)?,
             norm: spec.norm.map(|norm| Norm::load(scope, norm, width)).transpose()?,
             spec: spec.clone(),
         })

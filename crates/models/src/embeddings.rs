@@ -43,7 +43,7 @@ impl Embeddings {
         words: Option<&Tensor>,
     ) -> Result<Embeddings> {
         let added = if spec.projects_words { hidden } else { spec.width };
-        let table = |path, rows, width| scope.at(path).tensor("weight", &[rows, width], Init::Normal);
+        let table = |path, rows, width| scope.at(path).tensor("weight", &[rows, width], Init::Embedding);
         let word = match words {
             Some(words) => scope.at(spec.word).tied("weight", words)?,
             None => table(spec.word, spec.vocab_size, spec.width)?,
@@ -53,7 +53,7 @@ impl Embeddings {
                 PositionTable::Learned(path) => table(path, positions.rows, added)?,
                 PositionTable::Sinusoids(path) => {
                     let shape = [positions.rows, added];
-                    match scope.at(path).optional("weight", &shape)? {
+                    match scope.at(path).optional("weight", &shape, Init::Embedding)? {
                         Some(table) => table,
                         None => scope.derived(&shape, || sinusoids(shape[0], shape[1], shape[1] / 2))?,
                     }

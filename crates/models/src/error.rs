@@ -74,6 +74,14 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// A state dict that does not fit a model (`RuntimeError`).
+    #[error("Error(s) in loading state_dict for {class}:\n\t{problems}")]
+    StateDict {
+        /// The model's class.
+        class: &'static str,
+        /// All that does not fit.
+        problems: String,
+    },
     /// A file of weights that could not be written (`OSError`).
     #[error("could not write {}: {reason}", path.display())]
     Save {

@@ -3,6 +3,7 @@
 use trustformers_tensor::{Activation, DType, Tensor};
 
 use crate::checkpoint::{Init, Scope};
+use crate::derived::Derived;
 use crate::layers::{Linear, Norm};
 pub use crate::loss::LabelReading;
 use crate::loss::{self, ProblemType};
@@ -259,6 +260,16 @@ impl Head {
         matches!(self, Head::Bare)
     }
 
+    /// The matrix (tokens, width) of a language model, and its bias if it has one.
+    pub fn output_embeddings(&self) -> Option<(&Tensor, Option<&Tensor>)> {
+        match self {
+            Head::Language(language) | Head::PreTraining(language, _) | Head::SentenceOrder(language, _) => {
+                Some(language.decoder.parameters())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it looks at a position of texts of `length` positions even where the mask hides it.
     pub fn asks(&self, position: usize, length: usize) -> bool {
         matches!(self, Head::Sequence { pool, .. } if pool.asks(position, length))
@@ -427,13 +438,13 @@ impl Language {
                     None => bias,
                 })
             }
-            (BiasAt::Buffer(path), _) => {
-                let bias = scope.optional(path, &[1, spec.vocab_size])?;
-                bias.map(|bias| bias.select(0, 0)).transpose()?
-            }
+            (BiasAt::Buffer(path), _) => scope.optional(path, &[1, spec.vocab_size], Init::Buffer)?,
         };
-        let single = |bias: Tensor| scope.derived(&[spec.vocab_size], || Ok(bias.to_dtype(DType::F32)?));
-        let bias = bias.map(single).transpose()?;
+        let size = spec.vocab_size;
+        let bias = bias.map(|bias| match bias.ndim() {
+            1 => Derived::float(bias),
+            _ => Derived::new(vec![bias], move |parts| Ok(parts[0].to_dtype(DType::F32)?.view(&[size])?)),
+        });
         Ok(Language { transform, decoder: Linear::tied(weight, bias)?, spec })
     }
 

@@ -1,15 +1,18 @@
 //! The layers that stacks and heads are built from: parameters with the operation that uses them.
 
+use std::sync::Arc;
+
 use trustformers_tensor::{Activation, DType, Tensor, Weight, ops};
 
 use crate::Result;
 use crate::checkpoint::{Init, Scope};
+use crate::derived::Derived;
 use crate::spec::{LinearSpec, NormKind, NormSpec};
 
 /// A linear layer, or several with one input applied as one.
 pub struct Linear {
-    weight: Weight,
-    bias: Option<Tensor>,
+    weight: Derived<Arc<Weight>>,
+    bias: Option<Derived>,
 }
 
 impl Linear {
@@ -20,61 +23,93 @@ impl Linear {
 
     /// Loads several layers, each with its number of outputs, and stacks their outputs.
     pub fn load_fused(scope: &Scope, parts: &[(LinearSpec, usize)], inputs: usize) -> Result<Linear> {
-        let weight = |&(spec, outputs): &(LinearSpec, usize)| {
-            let scope = scope.at(spec.path);
-            match spec.transposed {
-                true => Ok(scope.tensor("weight", &[inputs, outputs], Init::Normal)?.mt()?),
-                false => scope.tensor("weight", &[outputs, inputs], Init::Normal),
-            }
+        let is_transposed = parts.iter().any(|(spec, _)| spec.transposed);
+        let parameter = |&(spec, outputs): &(LinearSpec, usize)| {
+            let shape = if is_transposed { [inputs, outputs] } else { [outputs, inputs] };
+            scope.at(spec.path).tensor("weight", &shape, Init::Normal)
         };
-        let weight = Weight::new(parts.iter().map(weight).collect::<Result<_>>()?)?;
+        let parameters = parts.iter().map(parameter).collect::<Result<Vec<_>>>()?;
         let has_bias = parts.iter().any(|(spec, _)| spec.bias);
         let bias = has_bias.then(|| joined_bias(scope, parts)).transpose()?;
+        let weight = match is_transposed {
+            true => Derived::new(parameters, |parameters| {
+                let matrices = parameters.iter().map(Tensor::mt).collect::<Result<_, _>>()?;
+                Ok(Arc::new(Weight::new(matrices)?))
+            }),
+            false => plain(parameters)?,
+        };
         Ok(Linear { weight, bias })
     }
 
     /// A layer of a matrix (out, in) that belongs to another module too, and an own bias.
-    pub fn tied(weight: Tensor, bias: Option<Tensor>) -> Result<Linear> {
-        Ok(Linear { weight: Weight::new(vec![weight])?, bias })
+    pub fn tied(weight: Tensor, bias: Option<Derived>) -> Result<Linear> {
+        Ok(Linear { weight: plain(vec![weight])?, bias })
+    }
+
+    /// A layer of a matrix (out, in) that `make` makes of a parameter.
+    pub fn made(
+        parameter: Tensor,
+        make: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
+        bias: Tensor,
+    ) -> Linear {
+        let weight = move |parts: &[Tensor]| Ok(Arc::new(Weight::new(vec![make(&parts[0])?])?));
+        Linear { weight: Derived::new(vec![parameter], weight), bias: Some(Derived::float(bias)) }
+    }
+
+    /// The parameters of a layer that stands alone: the matrix, and the bias if it has one.
+    pub fn parameters(&self) -> (&Tensor, Option<&Tensor>) {
+        (&self.weight.parts()[0], self.bias.as_ref().and_then(|bias| bias.parts().first()))
     }
 
     /// The matrix, for those who prepare it.
-    pub fn weight(&self) -> &Weight {
-        &self.weight
+    pub fn weight(&self) -> Result<Arc<Weight>> {
+        self.weight.get()
     }
 
     /// `activation(x @ weightᵀ + bias)`: (.., in) to (.., out).
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        Ok(ops::linear(x, &self.weight, self.bias.as_ref(), activation)?)
+        let bias = self.bias.as_ref().map(Derived::get).transpose()?;
+        Ok(ops::linear(x, &*self.weight.get()?, bias.as_ref(), activation)?)
     }
 }
 
+/// Matrices that are used as they are.
+fn plain(parameters: Vec<Tensor>) -> Result<Derived<Arc<Weight>>> {
+    let weight = Arc::new(Weight::new(parameters.clone())?);
+    Ok(Derived::as_it_is(parameters, weight))
+}
+
 /// The biases of several layers one after another, as float32; zeros where one has none.
-fn joined_bias(scope: &Scope, parts: &[(LinearSpec, usize)]) -> Result<Tensor> {
+fn joined_bias(scope: &Scope, parts: &[(LinearSpec, usize)]) -> Result<Derived> {
     let load = |&(spec, outputs): &(LinearSpec, usize)| match spec.bias {
         true => scope.at(spec.path).tensor("bias", &[outputs], Init::Zeros).map(Some),
         false => Ok(None),
     };
     let loaded = parts.iter().map(load).collect::<Result<Vec<_>>>()?;
-    let total = parts.iter().map(|(_, outputs)| outputs).sum();
-    scope.derived(&[total], || {
-        let one = |(bias, (_, outputs)): (Option<Tensor>, &(_, usize))| match bias {
+    if let [Some(one)] = loaded.as_slice() {
+        return Ok(Derived::float(one.clone()));
+    }
+    // Those that there are, in order, and for each part its width and whether it is one of them.
+    let places: Vec<_> =
+        loaded.iter().zip(parts).map(|(bias, (_, width))| (bias.is_some(), *width)).collect();
+    Ok(Derived::new(loaded.into_iter().flatten().collect(), move |biases| {
+        let mut biases = biases.iter();
+        let one = |&(has_bias, width): &(bool, usize)| match has_bias.then(|| biases.next()).flatten() {
             Some(bias) => bias.to_dtype(DType::F32),
-            None => Tensor::zeros(&[*outputs]),
+            None => Tensor::zeros(&[width]),
         };
-        let all = loaded.into_iter().zip(parts).map(one).collect::<Result<Vec<_>, _>>()?;
-        match all.as_slice() {
-            [one] => Ok(one.clone()),
-            all => Ok(Tensor::cat(&all.iter().collect::<Vec<_>>(), 0)?),
-        }
-    })
+        let all = places.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+        Ok(Tensor::cat(&all.iter().collect::<Vec<_>>(), 0)?)
+    }))
 }
 
 /// A norm over the last dimension.
 pub struct Norm {
     kind: NormKind,
-    weight: Tensor,
-    bias: Option<Tensor>,
+    weight: Derived,
+    bias: Option<Derived>,
+    /// Whether there is a scale for each head.
+    has_heads: bool,
     eps: f32,
 }
 
@@ -85,7 +120,8 @@ impl Norm {
         if spec.kind == NormKind::LayerPlain {
             return Ok(Norm {
                 kind: spec.kind,
-                weight: Tensor::ones(&[width], DType::F32)?,
+                weight: Derived::float(Tensor::ones(&[width], DType::F32)?),
+                has_heads: false,
                 bias: None,
                 eps: spec.eps,
             });
@@ -93,20 +129,17 @@ impl Norm {
         let plus_one = spec.kind == NormKind::RmsPlusOne;
         let init = if plus_one { Init::Zeros } else { Init::Ones };
         let weight = scope.tensor("weight", &[width], init)?;
-        let scale = || {
-            let weight = weight.to_dtype(DType::F32)?;
-            Ok(if plus_one { weight.add(1.0)? } else { weight })
-        };
         Ok(Norm {
             kind: spec.kind,
-            weight: scope.derived(&[width], scale)?,
+            weight: match plus_one {
+                true => Derived::new(vec![weight], |parts| Ok(parts[0].to_dtype(DType::F32)?.add(1.0)?)),
+                false => Derived::float(weight),
+            },
             bias: match spec.kind {
-                NormKind::Layer => {
-                    let bias = scope.tensor("bias", &[width], Init::Zeros)?;
-                    Some(scope.derived(&[width], || Ok(bias.to_dtype(DType::F32)?))?)
-                }
+                NormKind::Layer => Some(Derived::float(scope.tensor("bias", &[width], Init::Zeros)?)),
                 _ => None,
             },
+            has_heads: false,
             eps: spec.eps,
         })
     }
@@ -118,25 +151,27 @@ impl Norm {
             scope.tensor("weight", &[head_dim], Init::Ones)
         });
         let scales = scales.collect::<Result<Vec<_>>>()?;
-        let weight = scope.derived(&[heads, head_dim], || {
+        let weight = Derived::new(scales, |scales| {
             Ok(Tensor::stack(&scales.iter().collect::<Vec<_>>(), 0)?.to_dtype(DType::F32)?)
-        })?;
-        Ok(Norm { kind: spec.kind, weight, bias: None, eps: spec.eps })
+        });
+        Ok(Norm { kind: spec.kind, weight, bias: None, has_heads: true, eps: spec.eps })
     }
 
     /// Normalises `x + residual` over its last dimension.
     pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-        if self.weight.ndim() > 1 {
+        let weight = self.weight.get()?;
+        if self.has_heads {
             let one = Tensor::ones(&x.shape()[x.ndim() - 1..], DType::F32)?;
-            return Ok(ops::layer_norm(x, residual, &one, None, self.eps)?.mul(&self.weight)?);
+            return Ok(ops::layer_norm(x, residual, &one, None, self.eps)?.mul(&weight)?);
         }
+        let bias = self.bias.as_ref().map(Derived::get).transpose()?;
         Ok(match self.kind {
             NormKind::Layer | NormKind::LayerNoBias | NormKind::LayerPlain => {
-                ops::layer_norm(x, residual, &self.weight, self.bias.as_ref(), self.eps)?
+                ops::layer_norm(x, residual, &weight, bias.as_ref(), self.eps)?
             }
             NormKind::Rms | NormKind::RmsPlusOne => {
                 let sum = residual.map(|residual| x.add(residual)).transpose()?;
-                ops::rms_norm(sum.as_ref().unwrap_or(x), &self.weight, self.eps)?
+                ops::rms_norm(sum.as_ref().unwrap_or(x), &weight, self.eps)?
             }
         })
     }

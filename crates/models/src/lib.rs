@@ -9,6 +9,7 @@ mod cache;
 mod checkpoint;
 mod config;
 mod convolution;
+mod derived;
 mod disentangled;
 mod embeddings;
 mod error;
@@ -26,10 +27,11 @@ mod relative;
 pub mod rotary;
 pub mod spec;
 mod stack;
+mod weights;
 
 pub use cache::Cache;
 pub use checkpoint::{
-    Checkpoint, Init, Loaded, Loader, MappedFile, Mismatch, Report, Scope, load_bin, parse_size,
+    Checkpoint, Init, Loaded, Loader, MappedFile, Mismatch, Report, Resize, Scope, load_bin, parse_size,
     save_checkpoint, save_file,
 };
 pub use config::Config;
@@ -39,3 +41,4 @@ pub use model::{Family, LoadOptions, Model};
 pub use outputs::{Output, Outputs};
 pub use packing::Packing;
 pub use relative::RelativeSpec;
+pub use weights::Incompatible;

@@ -1,6 +1,7 @@
 //! A model ready to run: what it is made of, loading it, and its forward pass.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use trustformers_hub::Repo;
 use trustformers_tensor::{Activation, DType, Tensor};
@@ -19,13 +20,13 @@ use crate::{Config, Error, Packing, Result};
 
 /// A model with its weights: the engine behind the `AutoModel` classes.
 pub struct Model {
-    config: Config,
-    class: &'static Class,
-    network: Network,
-    head: Head,
+    pub(crate) config: Config,
+    pub(crate) class: &'static Class,
+    pub(crate) network: Arc<Network>,
+    pub(crate) head: Arc<Head>,
     /// Whether a bare model was asked to have its pooler.
-    has_pooler: bool,
-    loaded: Loaded,
+    pub(crate) has_pooler: bool,
+    pub(crate) loaded: Loaded,
 }
 
 /// The three families of models.
@@ -51,20 +52,20 @@ impl Family {
 }
 
 /// What the families come down to.
-enum Network {
+pub(crate) enum Network {
     /// An encoder, or a decoder alone.
     Single(Box<Single>),
     EncoderDecoder(Box<EncoderDecoder>),
 }
 
-struct Single {
+pub(crate) struct Single {
     stack: Stack,
     pooler: Option<(Linear, Activation)>,
     /// Whether a text may be gone on with.
     decodes: bool,
 }
 
-struct EncoderDecoder {
+pub(crate) struct EncoderDecoder {
     encoder: Stack,
     decoder: Stack,
     spec: EncoderDecoderSpec,
@@ -116,29 +117,12 @@ impl Model {
     /// `Mismatch` or `Config`, as [`Model::from_repo`].
     pub fn from_checkpoint(checkpoint: Checkpoint, config: Config, options: &LoadOptions) -> Result<Model> {
         let architecture = config.architecture()?;
-        let mut checkpoint = checkpoint;
-        if let Some(class) = &options.class {
-            checkpoint = checkpoint.without_prefix(architecture.class(class)?.base);
-        }
+        let checkpoint = match &options.class {
+            Some(class) => checkpoint.without_prefix(architecture.class(class)?.base),
+            None => checkpoint,
+        };
         let loader = Loader::from_checkpoint(checkpoint, architecture, options);
         Model::load(config, loader, options)
-    }
-
-    /// A model of the same class and the same weights for another configuration. The weights are shared, not copied.
-    ///
-    /// # Errors
-    /// `Mismatch` when the weights do not fit the configuration, `Config` when it has impossible values.
-    pub fn with_config(&self, config: Config) -> Result<Model> {
-        let tensors = self.named_parameters().iter().chain(self.tied_parameters()).cloned().collect();
-        let options = LoadOptions {
-            class: Some(self.class.name.into()),
-            pooler: self.has_pooler,
-            ..LoadOptions::default()
-        };
-        let place = self.report().place.clone();
-        let model = Model::from_checkpoint(Checkpoint { place, tensors }, config, &options)?;
-        let report = self.report().clone();
-        Ok(Model { loaded: Loaded { report, ..model.loaded }, ..model })
     }
 
     /// Opens the bare model in a folder, with the configuration that lies there.
@@ -149,11 +133,11 @@ impl Model {
 
     /// A model with freshly drawn weights, as transformers initialises them.
     pub fn from_config(config: Config, options: &LoadOptions, seed: u64) -> Result<Model> {
-        let std = if config.has("initializer_range") { config.number("initializer_range")? } else { 0.02 };
+        let std = config.initializer_range()?;
         Model::load(config, Loader::random(std, seed), options)
     }
 
-    fn load(config: Config, loader: Loader, options: &LoadOptions) -> Result<Model> {
+    pub(crate) fn load(config: Config, loader: Loader, options: &LoadOptions) -> Result<Model> {
         config.only("quantization_config", &[])?;
         let architecture = config.architecture()?;
         let class = match &options.class {
@@ -189,6 +173,7 @@ impl Model {
         let labels = if class.task == Task::MultipleChoice { 1 } else { config.num_labels()? };
         let head = Head::load(&scope, head, labels, stack.output_width(), stack.word_embeddings())?;
         let loaded = loader.finish()?;
+        let (network, head) = (Arc::new(network), Arc::new(head));
         Ok(Model { config, class, network, head, has_pooler: options.pooler, loaded })
     }
 
@@ -204,11 +189,31 @@ impl Model {
 
     /// Which of the three families it is of.
     pub fn family(&self) -> Family {
-        match &self.network {
+        match &*self.network {
             Network::EncoderDecoder(_) => Family::EncoderDecoder,
             Network::Single(single) if single.decodes => Family::Decoder,
             Network::Single(_) => Family::Encoder,
         }
+    }
+
+    /// Which of the parameters are tables of embeddings.
+    pub fn embeddings(&self) -> &[String] {
+        &self.loaded.embeddings
+    }
+
+    /// Which of the parameters are constants, which are saved and not trained.
+    pub fn buffers(&self) -> &[String] {
+        &self.loaded.buffers
+    }
+
+    /// Whether a bare model was asked to have its pooler, which not all have.
+    pub fn was_asked_for_pooler(&self) -> bool {
+        self.has_pooler
+    }
+
+    /// How often parameters were changed in place.
+    pub fn version(&self) -> u64 {
+        self.named_parameters().iter().map(|(_, parameter)| parameter.storage().version()).sum()
     }
 
     /// Whether a gradient is asked for any parameter.
@@ -245,7 +250,7 @@ impl Model {
     /// # Errors
     /// `Input`, `Runtime` or `Index` when the arguments do not fit the model or one another.
     pub fn forward(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Outputs> {
-        match &self.network {
+        match &*self.network {
             Network::Single(single) => self.read(inputs, single, cache),
             Network::EncoderDecoder(both) => self.translate(inputs, both, cache),
         }
@@ -253,7 +258,7 @@ impl Model {
 
     /// Runs the encoder of an encoder-decoder alone: the packed hidden states with their packing come unpacked.
     pub fn encode_source(&self, inputs: &Inputs) -> Result<Outputs> {
-        let Network::EncoderDecoder(both) = &self.network else {
+        let Network::EncoderDecoder(both) = &*self.network else {
             return Err(Error::Input("this model has no encoder of its own".into()));
         };
         let text = inputs.text.batched(inputs.max_length)?;
@@ -412,8 +417,13 @@ impl Model {
 }
 
 impl Network {
+    /// Whether there is a pooler.
+    pub(crate) fn has_pooler(&self) -> bool {
+        matches!(self, Network::Single(single) if single.pooler.is_some())
+    }
+
     /// The stack that the head stands on.
-    fn last_stack(&self) -> &Stack {
+    pub(crate) fn last_stack(&self) -> &Stack {
         match self {
             Network::Single(single) => &single.stack,
             Network::EncoderDecoder(both) => &both.decoder,
@@ -479,7 +489,7 @@ impl EncoderDecoder {
                 scope.at(path).stored_as("weight", &others);
                 let embeddings = &spec.encoder.embeddings;
                 let shape = [embeddings.vocab_size, embeddings.width];
-                Some(scope.at(path).tensor("weight", &shape, Init::Normal)?)
+                Some(scope.at(path).tensor("weight", &shape, Init::Embedding)?)
             }
             None => None,
         };
@@ -517,8 +527,9 @@ impl EncoderDecoderSpec {
         for row in labels.as_slice::<i64>()?.chunks_exact(length.max(1)) {
             let real = |label: i64| if label == IGNORED { padding } else { label };
             let first = if self.starts_with_last_label {
-                // The last label that is not padding is the language code.
-                row.iter().rev().map(|&label| real(label)).find(|&label| label != padding).unwrap_or(padding)
+                // The last label is the language code. As transformers finds it: all padding is taken to be at the end.
+                let count = row.iter().filter(|&&label| real(label) != padding).count();
+                count.checked_sub(1).map_or(padding, |last| real(row[last]))
             } else {
                 self.decoder_start_token_id.ok_or_else(|| missing("decoder_start_token_id"))?
             };

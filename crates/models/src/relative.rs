@@ -30,7 +30,7 @@ pub struct Relative {
 impl Relative {
     /// Loads the table.
     pub fn load(scope: &Scope, spec: &RelativeSpec) -> Result<Relative> {
-        let table = scope.at(spec.path).tensor("weight", &[spec.buckets, spec.heads], Init::Normal)?;
+        let table = scope.at(spec.path).tensor("weight", &[spec.buckets, spec.heads], Init::Embedding)?;
         Ok(Relative { spec: spec.clone(), table })
     }
 

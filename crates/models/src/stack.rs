@@ -159,7 +159,12 @@ impl Stack {
     /// Runs the stack.
     pub fn forward(&self, mut pass: Pass) -> Result<Passed> {
         if self.packed.get().is_none() {
-            Weight::pack_all(self.layers.iter().flat_map(|layer| layer.linears()).map(Linear::weight))?;
+            let linears = self.layers.iter().flat_map(|layer| layer.linears());
+            let weights = linears.map(Linear::weight).collect::<Result<Vec<_>>>()?;
+            // One that is being trained changes before it is used again.
+            Weight::pack_all(
+                weights.iter().filter(|weight| !weight.requires_grad()).map(|weight| &**weight),
+            )?;
             self.packed.get_or_init(|| ());
         }
         let packing = pass.packing;

@@ -49,7 +49,9 @@ pub fn models(error: models::Error) -> PyErr {
         | models::Error::Config(_)
         | models::Error::Input(_) => PyValueError::new_err(message),
         models::Error::Activation(_) => PyKeyError::new_err(message),
-        models::Error::Mismatch(_) | models::Error::Runtime(_) => PyRuntimeError::new_err(message),
+        models::Error::Mismatch(_) | models::Error::StateDict { .. } | models::Error::Runtime(_) => {
+            PyRuntimeError::new_err(message)
+        }
         models::Error::Index { .. } => PyIndexError::new_err(message),
     }
 }

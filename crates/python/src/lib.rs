@@ -18,7 +18,9 @@ mod _engine {
     #[pymodule_export]
     use crate::hub::PyRepo;
     #[pymodule_export]
-    use crate::model::{PyCache, PyModel, architectures, complete_config, read_config};
+    use crate::model::{
+        PyCache, PyModel, architectures, complete_config, load_checkpoint, read_config, save_checkpoint,
+    };
     #[pymodule_export]
     use crate::tensor::{PyDType, PyTensor};
     #[pymodule_export]

@@ -1,6 +1,6 @@
 //! Configurations and models.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
@@ -10,7 +10,10 @@ use pyo3::types::PyDict;
 use serde_json::Value;
 use trustformers::hub::Interrupt;
 use trustformers::models::architecture::{Architecture, Class};
-use trustformers::models::{self, Cache, Config, Inputs, LoadOptions, Model, Output, Text, architecture};
+use trustformers::models::{
+    self, Cache, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Text, architecture,
+};
+use trustformers::tensor::Tensor;
 
 use crate::errors;
 use crate::hub::{PyRepo, signalled};
@@ -57,6 +60,58 @@ pub fn architectures(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
         Ok(about)
     };
     architecture::ALL.iter().map(describe).collect()
+}
+
+/// The tensors of a folder or repository by name, mapped.
+#[pyfunction]
+#[pyo3(signature = (repo, *, variant=None, use_safetensors=None))]
+pub fn load_checkpoint(
+    py: Python<'_>,
+    repo: &PyRepo,
+    variant: Option<&str>,
+    use_safetensors: Option<bool>,
+) -> PyResult<BTreeMap<String, PyTensor>> {
+    let read = || Checkpoint::from_repo(&repo.0, variant, use_safetensors);
+    let checkpoint = py.detach(read).map_err(errors::models)?;
+    Ok(checkpoint.tensors.into_iter().map(|(name, tensor)| (name, PyTensor(tensor))).collect())
+}
+
+/// Writes tensors as a model's weights into a folder, in shards of at most so many bytes (a number, or text such as "5GB"). `parameters`
+/// is the model's number of parameters. Returns the names of the files.
+#[pyfunction]
+#[pyo3(signature = (tensors, folder, parameters, *, max_shard_size, variant=None))]
+pub fn save_checkpoint(
+    py: Python<'_>,
+    tensors: Vec<(String, PyRef<'_, PyTensor>)>,
+    folder: PathBuf,
+    parameters: usize,
+    max_shard_size: Size,
+    variant: Option<&str>,
+) -> PyResult<Vec<String>> {
+    let max_shard_size = match max_shard_size {
+        Size::Bytes(bytes) => bytes,
+        Size::Text(text) => models::parse_size(&text).map_err(errors::models)?,
+    };
+    let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.0.clone())).collect();
+    let save = || models::save_checkpoint(&folder, tensors, parameters, max_shard_size, variant);
+    py.detach(save).map_err(errors::models)
+}
+
+/// A size as transformers takes it.
+#[derive(FromPyObject)]
+pub enum Size {
+    /// In bytes.
+    Bytes(u64),
+    /// With its unit.
+    Text(String),
+}
+
+/// Tensors by name, from a dictionary.
+fn named(tensors: &Bound<'_, PyDict>) -> PyResult<BTreeMap<String, Tensor>> {
+    let one = |(name, tensor): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+        Ok((name.extract()?, tensor.cast::<PyTensor>()?.get().0.clone()))
+    };
+    tensors.iter().map(one).collect()
 }
 
 /// The keys and values of the text so far: transformers' `past_key_values`.
@@ -183,10 +238,114 @@ impl PyModel {
         py.detach(|| Model::from_config(config, &options, seed)).map(PyModel).map_err(errors::models)
     }
 
-    /// A model of the same class and the same weights for another configuration (JSON text).
-    fn with_config(&self, py: Python<'_>, config: &str) -> PyResult<PyModel> {
+    /// A model of tensors by name, for a configuration (JSON text). `place` says in messages where they come from.
+    #[staticmethod]
+    #[pyo3(signature = (
+        tensors, config, *, place, class_name=None, add_pooling_layer=true, ignore_mismatched_sizes=false, dtype=None
+    ))]
+    #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' from_pretrained.
+    fn from_tensors(
+        py: Python<'_>,
+        tensors: &Bound<'_, PyDict>,
+        config: &str,
+        place: String,
+        class_name: Option<String>,
+        add_pooling_layer: bool,
+        ignore_mismatched_sizes: bool,
+        dtype: Option<&str>,
+    ) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
-        py.detach(|| self.0.with_config(config)).map(PyModel).map_err(errors::models)
+        let dtype = dtype.map(str::parse).transpose().map_err(errors::tensor)?;
+        let options = LoadOptions {
+            class: class_name,
+            pooler: add_pooling_layer,
+            ignore_mismatched_sizes,
+            dtype,
+            ..LoadOptions::default()
+        };
+        let checkpoint = Checkpoint { place, tensors: named(tensors)? };
+        py.detach(|| Model::from_checkpoint(checkpoint, config, &options))
+            .map(PyModel)
+            .map_err(errors::models)
+    }
+
+    /// A model of the same class with some weights replaced, for a configuration (JSON text) that they fit.
+    fn with_tensors(&self, py: Python<'_>, tensors: &Bound<'_, PyDict>, config: &str) -> PyResult<PyModel> {
+        let config = Config::from_json(config).map_err(errors::models)?;
+        let tensors = named(tensors)?;
+        py.detach(|| self.0.with_tensors(tensors, config)).map(PyModel).map_err(errors::models)
+    }
+
+    /// The same model with its weights converted to a dtype.
+    fn to_dtype(&self, py: Python<'_>, dtype: &str) -> PyResult<PyModel> {
+        let dtype = dtype.parse().map_err(errors::tensor)?;
+        py.detach(|| self.0.to_dtype(dtype)).map(PyModel).map_err(errors::models)
+    }
+
+    /// The same model with weights of its own.
+    fn copy(&self, py: Python<'_>) -> PyResult<PyModel> {
+        py.detach(|| self.0.copy()).map(PyModel).map_err(errors::models)
+    }
+
+    /// The model without its head, which shares its weights.
+    fn base(&self) -> PyResult<PyModel> {
+        self.0.base().map(PyModel).map_err(errors::models)
+    }
+
+    /// A model with another number of tokens. New rows are drawn around the mean of the old ones, or as those of a new model.
+    fn resize_token_embeddings(
+        &self,
+        py: Python<'_>,
+        tokens: usize,
+        mean: bool,
+        seed: u64,
+    ) -> PyResult<PyModel> {
+        py.detach(|| self.0.resize_token_embeddings(tokens, mean, seed)).map(PyModel).map_err(errors::models)
+    }
+
+    /// Copies tensors into the parameters of the same names; which are missing, and which unexpected.
+    fn load_state_dict(
+        &self,
+        py: Python<'_>,
+        tensors: &Bound<'_, PyDict>,
+        strict: bool,
+    ) -> PyResult<(Vec<String>, Vec<String>)> {
+        let tensors = named(tensors)?;
+        let Incompatible { missing, unexpected } =
+            py.detach(|| self.0.load_state_dict(&tensors, strict)).map_err(errors::models)?;
+        Ok((missing, unexpected))
+    }
+
+    /// The name of the table of word embeddings.
+    fn input_embeddings(&self) -> PyResult<&str> {
+        self.0.input_embeddings().map_err(errors::models)
+    }
+
+    /// The names of the matrix of a language model's head and of its bias.
+    fn output_embeddings(&self) -> Option<(&str, Option<&str>)> {
+        self.0.output_embeddings()
+    }
+
+    /// Which of the parameters are tables of embeddings.
+    fn embeddings(&self) -> Vec<String> {
+        self.0.embeddings().to_vec()
+    }
+
+    /// Which of the parameters are constants.
+    fn buffers(&self) -> Vec<String> {
+        self.0.buffers().to_vec()
+    }
+
+    /// Whether a bare model was asked to have its pooler.
+    #[getter]
+    fn add_pooling_layer(&self) -> bool {
+        self.0.was_asked_for_pooler()
+    }
+
+    /// How often parameters were changed in place.
+    #[getter]
+    fn version(&self) -> u64 {
+        self.0.version()
     }
 
     /// Runs the model over tensors by transformers' names for them; the result has what outputs there are by theirs, as tensors and
@@ -208,10 +367,7 @@ impl PyModel {
         max_length: Option<usize>,
         encoder_only: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let mut given = HashMap::new();
-        for (name, tensor) in tensors {
-            given.insert(name.extract::<String>()?, tensor.cast::<PyTensor>()?.get().0.clone());
-        }
+        let mut given = named(tensors)?;
         let mut take = |name: &str| given.remove(name);
         let mut text = |prefix: &'static str| Text {
             ids: take(&format!("{prefix}input_ids")),

@@ -104,9 +104,9 @@ class _AutoModel:
     def from_config(cls, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:
         """Make a model with freshly drawn weights."""
         model_class = chosen(named.models_for(cls._task), config, cls.__name__)
-        if (dtype := loading_options(kwargs)) not in ("auto", "float32"):
-            raise ValueError(f"dtype={dtype!r} is not supported for freshly drawn weights: they are float32")
-        return model_class(config, **kwargs)
+        dtype = loading_options(kwargs)
+        model = model_class(config, **kwargs)
+        return model if dtype == "auto" else model.to(dtype=dtype)
 
 
 class AutoModel(_AutoModel):
@@ -167,3 +167,9 @@ class AutoModelForNextSentencePrediction(_AutoModel):
     """Makes the model that says whether the second text follows the first."""
 
     _task = "NextSentencePrediction"
+
+
+class AutoModelForTextEncoding(_AutoModel):
+    """Makes the encoder alone, also that of an encoder-decoder."""
+
+    _task = "TextEncoding"

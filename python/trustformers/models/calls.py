@@ -10,7 +10,7 @@ import numpy as np
 from .. import _engine
 from .arrays import from_tensor, kind_of, to_tensor
 from .cache import Cache, new_cache
-from .outputs import ModelOutput, output_class
+from .outputs import BaseModelOutput, ModelOutput, output_class
 
 if TYPE_CHECKING:
     from .modeling import PreTrainedModel
@@ -28,6 +28,7 @@ _ARRAYS = {
 #: The arrays that each task reads beside them; all others read labels.
 _LABELS: dict[str, tuple[str, ...]] = {
     "Base": (),
+    "TextEncoding": (),
     "QuestionAnswering": ("start_positions", "end_positions"),
     "NextSentencePrediction": ("labels", "next_sentence_label"),
     "PreTraining": ("labels", "next_sentence_label", "sentence_order_label"),
@@ -96,6 +97,29 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
     if uses_cache:
         fields["past_key_values"] = cache
     result = output_class(engine.family, task, fields)(**fields)
+    return result if asked("return_dict") else result.to_tuple()
+
+
+def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | tuple[Any, ...]:
+    """Run the encoder of an encoder-decoder alone."""
+    known = (*_TEXT, *_FLAGS)
+    for name, value in arguments.items():
+        if name not in known and value is not None:
+            raise unexpected("Encoder.forward", name, known)
+    given = {name: value for name, value in arguments.items() if value is not None}
+    kind = kind_of(given.get("input_ids", given.get("inputs_embeds")))
+
+    def asked(name: str) -> bool:
+        return bool(given.get(name, getattr(model.config, name, False)))
+
+    outputs = model._current_engine().forward(
+        {name: to_tensor(name, given[name]) for name in _TEXT if name in given},
+        output_attentions=asked("output_attentions"),
+        output_hidden_states=asked("output_hidden_states"),
+        max_length=given.get("max_length"),
+        encoder_only=True,
+    )
+    result = BaseModelOutput(**{name: from_tensor(value, kind) for name, value in outputs.items()})
     return result if asked("return_dict") else result.to_tuple()
 
 

@@ -45,9 +45,6 @@ class PreTrainedConfig:
         if (dtype := values["dtype"]) is not None:
             values["dtype"] = str(dtype).removeprefix("torch.")
         num_labels = values.pop("num_labels", None)
-        if num_labels is not None and kwargs.get("id2label") is None:
-            # A number that is given counts for more than the labels of the defaults.
-            values.update(id2label=None, label2id=kwargs.get("label2id"))
         id2label = _mapping("id2label", values.pop("id2label", None))
         label2id = _mapping("label2id", values.pop("label2id", None))
         for key, value in values.items():
@@ -177,9 +174,11 @@ class PreTrainedConfig:
 
     def to_diff_dict(self) -> dict[str, Any]:
         """The values that transformers writes: those of the model, of the rest what is not the default."""
-        base = PreTrainedConfig().__dict__
+        base, own = PreTrainedConfig().__dict__, type(self)().__dict__
         values = {
-            key: value for key, value in self.to_dict().items() if key not in base or value != base[key]
+            key: value
+            for key, value in self.to_dict().items()
+            if key not in base or value != base[key] or value != own[key]
         }
         return {key: value for key, value in sorted(values.items()) if key != "_name_or_path"}
 

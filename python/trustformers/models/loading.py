@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import _engine
-from .._hub import take_source
+from .._hub import drop_hints, take_source
+from .arrays import to_tensor
 from .calls import unexpected
 from .configuration import PreTrainedConfig
 from .report import loading_report
@@ -19,8 +21,8 @@ if TYPE_CHECKING:
 
 #: Keywords of transformers that would change the result and that are not there yet.
 _UNSUPPORTED = (
-    *("adapter_kwargs", "generation_config", "gguf_file", "key_mapping", "load_in_4bit", "load_in_8bit"),
-    *("max_memory", "offload_folder", "quantization_config", "state_dict", "tp_plan"),
+    *("adapter_kwargs", "generation_config", "gguf_file", "load_in_4bit", "load_in_8bit", "max_memory"),
+    *("offload_folder", "quantization_config", "tp_plan"),
 )
 #: The attention implementations of transformers that give what the engine's one gives.
 _ATTENTION = (None, "eager", "sdpa")
@@ -44,6 +46,7 @@ def open_model(
         for key in ("variant", "use_safetensors", "ignore_mismatched_sizes", "add_pooling_layer")
         if key in kwargs
     }
+    state_dict, key_mapping = kwargs.pop("state_dict", None), kwargs.pop("key_mapping", None) or {}
     dtype = loading_options(kwargs)
     source = take_source(kwargs)
     repo = _engine.Repo(name_or_path, **source)
@@ -60,20 +63,28 @@ def open_model(
     if kwargs:
         raise unexpected(f"{model_class.__name__}.from_pretrained", next(iter(kwargs)), config.to_dict())
 
-    engine = _engine.Model.from_repo(
-        repo,
-        config._as_json(),
-        class_name=model_class._engine_class,
-        dtype=None if dtype == "auto" else dtype,
-        **options,
-    )
+    kept: dict[str, Any] = {
+        "class_name": model_class._engine_class,
+        "dtype": None if dtype == "auto" else dtype,
+        **{key: options[key] for key in ("ignore_mismatched_sizes", "add_pooling_layer") if key in options},
+    }
+    files = {key: options[key] for key in ("variant", "use_safetensors") if key in options}
+    if state_dict is None and not key_mapping:
+        engine = _engine.Model.from_repo(repo, config._as_json(), **files, **kept)
+    else:
+        if state_dict is None:
+            state_dict = _engine.load_checkpoint(repo, **files)
+        tensors = {_renamed(key, key_mapping): to_tensor(key, value) for key, value in state_dict.items()}
+        engine = _engine.Model.from_tensors(tensors, config._as_json(), place=str(name_or_path), **kept)
     config.dtype = engine.dtype
     model = model_class.__new__(model_class)
     model._attach(config, engine)
     # What opens the same files again, in another process for instance.
     if repo.commit is not None:
         source["revision"] = repo.commit
-    model._source = (name_or_path, {**source, **options, "dtype": dtype})
+    if state_dict is None:
+        opening = {**source, **options, "dtype": dtype, "key_mapping": key_mapping}
+        model._source = (name_or_path, opening, engine, engine.version)
     info = engine.loading_info()
     if (report := loading_report(model_class.__name__, name_or_path, info)) is not None:
         import logging
@@ -96,6 +107,7 @@ def chosen(
 
 def loading_options(kwargs: dict[str, Any]) -> str:
     """Take the keywords that say how to load out of ``kwargs``, refusing what cannot be; return the dtype."""
+    drop_hints(kwargs)
     kwargs.pop("weights_only", None)
     for key in _UNSUPPORTED:
         if kwargs.pop(key, None):
@@ -113,3 +125,10 @@ def loading_options(kwargs: dict[str, Any]) -> str:
     if name not in _DTYPES:
         raise ValueError(f"dtype={dtype!r} is not supported: use one of {', '.join(_DTYPES)}")
     return name
+
+
+def _renamed(key: str, patterns: Mapping[str, str]) -> str:
+    """A tensor's name in the model, by regular expressions and what they become."""
+    for pattern, replacement in patterns.items():
+        key = re.sub(pattern, replacement, key)
+    return key

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
 from typing import Any, ClassVar, TypeVar
 
 from .. import _engine
+from .._hub import push_folder
 from . import calls
 from .configuration import PreTrainedConfig
+from .halves import Decoder, Encoder
 from .loading import open_model
 from .outputs import ModelOutput
+from .weights import Weights
 
 ModelT = TypeVar("ModelT", bound="PreTrainedModel")
 
@@ -24,7 +26,7 @@ _READ_LATE = frozenset(
 )
 
 
-class PreTrainedModel:
+class PreTrainedModel(Weights):
     """A model with its weights; calling it runs it. One model may be used by any number of threads at once.
 
     Outputs follow the input: NumPy arrays or lists give NumPy arrays, torch tensors torch tensors, a
@@ -32,12 +34,13 @@ class PreTrainedModel:
     """
 
     config_class: ClassVar[type[PreTrainedConfig]] = PreTrainedConfig
-    #: The attribute that holds the model without its head.
+    #: The attribute that holds the model without its head, where there is one.
     base_model_prefix: ClassVar[str] = ""
     main_input_name: ClassVar[str] = "input_ids"
-    #: The class of the engine's registry, and what it is for.
+    #: The class of the engine's registry, what it is for, and the attribute that holds the model in it.
     _engine_class: ClassVar[str | None] = None
     _task: ClassVar[str] = "Base"
+    _base: ClassVar[str] = ""
 
     def __init__(
         self, config: PreTrainedConfig, add_pooling_layer: bool = True, *, seed: int | None = None
@@ -61,11 +64,16 @@ class PreTrainedModel:
         self._attach(copy.deepcopy(config), engine)
 
     def _attach(self, config: PreTrainedConfig, engine: _engine.Model) -> None:
+        if config.is_encoder_decoder and engine.family != "encoder-decoder":
+            # One half of an encoder-decoder alone says so, as in transformers.
+            config.is_encoder_decoder = False
+            config.is_decoder = engine.family == "decoder"
         self.config = config
         self.training = False
         self._engine = engine
         self._engine_config = self._fields()
-        self._source: tuple[str | os.PathLike[str], dict[str, Any]] | None = None
+        #: What opens the files again: where, keywords, and the engine and the version of its weights then.
+        self._source: tuple[str | os.PathLike[str], dict[str, Any], _engine.Model, int] | None = None
 
     def _fields(self) -> dict[str, Any]:
         """A copy of the fields of the configuration that the engine has read."""
@@ -75,20 +83,29 @@ class PreTrainedModel:
         """The engine, made anew of the same weights if the configuration has been changed."""
         seen = self._engine_config
         if any(v != seen.get(k, seen) for k, v in self.config.__dict__.items() if k not in _READ_LATE):
-            self._engine = self._engine.with_config(self.config._as_json())
-            self._engine_config = self._fields()
+            self._replace({})
         return self._engine
+
+    def _replace(self, tensors: dict[str, _engine.Tensor]) -> None:
+        """Make the engine anew with some weights replaced, for the configuration as it is now."""
+        before, source = self._engine, self._source
+        self._engine = before.with_tensors(tensors, self.config._as_json())
+        self._engine_config = self._fields()
+        if source is not None and source[2] is before and not tensors:
+            self._source = (*source[:2], self._engine, source[3])
 
     def __deepcopy__(self: ModelT, memo: dict[int, Any]) -> ModelT:
         twin = type(self).__new__(type(self))
-        twin._attach(copy.deepcopy(self.config, memo), self._engine)  # weights do not change: they are shared
-        twin._source = self._source
+        twin._attach(copy.deepcopy(self.config, memo), self._engine.copy())
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._source is None:
-            raise TypeError("a model with freshly drawn weights cannot be pickled: only one from files can")
-        return _reopen, (type(self), self.config, *self._source)
+        # Files that hold the weights as they are need not be repeated.
+        source = self._source
+        if source is not None and source[2] is self._engine and source[3] == self._engine.version:
+            return _reopen, (type(self), self.config, *source[:2])
+        weights = dict(self._engine.named_parameters())
+        return _restore, (type(self), self.config, weights, self._engine.add_pooling_layer)
 
     @classmethod
     def from_pretrained(
@@ -165,58 +182,84 @@ class PreTrainedModel:
         return self.forward(*args, **kwargs)
 
     @property
-    def dtype(self) -> str:
-        """The dtype of the weights. Computation is in float32."""
-        return self._engine.dtype
-
-    @property
-    def device(self) -> str:
-        """Where the model runs."""
-        return "cpu"
-
-    @property
     def name_or_path(self) -> str:
         """Where the model came from."""
         return self.config.name_or_path
-
-    def named_parameters(self) -> Iterator[tuple[str, _engine.Tensor]]:
-        """Every parameter under transformers' name, over the memory of the checkpoint."""
-        yield from self._engine.named_parameters()
-
-    def parameters(self) -> Iterator[_engine.Tensor]:
-        """Every parameter."""
-        for _, parameter in self.named_parameters():
-            yield parameter
-
-    def state_dict(self) -> dict[str, _engine.Tensor]:
-        """Name to parameter. Nothing is copied."""
-        return dict(self._engine.named_parameters())
-
-    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """The number of numbers in all parameters, or in those that are no embeddings. All are trainable."""
-        return sum(
-            parameter.numel()
-            for name, parameter in self.named_parameters()
-            if not (exclude_embeddings and name.endswith("_embeddings.weight"))
-        )
 
     def eval(self: ModelT) -> ModelT:
         """Return the model: it is always ready for inference."""
         return self.train(False)
 
     def train(self: ModelT, mode: bool = True) -> ModelT:
-        """Refuse training, which is not there yet; ``train(False)`` is :meth:`eval`."""
+        """Refuse the training mode, which is not there yet; ``train(False)`` is :meth:`eval`."""
         if mode:
-            raise NotImplementedError("training is not supported yet: this model runs in evaluation mode")
-        return self
-
-    def to(self: ModelT, device: object) -> ModelT:
-        """Return the model if ``device`` is where it is; refuse other devices and dtypes, not there yet."""
-        if str(device) not in ("cpu", "auto", "float32", "torch.float32", self.dtype):
-            raise ValueError(
-                f"to({device!r}) is not supported: the model is on the cpu and computes in float32"
+            raise NotImplementedError(
+                "training mode is not supported yet: the model runs without dropout. Gradients are recorded "
+                "in evaluation mode too, for parameters with requires_grad_()"
             )
         return self
+
+    def can_generate(self) -> bool:
+        """Whether the model has ``generate``: not yet."""
+        return False
+
+    @property
+    def base_model(self) -> PreTrainedModel:
+        """The model without its head, which shares its weights; itself if it has none."""
+        if not self._base:
+            return self
+        from . import named
+
+        model_class = named.models_for("Base")[self.config.model_type]
+        base = model_class.__new__(model_class)
+        base._attach(self.config, self._current_engine().base())
+        return base
+
+    def __getattr__(self, name: str) -> Any:
+        # Called only for what is not there: `model.bert`, `model.transformer`, `model.model`.
+        if name and name == type(self)._base:
+            return self.base_model
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def get_encoder(self) -> Any:
+        """The encoder, which is called like a model: of an encoder-decoder its own, else the base model."""
+        return Encoder(self) if self._engine.family == "encoder-decoder" else self.base_model
+
+    def get_decoder(self) -> Any:
+        """The decoder, which is called like a model: of an encoder-decoder its own, else the base model."""
+        return Decoder(self) if self._engine.family == "encoder-decoder" else self.base_model
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        commit_description: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        max_shard_size: int | str = "50GB",
+        variant: str | None = None,
+    ) -> Any:
+        """Upload the weights and the configuration to a repository, which is made if need be.
+
+        :raises ImportError: without ``huggingface_hub``, which does it.
+        """
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, max_shard_size=max_shard_size, variant=variant)
+            return push_folder(
+                folder,
+                repo_id,
+                commit_message=commit_message,
+                commit_description=commit_description,
+                private=private,
+                token=token,
+                revision=revision,
+                create_pr=create_pr,
+            )
 
     def __repr__(self) -> str:
         place = self.name_or_path or "drawn at random"
@@ -230,3 +273,22 @@ def _reopen(
 ) -> PreTrainedModel:
     """Open a model again, as pickle asks for."""
     return model_class.from_pretrained(name_or_path, config=config, **keywords)
+
+
+def _restore(
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    tensors: dict[str, _engine.Tensor],
+    add_pooling_layer: bool,
+) -> PreTrainedModel:
+    """Make a model of its weights, as pickle asks for."""
+    model = model_class.__new__(model_class)
+    engine = _engine.Model.from_tensors(
+        tensors,
+        config._as_json(),
+        place="the pickle",
+        class_name=model_class._engine_class,
+        add_pooling_layer=add_pooling_layer,
+    )
+    model._attach(config, engine)
+    return model

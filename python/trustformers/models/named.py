@@ -82,6 +82,7 @@ def _model(name: str) -> type[PreTrainedModel]:
         "base_model_prefix": base or _REGISTRY[model_type]["prefix"],
         "_engine_class": name,
         "_task": task,
+        "_base": base,
     }
     return type(name, (PreTrainedModel,), body)
 

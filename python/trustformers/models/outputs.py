@@ -385,6 +385,7 @@ class ElectraForPreTrainingOutput(ModelOutput):
 _CLASSES: dict[str, dict[str, tuple[type[ModelOutput], ...]]] = {
     "encoder": {
         "Base": (BaseModelOutputWithPoolingAndCrossAttentions,),
+        "TextEncoding": (BaseModelOutput,),
         "CausalLM": (CausalLMOutputWithCrossAttentions,),
         "MaskedLM": (MaskedLMOutput,),
         "SequenceClassification": (SequenceClassifierOutput,),

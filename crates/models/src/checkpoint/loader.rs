@@ -8,6 +8,7 @@ use trustformers_tensor::{DType, Layout, Tensor};
 
 use super::Checkpoint;
 use super::random::{self, Normal};
+use super::resize::Resize;
 use crate::architecture::Architecture;
 use crate::{Error, LoadOptions, Result};
 
@@ -19,6 +20,10 @@ const ENOUGH: usize = 1000;
 pub enum Init {
     /// Normally, with the configuration's `initializer_range`.
     Normal,
+    /// Likewise: a table of embeddings.
+    Embedding,
+    /// All zeros: a constant, which is saved with the parameters and not trained.
+    Buffer,
     /// All zeros: biases.
     Zeros,
     /// All ones: the scale of norms.
@@ -107,19 +112,21 @@ struct State {
     dtype: Option<DType>,
     normal: Normal,
     std: f32,
-    parameters: Vec<(String, Tensor)>,
-    /// Further names of parameters.
-    tied: Vec<(String, Tensor)>,
-    report: Report,
+    resize: Option<Resize>,
+    loaded: Loaded,
 }
 
 /// What a loader has handed out.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Loaded {
     /// The parameters by transformers' names, in the order in which they were asked for.
     pub parameters: Vec<(String, Tensor)>,
     /// Further names under which parameters are known.
     pub tied: Vec<(String, Tensor)>,
+    /// Which of the parameters are tables of embeddings.
+    pub embeddings: Vec<String>,
+    /// Which of the parameters are constants.
+    pub buffers: Vec<String>,
     /// The account of what did not fit.
     pub report: Report,
 }
@@ -150,9 +157,8 @@ impl Loader {
             dtype: options.dtype,
             normal: Normal::new(0),
             std: 0.02,
-            parameters: Vec::new(),
-            tied: Vec::new(),
-            report,
+            resize: None,
+            loaded: Loaded { report, ..Loaded::default() },
         }))
     }
 
@@ -165,10 +171,15 @@ impl Loader {
             dtype: None,
             normal: Normal::new(seed),
             std,
-            parameters: Vec::new(),
-            tied: Vec::new(),
-            report: Report::default(),
+            resize: None,
+            loaded: Loaded::default(),
         }))
+    }
+
+    /// The same loader; what the checkpoint has for another number of tokens is resized.
+    pub fn resizing(self, resize: Resize, std: f32, seed: u64) -> Loader {
+        let state = self.0.into_inner();
+        Loader(RefCell::new(State { resize: Some(resize), std, normal: Normal::new(seed), ..state }))
     }
 
     /// The model's own scope.
@@ -188,10 +199,11 @@ impl Loader {
     pub fn finish(self) -> Result<Loaded> {
         let state = self.0.into_inner();
         let refused = state.is_refused();
-        let State { checkpoint, ignored, parameters, tied, mut report, .. } = state;
+        let State { checkpoint, ignored, mut loaded, .. } = state;
+        let report = &mut loaded.report;
         report.unexpected = checkpoint.into_iter().flatten().map(|(name, _)| name).collect();
         report.unexpected.retain(|name| !POSITIONS.iter().chain(ignored).any(|part| name.contains(part)));
-        if refused { Err(Error::Mismatch(Box::new(report))) } else { Ok(Loaded { parameters, tied, report }) }
+        if refused { Err(Error::Mismatch(Box::new(loaded.report))) } else { Ok(loaded) }
     }
 
     fn tensor(
@@ -203,22 +215,27 @@ impl Loader {
         drawn_if_missing: bool,
     ) -> Result<Tensor> {
         let state = &mut *self.0.borrow_mut();
-        let found = state.checkpoint.as_mut().map(|tensors| tensors.remove(&path));
+        let mut found = state.checkpoint.as_mut().map(|tensors| tensors.remove(&path));
+        if let (Some(Some(tensor)), Some(resize)) = (&mut found, state.resize)
+            && let Some(resized) = resize.apply(tensor, shape, init, &mut state.normal, state.std)?
+        {
+            *tensor = resized;
+        }
         let tensor = match found {
             Some(Some(tensor)) if tensor.shape() == shape && tensor.dtype().is_float() => tensor,
             // Whatever is wrong is noted, a stand-in goes on, and `finish` refuses.
             Some(found) => {
                 match found {
-                    Some(tensor) => state.report.mismatched.push(Mismatch {
+                    Some(tensor) => state.loaded.report.mismatched.push(Mismatch {
                         name: name.clone(),
                         dtype: tensor.dtype(),
                         checkpoint: tensor.shape().to_vec(),
                         model: shape.to_vec(),
                     }),
                     None => {
-                        state.report.missing.push(name.clone());
+                        state.loaded.report.missing.push(name.clone());
                         if drawn_if_missing {
-                            state.report.drawn.push(name.clone());
+                            state.loaded.report.drawn.push(name.clone());
                         }
                     }
                 }
@@ -227,7 +244,12 @@ impl Loader {
             None => state.draw(shape, init)?,
         };
         let tensor = state.converted(tensor)?;
-        state.parameters.push((name, tensor.clone()));
+        match init {
+            Init::Embedding => state.loaded.embeddings.push(name.clone()),
+            Init::Buffer => state.loaded.buffers.push(name.clone()),
+            _ => {}
+        }
+        state.loaded.parameters.push((name, tensor.clone()));
         Ok(tensor)
     }
 }
@@ -235,7 +257,7 @@ impl Loader {
 impl State {
     /// Whether `finish` will refuse the checkpoint, so that no memory need be spent on it any more.
     fn is_refused(&self) -> bool {
-        let Report { missing, drawn, mismatched, .. } = &self.report;
+        let Report { missing, drawn, mismatched, .. } = &self.loaded.report;
         missing.len() > drawn.len() || !(mismatched.is_empty() || self.ignore_mismatched_sizes)
     }
 
@@ -249,8 +271,8 @@ impl State {
 
     fn draw(&mut self, shape: &[usize], init: Init) -> Result<Tensor> {
         Ok(match init {
-            Init::Normal => self.normal.tensor(shape, self.std)?,
-            Init::Zeros => random::constant(shape, 0.0)?,
+            Init::Normal | Init::Embedding => self.normal.tensor(shape, self.std)?,
+            Init::Zeros | Init::Buffer => random::constant(shape, 0.0)?,
             Init::Ones => random::constant(shape, 1.0)?,
         })
     }
@@ -309,24 +331,26 @@ impl<'a> Scope<'a> {
         match own {
             Some(own) if !state.is_refused() && !is_equal(&own, tensor)? => {
                 let own = state.converted(own)?;
-                state.parameters.push((shown, own.clone()));
+                state.loaded.parameters.push((shown, own.clone()));
                 Ok(own)
             }
             _ => {
-                state.tied.push((shown, tensor.clone()));
+                state.loaded.tied.push((shown, tensor.clone()));
                 Ok(tensor.clone())
             }
         }
     }
 
     /// The parameter `name` of this scope if the checkpoint has it and it fits.
-    pub fn optional(&self, name: &str, shape: &[usize]) -> Result<Option<Tensor>> {
+    pub fn optional(&self, name: &str, shape: &[usize], init: Init) -> Result<Option<Tensor>> {
         let path = self.join(name);
-        let fits = |tensors: &BTreeMap<String, Tensor>| {
-            tensors.get(&path).is_some_and(|found| found.shape() == shape)
+        let is_there = {
+            let state = &*self.loader.0.borrow();
+            let found = state.checkpoint.as_ref().and_then(|tensors| tensors.get(&path));
+            let resizes = |found: &[usize]| state.resize.is_some_and(|one| one.axis(found, shape).is_some());
+            found.is_some_and(|found| found.shape() == shape || resizes(found.shape()))
         };
-        let is_there = self.loader.0.borrow().checkpoint.as_ref().is_some_and(fits);
-        is_there.then(|| self.tensor(name, shape, Init::Zeros)).transpose()
+        is_there.then(|| self.tensor(name, shape, init)).transpose()
     }
 
     /// Takes the first of `others` that the checkpoint has for the parameter `name` where it lacks that: parameters that are tied
@@ -353,7 +377,7 @@ impl<'a> Scope<'a> {
 
     /// Whether so much is missing that looking further would only lengthen the list.
     pub fn is_hopeless(&self) -> bool {
-        self.loader.0.borrow().report.missing.len() >= ENOUGH
+        self.loader.0.borrow().loaded.report.missing.len() >= ENOUGH
     }
 
     fn join(&self, name: &str) -> String {

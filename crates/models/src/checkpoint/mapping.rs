@@ -4,48 +4,52 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
+use std::slice;
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use memmap2::{MmapOptions, MmapRaw};
 use trustformers_tensor::{Buffer, DType, Layout, Storage, Tensor};
 
 use crate::{Error, Result};
 
-/// A file mapped read-only: its pages are read when they are first used, and shared between processes.
+/// A file in memory: its pages are read when they are first used, and shared between processes. Who writes to one has it as a copy of
+/// their own; the file stays as it is.
 ///
 /// As with every mapping, whoever truncates the file meanwhile ends the process that reads the lost part.
 pub(super) struct Mapping {
     pub path: PathBuf,
-    map: Arc<Mmap>,
-    storage: Arc<Storage>,
+    map: Arc<MmapRaw>,
 }
 
 impl Mapping {
     pub fn open(path: &Path) -> Result<Mapping> {
         let io = |source| Error::Io { path: path.into(), source };
         let file = File::open(path).map_err(io)?;
-        // SAFETY: the map is read-only; that the file is not truncated while it is in use is the caller's part, as documented.
-        let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(io)?);
+        // Swap is not reserved for copies of pages that are hardly ever written.
+        // SAFETY: that the file is not truncated while it is in use is the caller's part, as documented.
+        let map = unsafe { MmapOptions::new().no_reserve_swap().map_copy(&file) }.map_err(io)?;
         if map.starts_with(b"version https://git-lfs.github.com/spec/") {
             return Err(Error::LfsPointer { path: path.into() });
         }
-        let ptr = NonNull::from(&map[..]).cast();
-        // SAFETY: the mapping is readable as a whole, stays in place, and lives as long as the owner given here.
-        let buffer = unsafe { Buffer::foreign(ptr, map.len(), false, Box::new(map.clone())) };
-        Ok(Mapping { path: path.into(), map, storage: Arc::new(Storage::Cpu(buffer)) })
+        Ok(Mapping { path: path.into(), map: Arc::new(map.into()) })
     }
 
+    /// The whole file, for those who read it before they hand out tensors.
     pub fn bytes(&self) -> &[u8] {
-        &self.map
+        // SAFETY: the mapping is readable as a whole and lives as long as this; tensors over it are written only once they are handed out.
+        unsafe { slice::from_raw_parts(self.map.as_ptr(), self.map.len()) }
     }
 
     /// The elements that lie in `range` of the file, in place if they lie on their alignment there and else copied; `None` if the file
     /// does not reach so far.
     pub fn run(&self, range: Range<usize>, dtype: DType) -> Result<Option<Run>> {
-        let Some(bytes) = self.map.get(range.clone()) else { return Ok(None) };
+        let Some(bytes) = self.bytes().get(range.clone()) else { return Ok(None) };
         let len = bytes.len() / dtype.size();
         Ok(Some(if range.start.is_multiple_of(dtype.size()) {
-            Run { storage: self.storage.clone(), first: range.start / dtype.size(), len, dtype }
+            let ptr = NonNull::from(bytes).cast();
+            // SAFETY: the bytes are readable and writable, stay in place, and live as long as the owner given here.
+            let buffer = unsafe { Buffer::foreign(ptr, bytes.len(), true, Box::new(self.map.clone())) };
+            Run { storage: Arc::new(Storage::Cpu(buffer)), first: 0, len, dtype }
         } else {
             let copy = Tensor::from_bytes(&bytes[..len * dtype.size()], &[len], dtype)?;
             Run { storage: copy.storage().clone(), first: 0, len, dtype }

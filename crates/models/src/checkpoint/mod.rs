@@ -5,6 +5,7 @@ mod files;
 mod loader;
 mod mapping;
 mod random;
+mod resize;
 mod safetensors;
 mod save;
 mod shards;
@@ -20,7 +21,9 @@ use crate::{Error, Result};
 
 pub use bin::load_bin;
 pub use loader::{Init, Loaded, Loader, Mismatch, Report, Scope};
+pub use resize::Resize;
 pub use safetensors::MappedFile;
+pub(crate) use save::replace;
 pub use save::save_file;
 pub use shards::{parse_size, save_checkpoint};
 

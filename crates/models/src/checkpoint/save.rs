@@ -71,7 +71,7 @@ fn bytes(tensor: &Tensor) -> &[u8] {
 }
 
 /// Writes a file beside the one at `path` and puts it in its place when it is complete.
-pub(super) fn replace(
+pub(crate) fn replace(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<&File>) -> io::Result<()>,
 ) -> Result<()> {

@@ -1,0 +1,216 @@
+//! What can be done to the weights of a model that is loaded.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use trustformers_tensor::autograd::no_grad;
+use trustformers_tensor::{DType, Tensor};
+
+use crate::checkpoint::{Checkpoint, Loaded, Loader, Resize, save_checkpoint};
+use crate::heads::Head;
+use crate::{Config, Error, LoadOptions, Model, Result};
+
+/// What a state dict and a model do not have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Incompatible {
+    /// Parameters that the state dict lacks.
+    pub missing: Vec<String>,
+    /// Tensors that the model has no use for.
+    pub unexpected: Vec<String>,
+}
+
+impl Model {
+    /// Every parameter under all of its names.
+    pub fn state_dict(&self) -> impl Iterator<Item = &(String, Tensor)> {
+        self.named_parameters().iter().chain(self.tied_parameters())
+    }
+
+    /// Copies tensors into the parameters of the same names, converted to their dtype. A parameter that has several names needs to be
+    /// there under one.
+    ///
+    /// # Errors
+    /// `StateDict` for shapes that do not fit, and, if it is `strict`, for names that are missing or unexpected. Nothing is copied then.
+    pub fn load_state_dict(&self, tensors: &BTreeMap<String, Tensor>, strict: bool) -> Result<Incompatible> {
+        let mut unexpected: Vec<String> = tensors.keys().cloned().collect();
+        let (mut missing, mut problems, mut copies) = (Vec::new(), Vec::new(), Vec::new());
+        let given = |name: &str| tensors.get(name);
+        for (name, parameter) in self.state_dict() {
+            let Some(tensor) = given(name) else {
+                let is_it = |(other, tensor): &&(String, Tensor)| other != name && tensor.is(parameter);
+                if !self.state_dict().filter(is_it).any(|(other, _)| given(other).is_some()) {
+                    missing.push(name.clone());
+                }
+                continue;
+            };
+            unexpected.retain(|other| other != name);
+            match tensor.shape() == parameter.shape() {
+                true => copies.push((parameter, tensor)),
+                false => problems.push(format!(
+                    "size mismatch for {name}: copying a param with shape {:?} from checkpoint, the shape in current model is {:?}.",
+                    tensor.shape(),
+                    parameter.shape()
+                )),
+            }
+        }
+        if strict {
+            let listed = |names: &[String]| format!("{}. ", names.join(", "));
+            if !missing.is_empty() {
+                problems.insert(0, format!("Missing key(s) in state_dict: {}", listed(&missing)));
+            }
+            if !unexpected.is_empty() {
+                problems.insert(0, format!("Unexpected key(s) in state_dict: {}", listed(&unexpected)));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Error::StateDict { class: self.class().name, problems: problems.join("\n\t") });
+        }
+        no_grad(|| copies.iter().try_for_each(|(parameter, tensor)| parameter.detach().copy_(*tensor)))?;
+        Ok(Incompatible { missing, unexpected })
+    }
+
+    /// A model of the same class with some weights replaced, for a configuration that they fit. Weights are shared, not copied.
+    ///
+    /// # Errors
+    /// `Mismatch` when the weights do not fit the configuration, `Config` when it has impossible values.
+    pub fn with_tensors(&self, replaced: BTreeMap<String, Tensor>, config: Config) -> Result<Model> {
+        let mut tensors: BTreeMap<String, Tensor> = self.named_parameters().iter().cloned().collect();
+        // A further name goes with what it names, and is there for a configuration that unties the two.
+        let stays = |tensor: &Tensor| !self.name_of(tensor).is_some_and(|owner| replaced.contains_key(owner));
+        tensors.extend(self.tied_parameters().iter().filter(|(_, tensor)| stays(tensor)).cloned());
+        tensors.extend(replaced);
+        self.rebuilt(config, tensors, |loader| loader)
+    }
+
+    /// A model of the same class and the same weights for another configuration. Weights are shared, not copied.
+    ///
+    /// # Errors
+    /// As [`Model::with_tensors`].
+    pub fn with_config(&self, config: Config) -> Result<Model> {
+        self.with_tensors(BTreeMap::new(), config)
+    }
+
+    /// The same model with its weights converted to a dtype.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Model> {
+        self.mapped(|tensor| {
+            Ok(if tensor.dtype().is_float() { tensor.to_dtype(dtype)? } else { tensor.clone() })
+        })
+    }
+
+    /// The same model with weights of its own.
+    pub fn copy(&self) -> Result<Model> {
+        self.mapped(|tensor| Ok(tensor.copy()?))
+    }
+
+    /// The model without its head, which shares its weights.
+    pub fn base(&self) -> Result<Model> {
+        let prefix = self.class().base;
+        let inner = |name: &str| -> Option<String> {
+            match prefix.is_empty() {
+                true => Some(name.to_owned()),
+                false => name.strip_prefix(prefix)?.strip_prefix('.').map(str::to_owned),
+            }
+        };
+        let tensors = |all: &[(String, Tensor)]| {
+            all.iter().filter_map(|(name, tensor)| Some((inner(name)?, tensor.clone()))).collect()
+        };
+        let names = |all: &[String]| all.iter().filter_map(|name| inner(name)).collect();
+        let loaded = Loaded {
+            parameters: tensors(&self.loaded.parameters),
+            tied: tensors(&self.loaded.tied),
+            embeddings: names(&self.loaded.embeddings),
+            buffers: names(&self.loaded.buffers),
+            report: Default::default(),
+        };
+        Ok(Model {
+            config: self.config.clone(),
+            class: &self.config.architecture()?.classes[0],
+            network: self.network.clone(),
+            head: Arc::new(Head::Bare),
+            has_pooler: self.network.has_pooler(),
+            loaded,
+        })
+    }
+
+    /// The name of the table of word embeddings (tokens, width).
+    pub fn input_embeddings(&self) -> Result<&str> {
+        let words = self.network.last_stack().word_embeddings();
+        self.name_of(words).ok_or_else(|| Error::Input("this model has no word embeddings".into()))
+    }
+
+    /// The name of the matrix (tokens, width) of a language model's head, and of its bias if it has one.
+    pub fn output_embeddings(&self) -> Option<(&str, Option<&str>)> {
+        let (matrix, bias) = self.head.output_embeddings()?;
+        // What is another module's too has its name in the head as a further one.
+        let name = |parameter: &Tensor| {
+            let tied = self.loaded.tied.iter().rev().find(|(_, tensor)| tensor.is(parameter));
+            tied.map(|(name, _)| name.as_str()).or_else(|| self.name_of(parameter))
+        };
+        Some((name(matrix)?, bias.and_then(name)))
+    }
+
+    /// A model with another number of tokens: rows are cut off, or added as `mean` says; see [`Resize`].
+    ///
+    /// # Errors
+    /// `Config` for no tokens at all.
+    pub fn resize_token_embeddings(&self, tokens: usize, mean: bool, seed: u64) -> Result<Model> {
+        let mut config = self.config().clone();
+        config.set("vocab_size", Value::from(tokens));
+        let from = self.network.last_stack().word_embeddings().shape()[0];
+        let resize = Resize { from, to: tokens, mean };
+        let std = config.initializer_range()?;
+        let tensors = self.state_dict().cloned().collect();
+        self.rebuilt(config, tensors, |loader| loader.resizing(resize, std, seed))
+    }
+
+    /// Writes weights and configuration into a folder, as transformers' `save_pretrained` does; see [`save_checkpoint`].
+    ///
+    /// # Errors
+    /// `Save` when a file cannot be written, `Input` for a variant that is no part of a name.
+    pub fn save(&self, folder: &Path, max_shard_size: u64, variant: Option<&str>) -> Result<()> {
+        let parameters = self.named_parameters();
+        let count = parameters.iter().map(|(_, tensor)| tensor.numel()).sum();
+        save_checkpoint(folder, parameters.to_vec(), count, max_shard_size, variant)?;
+        let mut config = self.config().clone();
+        config.set("architectures", vec![self.class().name].into());
+        config.set("dtype", self.dtype().name().into());
+        config.save(folder)
+    }
+
+    /// The same model with every parameter changed by `change`; what asked for a gradient asks again.
+    fn mapped(&self, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Model> {
+        let changed = |(name, tensor): &(String, Tensor)| {
+            let changed = no_grad(|| change(&tensor.detach()))?;
+            changed.set_requires_grad(tensor.requires_grad())?;
+            Ok((name.clone(), changed))
+        };
+        let tensors = self.named_parameters().iter().map(changed).collect::<Result<_>>()?;
+        self.rebuilt(self.config().clone(), tensors, |loader| loader)
+    }
+
+    fn rebuilt(
+        &self,
+        config: Config,
+        tensors: BTreeMap<String, Tensor>,
+        prepare: impl FnOnce(Loader) -> Loader,
+    ) -> Result<Model> {
+        let options = LoadOptions {
+            class: Some(self.class().name.into()),
+            pooler: self.has_pooler,
+            ..LoadOptions::default()
+        };
+        let report = self.report().clone();
+        let checkpoint =
+            Checkpoint { place: report.place.clone(), tensors }.without_prefix(self.class().base);
+        let loader = Loader::from_checkpoint(checkpoint, config.architecture()?, &options);
+        let mut model = Model::load(config, prepare(loader), &options)?;
+        model.loaded.report = report;
+        Ok(model)
+    }
+
+    /// The name of a parameter.
+    fn name_of(&self, parameter: &Tensor) -> Option<&str> {
+        self.state_dict().find(|(_, tensor)| tensor.is(parameter)).map(|(name, _)| name.as_str())
+    }
+}
