@@ -62,6 +62,57 @@ _HOMES = {
         "zeros_like",
     ],
     "_grad": ["enable_grad", "no_grad"],
+    "_seed": ["set_seed"],
+    "generation": [
+        "AsyncTextIteratorStreamer",
+        "BaseStreamer",
+        "DryLogitsProcessor",
+        "EncoderNoRepeatNGramLogitsProcessor",
+        "EncoderRepetitionPenaltyLogitsProcessor",
+        "EosTokenCriteria",
+        "EpsilonLogitsWarper",
+        "EtaLogitsWarper",
+        "ExponentialDecayLengthPenalty",
+        "ForcedBOSTokenLogitsProcessor",
+        "ForcedEOSTokenLogitsProcessor",
+        "FrequencyPenaltyLogitsProcessor",
+        "GenerateBeamDecoderOnlyOutput",
+        "GenerateBeamEncoderDecoderOutput",
+        "GenerateDecoderOnlyOutput",
+        "GenerateEncoderDecoderOutput",
+        "GenerationConfig",
+        "GenerationMixin",
+        "GenerationMode",
+        "InfNanRemoveLogitsProcessor",
+        "LogitBiasLogitsProcessor",
+        "LogitNormalization",
+        "LogitsProcessor",
+        "LogitsProcessorList",
+        "MaxLengthCriteria",
+        "MaxTimeCriteria",
+        "MinLengthLogitsProcessor",
+        "MinNewTokensLengthLogitsProcessor",
+        "MinPLogitsWarper",
+        "NoBadWordsLogitsProcessor",
+        "NoRepeatNGramLogitsProcessor",
+        "PrefixConstrainedLogitsProcessor",
+        "RepetitionPenaltyLogitsProcessor",
+        "SequenceBiasLogitsProcessor",
+        "StopStringCriteria",
+        "StoppingCriteria",
+        "StoppingCriteriaList",
+        "SuppressTokensAtBeginLogitsProcessor",
+        "SuppressTokensLogitsProcessor",
+        "TemperatureLogitsWarper",
+        "TextIteratorStreamer",
+        "TextStreamer",
+        "TopHLogitsWarper",
+        "TopKLogitsWarper",
+        "TopPLogitsWarper",
+        "TypicalLogitsWarper",
+        "WatermarkLogitsProcessor",
+        "WatermarkingConfig",
+    ],
     "models": [
         "AutoConfig",
         "AutoModel",
@@ -124,6 +175,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from . import generation as generation
     from . import models as models
     from . import tokenizers as tokenizers
     from ._dtypes import bool as bool
@@ -182,6 +234,55 @@ if TYPE_CHECKING:
     from ._engine import zeros_like as zeros_like
     from ._grad import enable_grad as enable_grad
     from ._grad import no_grad as no_grad
+    from ._seed import set_seed as set_seed
+    from .generation import AsyncTextIteratorStreamer as AsyncTextIteratorStreamer
+    from .generation import BaseStreamer as BaseStreamer
+    from .generation import DryLogitsProcessor as DryLogitsProcessor
+    from .generation import EncoderNoRepeatNGramLogitsProcessor as EncoderNoRepeatNGramLogitsProcessor
+    from .generation import EncoderRepetitionPenaltyLogitsProcessor as EncoderRepetitionPenaltyLogitsProcessor
+    from .generation import EosTokenCriteria as EosTokenCriteria
+    from .generation import EpsilonLogitsWarper as EpsilonLogitsWarper
+    from .generation import EtaLogitsWarper as EtaLogitsWarper
+    from .generation import ExponentialDecayLengthPenalty as ExponentialDecayLengthPenalty
+    from .generation import ForcedBOSTokenLogitsProcessor as ForcedBOSTokenLogitsProcessor
+    from .generation import ForcedEOSTokenLogitsProcessor as ForcedEOSTokenLogitsProcessor
+    from .generation import FrequencyPenaltyLogitsProcessor as FrequencyPenaltyLogitsProcessor
+    from .generation import GenerateBeamDecoderOnlyOutput as GenerateBeamDecoderOnlyOutput
+    from .generation import GenerateBeamEncoderDecoderOutput as GenerateBeamEncoderDecoderOutput
+    from .generation import GenerateDecoderOnlyOutput as GenerateDecoderOnlyOutput
+    from .generation import GenerateEncoderDecoderOutput as GenerateEncoderDecoderOutput
+    from .generation import GenerationConfig as GenerationConfig
+    from .generation import GenerationMixin as GenerationMixin
+    from .generation import GenerationMode as GenerationMode
+    from .generation import InfNanRemoveLogitsProcessor as InfNanRemoveLogitsProcessor
+    from .generation import LogitBiasLogitsProcessor as LogitBiasLogitsProcessor
+    from .generation import LogitNormalization as LogitNormalization
+    from .generation import LogitsProcessor as LogitsProcessor
+    from .generation import LogitsProcessorList as LogitsProcessorList
+    from .generation import MaxLengthCriteria as MaxLengthCriteria
+    from .generation import MaxTimeCriteria as MaxTimeCriteria
+    from .generation import MinLengthLogitsProcessor as MinLengthLogitsProcessor
+    from .generation import MinNewTokensLengthLogitsProcessor as MinNewTokensLengthLogitsProcessor
+    from .generation import MinPLogitsWarper as MinPLogitsWarper
+    from .generation import NoBadWordsLogitsProcessor as NoBadWordsLogitsProcessor
+    from .generation import NoRepeatNGramLogitsProcessor as NoRepeatNGramLogitsProcessor
+    from .generation import PrefixConstrainedLogitsProcessor as PrefixConstrainedLogitsProcessor
+    from .generation import RepetitionPenaltyLogitsProcessor as RepetitionPenaltyLogitsProcessor
+    from .generation import SequenceBiasLogitsProcessor as SequenceBiasLogitsProcessor
+    from .generation import StoppingCriteria as StoppingCriteria
+    from .generation import StoppingCriteriaList as StoppingCriteriaList
+    from .generation import StopStringCriteria as StopStringCriteria
+    from .generation import SuppressTokensAtBeginLogitsProcessor as SuppressTokensAtBeginLogitsProcessor
+    from .generation import SuppressTokensLogitsProcessor as SuppressTokensLogitsProcessor
+    from .generation import TemperatureLogitsWarper as TemperatureLogitsWarper
+    from .generation import TextIteratorStreamer as TextIteratorStreamer
+    from .generation import TextStreamer as TextStreamer
+    from .generation import TopHLogitsWarper as TopHLogitsWarper
+    from .generation import TopKLogitsWarper as TopKLogitsWarper
+    from .generation import TopPLogitsWarper as TopPLogitsWarper
+    from .generation import TypicalLogitsWarper as TypicalLogitsWarper
+    from .generation import WatermarkingConfig as WatermarkingConfig
+    from .generation import WatermarkLogitsProcessor as WatermarkLogitsProcessor
     from .models import AutoConfig as AutoConfig
     from .models import AutoModel as AutoModel
     from .models import AutoModelForCausalLM as AutoModelForCausalLM
@@ -240,7 +341,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name in ("models", "tokenizers"):
+    if name in ("generation", "models", "tokenizers"):
         return importlib.import_module(f".{name}", __name__)
     if name == "__all__":
         return __dir__()
@@ -258,4 +359,4 @@ def __dir__() -> list[str]:
     # A star import takes all but the dtypes that would hide Python's own names.
     architectures = importlib.import_module(".models.named", __name__).__all__
     names = _HOME_OF.keys() - {"bool", "float", "int"}
-    return sorted({"__version__", "models", "tokenizers", *names, *architectures})
+    return sorted({"__version__", "generation", "models", "tokenizers", *names, *architectures})

@@ -99,6 +99,11 @@ impl Cache {
         self.shown.get(sequence).map_or(&[], Vec::as_slice)
     }
 
+    /// The number of positions of a sequence that the masks have shown.
+    pub fn visible(&self, sequence: usize) -> usize {
+        self.keys(sequence)
+    }
+
     /// The number of keys of a sequence.
     fn keys(&self, sequence: usize) -> usize {
         self.keys.get(sequence).copied().unwrap_or(0)
@@ -271,7 +276,7 @@ impl Past for Cache {
     }
 
     fn visible(&self, sequence: usize) -> usize {
-        self.keys(sequence)
+        Cache::visible(self, sequence)
     }
 }
 

@@ -6,7 +6,7 @@ use pyo3::exceptions::{
 };
 use pyo3::{PyErr, Python, create_exception};
 use trustformers::tensor::Error;
-use trustformers::{hub, models, tokenizers};
+use trustformers::{generation, hub, models, tokenizers};
 
 create_exception!(
     trustformers,
@@ -53,6 +53,21 @@ pub fn models(error: models::Error) -> PyErr {
             PyRuntimeError::new_err(message)
         }
         models::Error::Index { .. } => PyIndexError::new_err(message),
+    }
+}
+
+/// A generation error: its variants say which exception each is. What the caller's own parts have raised is raised again.
+pub fn generation(error: generation::Error) -> PyErr {
+    let message = error.to_string();
+    match error {
+        generation::Error::Model(error) => models(error),
+        generation::Error::Tensor(error) => tensor(error),
+        generation::Error::Setting(_) => PyValueError::new_err(message),
+        generation::Error::Runtime(_) => PyRuntimeError::new_err(message),
+        generation::Error::Callback(error) => match error.downcast::<PyErr>() {
+            Ok(raised) => *raised,
+            Err(_) => PyRuntimeError::new_err(message),
+        },
     }
 }
 

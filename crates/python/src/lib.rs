@@ -1,6 +1,7 @@
 //! The native half of the Python package: classes that convert arguments and release the GIL, nothing else.
 
 mod errors;
+mod generation;
 mod hub;
 mod model;
 mod tensor;
@@ -15,6 +16,8 @@ mod _engine {
 
     #[pymodule_export]
     use crate::errors::SafetensorError;
+    #[pymodule_export]
+    use crate::generation::PyProcessor;
     #[pymodule_export]
     use crate::hub::PyRepo;
     #[pymodule_export]

@@ -107,16 +107,49 @@ pub enum Size {
 }
 
 /// Tensors by name, from a dictionary.
-fn named(tensors: &Bound<'_, PyDict>) -> PyResult<BTreeMap<String, Tensor>> {
+pub fn named(tensors: &Bound<'_, PyDict>) -> PyResult<BTreeMap<String, Tensor>> {
     let one = |(name, tensor): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
         Ok((name.extract()?, tensor.cast::<PyTensor>()?.get().0.clone()))
     };
     tensors.iter().map(one).collect()
 }
 
+/// The arguments of a forward pass, by transformers' names for them.
+pub fn inputs(tensors: &Bound<'_, PyDict>) -> PyResult<Inputs> {
+    let mut given = named(tensors)?;
+    let mut take = |name: &str| given.remove(name);
+    let mut text = |prefix: &'static str| Text {
+        ids: take(&format!("{prefix}input_ids")),
+        embeds: take(&format!("{prefix}inputs_embeds")),
+        mask: take(&format!("{prefix}attention_mask")),
+        token_type_ids: take(&format!("{prefix}token_type_ids")),
+        position_ids: take(&format!("{prefix}position_ids")),
+        prefix,
+    };
+    let inputs = Inputs {
+        text: text(""),
+        decoder: text("decoder_"),
+        encoder_hidden_states: take("encoder_last_hidden_state").or_else(|| take("encoder_hidden_states")),
+        encoder_attention_mask: take("encoder_attention_mask"),
+        labels: take("labels"),
+        next_sentence_label: take("next_sentence_label"),
+        sentence_order_label: take("sentence_order_label"),
+        start_positions: take("start_positions"),
+        end_positions: take("end_positions"),
+        interrupt: Interrupt::new(signalled),
+        ..Inputs::default()
+    };
+    match given.keys().next() {
+        Some(name) => {
+            Err(PyTypeError::new_err(format!("forward() got an unexpected keyword argument '{name}'")))
+        }
+        None => Ok(inputs),
+    }
+}
+
 /// The keys and values of the text so far: transformers' `past_key_values`.
 #[pyclass(frozen, name = "Cache", module = "trustformers._engine")]
-pub struct PyCache(Mutex<Cache>);
+pub struct PyCache(pub Mutex<Cache>);
 
 impl PyCache {
     /// A forward pass elsewhere may hold it: wait without the GIL.
@@ -187,7 +220,7 @@ impl PyCache {
 
 /// A model with its weights. Any number of threads may run it at once.
 #[pyclass(frozen, name = "Model", module = "trustformers._engine")]
-pub struct PyModel(Model);
+pub struct PyModel(pub Model);
 
 #[pymethods]
 impl PyModel {
@@ -367,39 +400,14 @@ impl PyModel {
         max_length: Option<usize>,
         encoder_only: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let mut given = named(tensors)?;
-        let mut take = |name: &str| given.remove(name);
-        let mut text = |prefix: &'static str| Text {
-            ids: take(&format!("{prefix}input_ids")),
-            embeds: take(&format!("{prefix}inputs_embeds")),
-            mask: take(&format!("{prefix}attention_mask")),
-            token_type_ids: take(&format!("{prefix}token_type_ids")),
-            position_ids: take(&format!("{prefix}position_ids")),
-            prefix,
-        };
         let inputs = Inputs {
-            text: text(""),
-            decoder: text("decoder_"),
-            encoder_hidden_states: take("encoder_last_hidden_state")
-                .or_else(|| take("encoder_hidden_states")),
-            encoder_attention_mask: take("encoder_attention_mask"),
-            labels: take("labels"),
-            next_sentence_label: take("next_sentence_label"),
-            sentence_order_label: take("sentence_order_label"),
-            start_positions: take("start_positions"),
-            end_positions: take("end_positions"),
             logits_to_keep,
             output_hidden_states,
             output_attentions,
             output_router_logits,
             max_length,
-            interrupt: Interrupt::new(signalled),
+            ..inputs(tensors)?
         };
-        if let Some(name) = given.keys().next() {
-            return Err(PyTypeError::new_err(format!(
-                "forward() got an unexpected keyword argument '{name}'"
-            )));
-        }
         let run = || match cache {
             _ if encoder_only => self.0.encode_source(&inputs),
             None => self.0.forward(&inputs, None),

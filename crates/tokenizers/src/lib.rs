@@ -28,6 +28,7 @@ mod encode;
 mod error;
 mod file;
 mod memory;
+mod pieces;
 mod threads;
 mod tokenizer;
 mod truncate;

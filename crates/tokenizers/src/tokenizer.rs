@@ -24,6 +24,8 @@ pub struct Tokenizer {
     added: AddedVocabulary,
     /// The added vocabulary with special tokens read as ordinary text, made when the first call asks for that.
     added_as_text: OnceLock<AddedVocabulary>,
+    /// See [`Tokenizer::pieces`].
+    pieces: OnceLock<Arc<Vec<Vec<u8>>>>,
     truncation: Option<TruncationParams>,
     padding: Option<PaddingParams>,
 }
@@ -50,6 +52,7 @@ impl Tokenizer {
             post_processor: None,
             added: AddedVocabulary::new(),
             added_as_text: OnceLock::new(),
+            pieces: OnceLock::new(),
             truncation: None,
             padding: None,
         }
@@ -80,6 +83,7 @@ impl Tokenizer {
             post_processor: self.post_processor.clone(),
             added,
             added_as_text: OnceLock::new(),
+            pieces: OnceLock::new(),
             truncation: self.truncation.clone(),
             padding: self.padding.clone(),
         };
@@ -224,6 +228,10 @@ impl Tokenizer {
             Some(decoder) => guard(|| Ok(decoder.decode(tokens)?)),
             None => Ok(tokens.join(" ")),
         }
+    }
+
+    pub(crate) fn kept_pieces(&self) -> &OnceLock<Arc<Vec<Vec<u8>>>> {
+        &self.pieces
     }
 
     pub(crate) fn model(&self) -> &ModelWrapper {

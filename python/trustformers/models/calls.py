@@ -57,7 +57,7 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
     if not isinstance(keep, (int, np.integer)) or keep < 0:
         raise ValueError(f"logits_to_keep must be a number of positions, at least 0, got {keep!r}")
 
-    encoded = _encoder_outputs(others.get("encoder_outputs"))
+    encoded = encoder_outputs(others.get("encoder_outputs"))
     if "last_hidden_state" in encoded:
         arrays["encoder_last_hidden_state"] = encoded["last_hidden_state"]
     kind = kind_of(next((value for name, value in arrays.items() if name.endswith(("ids", "embeds"))), None))
@@ -67,7 +67,7 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
         value = others.get(name)
         return bool(getattr(model.config, name, False) if value is None else value)
 
-    cache = _given_cache(others.get("past_key_values"))
+    cache = given_cache(others.get("past_key_values"))
     result_class = output_class(engine.family, task)
     uses_cache = engine.family != "encoder" and "past_key_values" in result_class.__dataclass_fields__
     if uses_cache and others.get("use_cache") is None:
@@ -157,7 +157,7 @@ def _sorted_out(
     return arrays, others
 
 
-def _encoder_outputs(given: Any) -> Mapping[str, Any]:
+def encoder_outputs(given: Any) -> Mapping[str, Any]:
     """The outputs of an encoder by name; a tuple has them in order."""
     if given is None or isinstance(given, Mapping):
         return given or {}
@@ -169,7 +169,8 @@ def _encoder_outputs(given: Any) -> Mapping[str, Any]:
     return dict(zip(("last_hidden_state", "hidden_states", "attentions"), given, strict=False))
 
 
-def _given_cache(given: Any) -> Cache | None:
+def given_cache(given: Any) -> Cache | None:
+    """``past_key_values`` if it is a cache of ours."""
     if given is None or isinstance(given, Cache):
         return given
     raise ValueError(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _engine
 from .._hub import drop_hints, take_source
+from ..generation.configuration import GenerationConfig
 from .arrays import to_tensor
 from .calls import unexpected
 from .configuration import PreTrainedConfig
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 #: Keywords of transformers that would change the result and that are not there yet.
 _UNSUPPORTED = (
-    *("adapter_kwargs", "generation_config", "gguf_file", "load_in_4bit", "load_in_8bit", "max_memory"),
+    *("adapter_kwargs", "gguf_file", "load_in_4bit", "load_in_8bit", "max_memory"),
     *("offload_folder", "quantization_config", "tp_plan"),
 )
 #: The attention implementations of transformers that give what the engine's one gives.
@@ -47,6 +48,7 @@ def open_model(
         if key in kwargs
     }
     state_dict, key_mapping = kwargs.pop("state_dict", None), kwargs.pop("key_mapping", None) or {}
+    generation_config = kwargs.pop("generation_config", None)
     dtype = loading_options(kwargs)
     source = take_source(kwargs)
     repo = _engine.Repo(name_or_path, **source)
@@ -79,6 +81,11 @@ def open_model(
     config.dtype = engine.dtype
     model = model_class.__new__(model_class)
     model._attach(config, engine)
+    if model.can_generate():
+        if generation_config is not None:
+            model.generation_config = generation_config
+        else:
+            model.generation_config = GenerationConfig._of(repo) or model.generation_config
     # What opens the same files again, in another process for instance.
     if repo.commit is not None:
         source["revision"] = repo.commit

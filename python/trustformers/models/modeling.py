@@ -8,6 +8,8 @@ from typing import Any, ClassVar, TypeVar
 
 from .. import _engine
 from .._hub import push_folder
+from ..generation.configuration import GenerationConfig
+from ..generation.mixin import GenerationMixin
 from . import calls
 from .configuration import PreTrainedConfig
 from .halves import Decoder, Encoder
@@ -26,7 +28,7 @@ _READ_LATE = frozenset(
 )
 
 
-class PreTrainedModel(Weights):
+class PreTrainedModel(GenerationMixin, Weights):
     """A model with its weights; calling it runs it. One model may be used by any number of threads at once.
 
     Outputs follow the input: NumPy arrays or lists give NumPy arrays, torch tensors torch tensors, a
@@ -71,6 +73,7 @@ class PreTrainedModel(Weights):
         self.config = config
         self.training = False
         self._engine = engine
+        self.generation_config = GenerationConfig.from_model_config(config) if self.can_generate() else None
         self._engine_config = self._fields()
         #: What opens the files again: where, keywords, and the engine and the version of its weights then.
         self._source: tuple[str | os.PathLike[str], dict[str, Any], _engine.Model, int] | None = None
@@ -97,6 +100,7 @@ class PreTrainedModel(Weights):
     def __deepcopy__(self: ModelT, memo: dict[int, Any]) -> ModelT:
         twin = type(self).__new__(type(self))
         twin._attach(copy.deepcopy(self.config, memo), self._engine.copy())
+        twin.generation_config = copy.deepcopy(self.generation_config, memo)
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -199,9 +203,10 @@ class PreTrainedModel(Weights):
             )
         return self
 
-    def can_generate(self) -> bool:
-        """Whether the model has ``generate``: not yet."""
-        return False
+    @classmethod
+    def can_generate(cls) -> bool:
+        """Whether it has a head that predicts the next token, so that :meth:`generate` works."""
+        return cls._task in ("CausalLM", "Seq2SeqLM")
 
     @property
     def base_model(self) -> PreTrainedModel:

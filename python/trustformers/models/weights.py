@@ -266,6 +266,8 @@ class Weights:
             self.config.architectures = [type(self).__name__]
             self.config.dtype = self.dtype
             self.config.save_pretrained(save_directory)
+            if self.generation_config is not None:
+                self.generation_config.save_pretrained(save_directory)
             save_checkpoint(
                 list(tensors.items()),
                 save_directory,

@@ -26,6 +26,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 use trustformers::tensor::{DType, Storage, Tensor};
 
+pub use self::create::draw;
 pub use self::dtype::PyDType;
 pub use self::numpy::{from_object, to_numpy};
 

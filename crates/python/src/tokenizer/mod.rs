@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 use trustformers::tokenizers::{
     Batch, BertOptions, EncodeOptions, PaddingDirection, PaddingParams, PaddingStrategy, Tokenizer,
     TruncationDirection, TruncationParams, TruncationStrategy,
@@ -40,7 +40,8 @@ impl PyTokenizer {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self) -> Arc<Tokenizer> {
+    /// The tokenizer as it is now.
+    pub fn get(&self) -> Arc<Tokenizer> {
         Arc::clone(&self.lock())
     }
 
@@ -200,6 +201,13 @@ impl PyTokenizer {
         let tokenizer = self.get();
         let rows: Vec<_> = rows.into_iter().map(inputs::numbers).collect();
         py.detach(|| tokenizer.decode_batch(&rows, skip_special_tokens)).map_err(errors::tokenizers)
+    }
+
+    /// The bytes of each token within a text, by its number.
+    fn pieces<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        let tokenizer = self.get();
+        let pieces = py.detach(|| tokenizer.pieces()).map_err(errors::tokenizers)?;
+        Ok(pieces.iter().map(|piece| PyBytes::new(py, piece)).collect())
     }
 
     /// The text of tokens.

@@ -1,0 +1,103 @@
+//! Contrastive search (Su et al. 2022): likely tokens whose meaning is unlike what has been said.
+
+use trustformers_models::Outputs;
+use trustformers_tensor::{DType, Tensor};
+
+use super::{Generated, Session, repeat_all};
+use crate::Result;
+use crate::error::Error;
+use crate::scores::{argmax, softmax, top};
+
+impl Session<'_> {
+    /// transformers 4.57's `_contrastive_search`.
+    pub(super) fn contrastive(mut self, alpha: f32) -> Result<Generated> {
+        let (mut scores, mut outputs) = self.read_prompts()?;
+        let count = self.config.top_k.unwrap_or(50).min(scores.vocabulary());
+        let batch = self.sequences.len();
+        let mut unfinished = vec![true; batch];
+        let padding = self.config.padding().filter(|_| self.stops.finds_ends());
+        // (batch, positions, hidden), each of length 1.
+        let mut context = directions(&outputs)?;
+        loop {
+            self.record.logits(&scores);
+            self.chain.process(&self.sequences, &mut scores)?;
+            self.record.scores(&scores);
+            self.record.outputs(outputs);
+            let probabilities: Vec<Vec<f32>> = scores.rows().map(softmax).collect();
+            let candidates: Vec<Vec<usize>> = probabilities.iter().map(|row| top(row, count)).collect();
+
+            // All candidates of all sequences are read side by side.
+            let copies = repeat_all(&(0..batch).collect::<Vec<_>>(), count);
+            self.decoder.select(&copies)?;
+            let tokens = candidates.iter().flatten();
+            let longer: Vec<Vec<i64>> = copies
+                .iter()
+                .zip(tokens)
+                .map(|(&row, &token)| [&self.sequences[row][..], &[token as i64]].concat())
+                .collect();
+            let (next, next_outputs) = self.decoder.next(&longer)?;
+            let meant = directions(&next_outputs)?;
+
+            let mut chosen = Vec::with_capacity(batch);
+            let mut tokens = Vec::with_capacity(batch);
+            for row in 0..batch {
+                // (count, positions): how much each candidate is like each position.
+                let said = context.select(0, row)?;
+                let alike =
+                    meant.narrow(0, row * count, (row + 1) * count)?.select(1, 0)?.matmul(&said.mt()?)?;
+                let penalty = alike.amax(&[-1], false)?.contiguous()?;
+                let ranks: Vec<f32> = (candidates[row].iter().zip(penalty.as_slice::<f32>()?))
+                    .map(|(&token, penalty)| (1.0 - alpha) * probabilities[row][token] - alpha * penalty)
+                    .collect();
+                let best = argmax(&ranks);
+                chosen.push(row * count + best);
+                tokens.push(match padding.filter(|_| !unfinished[row]) {
+                    Some(padding) => padding,
+                    None => candidates[row][best] as i64,
+                });
+            }
+            self.decoder.select(&chosen)?;
+            let index: Vec<i64> = chosen.iter().map(|&place| place as i64).collect();
+            let index = Tensor::from_slice(&index, &[batch])?;
+            context = Tensor::cat(&[&context, &meant.index_select(0, &index)?], 1)?;
+            scores = crate::Scores::new(&next.to_tensor()?.index_select(0, &index)?)?;
+            outputs = selected(next_outputs, &index)?;
+
+            self.sequences.iter_mut().zip(&tokens).for_each(|(sequence, &token)| sequence.push(token));
+            if let Some(streamer) = &mut self.streamer {
+                streamer.put(&Tensor::from_slice(&tokens, &[batch])?)?;
+            }
+            let stopped = self.stops.check(&self.sequences, self.record.all_scores())?;
+            unfinished.iter_mut().zip(stopped).for_each(|(unfinished, stopped)| *unfinished &= !stopped);
+            if !unfinished.contains(&true) {
+                let sequences = std::mem::take(&mut self.sequences);
+                return self.finish(&sequences);
+            }
+        }
+    }
+}
+
+/// The last hidden states (batch, positions, hidden), each divided by its length. What padding hides stays zero.
+fn directions(outputs: &Outputs) -> Result<Tensor> {
+    let states = outputs.hidden_states.as_ref().or(outputs.decoder_hidden_states.as_ref());
+    let last = states.and_then(|states| states.last());
+    let last = last.ok_or_else(|| Error::Runtime("the model gave no hidden states to compare".into()))?;
+    let last = last.to_dtype(DType::F32)?;
+    let lengths = last.mul(&last)?.sum(&[-1], true)?.sqrt()?;
+    Ok(last.div(&lengths.clamp(Some(f64::from(f32::MIN_POSITIVE).into()), None)?)?)
+}
+
+/// Some rows of what a pass gave.
+fn selected(outputs: Outputs, index: &Tensor) -> Result<Outputs> {
+    let select = |all: Option<Vec<Tensor>>| -> Result<Option<Vec<Tensor>>> {
+        all.map(|all| all.iter().map(|one| Ok(one.index_select(0, index)?)).collect()).transpose()
+    };
+    Ok(Outputs {
+        hidden_states: select(outputs.hidden_states)?,
+        attentions: select(outputs.attentions)?,
+        decoder_hidden_states: select(outputs.decoder_hidden_states)?,
+        decoder_attentions: select(outputs.decoder_attentions)?,
+        cross_attentions: select(outputs.cross_attentions)?,
+        ..Outputs::default()
+    })
+}

@@ -1,0 +1,235 @@
+//! Generation: settings in, texts out, and Python's own processors, criteria and streamers on the way.
+
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use trustformers::generation::processors::{self, Chain};
+use trustformers::generation::{
+    self, Error, Generated, GenerationConfig, LogitsProcessor, Request, Result, Scores, StoppingCriterion,
+    Streamer,
+};
+use trustformers::models::Text;
+use trustformers::tensor::{Generator, Tensor};
+
+use crate::errors;
+use crate::model::{PyCache, PyModel, inputs};
+use crate::tensor::{PyTensor, draw};
+use crate::tokenizer::PyTokenizer;
+
+/// One of the engine's logits processors, described in JSON: `type` is the name of transformers' class, the rest its arguments.
+#[pyclass(frozen, name = "Processor", module = "trustformers._engine")]
+pub struct PyProcessor(String);
+
+#[pymethods]
+impl PyProcessor {
+    /// :raises ValueError: when there is no such processor, or its arguments cannot be.
+    #[new]
+    fn new(json: String) -> PyResult<PyProcessor> {
+        processors::from_json(&json).map_err(errors::generation)?;
+        Ok(PyProcessor(json))
+    }
+
+    /// The scores (rows, vocabulary) that it makes of those behind some sequences (rows, length).
+    fn __call__(&self, py: Python<'_>, input_ids: &PyTensor, scores: &PyTensor) -> PyResult<PyTensor> {
+        let process = || -> Result<Tensor> {
+            let mut result = Scores::new(&scores.0)?;
+            let mut chain = Chain::of(vec![processors::from_json(&self.0)?]);
+            chain.process(&generation::rows(&input_ids.0)?, &mut result)?;
+            result.to_tensor()
+        };
+        py.detach(process).map(PyTensor).map_err(errors::generation)
+    }
+}
+
+/// A processor in a call: the engine's own, or the name of a class and what to call.
+#[derive(FromPyObject)]
+pub enum Processing<'py> {
+    Native(PyRef<'py, PyProcessor>),
+    Own(String, Py<PyAny>),
+}
+
+/// Something of Python's, with the name of its class.
+struct Own {
+    name: String,
+    call: Py<PyAny>,
+}
+
+fn raised(error: PyErr) -> Error {
+    Error::Callback(Box::new(error))
+}
+
+/// Sequences of one length as a tensor.
+fn tensor(sequences: &[Vec<i64>]) -> Result<PyTensor> {
+    generation::table(sequences).map(PyTensor)
+}
+
+impl LogitsProcessor for Own {
+    fn process(&mut self, sequences: &[Vec<i64>], scores: &mut Scores) -> Result<()> {
+        let (ids, given) = (tensor(sequences)?, PyTensor(scores.to_tensor()?));
+        let changed = Python::attach(|py| {
+            let changed = self.call.bind(py).call1((ids, given))?;
+            Ok(changed.cast::<PyTensor>().map_err(PyErr::from)?.get().0.clone())
+        });
+        *scores = Scores::new(&changed.map_err(raised)?)?;
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl StoppingCriterion for Own {
+    fn stops(&mut self, sequences: &[Vec<i64>], scores: Option<&[Scores]>) -> Result<Vec<bool>> {
+        let ids = tensor(sequences)?;
+        let scores = scores.map(|all| all.iter().map(|one| one.to_tensor().map(PyTensor)).collect());
+        let scores: Option<Vec<PyTensor>> = scores.transpose()?;
+        Python::attach(|py| self.call.bind(py).call1((ids, scores))?.extract()).map_err(raised)
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The methods `put` and `end` of an object.
+struct Stream(Py<PyAny>);
+
+impl Streamer for Stream {
+    fn put(&mut self, tokens: &Tensor) -> Result<()> {
+        let put = |py: Python<'_>| self.0.bind(py).call_method1("put", (PyTensor(tokens.clone()),)).map(drop);
+        Python::attach(put).map_err(raised)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        Python::attach(|py| self.0.bind(py).call_method0("end").map(drop)).map_err(raised)
+    }
+}
+
+#[pymethods]
+impl PyModel {
+    /// Writes texts behind the prompt in `tensors`, named as for a forward pass, with the settings in `config` (JSON text). The result
+    /// has what there is by transformers' names: tensors, lists of them, and lists of lists.
+    #[pyo3(signature = (
+        tensors, config, *, cache=None, processors=vec![], constraint=None, criteria=vec![], streamer=None,
+        tokenizer=None, assistant=None, negative=None, seed=None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "what transformers' generate takes beside its settings")]
+    fn generate<'py>(
+        &self,
+        py: Python<'py>,
+        tensors: &Bound<'py, PyDict>,
+        config: &str,
+        cache: Option<&PyCache>,
+        processors: Vec<Processing<'py>>,
+        constraint: Option<Py<PyAny>>,
+        criteria: Vec<(String, Py<PyAny>)>,
+        streamer: Option<Py<PyAny>>,
+        tokenizer: Option<&PyTokenizer>,
+        assistant: Option<(PyRef<'py, PyModel>, String)>,
+        negative: Option<(PyRef<'py, PyTensor>, Option<PyRef<'py, PyTensor>>)>,
+        seed: Option<u64>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let config = GenerationConfig::from_json(config).map_err(errors::generation)?;
+        let inputs = inputs(tensors)?;
+        let processors = processors.into_iter().map(|one| -> PyResult<Box<dyn LogitsProcessor>> {
+            Ok(match one {
+                Processing::Native(native) => processors::from_json(&native.0).map_err(errors::generation)?,
+                Processing::Own(name, call) => Box::new(Own { name, call }),
+            })
+        });
+        let processors = processors.collect::<PyResult<Vec<_>>>()?;
+        let constraint = constraint.map(|call| {
+            Box::new(Own { name: "PrefixConstrainedLogitsProcessor".into(), call })
+                as Box<dyn LogitsProcessor>
+        });
+        let criteria =
+            criteria.into_iter().map(|(name, call)| Box::new(Own { name, call }) as Box<_>).collect();
+        let streamer = streamer.map(|streamer| Box::new(Stream(streamer)) as Box<_>);
+        let seed = match seed {
+            Some(seed) => seed,
+            None => draw(|generator| {
+                generator.integers(0, i64::MAX, &[1])?.as_slice::<i64>().map(|one| one[0] as u64)
+            })?
+            .map_err(errors::tensor)?,
+        };
+        let assistant = assistant.map(|(model, config)| -> PyResult<_> {
+            Ok((model, GenerationConfig::from_json(&config).map_err(errors::generation)?))
+        });
+        let assistant = assistant.transpose()?;
+        let assistant = assistant.as_ref().map(|(model, config)| (&model.0, config.clone()));
+        let negative = negative.map(|(ids, mask)| Text {
+            ids: Some(ids.0.clone()),
+            mask: mask.map(|mask| mask.0.clone()),
+            ..Text::default()
+        });
+        let tokenizer = tokenizer.map(PyTokenizer::get);
+        let model = &self.0;
+        let run = || -> PyResult<Generated> {
+            let pieces = tokenizer.as_ref().filter(|_| config.stop_strings.is_some());
+            let pieces =
+                pieces.map(|tokenizer| tokenizer.pieces()).transpose().map_err(errors::tokenizers)?;
+            let mut held = cache.map(|cache| cache.0.lock().unwrap_or_else(PoisonError::into_inner));
+            let request = Request {
+                inputs,
+                cache: held.as_mut().map(|held| std::mem::take(&mut **held)),
+                processors,
+                constraint,
+                criteria,
+                pieces,
+                streamer,
+                assistant,
+                negative,
+            };
+            let mut generated = generation::generate(model, &config, request, &Generator::new(seed))
+                .map_err(errors::generation)?;
+            // A cache that was given takes in what has been read.
+            if let Some(held) = &mut held {
+                **held = generated.cache.take().unwrap_or_default();
+            }
+            Ok(generated)
+        };
+        result(py, py.detach(run)?)
+    }
+}
+
+fn result(py: Python<'_>, generated: Generated) -> PyResult<Bound<'_, PyDict>> {
+    let result = PyDict::new(py);
+    let one = [
+        ("sequences", generated.sequences),
+        ("sequences_scores", generated.sequences_scores),
+        ("beam_indices", generated.beam_indices),
+    ];
+    for (name, tensor) in one {
+        if let Some(tensor) = tensor {
+            result.set_item(name, PyTensor(tensor))?;
+        }
+    }
+    let list = |all: Vec<Tensor>| all.into_iter().map(PyTensor).collect::<Vec<_>>();
+    let many = [
+        ("scores", generated.scores),
+        ("logits", generated.logits),
+        ("encoder_hidden_states", generated.encoder_hidden_states),
+        ("encoder_attentions", generated.encoder_attentions),
+    ];
+    for (name, tensors) in many {
+        if let Some(tensors) = tensors {
+            result.set_item(name, list(tensors))?;
+        }
+    }
+    let steps = [
+        ("hidden_states", generated.hidden_states),
+        ("attentions", generated.attentions),
+        ("cross_attentions", generated.cross_attentions),
+    ];
+    for (name, steps) in steps {
+        if let Some(steps) = steps {
+            result.set_item(name, steps.into_iter().map(list).collect::<Vec<_>>())?;
+        }
+    }
+    if let Some(cache) = generated.cache {
+        result.set_item("cache", PyCache(Mutex::new(cache)))?;
+    }
+    Ok(result)
+}

@@ -1,0 +1,108 @@
+"""When generation ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+class StoppingCriteria:
+    """Says which texts are at their end; subclasses are called after every token."""
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        """Flags for the texts so far (rows, length); ``scores`` are those of every step, if they are kept."""
+        raise NotImplementedError("StoppingCriteria needs to be subclassed")
+
+
+class MaxLengthCriteria(StoppingCriteria):
+    """Stops at a length, prompt included."""
+
+    def __init__(self, max_length: int, max_position_embeddings: int | None = None) -> None:
+        self.max_length = max_length
+        self.max_position_embeddings = max_position_embeddings
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        """Flags for the texts so far."""
+        return np.full(len(input_ids), input_ids.shape[1] >= self.max_length)
+
+
+class MaxTimeCriteria(StoppingCriteria):
+    """Stops after some seconds."""
+
+    def __init__(self, max_time: float, initial_timestamp: float | None = None) -> None:
+        self.max_time = max_time
+        self.initial_timestamp = time.time() if initial_timestamp is None else initial_timestamp
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        """Flags for the texts so far."""
+        return np.full(len(input_ids), time.time() - self.initial_timestamp > self.max_time)
+
+
+class EosTokenCriteria(StoppingCriteria):
+    """Stops behind one of some tokens."""
+
+    def __init__(self, eos_token_id: int | Sequence[int]) -> None:
+        self.eos_token_id = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        """Flags for the texts so far."""
+        return np.isin(np.asarray(input_ids)[:, -1], self.eos_token_id)
+
+
+class StopStringCriteria(StoppingCriteria):
+    """Stops where one of some texts has been written, even if tokens are cut otherwise than it."""
+
+    def __init__(self, tokenizer: Any, stop_strings: str | Sequence[str]) -> None:
+        self.tokenizer = tokenizer
+        self.stop_strings = (stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings)
+        self._pieces: list[bytes] = tokenizer.backend_tokenizer.pieces()
+        self._texts = [text.encode() for text in self.stop_strings if text]
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        """Flags for the texts so far."""
+        return np.array([self._ends(row) for row in np.asarray(input_ids).tolist()], dtype=bool)
+
+    def _ends(self, row: list[int]) -> bool:
+        longest = max((len(text) for text in self._texts), default=0)
+        pieces = [self._pieces[token] if 0 <= token < len(self._pieces) else b"" for token in row]
+        last, before = pieces[-1], b""
+        for piece in reversed(pieces[:-1]):
+            if len(before) >= longest:
+                break
+            before = piece + before
+        # It must end within the last token: what ended before has stopped it then.
+        return any(
+            (before + last).find(text, max(0, len(before) + 1 - len(text))) >= 0 for text in self._texts
+        )
+
+
+class StoppingCriteriaList(list[StoppingCriteria]):
+    """Criteria, any of which stops a text."""
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        """Flags for the texts so far."""
+        stopped = np.zeros(len(input_ids), dtype=bool)
+        for criterion in self:
+            stopped |= flags(criterion(input_ids, scores, **kwargs), len(input_ids))
+        return stopped
+
+    @property
+    def max_length(self) -> int | None:
+        """The length at which one of them stops."""
+        return next((one.max_length for one in self if isinstance(one, MaxLengthCriteria)), None)
+
+
+def flags(value: Any, rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """What a criterion says as a flag for each row; one flag is for all.
+
+    :raises ValueError: when it says something for another number of rows.
+    """
+    array = np.asarray(value).astype(bool)
+    if array.ndim == 0:
+        return np.full(rows, bool(array))
+    if array.shape != (rows,):
+        raise ValueError(f"a stopping criterion must give a flag for each of {rows} rows, got {array.shape}")
+    return array
