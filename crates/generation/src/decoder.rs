@@ -58,10 +58,10 @@ impl<'m> Decoder<'m> {
         });
         let mask = mask.transpose()?;
         let given = text.position_ids.as_ref().map(rows).transpose()?;
-        let positions = match (model.family(), given) {
+        let positions = match (model.takes_position_ids(), given) {
             (_, Some(given)) => Some(given),
-            (Family::EncoderDecoder, None) => None,
-            (_, None) => {
+            (false, None) => None,
+            (true, None) => {
                 let batch = mask.as_ref().map(Vec::len).or(cache.as_ref().map(Cache::batch));
                 let one = |row: usize| {
                     let before = cache.as_ref().map_or(0, |cache| cache.visible(row)) as i64;
@@ -79,6 +79,11 @@ impl<'m> Decoder<'m> {
         };
         let segments = text.token_type_ids.as_ref().map(rows).transpose()?;
         Ok(Decoder { model, cache, inputs, read: 0, lead, is_first: true, mask, positions, segments })
+    }
+
+    /// The same decoder, which leaves it to the model to count positions.
+    pub fn without_positions(self) -> Decoder<'m> {
+        Decoder { positions: None, ..self }
     }
 
     /// Says that the first `count` positions of every sequence are what the cache already holds.

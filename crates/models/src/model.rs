@@ -196,6 +196,12 @@ impl Model {
         }
     }
 
+    /// Whether a caller may say where tokens stand. The decoder of an encoder-decoder counts by itself, also where it is alone.
+    pub fn takes_position_ids(&self) -> bool {
+        let spec = self.config.architecture().and_then(|architecture| (architecture.spec)(&self.config));
+        !matches!(spec, Ok(Spec::EncoderDecoder(_)))
+    }
+
     /// Which of the parameters are tables of embeddings.
     pub fn embeddings(&self) -> &[String] {
         &self.loaded.embeddings

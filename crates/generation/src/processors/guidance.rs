@@ -59,7 +59,8 @@ impl LogitsProcessor for Guidance<'_> {
                 let mut inputs = self.inputs.clone();
                 inputs.text.ids = Some(table(&texts)?);
                 let cache = self.uses_cache.then(Default::default);
-                let decoder = Decoder::new(self.model, inputs, cache, length)?;
+                // As in transformers, which gives the model no positions here.
+                let decoder = Decoder::new(self.model, inputs, cache, length)?.without_positions();
                 let (decoder, texts) = self.state.insert((decoder, texts));
                 (decoder, texts)
             }

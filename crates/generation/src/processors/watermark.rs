@@ -56,14 +56,16 @@ impl Watermark {
         let key = self.config.hashing_key;
         let last = sequence.last().copied().unwrap_or(0);
         let seed = if self.table.is_empty() {
-            key.wrapping_mul(last as u64)
+            i128::from(key) * i128::from(last)
         } else {
             let number = |token: i64| u64::from(self.table[token.rem_euclid(TABLE as i64) as usize]) + 1;
             let context = &sequence[sequence.len().saturating_sub(self.config.context_width)..];
             let product = |&token: &i64| key.wrapping_mul(number(token)).wrapping_mul(number(last)) as i64;
-            context.iter().map(product).min().unwrap_or(0) as u64
+            context.iter().map(product).min().unwrap_or(0).into()
         };
-        let mut tokens = Twister::new(seed % u64::MAX).permutation(self.vocab_size);
+        // PyTorch's products wrap around, Python's remainder of a negative number does not.
+        let seed = seed.rem_euclid(i128::from(u64::MAX)) as u64;
+        let mut tokens = Twister::new(seed).permutation(self.vocab_size);
         tokens.truncate((self.vocab_size as f64 * self.config.greenlist_ratio) as usize);
         tokens
     }

@@ -156,6 +156,11 @@ pub fn generate(
         cache.reserve(greatest_length.min(length + ROOM));
         cache
     });
+    if family == Family::EncoderDecoder && config.guidance_scale.is_some_and(|scale| scale != 1.0) {
+        return setting(
+            "`guidance_scale` is for models without an encoder: an encoder-decoder has no prompt to leave out",
+        );
+    }
     let guided = config.guidance_scale.filter(|&scale| scale != 1.0);
     let guidance = guided.map(|scale| Guidance::new(scale, model, &inputs, negative, uses_cache));
     let mask_length = prompt.mask.as_ref().and_then(|mask| mask.shape().last().copied()).unwrap_or(length);
