@@ -94,6 +94,7 @@ impl<'m> Decoder<'m> {
     /// Reads what of `sequences` it has not read yet. The outputs have the logits of the last `keep` tokens.
     pub fn read(&mut self, sequences: &[Vec<i64>], keep: usize) -> Result<Outputs> {
         let length = self.lead + sequences.first().map_or(0, Vec::len);
+        self.turn(length);
         let from = if self.cache.is_some() { self.read } else { 0 };
         let mut text = Text { prefix: self.text().prefix, ..Text::default() };
         match &self.text().embeds {
@@ -135,6 +136,17 @@ impl<'m> Decoder<'m> {
         let outputs = self.model.forward(&inputs, self.cache.as_mut())?;
         (self.read, self.is_first) = (from + width, false);
         Ok(outputs)
+    }
+
+    /// Forgets everything where a text of `length` positions is turned otherwise than what has been read of it.
+    fn turn(&mut self, length: usize) {
+        let (Some(point), Some(cache)) = (self.model.turning_point(), &mut self.cache) else { return };
+        let before = cache.length() - self.read.min(cache.length());
+        if self.lead == 0 && before == 0 && (1..=point).contains(&cache.length()) && length > point {
+            *cache = Cache::default();
+            cache.reserve(length + 1);
+            self.read = 0;
+        }
     }
 
     /// [`Decoder::read`], and the scores of the token behind.

@@ -202,6 +202,11 @@ impl Model {
         !matches!(spec, Ok(Spec::EncoderDecoder(_)))
     }
 
+    /// The length beyond which a text must be read anew, because its positions are turned otherwise (Phi-3's long texts).
+    pub fn turning_point(&self) -> Option<usize> {
+        self.network.last_stack().turning_point()
+    }
+
     /// Which of the parameters are tables of embeddings.
     pub fn embeddings(&self) -> &[String] {
         &self.loaded.embeddings

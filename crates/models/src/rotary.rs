@@ -77,6 +77,14 @@ pub enum RopeScaling {
 }
 
 impl RotarySpec {
+    /// The length beyond which a text is turned by other angles altogether, if there is one: keys from before do not fit then.
+    pub fn turning_point(&self) -> Option<usize> {
+        match &self.scaling {
+            RopeScaling::LongRope { original, .. } => Some(*original),
+            _ => None,
+        }
+    }
+
     /// Reads `rope_parameters` (version 5), or `rope_theta` and `rope_scaling` (before), of a configuration.
     pub fn read(config: &Config, head_dim: usize) -> Result<RotarySpec> {
         let parameters = config.object("rope_parameters")?.or(config.object("rope_scaling")?);

@@ -146,6 +146,11 @@ impl Stack {
         if self.project_out.is_some() { self.spec.embeddings.width } else { self.spec.hidden_size }
     }
 
+    /// See [`RotarySpec::turning_point`].
+    pub fn turning_point(&self) -> Option<usize> {
+        self.spec.rotaries.iter().find_map(RotarySpec::turning_point)
+    }
+
     /// Whether a position sees only those before it and itself.
     pub fn is_causal(&self) -> bool {
         self.spec.causal
