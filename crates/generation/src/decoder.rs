@@ -42,6 +42,9 @@ impl<'m> Decoder<'m> {
         let length = text.embeds.as_ref().map_or(tokens, |embeds| embeds.shape()[1]);
         let lead = length.saturating_sub(tokens);
         let past = cache.as_ref().map_or(0, Cache::length);
+        let shown = text.mask.as_ref().and_then(|mask| mask.shape().last().copied()).unwrap_or(length);
+        // What a given cache holds is the beginning of the prompt, unless the mask says that it came before.
+        let read = if shown == length && past < length { past } else { 0 };
         let mask = text.mask.as_ref().map(flags).transpose()?;
         // A mask of the whole text says of the past what the cache knows.
         let mask = mask.map(|rows| -> Result<Vec<Vec<bool>>> {
@@ -64,7 +67,8 @@ impl<'m> Decoder<'m> {
             (true, None) => {
                 let batch = mask.as_ref().map(Vec::len).or(cache.as_ref().map(Cache::batch));
                 let one = |row: usize| {
-                    let before = cache.as_ref().map_or(0, |cache| cache.visible(row)) as i64;
+                    let before =
+                        cache.as_ref().filter(|_| read == 0).map_or(0, |cache| cache.visible(row)) as i64;
                     let shown = |at: usize| mask.as_ref().is_none_or(|mask| mask[row][at]);
                     (0..length)
                         .scan(before, |next, at| {
@@ -78,17 +82,12 @@ impl<'m> Decoder<'m> {
             }
         };
         let segments = text.token_type_ids.as_ref().map(rows).transpose()?;
-        Ok(Decoder { model, cache, inputs, read: 0, lead, is_first: true, mask, positions, segments })
+        Ok(Decoder { model, cache, inputs, read, lead, is_first: true, mask, positions, segments })
     }
 
     /// The same decoder, which leaves it to the model to count positions.
     pub fn without_positions(self) -> Decoder<'m> {
         Decoder { positions: None, ..self }
-    }
-
-    /// Says that the first `count` positions of every sequence are what the cache already holds.
-    pub fn skip(&mut self, count: usize) {
-        self.read = count;
     }
 
     /// Reads what of `sequences` it has not read yet. The outputs have the logits of the last `keep` tokens.
@@ -98,7 +97,7 @@ impl<'m> Decoder<'m> {
         let from = if self.cache.is_some() { self.read } else { 0 };
         let mut text = Text { prefix: self.text().prefix, ..Text::default() };
         match &self.text().embeds {
-            Some(embeds) if self.is_first => text.embeds = Some(embeds.clone()),
+            Some(embeds) if self.is_first => text.embeds = Some(embeds.narrow(1, from, embeds.shape()[1])?),
             _ => {
                 let new = |row: &'_ Vec<i64>| from.saturating_sub(self.lead).min(row.len());
                 text.ids = Some(table(sequences.iter().map(|row| &row[new(row)..]))?);

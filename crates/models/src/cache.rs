@@ -89,9 +89,11 @@ impl Cache {
         self.shown.len()
     }
 
-    /// Asks for room for `capacity` positions in all, before the first step.
+    /// Asks for room for `capacity` positions in all. Once there is something in it, it grows as it needs to.
     pub fn reserve(&mut self, capacity: usize) {
-        self.capacity = self.capacity.max(capacity);
+        if self.layers.is_empty() {
+            self.capacity = self.capacity.max(capacity);
+        }
     }
 
     /// Which positions of a sequence the masks have shown so far.

@@ -149,7 +149,6 @@ pub fn generate(
 
     let has_embeds = prompt.embeds.is_some();
     let uses_cache = config.use_cache.unwrap_or(true) || has_embeds || is_assisted || is_contrastive;
-    let given = cache.as_ref().map(Cache::length);
     let cache = uses_cache.then(|| {
         let mut cache = cache.unwrap_or_default();
         // Room for all at once, unless that is much more than may ever be needed.
@@ -163,12 +162,7 @@ pub fn generate(
     }
     let guided = config.guidance_scale.filter(|&scale| scale != 1.0);
     let guidance = guided.map(|scale| Guidance::new(scale, model, &inputs, negative, uses_cache));
-    let mask_length = prompt.mask.as_ref().and_then(|mask| mask.shape().last().copied()).unwrap_or(length);
-    let mut decoder = Decoder::new(model, inputs, cache, length)?;
-    // What was read before is the beginning of the prompt, unless the mask says that it came before.
-    if let Some(past) = given.filter(|&past| past > 0 && mask_length == length && past < length) {
-        decoder.skip(past);
-    }
+    let decoder = Decoder::new(model, inputs, cache, length)?;
 
     let copies = config.beams().max(config.texts());
     let repeat = |rows: &[Vec<i64>]| -> Vec<Vec<i64>> {
