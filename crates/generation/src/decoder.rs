@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use trustformers_models::{Cache, Family, Inputs, Model, Outputs, Text};
+use trustformers_models::{self as models, Cache, Family, Inputs, Model, Outputs, Text};
 use trustformers_tensor::{DType, Tensor};
 
 use crate::error::Error;
@@ -132,7 +132,15 @@ impl<'m> Decoder<'m> {
             }
             _ => inputs.text = text,
         }
-        let outputs = self.model.forward(&inputs, self.cache.as_mut())?;
+        let outputs = self.model.forward(&inputs, self.cache.as_mut()).map_err(|error| match error {
+            // Nobody has given positions: the text is too long.
+            models::Error::Index { what: "position_ids", size, .. } => models::Error::Runtime(format!(
+                "The sequence has {} tokens, more than the {size} positions that the model knows: truncate it, or ask for fewer \
+                 new tokens",
+                from + width
+            )),
+            other => other,
+        })?;
         (self.read, self.is_first) = (from + width, false);
         Ok(outputs)
     }

@@ -201,8 +201,9 @@ class GenerationConfig:
         self.transformers_version = kwargs.pop("transformers_version", None)
         for field in _FIELDS:
             setattr(self, field, kwargs.pop(field, None))
-        if isinstance(self.watermarking_config, Mapping):
-            self.watermarking_config = WatermarkingConfig.from_dict(self.watermarking_config)
+        watermarking: Any = self.__dict__["watermarking_config"]
+        if isinstance(watermarking, Mapping):
+            self.watermarking_config = WatermarkingConfig.from_dict(watermarking)
         self._from_model_config = from_model
         if from_model and kwargs.get("force_bos_token_to_be_generated", False):
             self.forced_bos_token_id = self.bos_token_id
@@ -288,6 +289,8 @@ class GenerationConfig:
         if self.do_sample is not True:
             for field, plain in _ONLY_SAMPLING.items():
                 value = getattr(self, field)
+                if field == "top_k" and self.penalty_alpha:
+                    continue  # contrastive search chooses among so many
                 if value is not None and value != plain and is_meant("do_sample", field):
                     issues[field] = (
                         f"`do_sample` is not set to `True`. However, `{field}` is set to `{value}` -- this "
@@ -403,7 +406,7 @@ class GenerationConfig:
         forced = {key: values[key] for key in ("force_bos_token_to_be_generated",) if key in values}
         config: ConfigT = cls(**known, **forced, _from_model_config=True)
         if any(getattr(config, flag) for flag in _EXTRA_OUTPUTS):
-            config.return_dict_in_generate = True
+            config.update(return_dict_in_generate=True)
         return config
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from .._engine import Model, Tensor, save_checkpoint
 from .._hub import push_folder
+from ..generation.configuration import GenerationConfig
 from .arrays import from_tensor, kind_of, to_tensor
 from .configuration import PreTrainedConfig
 
@@ -60,6 +61,7 @@ class Weights:
 
     config: PreTrainedConfig
     _engine: Model
+    generation_config: GenerationConfig | None
 
     _engine_config: dict[str, Any]
     _current_engine: Callable[[], Model]

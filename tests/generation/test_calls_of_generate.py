@@ -1,0 +1,277 @@
+"""How generate is called: what goes in and comes out, and what is refused."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trustformers as tf
+from fixture_cases import FIXTURES, heads
+
+HEADS = {str(head): head for head in heads(FIXTURES / "architectures")}
+IDS = np.array([[7, 8, 9, 5], [11, 5, 6, 10]])
+
+
+@pytest.fixture(scope="module")
+def gpt2() -> Any:
+    return HEADS["architectures/gpt2/default-GPT2LMHeadModel"].model
+
+
+@pytest.fixture(scope="module")
+def t5() -> Any:
+    return next(head.model for key, head in HEADS.items() if "/t5/" in key and "ForCond" in key)
+
+
+def test_the_prompt_may_be_given_in_several_ways(gpt2: Any) -> None:
+    wanted = gpt2.generate(IDS, max_new_tokens=4)
+    assert wanted.shape == (2, 8)
+    assert wanted.dtype == np.int64
+    encoding = tf.BatchEncoding({"input_ids": IDS, "attention_mask": np.ones_like(IDS)})
+    for ways in ((encoding,), (), (IDS.tolist(),)):
+        named = {} if ways else {"input_ids": IDS}
+        np.testing.assert_array_equal(gpt2.generate(*ways, **named, max_new_tokens=4), wanted)
+    np.testing.assert_array_equal(gpt2.generate(IDS[0], max_new_tokens=4), wanted[:1])
+    as_tensor = gpt2.generate(tf.tensor(IDS.tolist()), max_new_tokens=4)
+    assert isinstance(as_tensor, tf.Tensor)
+    assert as_tensor.tolist() == wanted.tolist()
+    embeds = gpt2.get_input_embeddings()(tf.tensor(IDS.tolist())).numpy()
+    np.testing.assert_array_equal(gpt2.generate(inputs_embeds=embeds, max_new_tokens=4), wanted[:, 4:])
+
+
+def test_padding_in_front_changes_nothing(gpt2: Any) -> None:
+    alone = gpt2.generate(IDS[:1], max_new_tokens=6)
+    padded = np.concatenate([np.zeros((1, 3), int), IDS[:1]], axis=1)
+    mask = np.array([[0, 0, 0, 1, 1, 1, 1]])
+    texts = gpt2.generate(padded, attention_mask=mask, max_new_tokens=6)
+    np.testing.assert_array_equal(texts[:, 3:], alone)
+
+
+def test_a_generation_goes_on_from_its_cache(gpt2: Any) -> None:
+    wanted = gpt2.generate(IDS, max_new_tokens=7, eos_token_id=None)
+    first = gpt2.generate(IDS, max_new_tokens=3, return_dict_in_generate=True, eos_token_id=None)
+    again = gpt2.generate(
+        first.sequences, past_key_values=first.past_key_values, max_new_tokens=4, eos_token_id=None
+    )
+    np.testing.assert_array_equal(again, wanted)
+    assert first.past_key_values.get_seq_length() == 10
+
+
+def test_everything_that_is_asked_for_comes_back(gpt2: Any, t5: Any) -> None:
+    asked = {f"output_{name}": True for name in ("scores", "logits", "attentions", "hidden_states")}
+    texts = gpt2.generate(IDS, max_new_tokens=3, return_dict_in_generate=True, **asked)
+    assert type(texts) is tf.GenerateDecoderOnlyOutput
+    layers = gpt2.config.n_layer
+    assert [len(texts[name]) for name in ("scores", "logits", "attentions", "hidden_states")] == [3] * 4
+    assert [len(step) for step in texts.hidden_states] == [layers + 1] * 3
+    assert [step[0].shape[1] for step in texts.hidden_states] == [4, 1, 1]
+    assert [step[0].shape[2:] for step in texts.attentions] == [(4, 4), (1, 5), (1, 6)]
+    texts = t5.generate(IDS, max_new_tokens=3, num_beams=2, return_dict_in_generate=True, **asked)
+    assert type(texts) is tf.GenerateBeamEncoderDecoderOutput
+    assert texts.encoder_hidden_states[0].shape[:2] == IDS.shape
+    assert texts.cross_attentions[0][0].shape[0] == 4
+    transitions = t5.compute_transition_scores(texts.sequences, texts.scores, texts.beam_indices)
+    lengths = (texts.beam_indices >= 0).sum(axis=1)
+    np.testing.assert_allclose(transitions.sum(axis=1) / lengths, texts.sequences_scores, rtol=1e-4)
+    assert "scores" not in gpt2.generate(IDS, max_new_tokens=2, return_dict_in_generate=True)
+
+
+def test_drawing_is_repeatable(gpt2: Any) -> None:
+    def draw(**options: Any) -> Any:
+        return gpt2.generate(IDS, do_sample=True, top_k=0, max_new_tokens=8, **options).tolist()
+
+    assert draw(generator=1) == draw(generator=1) != draw(generator=2)
+    tf.set_seed(5)
+    one = draw()
+    tf.set_seed(5)
+    assert draw() == one
+    assert len(draw(num_return_sequences=3)) == 6
+
+
+def test_an_assistant_changes_nothing(gpt2: Any) -> None:
+    wanted = gpt2.generate(IDS[:1], max_new_tokens=9)
+    for options in ({"assistant_model": gpt2}, {"prompt_lookup_num_tokens": 3}):
+        np.testing.assert_array_equal(gpt2.generate(IDS[:1], max_new_tokens=9, **options), wanted)
+    drawn = gpt2.generate(IDS[:1], max_new_tokens=9, do_sample=True, assistant_model=gpt2)
+    assert drawn.shape[1] <= 13
+
+
+def test_contrastive_search_is_greedy_without_its_penalty(gpt2: Any) -> None:
+    wanted = gpt2.generate(IDS, max_new_tokens=6)
+    almost = gpt2.generate(IDS, max_new_tokens=6, penalty_alpha=1e-9, top_k=4)
+    np.testing.assert_array_equal(almost, wanted)
+    other = gpt2.generate(IDS, max_new_tokens=6, penalty_alpha=0.9, top_k=4)
+    assert other.tolist() != wanted.tolist()
+
+
+def test_own_processors_and_criteria_are_asked_at_every_step(gpt2: Any) -> None:
+    seen = []
+
+    class Always(tf.LogitsProcessor):
+        def __call__(self, input_ids: Any, scores: Any) -> Any:
+            seen.append(input_ids.shape)
+            scores = scores.copy()
+            scores[:, 12] = 1e9
+            return scores
+
+    texts = gpt2.generate(IDS, max_new_tokens=3, logits_processor=[Always()])
+    assert (texts[:, 4:] == 12).all()
+    assert seen == [(2, 4), (2, 5), (2, 6)]
+    kept: list[int] = []
+
+    def stop(input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        kept.append(len(scores))
+        return input_ids.shape[1] >= 6
+
+    asked = {"return_dict_in_generate": True, "output_scores": True}
+    assert gpt2.generate(IDS, max_new_tokens=9, stopping_criteria=[stop], **asked).sequences.shape == (2, 6)
+    assert kept == [1, 2]
+    longer = tf.StoppingCriteriaList([tf.MaxLengthCriteria(7)])
+    assert gpt2.generate(IDS, max_new_tokens=2, stopping_criteria=longer).shape == (2, 7)
+    own = tf.LogitsProcessorList([tf.TemperatureLogitsWarper(0.5), tf.MinLengthLogitsProcessor(6, 12)])
+    assert gpt2.generate(IDS, max_new_tokens=2, logits_processor=own).shape == (2, 6)
+
+
+def test_only_what_a_function_allows_comes(gpt2: Any) -> None:
+    def allowed(batch: int, text: Any) -> list[int]:
+        return [20 + batch, 30 + len(text)]
+
+    texts = gpt2.generate(IDS, max_new_tokens=3, num_beams=2, prefix_allowed_tokens_fn=allowed)
+    for batch, text in enumerate(texts.tolist()):
+        for place, token in enumerate(text[4:], start=4):
+            assert token in (20 + batch, 30 + place)
+    with pytest.raises(ValueError, match="empty list for batch ID 0"):
+        gpt2.generate(IDS, max_new_tokens=3, prefix_allowed_tokens_fn=lambda batch, text: [])
+
+
+def test_what_a_callers_own_part_raises_is_raised(gpt2: Any) -> None:
+    def broken(*arguments: Any) -> Any:
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        gpt2.generate(IDS, max_new_tokens=3, logits_processor=[broken])
+    with pytest.raises(LookupError, match="mine"):
+        gpt2.generate(IDS, max_new_tokens=3, stopping_criteria=[broken])
+    with pytest.raises(ValueError, match=r"scores of the shape \(2, "):
+        gpt2.generate(IDS, max_new_tokens=3, logits_processor=[lambda ids, scores: scores[:, :3]])
+    with pytest.raises(ValueError, match="a flag for each of 2 rows"):
+        gpt2.generate(IDS, max_new_tokens=3, stopping_criteria=[lambda ids, scores: [True] * 3])
+
+
+def test_scores_that_are_no_distribution_are_refused(gpt2: Any) -> None:
+    def nothing(ids: Any, scores: Any) -> Any:
+        return np.full_like(scores, np.nan)
+
+    with pytest.raises(RuntimeError, match="remove_invalid_values"):
+        gpt2.generate(IDS, max_new_tokens=3, do_sample=True, logits_processor=[nothing])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens"),
+        ({"max_length": 3}, "Input length of input_ids is 4"),
+        ({"num_return_sequences": 2}, "num_return_sequences"),
+        ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences"),
+        ({"do_sample": True, "temperature": 0.0}, "temperature"),
+        ({"do_sample": True, "top_p": 1.5}, None),
+        ({"do_sample": True, "top_p": -1.0}, "top_p"),
+        ({"repetition_penalty": -1.0}, "penalty"),
+        ({"early_stopping": 3}, "early_stopping"),
+        ({"cache_implementation": "x"}, "cache_implementation"),
+        ({"bad_words_ids": []}, "bad_words_ids"),
+        ({"sequence_bias": {(9999,): 1.0}}, "vocabulary size"),
+        ({"stop_strings": "a"}, "tokenizer"),
+        ({"streamer": object(), "num_beams": 2}, "streamer"),
+        ({"suppress_tokens": [2], "forced_eos_token_id": 2}, "suppress_tokens"),
+        ({"prompt_lookup_num_tokens": 2}, "batch_size = 1"),
+        (
+            {"prompt_lookup_num_tokens": 2, "do_sample": True, "num_return_sequences": 2},
+            "num_return_sequences",
+        ),
+        ({"typo": 2}, r"\['typo'\]"),
+        ({"labels": IDS}, "labels"),
+        ({"custom_generate": "somebody/something"}, "custom_generate"),
+        ({"dola_layers": "high"}, "dola_layers"),
+        ({"constraints": [1]}, "constraints"),
+        ({"num_beams": 4, "num_beam_groups": 2}, "num_beam_groups"),
+        ({"generator": "x"}, "generator"),
+        ({"input_ids": IDS}, "alongside input_ids"),
+        ({"past_key_values": ((1, 2),)}, "past_key_values"),
+        ({"attention_mask": np.ones((2, 9), int)}, "attention_mask"),
+        ({"attention_mask": np.ones((2, 1, 4, 4), int)}, "must be 2D"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_named(gpt2: Any, options: dict[str, Any], named: str | None) -> None:
+    if named is None:  # more than everything is everything, as in transformers
+        assert gpt2.generate(IDS, **options, max_new_tokens=1).shape == (2, 5)
+        return
+    with pytest.raises(ValueError, match=named):
+        gpt2.generate(IDS, **options)
+
+
+def test_models_that_cannot_write_say_so() -> None:
+    for key, head in HEADS.items():
+        if "/bert/" in key and head.auto == "AutoModel":
+            with pytest.raises(ValueError, match="AutoModelForCausalLM"):
+                head.model.generate(IDS)
+            assert head.model.generation_config is None
+            assert not head.model.can_generate()
+            return
+
+
+def test_a_prompt_longer_than_the_models_positions_is_refused(gpt2: Any) -> None:
+    long = np.full((1, gpt2.config.n_positions + 1), 7)
+    with pytest.raises((ValueError, RuntimeError), match="positions"):
+        gpt2.generate(long, max_new_tokens=1)
+
+
+def test_no_prompt_begins_with_the_first_token(gpt2: Any) -> None:
+    assert gpt2.generate(max_new_tokens=2, bos_token_id=7)[0, 0] == 7
+    with pytest.raises(ValueError, match="bos_token_id"):
+        gpt2.generate(max_new_tokens=2, bos_token_id=None)
+
+
+def test_time_runs_out(gpt2: Any) -> None:
+    begun = time.monotonic()
+    text = gpt2.generate(IDS[:1], max_new_tokens=30, max_time=0.0, eos_token_id=None)
+    assert text.shape[1] == 5, "the first token is always written"
+    assert time.monotonic() - begun < 5
+
+
+def test_the_default_length_is_said(gpt2: Any) -> None:
+    with pytest.warns(UserWarning, match="max_new_tokens"):
+        assert gpt2.generate(IDS[:1], eos_token_id=None).shape[1] == gpt2.config.n_positions == 20
+
+
+def test_a_model_writes_in_several_threads_at_once(gpt2: Any) -> None:
+    wanted = [gpt2.generate(IDS[row : row + 1], max_new_tokens=8).tolist() for row in range(2)]
+    found: list[Any] = [None] * 8
+
+    def write(place: int) -> None:
+        found[place] = gpt2.generate(IDS[place % 2 : place % 2 + 1], max_new_tokens=8).tolist()
+
+    threads = [threading.Thread(target=write, args=(place,)) for place in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert found == [wanted[place % 2] for place in range(8)]
+
+
+def test_settings_come_with_the_model_and_are_saved_with_it(tmp_path: Path) -> None:
+    head = HEADS["architectures/gpt2/default-GPT2LMHeadModel"]
+    model = tf.AutoModelForCausalLM.from_pretrained(head.folder)
+    model.generation_config.max_new_tokens = 3
+    assert model.generate(IDS).shape == (2, 7)
+    model.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "generation_config.json").read_text())["max_new_tokens"] == 3
+    again = tf.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert again.generate(IDS).shape == (2, 7)
+    assert again.generate(IDS, max_new_tokens=1).shape == (2, 5)
+    config = tf.GenerationConfig(max_new_tokens=2)
+    assert again.generate(IDS, generation_config=config).shape == (2, 6)
+    other = tf.AutoModelForCausalLM.from_pretrained(tmp_path, generation_config=config)
+    assert other.generate(IDS).shape == (2, 6)
