@@ -1,23 +1,32 @@
-"""Measure how long a checkpoint of more than a gigabyte takes to open, in one file and in shards.
+"""Measure how long checkpoints of more than a gigabyte take to open, in one file and in shards, and how much
+memory a process has had when it has opened one and run it once.
 
     python benches/opening.py
     python benches/opening.py --peers-python some-venv/bin/python      # where transformers and torch live
 
-The model is a BERT of 24 layers, 1.3 GB of zeros: holes, which take no room on the disk and are read as fast
-as any file that the system has in memory. Each figure is the median of five openings in a process that has
-opened the model before.
+The models are a BERT of 24 layers and a Llama of 20 with its language model's head, which shares the word
+embeddings. Their weights are zeros: holes, which take no room on the disk and are read as fast as any file
+that the system has in memory. Opening is the median of five in a process that has opened the model before;
+memory is the peak of a fresh process, Python and all. The results are opening.json, opening.md and
+opening.png in benches/results.
 """
 
 import argparse
+import importlib
 import json
+import platform
 import struct
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import machine
+import report
+from figures import Figure, turns
 from harness import Subject, Unavailable
 
-CONFIG = {
+BERT = {
     "model_type": "bert",
     "hidden_size": 1024,
     "num_hidden_layers": 24,
@@ -27,36 +36,77 @@ CONFIG = {
     "max_position_embeddings": 512,
     "type_vocab_size": 2,
 }
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 1024,
+    "num_hidden_layers": 20,
+    "num_attention_heads": 16,
+    "intermediate_size": 3072,
+    "vocab_size": 32000,
+    "tie_word_embeddings": True,
+}
 SHARDS = 5
+NAMES = ("ours", "transformers_torch")
+RESULTS = Path(__file__).parent / "results"
+Shapes = dict[str, list[int]]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peers-python", default=sys.executable, help="the interpreter that has the peers")
-    options = parser.parse_args()
+    options = arguments()
+    described = machine.describe()  # before we are a load ourselves
+    subjects, versions = [], {"python": platform.python_version()}
+    for name in NAMES:
+        python = sys.executable if name == "ours" else options.peers_python
+        try:
+            found, _ = Subject(name, python, {"threads": options.threads}).once("versions")
+        except Unavailable as reason:
+            print(f"Without {name}: {reason}")
+        else:
+            subjects.append((name, python))
+            versions |= found
+    figures = []
     with tempfile.TemporaryDirectory() as temporary:
-        for shards in (1, SHARDS):
-            folder = Path(temporary) / str(shards)
-            size = write(folder, shards)
-            settings = {"model": str(folder), "threads": 2}
-            for name, python in (("ours", sys.executable), ("transformers_torch", options.peers_python)):
-                try:
-                    answer, _ = Subject(name, python, settings).once("open_model")
-                    print(f"{size / 1e9:.2f} GB in {shards} files, {name}: {answer['ms']:.1f} ms")
-                except Unavailable as reason:
-                    print(f"Without {name}: {reason}")
+        for title, config, shapes, auto in (
+            ("BERT", BERT, bert(), "AutoModel"),
+            ("Llama", LLAMA, llama(), "AutoModelForCausalLM"),
+        ):
+            for shards in (1, SHARDS):
+                folder = Path(temporary) / f"{title}-{shards}"
+                size = write(folder, config, shapes, shards) / 1e6
+                settings = {"model": str(folder), "auto": auto, "threads": options.threads}
+                figures += measure(f"{title}, {size:,.0f} MB in {shards}", size, subjects, settings, options)
+    labels = {name: importlib.import_module(f"subjects.{name}").LABEL for name, _ in subjects}
+    about = {
+        "machine": described,
+        "versions": versions,
+        "threads": options.threads,
+        "rounds": options.rounds,
+    }
+    print(report.write(figures, about, labels, options.results, "opening", "Opening large checkpoints"))
 
 
-def shapes() -> dict[str, list[int]]:
+def measure(
+    title: str, size: float, subjects: list[tuple[str, str]], settings: dict[str, Any], options: Any
+) -> list[Figure]:
+    """Opening, and peak memory of opening and one pass, of one checkpoint of `size` MB."""
+    opening = Figure(f"{title}: opening", "ms").at_most(50)
+    peak = Figure(f"{title}: peak memory with one pass", "MB").at_most(round(1.15 * size))
+    for subject in turns([Subject(*subject, settings) for subject in subjects], options.rounds):
+        answer, _ = subject.once("open_model")
+        opening.add(subject.name, answer["ms"])
+        answer, _ = subject.once("open_and_run")
+        peak.add(subject.name, answer["peak_mb"])
+    return [opening, peak]
+
+
+def bert() -> Shapes:
     """BERT's parameters."""
-    hidden, wide = CONFIG["hidden_size"], CONFIG["intermediate_size"]
+    hidden, wide = BERT["hidden_size"], BERT["intermediate_size"]
     tables = {"word": "vocab_size", "position": "max_position_embeddings", "token_type": "type_vocab_size"}
-    found = {f"embeddings.{name}_embeddings.weight": [CONFIG[size], hidden] for name, size in tables.items()}
+    found = {f"embeddings.{name}_embeddings.weight": [BERT[size], hidden] for name, size in tables.items()}
     linear = {"pooler.dense": (hidden, hidden)}
     norms = ["embeddings.LayerNorm"]
-    for layer in range(CONFIG["num_hidden_layers"]):
+    for layer in range(BERT["num_hidden_layers"]):
         place = f"encoder.layer.{layer}"
         for part in ("self.query", "self.key", "self.value", "output.dense"):
             linear[f"{place}.attention.{part}"] = (hidden, hidden)
@@ -68,11 +118,24 @@ def shapes() -> dict[str, list[int]]:
     return found | {f"{name}.{part}": [hidden] for name in norms for part in ("weight", "bias")}
 
 
-def write(folder: Path, shards: int) -> int:
+def llama() -> Shapes:
+    """Llama's parameters, of which the head has none of its own."""
+    hidden, wide = LLAMA["hidden_size"], LLAMA["intermediate_size"]
+    found = {"model.embed_tokens.weight": [LLAMA["vocab_size"], hidden], "model.norm.weight": [hidden]}
+    for layer in range(LLAMA["num_hidden_layers"]):
+        place = f"model.layers.{layer}"
+        found |= {f"{place}.self_attn.{part}_proj.weight": [hidden, hidden] for part in "qkvo"}
+        found |= {f"{place}.mlp.{part}_proj.weight": [wide, hidden] for part in ("gate", "up")}
+        found[f"{place}.mlp.down_proj.weight"] = [hidden, wide]
+        found |= {f"{place}.{norm}_layernorm.weight": [hidden] for norm in ("input", "post_attention")}
+    return found
+
+
+def write(folder: Path, config: dict[str, Any], shapes: Shapes, shards: int) -> int:
     """The checkpoint in so many files; returns its size."""
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    named = list(shapes().items())
+    (folder / "config.json").write_text(json.dumps(config))
+    named = list(shapes.items())
     size, weight_map = 0, {}
     for number in range(shards):
         name = "model.safetensors" if shards == 1 else f"model-{number + 1:05}-of-{shards:05}.safetensors"
@@ -85,7 +148,7 @@ def write(folder: Path, shards: int) -> int:
     return size
 
 
-def write_zeros(path: Path, tensors: dict[str, list[int]]) -> int:
+def write_zeros(path: Path, tensors: Shapes) -> int:
     """A safetensors file of float32 zeros that is mostly a hole; returns their size."""
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
@@ -98,6 +161,17 @@ def write_zeros(path: Path, tensors: dict[str, list[int]]) -> int:
         file.write(struct.pack("<Q", len(text)) + text)
         file.truncate(8 + len(text) + end)
     return end
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peers-python", default=sys.executable, help="the interpreter that has the peers")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -61,6 +61,13 @@ def open_model(module, settings: dict) -> None:
     answer({"ms": float(np.median(times)) * 1e3})
 
 
+def open_and_run(module, settings: dict) -> None:
+    """The most memory that a process has which opens the model and runs it once."""
+    subject = module.Subject(settings)
+    subject.forward(np.arange(16)[None])
+    answer({"peak_mb": memory.peak_mb()})
+
+
 def prepared(module, settings: dict) -> dict:
     """The workloads of a subject that has a model."""
     import workloads
@@ -87,7 +94,10 @@ def serve(module, settings: dict) -> None:
         answer({"ms": float(np.median(times)) * 1e3})
 
 
-TASKS = {task.__name__: task for task in (versions, prepare, import_it, first_embedding, open_model, serve)}
+TASKS = {
+    task.__name__: task
+    for task in (versions, prepare, import_it, first_embedding, open_model, open_and_run, serve)
+}
 
 if __name__ == "__main__":
     name, task, settings = sys.argv[1:]

@@ -67,12 +67,45 @@ def test_a_batch_encoding_may_hold_every_argument(bert: Any) -> None:
     assert together.loss == apart.loss
 
 
-def test_logits_to_keep_gives_the_last(llama: Any) -> None:
+def test_logits_to_keep_gives_the_last_or_some(llama: Any) -> None:
     logits = llama(IDS).logits
     np.testing.assert_allclose(llama(IDS, logits_to_keep=2).logits, logits[:, -2:], rtol=1e-5, atol=1e-6)
     assert llama(IDS, logits_to_keep=99).logits.shape == logits.shape
-    with pytest.raises(ValueError, match="logits_to_keep"):
-        llama(IDS, logits_to_keep=-1)
+    np.testing.assert_allclose(
+        llama(IDS, logits_to_keep=np.array([2, 0, -1])).logits, logits[:, [2, 0, -1]], rtol=1e-5, atol=1e-6
+    )
+    for wrong in (-1, 1.5, [[1]], "all"):
+        with pytest.raises(ValueError, match="logits_to_keep"):
+            llama(IDS, logits_to_keep=wrong)
+    with pytest.raises(IndexError, match=r"logits_to_keep 4 .* must be between 0 and 3"):
+        llama(IDS, logits_to_keep=[4])
+    with pytest.raises(ValueError, match="labels need the logits of all positions"):
+        llama(IDS, labels=IDS, logits_to_keep=2)
+
+
+def test_the_cache_has_two_names(llama: Any) -> None:
+    first = llama(IDS[:, :2])
+    assert first.cache is first["cache"] is first.get("cache") is first.past_key_values
+    assert "cache" in first
+    assert "cache" not in llama(IDS, use_cache=False)
+    with pytest.raises(ValueError, match="both `cache` and `past_key_values`"):
+        llama(IDS[:, 2:], cache=first.cache, past_key_values=first.cache)
+    second = llama(IDS[:, 2:], cache=first.cache, past_key_values=None)
+    np.testing.assert_allclose(second.logits, llama(IDS).logits[:, 2:], rtol=1e-4, atol=1e-5)
+
+
+def test_the_scores_of_experts_may_be_asked_for(llama: Any) -> None:
+    mixtral = opened("mixtral/default", "MixtralForCausalLM")
+    assert mixtral(IDS).get("router_logits") is None
+    asked = mixtral(IDS, labels=IDS, output_router_logits=True)
+    assert [scores.shape for scores in asked.router_logits] == [
+        (IDS.size, mixtral.config.num_local_experts)
+    ] * mixtral.config.num_hidden_layers
+    plain = mixtral(IDS, labels=IDS)
+    weight = mixtral.config.router_aux_loss_coef
+    assert asked.loss == pytest.approx(plain.loss + weight * asked.aux_loss, rel=1e-5)
+    with pytest.raises(TypeError, match="output_router_logits"):
+        llama(IDS, output_router_logits=True)
 
 
 def test_return_dict_false_gives_the_fields_in_order(llama: Any) -> None:

@@ -7,9 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from trustformers import load_file
+from trustformers import LlamaConfig, LlamaForCausalLM, load_file
 
 LARGE = 10**9
 
@@ -18,6 +19,19 @@ import sys, numpy as np, trustformers
 tensors = trustformers.load_file(sys.argv[1])
 print(sum(float(np.asarray(tensor).sum()) for tensor in tensors.values()), flush=True)
 sys.stdin.readline()
+"""
+
+RUNNER = """
+import sys, numpy as np, trustformers
+
+def status(name):
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+before = status("VmHWM:")
+model = trustformers.AutoModelForCausalLM.from_pretrained(sys.argv[1])
+model(np.arange(16)[None])
+print(status("VmHWM:") - before)
 """
 
 
@@ -72,6 +86,38 @@ def test_processes_share_the_pages(tmp_path: Path) -> None:
         reader.communicate()
     assert min(resident) > 60_000, "every page was read"
     assert sum(proportional) < 1.1 * max(resident), "and each is there once"
+
+
+def llama(folder: Path, width: int, layers: int) -> LlamaForCausalLM:
+    """A model of which the head has no weights of its own, saved there."""
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers}
+    config = LlamaConfig(vocab_size=8 * width, num_attention_heads=8, tie_word_embeddings=True, **sizes)
+    LlamaForCausalLM(config, seed=1).save_pretrained(folder)
+    return LlamaForCausalLM.from_pretrained(folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux drops pages at once")
+def test_a_forward_pass_takes_little_more_memory_than_the_weights(tmp_path: Path) -> None:
+    weights = llama(tmp_path, 512, 8).get_memory_footprint()
+    run = subprocess.run([sys.executable, "-c", RUNNER, str(tmp_path)], capture_output=True, check=True)
+    peak = int(run.stdout) * 1024
+    assert peak < 1.15 * weights, f"{peak / weights:.2f} times the weights"
+
+
+def test_what_was_written_to_pages_of_the_file_stays_written(tmp_path: Path) -> None:
+    model = llama(tmp_path, 128, 2)
+    untouched, ids = LlamaForCausalLM.from_pretrained(tmp_path), np.arange(12)[None]
+    weights = dict(model.named_parameters())
+    weights["model.layers.0.mlp.up_proj.weight"].to_numpy()[:] *= 3  # through memory that is lent
+    weights["model.layers.1.mlp.down_proj.weight"].mul_(3)
+    weights["model.embed_tokens.weight"][5] = 0.25
+    before = {name: value.to_numpy().copy() for name, value in weights.items()}
+    twin = LlamaForCausalLM.from_pretrained(tmp_path, state_dict=before)
+    for _ in range(2):
+        np.testing.assert_array_equal(model(ids).logits, twin(ids).logits)
+        for name, value in weights.items():
+            np.testing.assert_array_equal(value.to_numpy(), before[name])
+    assert np.abs(untouched(ids).logits - model(ids).logits).max() > 1e-3
 
 
 def mapped(process: int, path: Path) -> tuple[int, int]:

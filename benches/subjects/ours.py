@@ -12,13 +12,13 @@ def import_it() -> None:
 
 class Subject:
     def __init__(self, settings: dict) -> None:
-        self.folder = settings["model"]
+        self.folder, self.auto = settings["model"], settings.get("auto", "AutoModel")
         self.model = self.open()
 
     def open(self) -> object:
-        from trustformers import AutoModel
+        import trustformers
 
-        return AutoModel.from_pretrained(self.folder)
+        return getattr(trustformers, self.auto).from_pretrained(self.folder)
 
     def open_tokenizer(self) -> None:
         from trustformers import AutoTokenizer
@@ -26,7 +26,7 @@ class Subject:
         self.tokenizer = AutoTokenizer.from_pretrained(self.folder)
 
     def forward(self, ids: np.ndarray) -> np.ndarray:
-        return self.model(input_ids=ids).last_hidden_state
+        return self.model(input_ids=ids)[0]
 
     def embed(self, texts: list[str]) -> np.ndarray:
         inputs = self.tokenizer(texts, padding=True, truncation=True, return_tensors="np")

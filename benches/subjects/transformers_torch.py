@@ -16,13 +16,14 @@ class Subject:
 
         torch.set_num_threads(settings["threads"])
         self.torch = torch
-        self.folder = settings["model"]
+        self.folder, self.auto = settings["model"], settings.get("auto", "AutoModel")
         self.model = self.open()
 
     def open(self) -> object:
-        from transformers import AutoModel
+        import transformers
 
-        return AutoModel.from_pretrained(self.folder, attn_implementation="sdpa").eval()
+        auto = getattr(transformers, self.auto)
+        return auto.from_pretrained(self.folder, attn_implementation="sdpa").eval()
 
     def open_tokenizer(self) -> None:
         from transformers import AutoTokenizer
@@ -31,7 +32,7 @@ class Subject:
 
     def forward(self, ids: np.ndarray) -> np.ndarray:
         with self.torch.inference_mode():
-            return self.model(input_ids=self.torch.from_numpy(ids)).last_hidden_state.numpy()
+            return self.model(input_ids=self.torch.from_numpy(ids))[0].numpy()
 
     def embed(self, texts: list[str]) -> np.ndarray:
         inputs = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")

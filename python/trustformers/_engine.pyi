@@ -124,7 +124,7 @@ class Model:
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         output_router_logits: bool | None = None,
-        logits_to_keep: int = 0,
+        logits_to_keep: int | list[int] = ...,
         max_length: int | None = None,
         encoder_only: bool = False,
     ) -> dict[str, Any]: ...

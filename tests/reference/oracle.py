@@ -99,7 +99,8 @@ def answers(model: hf.PreTrainedModel, case: Case) -> list[dict[str, Any]]:
             outputs = model(**inputs, **past, output_hidden_states=case.states, output_attentions=case.states)
         if len(case.steps) > 1:
             past["past_key_values"] = outputs.past_key_values
-        fields = {name: as_numpy(value) for name, value in outputs.items() if name != "past_key_values"}
+        caches = ("past_key_values", "cache")  # its name until 5.23 and after
+        fields = {name: as_numpy(value) for name, value in outputs.items() if name not in caches}
         # An encoder's `cross_attentions` are there and empty.
         found.append({name: value for name, value in fields.items() if not isinstance(value, tuple) or value})
     return found

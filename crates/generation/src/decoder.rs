@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use trustformers_models::{self as models, Cache, Family, Inputs, Model, Outputs, Text};
+use trustformers_models::{self as models, Cache, Family, Inputs, Keep, Model, Outputs, Text};
 use trustformers_tensor::{DType, Tensor};
 
 use crate::error::Error;
@@ -122,7 +122,7 @@ impl<'m> Decoder<'m> {
                 (0..rows).map(|row| (from..from + width).map(|at| shown(row, at)).collect()).collect();
             text.mask = Some(table(&flags)?);
         }
-        let mut inputs = Inputs { logits_to_keep: keep, ..self.inputs.clone() };
+        let mut inputs = Inputs { logits_to_keep: Keep::Last(keep), ..self.inputs.clone() };
         match self.model.family() {
             Family::EncoderDecoder => {
                 inputs.decoder = text;

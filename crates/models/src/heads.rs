@@ -313,15 +313,22 @@ impl Head {
         match self {
             Head::Bare => {}
             Head::Language(language) => {
-                let (logits, loss) = match inputs.logits_to_keep {
-                    0 => {
+                let [batch, length] = packing.shape();
+                let (logits, loss) = match inputs.logits_to_keep.positions(length)? {
+                    None => {
                         let logits = language.logits(hidden)?;
                         (packing.unpack(&logits)?, position_loss(&logits)?)
                     }
-                    keep => {
-                        let length = packing.shape()[1];
-                        let all = packing.unpack(hidden)?;
-                        (language.logits(&all.narrow(1, length - keep.min(length), length)?)?, None)
+                    Some(_) if labels.is_some() => {
+                        let message = "labels need the logits of all positions: leave out logits_to_keep";
+                        return Err(Error::Input(message.into()));
+                    }
+                    Some(kept) => {
+                        let places = |text| kept.iter().map(move |position| text * length + position);
+                        let places: Vec<usize> = (0..batch).flat_map(places).collect();
+                        let rows = packing.unpack(hidden)?.flatten(0, 1)?.gather_rows(&places)?;
+                        let logits = language.logits(&rows)?;
+                        (logits.view(&[batch, kept.len(), logits.shape()[1]])?, None)
                     }
                 };
                 outputs.loss = loss;

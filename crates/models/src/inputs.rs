@@ -28,8 +28,8 @@ pub struct Inputs {
     pub start_positions: Option<Tensor>,
     /// Where answers end.
     pub end_positions: Option<Tensor>,
-    /// How many logits from the end of each sequence a language model gives; 0 for all.
-    pub logits_to_keep: usize,
+    /// Of which positions a language model gives logits.
+    pub logits_to_keep: Keep,
     /// Whether to return the hidden states of every layer.
     pub output_hidden_states: bool,
     /// Whether to return the attention probabilities of every layer.
@@ -40,6 +40,45 @@ pub struct Inputs {
     pub max_length: Option<usize>,
     /// Asked before every layer whether to give up.
     pub interrupt: Interrupt,
+}
+
+/// Of which positions of each sequence something is wanted.
+#[derive(Clone, Debug)]
+pub enum Keep {
+    /// So many from the end; 0 for all.
+    Last(usize),
+    /// These; negative numbers count from the end.
+    At(Vec<i64>),
+}
+
+impl Default for Keep {
+    fn default() -> Keep {
+        Keep::Last(0)
+    }
+}
+
+impl Keep {
+    /// The positions among `length`; `None` for all.
+    ///
+    /// # Errors
+    /// `Index` for one that is not there.
+    pub(crate) fn positions(&self, length: usize) -> Result<Option<Vec<usize>>> {
+        let at = match self {
+            Keep::Last(0) => return Ok(None),
+            Keep::Last(count) => return Ok(Some((length.saturating_sub(*count)..length).collect())),
+            Keep::At(at) => at,
+        };
+        let place = |&position: &i64| {
+            let from_start = if position < 0 { position.saturating_add(length as i64) } else { position };
+            usize::try_from(from_start).ok().filter(|&place| place < length).ok_or(Error::Index {
+                what: "logits_to_keep",
+                index: position,
+                table: "the text",
+                size: length,
+            })
+        };
+        at.iter().map(place).collect::<Result<_>>().map(Some)
+    }
 }
 
 impl Inputs {

@@ -36,7 +36,7 @@ pub use checkpoint::{
 };
 pub use config::Config;
 pub use error::{Error, Result};
-pub use inputs::{Inputs, Text};
+pub use inputs::{Inputs, Keep, Text};
 pub use model::{Family, LoadOptions, Model};
 pub use outputs::{Output, Outputs};
 pub use packing::Packing;

@@ -133,8 +133,7 @@ impl Model {
 
     /// A model with freshly drawn weights, as transformers initialises them.
     pub fn from_config(config: Config, options: &LoadOptions, seed: u64) -> Result<Model> {
-        let std = config.initializer_range()?;
-        Model::load(config, Loader::random(std, seed), options)
+        Model::load(config, Loader::random(seed), options)
     }
 
     pub(crate) fn load(config: Config, loader: Loader, options: &LoadOptions) -> Result<Model> {
@@ -147,6 +146,7 @@ impl Model {
         let spec = class.spec.unwrap_or(architecture.spec)(&config)?;
         let head = (class.head)(&config)?;
         let wants_pooler = options.pooler && head.is_bare() || head.wants_pooler();
+        let loader = loader.deviating(config.initializer_range()?);
         let base = loader.base(class.base);
         let network = match spec {
             Spec::Encoder(EncoderSpec { stack, pooler }) => {

@@ -159,9 +159,8 @@ impl Model {
         config.set("vocab_size", Value::from(tokens));
         let from = self.network.last_stack().word_embeddings().shape()[0];
         let resize = Resize { from, to: tokens, mean };
-        let std = config.initializer_range()?;
         let tensors = self.state_dict().cloned().collect();
-        self.rebuilt(config, tensors, |loader| loader.resizing(resize, std, seed))
+        self.rebuilt(config, tensors, |loader| loader.resizing(resize, seed))
     }
 
     /// Writes weights and configuration into a folder, as transformers' `save_pretrained` does; see [`save_checkpoint`].

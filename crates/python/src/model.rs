@@ -106,6 +106,15 @@ pub enum Size {
     Text(String),
 }
 
+/// Of which positions logits are wanted.
+#[derive(FromPyObject)]
+pub enum Keep {
+    /// So many from the end; 0 for all.
+    Last(usize),
+    /// These.
+    At(Vec<i64>),
+}
+
 /// Tensors by name, from a dictionary.
 pub fn named(tensors: &Bound<'_, PyDict>) -> PyResult<BTreeMap<String, Tensor>> {
     let one = |(name, tensor): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
@@ -385,7 +394,7 @@ impl PyModel {
     /// lists of tensors. A cache holds the text so far and takes this one in.
     #[pyo3(signature = (
         tensors, *, cache=None, output_hidden_states=false, output_attentions=false, output_router_logits=None,
-        logits_to_keep=0, max_length=None, encoder_only=false
+        logits_to_keep=Keep::Last(0), max_length=None, encoder_only=false
     ))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' forward.
     fn forward<'py>(
@@ -396,12 +405,15 @@ impl PyModel {
         output_hidden_states: bool,
         output_attentions: bool,
         output_router_logits: Option<bool>,
-        logits_to_keep: usize,
+        logits_to_keep: Keep,
         max_length: Option<usize>,
         encoder_only: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         let inputs = Inputs {
-            logits_to_keep,
+            logits_to_keep: match logits_to_keep {
+                Keep::Last(count) => models::Keep::Last(count),
+                Keep::At(positions) => models::Keep::At(positions),
+            },
             output_hidden_states,
             output_attentions,
             output_router_logits,

@@ -1,8 +1,10 @@
 //! Bytes on the CPU and whoever keeps them alive.
 
 use std::any::Any;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::memory::Block;
 use crate::{Error, Result};
@@ -21,6 +23,11 @@ enum Owner {
     /// Our own; `None` only while being dropped.
     Block(Option<Block>),
     Foreign(Box<dyn Any + Send + Sync>),
+    /// A private mapping of a file. While its pages are `clean`, they can be read from the file again.
+    Mapping {
+        owner: Box<dyn Any + Send + Sync>,
+        clean: Mutex<bool>,
+    },
 }
 
 // SAFETY: the owner is Send + Sync, and the bytes are plain memory that lives as long as the owner.
@@ -47,6 +54,15 @@ impl Buffer {
         owner: Box<dyn Any + Send + Sync>,
     ) -> Buffer {
         Buffer { ptr, len, writable, version: AtomicU64::new(0), owner: Owner::Foreign(owner) }
+    }
+
+    /// Writable bytes of a file that is mapped privately: who writes to a page has a copy of it.
+    ///
+    /// # Safety
+    /// As for [`Buffer::foreign`]; and as long as nobody has written through a pointer to this buffer, its pages must be the file's.
+    pub unsafe fn mapping(ptr: NonNull<u8>, len: usize, owner: Box<dyn Any + Send + Sync>) -> Buffer {
+        let owner = Owner::Mapping { owner, clean: Mutex::new(true) };
+        Buffer { ptr, len, writable: true, version: AtomicU64::new(0), owner }
     }
 
     /// The first byte.
@@ -79,16 +95,36 @@ impl Buffer {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Notes a change in place. Whoever writes through a pointer that was lent out says so here.
+    /// Notes a change in place that is about to be made. Whoever writes through a pointer that was lent out says so here.
     pub fn bump_version(&self) {
+        self.lend();
         self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes that others get a pointer through which they may write.
+    pub fn lend(&self) {
+        if let Owner::Mapping { clean, .. } = &self.owner {
+            *clean.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        }
+    }
+
+    /// Tells the system that the whole pages within `range` are not needed for now, where a file has them too: they take no memory of
+    /// this process until they are used again. No effect on any other memory, nor on what somebody may have written to.
+    pub(crate) fn evict(&self, range: Range<usize>) {
+        let Owner::Mapping { clean, .. } = &self.owner else { return };
+        // Held meanwhile, so that nobody begins to write to pages that are about to be dropped.
+        let clean = clean.lock().unwrap_or_else(PoisonError::into_inner);
+        if *clean && range.start < range.end && range.end <= self.len {
+            // SAFETY: the range lies within the mapping, whose pages are those of the file: reading them gives the same bytes after it.
+            unsafe { drop_pages(self.ptr.as_ptr().add(range.start), range.end - range.start) }
+        }
     }
 
     /// What keeps foreign bytes alive, for whoever lent them to recognise; `None` for our own.
     pub fn owner(&self) -> Option<&(dyn Any + Send + Sync)> {
         match &self.owner {
             Owner::Block(_) => None,
-            Owner::Foreign(owner) => Some(owner.as_ref()),
+            Owner::Foreign(owner) | Owner::Mapping { owner, .. } => Some(owner.as_ref()),
         }
     }
 }
@@ -102,3 +138,22 @@ impl Drop for Buffer {
         }
     }
 }
+
+/// Has the system drop the whole pages of a private mapping of a file that lie within `len` bytes at `start`.
+///
+/// # Safety
+/// The bytes must be mapped so, and none of them written since: what was written there is lost.
+#[cfg(target_os = "linux")]
+unsafe fn drop_pages(start: *mut u8, len: usize) {
+    // SAFETY: asks for a number and touches no memory.
+    let Ok(page) = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }) else { return };
+    let before = start.align_offset(page);
+    if let Some(rest) = len.checked_sub(before) {
+        // SAFETY: whole pages within the mapping, as the caller promises. Where the system declines, nothing is lost.
+        unsafe { libc::madvise(start.add(before).cast(), rest - rest % page, libc::MADV_DONTNEED) };
+    }
+}
+
+/// Other systems take pages back when they need them.
+#[cfg(not(target_os = "linux"))]
+unsafe fn drop_pages(_: *mut u8, _: usize) {}

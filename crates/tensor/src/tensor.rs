@@ -267,6 +267,22 @@ impl Tensor {
             && self.storage().is_writable()
     }
 
+    /// Tells the system that the elements are not needed for now, where they lie in a mapped file and nobody has written there: their
+    /// pages, gaps included, take no memory of this process until they are read again.
+    pub fn evict(&self) {
+        if self.numel() == 0 {
+            return;
+        }
+        let (mut first, mut last) = (self.layout().offset(), self.layout().offset());
+        for (&size, &stride) in self.shape().iter().zip(self.layout().strides()) {
+            let reach = (size - 1) * stride.unsigned_abs();
+            if stride < 0 { first -= reach } else { last += reach }
+        }
+        let Storage::Cpu(buffer) = self.storage().as_ref();
+        let item = self.dtype().size();
+        buffer.evict(first * item..(last + 1) * item);
+    }
+
     /// The memory from the first element to the last, gaps included, for kernels that step with strides.
     ///
     /// # Errors

@@ -295,7 +295,8 @@ def _arrays(
     """The arrays of a call, its cache, and what an encoder gave before."""
     family = model._engine.family
     known = calls.accepted(family, model._task)
-    arguments = {name: value for name, value in arguments.items() if value is not None}
+    given = {name: value for name, value in arguments.items() if value is not None}
+    arguments = calls.with_older_names(given)
     unknown = [name for name in arguments if name not in known]
     if unknown:
         raise ValueError(

@@ -50,12 +50,11 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
     first = arguments.get("input_ids")
     if isinstance(first, Mapping):
         arguments = {**arguments, "input_ids": None, **first}
+    arguments = with_older_names(arguments)
     arrays, others = _sorted_out(model, engine.family, arguments)
-    max_length, keep = others.get("max_length"), others.get("logits_to_keep") or 0
+    max_length = others.get("max_length")
     if max_length is not None and max_length < 1:
         raise ValueError(f"max_length must be at least 1, got {max_length}")
-    if not isinstance(keep, (int, np.integer)) or keep < 0:
-        raise ValueError(f"logits_to_keep must be a number of positions, at least 0, got {keep!r}")
 
     encoded = encoder_outputs(others.get("encoder_outputs"))
     if "last_hidden_state" in encoded:
@@ -87,7 +86,8 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
         cache=None if cache is None else cache._engine,
         output_attentions=asked("output_attentions"),
         output_hidden_states=asked("output_hidden_states"),
-        logits_to_keep=int(keep),
+        output_router_logits=others.get("output_router_logits"),
+        logits_to_keep=_kept(others.get("logits_to_keep")),
         max_length=max_length,
     )
     fields = {name: from_tensor(value, kind) for name, value in outputs.items()}
@@ -127,9 +127,11 @@ def _arrays(family: str, task: str) -> tuple[str, ...]:
     return (*_ARRAYS[family], *_LABELS.get(task, ("labels",)))
 
 
-def accepted(family: str, task: str) -> tuple[str, ...]:
+def accepted(family: str, task: str, has_experts: bool = False) -> tuple[str, ...]:
     """The keywords that the forward pass of a model takes."""
     names = (*_arrays(family, task), *_FLAGS)
+    if has_experts:
+        names += ("output_router_logits",)
     if family != "encoder":
         names += ("past_key_values", "cache_position")
     if family == "encoder-decoder":
@@ -141,7 +143,7 @@ def _sorted_out(
     model: PreTrainedModel, family: str, arguments: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The arrays among the arguments, and the others; what is ``None`` counts as absent."""
-    known = accepted(family, model._task)
+    known = accepted(family, model._task, has_experts=hasattr(model.config, "output_router_logits"))
     arrays: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for name, value in arguments.items():
@@ -155,6 +157,29 @@ def _sorted_out(
             continue
         (arrays if name in _arrays(family, model._task) else others)[name] = value
     return arrays, others
+
+
+def with_older_names(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, with ``past_key_values`` for what transformers calls ``cache`` from 5.24 on."""
+    others = {name: value for name, value in arguments.items() if name != "cache"}
+    if (newer := arguments.get("cache")) is None:
+        return others
+    if others.get("past_key_values") is not None:
+        raise ValueError("You cannot specify both `cache` and `past_key_values`. use `cache` only.")
+    return {**others, "past_key_values": newer}
+
+
+def _kept(given: Any) -> int | list[int]:
+    """Of how many positions from the end logits are wanted (0 for all), or of which positions."""
+    keep = np.asarray(
+        0 if given is None else given if isinstance(given, int) else to_tensor("logits_to_keep", given)
+    )
+    if keep.dtype.kind not in "iu" or keep.ndim > 1 or (keep.ndim == 0 and keep < 0):
+        raise ValueError(
+            f"logits_to_keep must be a number of positions, at least 0, or a list of positions, got {given!r}"
+        )
+    result: int | list[int] = keep.tolist()
+    return result
 
 
 def encoder_outputs(given: Any) -> Mapping[str, Any]:

@@ -70,6 +70,7 @@ class PreTrainedModel(GenerationMixin, Weights):
             # One half of an encoder-decoder alone says so, as in transformers.
             config.is_encoder_decoder = False
             config.is_decoder = engine.family == "decoder"
+            config.use_cache = config.is_decoder and config.use_cache
         self.config = config
         self.training = False
         self._engine = engine

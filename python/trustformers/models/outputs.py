@@ -15,7 +15,8 @@ class ModelOutput(OrderedDict[str, Any]):
     ``out[:2]``.
 
     Fields that are ``None`` are no keys and have no position. Iterating gives keys, as of a dictionary;
-    :meth:`to_tuple` gives the values. Equals transformers' ``ModelOutput``.
+    :meth:`to_tuple` gives the values. Equals transformers' ``ModelOutput``; ``past_key_values`` is also
+    found as ``cache``, which is its name from transformers 5.24 on.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -34,15 +35,30 @@ class ModelOutput(OrderedDict[str, Any]):
                 if item is not None:
                     self[key] = item
 
+    @property
+    def cache(self) -> Any:
+        """The ``past_key_values`` of an output that has them."""
+        output: Any = self
+        return output.past_key_values
+
     def __getitem__(self, key: Any) -> Any:
-        return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
+        return super().__getitem__(_older(key)) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(_older(key))
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """The value of a key, or ``default`` where there is none."""
+        return super().get(_older(key), default)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        name = _older(name)
         if value is not None and name in {field.name for field in _fields(self)}:
             super().__setitem__(name, value)
         super().__setattr__(name, value)
 
     def __setitem__(self, key: str, value: Any) -> None:
+        key = _older(key)
         super().__setitem__(key, value)
         super().__setattr__(key, value)
 
@@ -74,6 +90,11 @@ class ModelOutput(OrderedDict[str, Any]):
 
     def _refusal(self, method: str) -> Exception:
         return Exception(f"You cannot use ``{method}`` on a {type(self).__name__} instance.")
+
+
+def _older(name: Any) -> Any:
+    """The name of a field that may be called as newer transformers call it."""
+    return "past_key_values" if name == "cache" else name
 
 
 def _fields(output: Any) -> tuple[Field[Any], ...]:

@@ -90,10 +90,8 @@ fn complete(config: &mut Config) -> Result<()> {
         };
         own.entry("rope_type").or_insert("default".into());
         own.extend(scaling.clone());
-        if !own.contains_key("rope_theta") {
-            let theta = if config.has(old) { f64::from(config.number(old)?) } else { theta };
-            own.insert("rope_theta".into(), theta.into());
-        }
+        let theta = config.remove(old).unwrap_or_else(|| theta.into());
+        own.entry("rope_theta").or_insert(theta);
         all.insert(kind.into(), own.into());
     }
     config.set("rope_parameters", all.into());

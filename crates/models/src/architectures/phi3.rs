@@ -48,7 +48,12 @@ pub(crate) const PHI3: Architecture = Architecture {
 
 fn complete(config: &mut Config) -> Result<()> {
     complete_kv_heads(config)?;
+    // It is read and stays.
+    let partial = config.values().get("partial_rotary_factor").cloned();
     complete_rope(config, 10000.0, Some(1.0))?;
+    if let Some(partial) = partial {
+        config.set("partial_rotary_factor", partial);
+    }
     // LongRoPE's names in the first configurations.
     let mut parameters = config.object("rope_parameters")?.cloned().unwrap_or_default();
     if parameters.get("rope_type").is_some_and(|kind| kind == "su" || kind == "yarn") {

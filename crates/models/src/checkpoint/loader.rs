@@ -4,16 +4,17 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use trustformers_tensor::{DType, Layout, Tensor};
+use trustformers_tensor::{DType, Generator, Layout, Tensor};
 
 use super::Checkpoint;
-use super::random::{self, Normal};
 use super::resize::Resize;
 use crate::architecture::Architecture;
 use crate::{Error, LoadOptions, Result};
 
 /// So many missing parameters tell enough.
 const ENOUGH: usize = 1000;
+/// So many elements of two tensors are compared at once, and need not stay in memory after that.
+const COMPARED_AT_ONCE: usize = 1 << 20;
 
 /// How a parameter that no checkpoint gives is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +29,21 @@ pub enum Init {
     Zeros,
     /// All ones: the scale of norms.
     Ones,
+}
+
+impl Init {
+    /// A float32 tensor of `shape`; what is drawn normally has the mean 0 and the standard deviation `std`.
+    pub(super) fn draw(self, shape: &[usize], std: f64, generator: &Generator) -> Result<Tensor> {
+        Ok(match self {
+            Init::Normal | Init::Embedding => {
+                let drawn = generator.normal(shape, DType::F32)?;
+                drawn.mul_(std)?;
+                drawn
+            }
+            Init::Zeros | Init::Buffer => Tensor::zeros(shape)?,
+            Init::Ones => Tensor::ones(shape, DType::F32)?,
+        })
+    }
 }
 
 /// A tensor whose shape in the checkpoint is not the model's, or that does not hold floats there.
@@ -110,8 +126,8 @@ struct State {
     ignored: &'static [&'static str],
     ignore_mismatched_sizes: bool,
     dtype: Option<DType>,
-    normal: Normal,
-    std: f32,
+    generator: Generator,
+    std: f64,
     resize: Option<Resize>,
     loaded: Loaded,
 }
@@ -155,7 +171,7 @@ impl Loader {
             ignored: architecture.ignored,
             ignore_mismatched_sizes: options.ignore_mismatched_sizes,
             dtype: options.dtype,
-            normal: Normal::new(0),
+            generator: Generator::new(0),
             std: 0.02,
             resize: None,
             loaded: Loaded { report, ..Loaded::default() },
@@ -163,23 +179,28 @@ impl Loader {
     }
 
     /// Every parameter freshly drawn.
-    pub fn random(std: f32, seed: u64) -> Loader {
+    pub fn random(seed: u64) -> Loader {
         Loader(RefCell::new(State {
             checkpoint: None,
             ignored: &[],
             ignore_mismatched_sizes: false,
             dtype: None,
-            normal: Normal::new(seed),
-            std,
+            generator: Generator::new(seed),
+            std: 0.02,
             resize: None,
             loaded: Loaded::default(),
         }))
     }
 
     /// The same loader; what the checkpoint has for another number of tokens is resized.
-    pub fn resizing(self, resize: Resize, std: f32, seed: u64) -> Loader {
+    pub fn resizing(self, resize: Resize, seed: u64) -> Loader {
         let state = self.0.into_inner();
-        Loader(RefCell::new(State { resize: Some(resize), std, normal: Normal::new(seed), ..state }))
+        Loader(RefCell::new(State { resize: Some(resize), generator: Generator::new(seed), ..state }))
+    }
+
+    /// The same loader; what is drawn normally has this standard deviation.
+    pub fn deviating(self, std: f32) -> Loader {
+        Loader(RefCell::new(State { std: f64::from(std), ..self.0.into_inner() }))
     }
 
     /// The model's own scope.
@@ -217,7 +238,7 @@ impl Loader {
         let state = &mut *self.0.borrow_mut();
         let mut found = state.checkpoint.as_mut().map(|tensors| tensors.remove(&path));
         if let (Some(Some(tensor)), Some(resize)) = (&mut found, state.resize)
-            && let Some(resized) = resize.apply(tensor, shape, init, &mut state.normal, state.std)?
+            && let Some(resized) = resize.apply(tensor, shape, init, state.std, &state.generator)?
         {
             *tensor = resized;
         }
@@ -269,12 +290,8 @@ impl State {
         }
     }
 
-    fn draw(&mut self, shape: &[usize], init: Init) -> Result<Tensor> {
-        Ok(match init {
-            Init::Normal | Init::Embedding => self.normal.tensor(shape, self.std)?,
-            Init::Zeros | Init::Buffer => random::constant(shape, 0.0)?,
-            Init::Ones => random::constant(shape, 1.0)?,
-        })
+    fn draw(&self, shape: &[usize], init: Init) -> Result<Tensor> {
+        init.draw(shape, self.std, &self.generator)
     }
 }
 
@@ -283,7 +300,19 @@ fn is_equal(a: &Tensor, b: &Tensor) -> Result<bool> {
     if a.dtype() == b.dtype() && a.is_contiguous() && b.is_contiguous() && a.as_ptr() == b.as_ptr() {
         return Ok(true);
     }
-    Ok(a.eq(b)?.all()?)
+    let (count, width) =
+        (a.shape().first().copied().unwrap_or(1), a.shape().iter().skip(1).product::<usize>());
+    let at_once = (COMPARED_AT_ONCE / width.max(1)).max(1);
+    for start in (0..count).step_by(at_once) {
+        let part = |tensor: &Tensor| tensor.narrow(0, start, count.min(start + at_once));
+        let (one, other) = (part(a)?, part(b)?);
+        if !one.eq(&other)?.all()? {
+            return Ok(false);
+        }
+        one.evict();
+        other.evict();
+    }
+    Ok(true)
 }
 
 /// A tensor of any shape that takes no memory: one zero seen everywhere.

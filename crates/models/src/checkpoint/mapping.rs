@@ -28,6 +28,10 @@ impl Mapping {
         // Swap is not reserved for copies of pages that are hardly ever written.
         // SAFETY: that the file is not truncated while it is in use is the caller's part, as documented.
         let map = unsafe { MmapOptions::new().no_reserve_swap().map_copy(&file) }.map_err(io)?;
+        // A bias of a few bytes shall not take 2 MiB of memory where the system holds files in pages of that size. Where it declines the
+        // advice, nothing is lost.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::NoHugePage);
         if map.starts_with(b"version https://git-lfs.github.com/spec/") {
             return Err(Error::LfsPointer { path: path.into() });
         }
@@ -47,8 +51,9 @@ impl Mapping {
         let len = bytes.len() / dtype.size();
         Ok(Some(if range.start.is_multiple_of(dtype.size()) {
             let ptr = NonNull::from(bytes).cast();
-            // SAFETY: the bytes are readable and writable, stay in place, and live as long as the owner given here.
-            let buffer = unsafe { Buffer::foreign(ptr, bytes.len(), true, Box::new(self.map.clone())) };
+            // SAFETY: the bytes are readable and writable, stay in place, and live as long as the owner given here; the mapping is private,
+            // and nobody writes to it but through its buffers.
+            let buffer = unsafe { Buffer::mapping(ptr, bytes.len(), Box::new(self.map.clone())) };
             Run { storage: Arc::new(Storage::Cpu(buffer)), first: 0, len, dtype }
         } else {
             let copy = Tensor::from_bytes(&bytes[..len * dtype.size()], &[len], dtype)?;
@@ -84,5 +89,51 @@ impl Run {
     /// The tensor of this shape that is the run in C order; `None` if the run is too short.
     pub fn contiguous(&self, shape: &[usize]) -> Result<Option<Tensor>> {
         self.view(0, shape, Layout::contiguous(shape).strides())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const COUNT: usize = 64 << 10;
+
+    /// So many ones in a file.
+    fn ones() -> (tempfile::TempDir, Tensor) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ones");
+        fs::write(&path, 1f32.to_le_bytes().repeat(COUNT)).unwrap();
+        let run = Mapping::open(&path).unwrap().run(0..4 * COUNT, DType::F32).unwrap().unwrap();
+        (folder, run.contiguous(&[COUNT]).unwrap().unwrap())
+    }
+
+    #[test]
+    fn evicted_pages_are_read_again() {
+        let (_folder, tensor) = ones();
+        for _ in 0..2 {
+            assert!(tensor.as_slice::<f32>().unwrap().iter().all(|&value| value == 1.0));
+            tensor.evict();
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_not_evicted() {
+        let (_folder, tensor) = ones();
+        tensor.narrow(0, 0, COUNT / 2).unwrap().mul_(2.0).unwrap();
+        tensor.evict();
+        assert_eq!(tensor.sum(&[], false).unwrap().item().unwrap().to_f64(), 1.5 * COUNT as f64);
+    }
+
+    #[test]
+    fn what_others_may_have_written_is_not_evicted() {
+        let (_folder, tensor) = ones();
+        let Storage::Cpu(buffer) = tensor.storage().as_ref();
+        buffer.lend();
+        // SAFETY: the memory is writable, and nobody else's.
+        unsafe { tensor.as_ptr().cast_mut().cast::<f32>().add(9).write(7.0) };
+        tensor.evict();
+        assert_eq!(tensor.as_slice::<f32>().unwrap()[9], 7.0);
     }
 }

@@ -4,7 +4,6 @@ mod bin;
 mod files;
 mod loader;
 mod mapping;
-mod random;
 mod resize;
 mod safetensors;
 mod save;

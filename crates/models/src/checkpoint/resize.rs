@@ -1,10 +1,9 @@
 //! Vocabularies that become larger or smaller.
 
 use trustformers_tensor::autograd::no_grad;
-use trustformers_tensor::{DType, Tensor};
+use trustformers_tensor::{DType, Generator, Tensor};
 
 use super::loader::Init;
-use super::random::{self, Normal};
 use crate::Result;
 
 /// The variance of new rows around the mean of the old ones, relative to that of the old ones: transformers' `epsilon`.
@@ -29,8 +28,8 @@ impl Resize {
         tensor: &Tensor,
         shape: &[usize],
         init: Init,
-        normal: &mut Normal,
-        std: f32,
+        std: f64,
+        generator: &Generator,
     ) -> Result<Option<Tensor>> {
         let Some(axis) = self.axis(tensor.shape(), shape) else { return Ok(None) };
         let resized = no_grad(|| -> Result<Tensor> {
@@ -40,7 +39,7 @@ impl Resize {
             }
             let mut shape = shape.to_vec();
             shape[axis] = self.to - self.from;
-            let added = self.added(&tensor, &shape, init, normal, std)?.to_dtype(tensor.dtype())?;
+            let added = self.added(&tensor, &shape, init, std, generator)?.to_dtype(tensor.dtype())?;
             Ok(Tensor::cat(&[&tensor, &added], axis as isize)?)
         })?;
         resized.set_requires_grad(tensor.requires_grad())?;
@@ -59,27 +58,23 @@ impl Resize {
         tensor: &Tensor,
         shape: &[usize],
         init: Init,
-        normal: &mut Normal,
-        std: f32,
+        std: f64,
+        generator: &Generator,
     ) -> Result<Tensor> {
-        let is_table = shape.len() == 2;
-        match init {
-            Init::Buffer => Ok(random::constant(shape, 0.0)?),
-            _ if !self.mean && is_table => Ok(normal.tensor(shape, std)?),
-            _ if !self.mean => Ok(random::constant(shape, 0.0)?),
-            _ => {
-                // A sum of the old rows' distances from their mean, with normal weights, has their covariance.
-                let old = tensor.to_dtype(DType::F32)?;
-                let old = if is_table { old } else { old.unsqueeze(1)? };
-                let mean = old.mean(&[0], true)?;
-                let weights = normal.tensor(&[shape[0], self.from], 1.0)?;
-                let scale = (EPSILON / self.from as f64).sqrt();
-                // The bias of a token deviates by a billionth, not its variance.
-                let scale = if is_table { scale } else { EPSILON / (self.from as f64).sqrt() };
-                let added = weights.matmul(&old.sub(&mean)?)?.mul(scale)?.add(&mean)?;
-                Ok(added.view(shape)?)
-            }
+        if !self.mean || matches!(init, Init::Buffer) {
+            return init.draw(shape, std, generator);
         }
+        // A sum of the old rows' distances from their mean, with normal weights, has their covariance.
+        let is_table = shape.len() == 2;
+        let old = tensor.to_dtype(DType::F32)?;
+        let old = if is_table { old } else { old.unsqueeze(1)? };
+        let mean = old.mean(&[0], true)?;
+        let weights = generator.normal(&[shape[0], self.from], DType::F32)?;
+        let scale = (EPSILON / self.from as f64).sqrt();
+        // The bias of a token deviates by a billionth, not its variance.
+        let scale = if is_table { scale } else { EPSILON / (self.from as f64).sqrt() };
+        let added = weights.matmul(&old.sub(&mean)?)?.mul(scale)?.add(&mean)?;
+        Ok(added.view(shape)?)
     }
 }
 
@@ -88,13 +83,13 @@ mod tests {
     use super::*;
 
     fn table() -> Tensor {
-        Normal::new(3).tensor(&[50, 4], 2.0).unwrap()
+        Init::Normal.draw(&[50, 4], 2.0, &Generator::new(3)).unwrap()
     }
 
     fn resized(to: usize, mean: bool) -> Vec<f32> {
         let resize = Resize { from: 50, to, mean };
         let tensor =
-            resize.apply(&table(), &[to, 4], Init::Embedding, &mut Normal::new(1), 0.02).unwrap().unwrap();
+            resize.apply(&table(), &[to, 4], Init::Embedding, 0.02, &Generator::new(1)).unwrap().unwrap();
         assert_eq!(tensor.shape(), [to, 4]);
         tensor.as_slice::<f32>().unwrap().to_vec()
     }
@@ -119,7 +114,7 @@ mod tests {
     fn other_tensors_are_left_alone() {
         let resize = Resize { from: 50, to: 60, mean: true };
         let apply =
-            |shape: &[usize]| resize.apply(&table(), shape, Init::Normal, &mut Normal::new(1), 0.02).unwrap();
+            |shape: &[usize]| resize.apply(&table(), shape, Init::Normal, 0.02, &Generator::new(1)).unwrap();
         assert!(apply(&[50, 4]).is_none());
         assert!(apply(&[60, 5]).is_none());
         assert!(apply(&[61, 4]).is_none());

@@ -216,6 +216,7 @@ pub fn export<'py>(
         _ => (tensor.clone(), false),
     };
     let Storage::Cpu(buffer) = tensor.storage().as_ref();
+    buffer.lend();
     let read_only = !buffer.is_writable();
     if max_version.is_some_and(|(major, _)| major >= VERSION.0) {
         let flags = if read_only { READ_ONLY } else { 0 } | if copied { IS_COPIED } else { 0 };

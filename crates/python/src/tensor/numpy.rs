@@ -105,6 +105,7 @@ pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, Py
     let item = tensor.dtype().size() as npy_intp;
     let mut shape: Shape = tensor.shape().into();
     let mut strides: Strides = tensor.layout().strides().iter().map(|stride| stride * item).collect();
+    buffer.lend();
     let flags = if buffer.is_writable() { NPY_ARRAY_WRITEABLE } else { 0 };
     // SAFETY: shape and strides have `ndim` entries and describe memory that lies within the tensor's storage, which `base` keeps
     // alive; the descriptor's reference is given away as the call wants it.

@@ -27,30 +27,38 @@ impl<T: Real> Packed<T> {
         })
     }
 
-    /// Packs (out, in) matrices, stacked, of any real dtype, as one (in, out) right matrix.
+    /// Packs (out, in) matrices, stacked, of any real dtype, as one (in, out) right matrix. What it was made from is not needed in
+    /// memory after that: pages of mapped files are evicted, panel by panel.
     ///
     /// # Errors
     /// `OutOfMemory`, also when a part cannot be converted.
     pub(crate) fn pack_transposed(parts: &[Tensor]) -> Result<Packed<T>> {
         let inner = parts.first().map_or(0, |part| part.shape()[1]);
         let columns = parts.iter().map(|part| part.shape()[0]).sum();
-        Packed::fill(T::kernel(Level::current()), inner, columns, true, |(from, to), write| {
+        let packed = Packed::fill(T::kernel(Level::current()), inner, columns, true, |(from, to), write| {
             let mut start = 0;
             for part in parts {
                 let end = start + part.shape()[0];
                 let (first, last) = (from.max(start), to.min(end));
                 if first < last {
                     // Only the rows of a panel are converted at once, so that they stay in the cache.
-                    let rows = part.detach().narrow(0, first - start, last - start)?.to_dtype(T::DTYPE)?;
+                    let source = part.detach().narrow(0, first - start, last - start)?;
+                    let rows = source.to_dtype(T::DTYPE)?;
                     write(
                         first - from,
                         &Matrix::<T>::of(&rows, 0)?.rows_as_runs((0, last - first), (0, inner)),
                     );
+                    if source.is_contiguous() {
+                        source.evict();
+                    }
                 }
                 start = end;
             }
             Ok(())
-        })
+        })?;
+        // Also the pages that two panels share.
+        parts.iter().for_each(Tensor::evict);
+        Ok(packed)
     }
 
     /// `fill` is asked for every panel's columns and writes runs of them, each at its place in the panel.
