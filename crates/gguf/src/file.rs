@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -120,6 +120,27 @@ impl File {
             Value::Numbers(numbers) => Some(numbers),
             _ => None,
         })
+    }
+
+    /// The numbers of a small tensor of float32, read from the file, if there is one of this name.
+    ///
+    /// # Errors
+    /// `Io`, or `Unsupported` for one of another type, or of more than a million numbers.
+    pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        let Some(tensor) = self.tensors.iter().find(|tensor| tensor.name == name) else { return Ok(None) };
+        if tensor.kind.name != "F32" || tensor.bytes.len() > 4 << 20 {
+            let TensorInfo { shape, kind, .. } = tensor;
+            return Err(self.unsupported(format!("{name} is {kind:?} {shape:?}, and a few float32 were expected")));
+        }
+        let mut bytes = vec![0; tensor.bytes.len()];
+        fs::File::open(&self.path)
+            .and_then(|mut file| {
+                file.seek(SeekFrom::Start(tensor.bytes.start as u64))?;
+                file.read_exact(&mut bytes)
+            })
+            .map_err(|source| Error::Io { path: self.path.clone(), source })?;
+        let number = |bytes: &[u8]| bytes.try_into().map_or(f32::NAN, f32::from_le_bytes);
+        Ok(Some(bytes.chunks_exact(4).map(number).collect()))
     }
 
     /// `general.architecture`, which says how all else is to be read.
