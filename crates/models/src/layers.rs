@@ -33,7 +33,7 @@ impl Linear {
         let bias = has_bias.then(|| joined_bias(scope, parts)).transpose()?;
         let weight = match is_transposed {
             true => Derived::new(parameters, |parameters| {
-                let matrices = parameters.iter().map(Tensor::mt).collect::<Result<_, _>>()?;
+                let matrices = parameters.iter().map(Tensor::mt).collect::<Result<Vec<_>, _>>()?;
                 Ok(Arc::new(Weight::new(matrices)?))
             }),
             false => plain(parameters)?,

@@ -3,7 +3,7 @@
 use crate::ops::{
     Activation, AdamW, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp,
 };
-use crate::{DType, Result, Scalar, Tensor, Weight};
+use crate::{DType, Quantized, Result, Scalar, Tensor, Weight};
 
 /// A device: each method is a whole fused step. [`crate::ops`] has checked shapes and dtypes before any of them is called, so an
 /// implementation holds kernels only. A new device is one folder that implements this.
@@ -171,6 +171,9 @@ pub trait Backend: Send + Sync {
 
     /// For every position the sum, over the lookups, of the row that its id names: (positions, width) float32. Ids are in range.
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor>;
+
+    /// The rows of `matrix` that `rows` name, or all of them, as numbers: (rows, columns) float32. All are in range.
+    fn dequantize(&self, matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor>;
 
     /// `x` (rows, ..) spread over (total, ..): row `i` goes to `positions[i]`, all others are zero. Positions are in range.
     fn scatter_rows(&self, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor>;

@@ -11,9 +11,11 @@ mod cpu;
 mod dtype;
 mod error;
 mod layout;
+mod matrix;
 pub mod memory;
 pub mod ops;
 pub mod pool;
+mod quant;
 mod scalar;
 mod storage;
 mod tensor;
@@ -26,9 +28,11 @@ pub use buffer::Buffer;
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
 pub use layout::{Layout, Shape, Strides};
+pub use matrix::Matrix;
 pub use ops::{
     Activation, Attended, Attention, BinaryOp, CompareOp, Generator, Index, Mask, Ragged, ReduceOp, UnaryOp,
 };
+pub use quant::{BlockFormat, Quantized};
 pub use scalar::{Operand, Scalar, result_type};
 pub use storage::{Device, Storage};
 pub use tensor::Tensor;

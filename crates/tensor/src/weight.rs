@@ -5,14 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rayon::prelude::*;
 
 use crate::cpu::Packed as PackedMatrix;
-use crate::{Error, Result, Tensor, pool};
+use crate::{Error, Matrix, Result, Tensor, pool};
 
 /// The weights of one linear operation: one matrix, or several that share their input and are applied as one (query, key and value).
 ///
-/// The parts stay as they were loaded, often mapped from a file. The kernel's layout is made from them on first use and kept until a
-/// part changes in place. A weight that is being trained changes with every step, so it is not packed at all.
+/// The parts stay as they were loaded, often mapped from a file, as numbers or as blocks. Of numbers the kernel's layout is made on first
+/// use and kept until a part changes in place. A weight that is being trained changes with every step, so it is not packed at all.
 pub struct Weight {
-    parts: Vec<Tensor>,
+    parts: Vec<Matrix>,
     packed: RwLock<Option<Packed>>,
     is_passing: bool,
 }
@@ -25,15 +25,16 @@ struct Packed {
 }
 
 impl Weight {
-    /// A weight of `parts`, each of shape (out, in) with the same `in`, of any real floating-point dtype.
+    /// A weight of `parts`, each of shape (out, in) with the same `in`: floats of any dtype, or blocks.
     ///
     /// # Errors
     /// `Argument`, `Shapes` or `DType` when the parts are none, do not fit one another, or are not floats.
-    pub fn new(parts: Vec<Tensor>) -> Result<Weight> {
+    pub fn new(parts: impl IntoIterator<Item: Into<Matrix>>) -> Result<Weight> {
+        let parts: Vec<Matrix> = parts.into_iter().map(Into::into).collect();
         let first =
             parts.first().ok_or_else(|| Error::argument("weight", "there must be at least one part"))?;
         for part in &parts {
-            if part.ndim() != 2 || part.shape()[1..] != first.shape()[1..] {
+            if part.shape().len() != 2 || part.shape()[1..] != first.shape()[1..] {
                 let rule = "the parts must be matrices with the same number of columns";
                 return Err(Error::Shapes {
                     op: "weight",
@@ -42,9 +43,9 @@ impl Weight {
                     right: part.shape().into(),
                 });
             }
-            if !part.dtype().is_float() {
+            if let Some(dtype) = part.dense().map(Tensor::dtype).filter(|dtype| !dtype.is_float()) {
                 let rule = "weights must be floating-point numbers";
-                return Err(Error::DType { op: "weight", rule, dtype: part.dtype() });
+                return Err(Error::DType { op: "weight", rule, dtype });
             }
         }
         Ok(Weight { parts, packed: RwLock::default(), is_passing: false })
@@ -55,11 +56,11 @@ impl Weight {
     /// # Errors
     /// As [`Weight::new`].
     pub fn passing(part: Tensor) -> Result<Weight> {
-        Ok(Weight { is_passing: true, ..Weight::new(vec![part])? })
+        Ok(Weight { is_passing: true, ..Weight::new([part])? })
     }
 
     /// The matrices as they were given.
-    pub fn parts(&self) -> &[Tensor] {
+    pub fn parts(&self) -> &[Matrix] {
         &self.parts
     }
 
@@ -75,12 +76,12 @@ impl Weight {
 
     /// Whether a gradient is asked for any part.
     pub fn requires_grad(&self) -> bool {
-        self.parts.iter().any(Tensor::requires_grad)
+        self.parts.iter().filter_map(Matrix::dense).any(Tensor::requires_grad)
     }
 
     /// Whether the kernel's form is worth keeping: not where the next product has other values, or is of another weight.
     pub(crate) fn is_lasting(&self) -> bool {
-        !(self.is_passing || self.requires_grad())
+        !(self.is_passing || self.requires_grad() || self.parts.iter().any(|part| part.quantized().is_some()))
     }
 
     /// The kernel's form, made now if it was not or if a part has changed. Several threads may ask at once; one result is kept.
@@ -89,7 +90,7 @@ impl Weight {
             self.parts
                 .iter()
                 .zip(&packed.versions)
-                .all(|(part, &version)| part.storage().version() == version)
+                .all(|(part, &version)| part.memory().storage().version() == version)
         };
         // A panic elsewhere leaves either the old form or the new one, and both say what they were made from.
         let kept = self.packed.read().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +98,7 @@ impl Weight {
             return Ok(packed.matrix.clone());
         }
         drop(kept);
-        let versions = self.parts.iter().map(|part| part.storage().version()).collect();
+        let versions = self.parts.iter().map(|part| part.memory().storage().version()).collect();
         let matrix = Arc::new(PackedMatrix::pack_transposed(&self.parts)?);
         let mut kept = self.packed.write().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Packed { matrix: matrix.clone(), versions });
@@ -107,7 +108,8 @@ impl Weight {
     /// Makes the kernel's form of all `weights` now, side by side, instead of one after another as each is first used.
     pub fn pack_all<'a>(weights: impl IntoIterator<Item = &'a Weight>) -> Result<()> {
         let weights: Vec<&Weight> = weights.into_iter().collect();
-        pool::install(|| weights.into_par_iter().try_for_each(|weight| weight.packed().map(drop)))?
+        let pack = |weight: &Weight| weight.packed().map(drop);
+        pool::install(|| weights.into_par_iter().filter(|weight| weight.is_lasting()).try_for_each(pack))?
     }
 
     /// Gives back the kernel's form, until it is needed again.

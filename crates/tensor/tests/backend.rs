@@ -515,7 +515,7 @@ fn products() {
                 numbers(k, DType::F32, 5).view(&[1, k]).unwrap(),
             ];
             let w: Vec<f64> = parts.iter().flat_map(read).collect();
-            let weight = Weight::new(parts.iter().map(on).collect()).unwrap();
+            let weight = Weight::new(parts.iter().map(on)).unwrap();
             let bias = on(&numbers(n + 1, DType::F32, 6));
             let (xs, b) = (read(&x), read(&bias));
             for activation in [Activation::Identity, Activation::Gelu, Activation::Silu] {

@@ -29,7 +29,9 @@ pub(super) fn linear(
                 packed = weight.packed()?;
                 Right::Packed(&packed)
             }
-            [only] if only.dtype() == DType::F32 => Right::Plain(Matrix::of(only, 0)?.transposed()),
+            [crate::Matrix::Dense(only)] if only.dtype() == DType::F32 => {
+                Right::Plain(Matrix::of(only, 0)?.transposed())
+            }
             parts => {
                 packed = Arc::new(Packed::pack_transposed(parts)?);
                 Right::Packed(&packed)

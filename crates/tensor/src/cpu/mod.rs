@@ -6,6 +6,7 @@ mod attention;
 mod binary;
 mod combine;
 mod copy;
+mod dequantize;
 mod elementwise;
 mod embedding;
 mod extreme;
@@ -36,9 +37,10 @@ mod unary;
 use crate::ops::{
     Activation, AdamW, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp,
 };
-use crate::{Backend, DType, Result, Scalar, Tensor, Weight};
+use crate::{Backend, DType, Quantized, Result, Scalar, Tensor, Weight};
 
 pub(crate) use gemm::Packed;
+pub(crate) use rows::for_each_run_of;
 
 /// The processor.
 pub(crate) struct Cpu;
@@ -231,6 +233,10 @@ impl Backend for Cpu {
 
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
         embedding::embedding(lookups)
+    }
+
+    fn dequantize(&self, matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor> {
+        dequantize::dequantize(matrix, rows)
     }
 
     fn scatter_rows(&self, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor> {

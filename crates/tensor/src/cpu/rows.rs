@@ -22,7 +22,7 @@ pub(super) fn for_each_run<T: Send>(
 }
 
 /// [`for_each_run`] where each row of the result takes as much work as one of `work_width` elements.
-pub(super) fn for_each_run_of<T: Send>(
+pub(crate) fn for_each_run_of<T: Send>(
     out: &mut [T],
     width: usize,
     work_width: usize,

@@ -4,7 +4,7 @@ use std::iter;
 
 use super::expect_width;
 use crate::autograd::{Backward, Grads, is_grad_enabled, record};
-use crate::{Activation, DType, Error, Result, Tensor, Weight};
+use crate::{Activation, DType, Error, Matrix, Quantized, Result, Tensor, Weight};
 
 /// `activation(x @ weightᵀ + bias)`: `x` (.., in), `bias` (out), result (.., out) in the dtype of `x`, into which the weights are
 /// converted. Equals torch's `F.linear`.
@@ -23,7 +23,8 @@ pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, activation: Ac
         expect_width("linear", "the bias must have one element per output", x, weight.out_features(), bias)?;
     }
     if x.dtype() != DType::F32 {
-        return activation.apply(&composed(x, weight.parts(), bias)?);
+        let parts = weight.parts().iter().map(|part| part.to_dtype(x.dtype())).collect::<Result<Vec<_>>>()?;
+        return activation.apply(&composed(x, &parts, bias)?);
     }
     let converted = bias.map(|bias| bias.to_dtype(DType::F32)).transpose()?;
     let asked = x.requires_grad() || weight.requires_grad() || bias.is_some_and(Tensor::requires_grad);
@@ -33,9 +34,13 @@ pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, activation: Ac
     // The gradient of an activation needs what went into it.
     let out =
         x.backend().linear(&x.detach().contiguous()?, weight, converted.as_ref(), Activation::Identity)?;
-    let sources: Vec<&Tensor> = iter::once(x).chain(weight.parts()).chain(bias).collect();
-    let saved = &sources[..=weight.parts().len()];
-    activation.apply(&record("linear", out, &sources, saved, gradients))
+    // Blocks are no tensors that a gradient could be asked for: x alone may need one of them.
+    let dense = weight.parts().iter().filter_map(Matrix::dense);
+    let sources: Vec<&Tensor> = iter::once(x).chain(dense.clone()).chain(bias).collect();
+    let saved = &sources[..=dense.count()];
+    let blocks: Vec<Option<Quantized>> =
+        weight.parts().iter().map(|part| part.quantized().cloned()).collect();
+    activation.apply(&record("linear", out, &sources, saved, move |b| gradients(b, &blocks)))
 }
 
 /// The same as one operation after another.
@@ -46,9 +51,10 @@ fn composed(x: &Tensor, parts: &[Tensor], bias: Option<&Tensor>) -> Result<Tenso
     bias.map_or(Ok(product.clone()), |bias| product.add(&bias.to_dtype(x.dtype())?))
 }
 
-/// With y = x Wᵀ + b: dx = g W, dW = gᵀ x, db = Σ g over all rows; for each part of W its columns of g.
-fn gradients(b: &Backward) -> Result<Grads> {
-    let (x, parts) = (&b.saved[0], &b.saved[1..]);
+/// With y = x Wᵀ + b: dx = g W, dW = gᵀ x, db = Σ g over all rows; for each part of W its columns of g. The parts that are not in
+/// `blocks` were saved.
+fn gradients(b: &Backward, blocks: &[Option<Quantized>]) -> Result<Grads> {
+    let (x, mut dense) = (&b.saved[0], b.saved[1..].iter());
     let two = |t: &Tensor| match t.ndim() {
         1 => t.unsqueeze(0),
         2 => Ok(t.clone()),
@@ -57,7 +63,14 @@ fn gradients(b: &Backward) -> Result<Grads> {
     let (g, x_rows) = (two(b.grad())?, two(x)?);
     let mut grads = vec![None];
     let (mut start, mut into_x) = (0, None);
-    for (index, part) in parts.iter().enumerate() {
+    for blocks in blocks {
+        let part = match blocks {
+            Some(blocks) => Matrix::from(blocks.clone()),
+            None => match dense.next() {
+                Some(part) => Matrix::from(part.clone()),
+                None => break,
+            },
+        };
         let end = start + part.shape()[0];
         let columns = g.narrow(1, start, end)?;
         if b.needs(0) {
@@ -67,7 +80,9 @@ fn gradients(b: &Backward) -> Result<Grads> {
                 Some(sum) => from_part.add(&sum)?,
             });
         }
-        grads.push(b.when(index + 1, || columns.mt()?.matmul(&x_rows))?);
+        if blocks.is_none() {
+            grads.push(b.when(grads.len(), || columns.mt()?.matmul(&x_rows))?);
+        }
         start = end;
     }
     let restore = |grad: Tensor| if grad.shape() == x.shape() { Ok(grad) } else { grad.view(x.shape()) };
@@ -83,6 +98,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::BlockFormat;
     use crate::testing::{check_gradient, draw, same_gradients};
 
     fn reference(x: &[f32], w: &[f32], bias: &[f32], (m, k, n): (usize, usize, usize)) -> Vec<f32> {
@@ -153,6 +169,29 @@ mod tests {
         check_gradient("linear", &[&[2, 3], &[4, 3], &[4]], (-1.0, 1.0), 1, |x| {
             linear(&x[0], &Weight::new(vec![x[1].clone()])?, Some(&x[2]), Activation::Tanh)
         });
+    }
+
+    #[test]
+    fn blocks_give_what_their_numbers_do() {
+        for format in [BlockFormat::Q4_1, BlockFormat::Int8] {
+            let blocks = Quantized::quantize(&draw(&[6, 64], (-1.0, 1.0), 1), format).unwrap();
+            let (numbers, dense) = (blocks.dequantize().unwrap(), draw(&[3, 64], (-1.0, 1.0), 2));
+            let dense = dense.to_dtype(DType::F32).unwrap();
+            let inputs = [draw(&[2, 64], (-1.0, 1.0), 3).to_dtype(DType::F32).unwrap(), dense];
+            let run = |x: &[Tensor], first: Matrix| {
+                let weight = Weight::new([first, x[1].clone().into()])?;
+                linear(&x[0], &weight, None, Activation::Tanh)
+            };
+            same_gradients(
+                "linear",
+                &inputs,
+                2e-2,
+                |x| run(x, blocks.clone().into()),
+                |x| run(x, numbers.clone().into()),
+            );
+            let half = run(&inputs.each_ref().map(|x| x.to_dtype(DType::BF16).unwrap()), blocks.into());
+            assert_eq!(half.unwrap().dtype(), DType::BF16);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{Kernel, Matrix, Real, Runs, pointer, scratch};
 use crate::cpu::level::Level;
-use crate::{Buffer, Result, Tensor, pool};
+use crate::{Buffer, Result, pool};
 
 /// Fewer elements than this are packed on the calling thread: waking another costs more.
 const PARALLEL_FROM: usize = 64 << 10;
@@ -27,11 +27,11 @@ impl<T: Real> Packed<T> {
         })
     }
 
-    /// Packs (out, in) matrices, stacked, of any real dtype, as one (in, out) right matrix.
+    /// Packs (out, in) matrices, stacked, of any real dtype or of blocks, as one (in, out) right matrix.
     ///
     /// # Errors
     /// `OutOfMemory`, also when a part cannot be converted.
-    pub(crate) fn pack_transposed(parts: &[Tensor]) -> Result<Packed<T>> {
+    pub(crate) fn pack_transposed(parts: &[crate::Matrix]) -> Result<Packed<T>> {
         let inner = parts.first().map_or(0, |part| part.shape()[1]);
         let columns = parts.iter().map(|part| part.shape()[0]).sum();
         Packed::fill(T::kernel(Level::current()), inner, columns, true, |(from, to), write| {
@@ -41,7 +41,14 @@ impl<T: Real> Packed<T> {
                 let (first, last) = (from.max(start), to.min(end));
                 if first < last {
                     // Only the rows of a panel are converted at once, so that they stay in the cache.
-                    let rows = part.detach().narrow(0, first - start, last - start)?.to_dtype(T::DTYPE)?;
+                    let rows = match part {
+                        crate::Matrix::Dense(part) => part.detach().narrow(0, first - start, last - start)?,
+                        crate::Matrix::Quantized(part) => {
+                            let ids: Vec<i64> = (first - start..last - start).map(|row| row as i64).collect();
+                            part.rows(&ids)?
+                        }
+                    };
+                    let rows = rows.to_dtype(T::DTYPE)?;
                     write(
                         first - from,
                         &Matrix::<T>::of(&rows, 0)?.rows_as_runs((0, last - first), (0, inner)),

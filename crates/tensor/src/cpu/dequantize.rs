@@ -1,0 +1,41 @@
+//! Blocks back to floats.
+
+use std::mem::MaybeUninit;
+
+use super::rows::for_each_run;
+use super::simd::vectorized;
+use crate::quant::{BlockFormat, GROUP, Quantized, RUN, Run};
+use crate::{Result, Tensor};
+
+/// See [`crate::Backend::dequantize`].
+pub(super) fn dequantize(matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor> {
+    let (&[count, columns], row_bytes) = (matrix.shape(), matrix.blocks().shape()[1]);
+    let bytes = matrix.blocks().as_slice::<u8>()?;
+    Tensor::build(&[rows.map_or(count, <[i64]>::len), columns], |out| {
+        for_each_run(out, columns, |first, out| {
+            for (i, out) in out.chunks_exact_mut(columns).enumerate() {
+                let row = rows.map_or(first + i, |rows| rows[first + i] as usize);
+                dequantize_row(matrix.format(), &bytes[row * row_bytes..][..row_bytes], out);
+            }
+        })
+    })
+}
+
+/// Writes the numbers of one row.
+fn dequantize_row(format: BlockFormat, row: &[u8], out: &mut [MaybeUninit<f32>]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut run = Run::ZERO;
+            for (start, out) in (0..).step_by(RUN).zip(out.chunks_mut(RUN)) {
+                run.unpack(format, row, start);
+                let groups = run.codes.as_chunks::<GROUP>().0.iter().zip(run.scales.iter().zip(&run.offsets));
+                for (out, (codes, (scale, offset))) in out.chunks_mut(GROUP).zip(groups) {
+                    for (out, &code) in out.iter_mut().zip(codes) {
+                        out.write(scale * f32::from(code) + offset);
+                    }
+                }
+            }
+        },
+    );
+}

@@ -1,0 +1,137 @@
+//! Matrices stored in few bits: blocks of small integers with scales, as ggml and GGUF files have them.
+
+mod encode;
+mod format;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::mem::MaybeUninit;
+
+pub use format::BlockFormat;
+pub(crate) use run::{GROUP, RUN, Run};
+
+use crate::cpu::for_each_run_of;
+use crate::{DType, Error, Result, Tensor};
+
+/// Elements that are widened at a time.
+const AT_ONCE: usize = 4 << 20;
+
+/// A matrix (rows, columns) in a [`BlockFormat`]. Its bytes usually belong to a mapped file, and are never expanded but where a product
+/// goes along them. Cloning shares them.
+#[derive(Clone, Debug)]
+pub struct Quantized {
+    format: BlockFormat,
+    shape: [usize; 2],
+    blocks: Tensor,
+}
+
+impl Quantized {
+    /// A matrix of `shape` (rows, columns) whose `blocks` are uint8: (rows, [`BlockFormat::row_bytes`]), or as many in one dimension.
+    ///
+    /// # Errors
+    /// `Argument` when columns are not whole blocks or there are not as many bytes as the shape needs; `DType` for other than uint8.
+    pub fn new(format: BlockFormat, blocks: Tensor, shape: [usize; 2]) -> Result<Quantized> {
+        if blocks.dtype() != DType::U8 {
+            let rule = "blocks must be bytes, that is uint8";
+            return Err(Error::DType { op: "quantized", rule, dtype: blocks.dtype() });
+        }
+        let row_bytes = format.row_bytes(shape[1])?;
+        if row_bytes.checked_mul(shape[0]) != Some(blocks.numel()) {
+            let message = format!(
+                "a matrix of shape {shape:?} in {format} has {row_bytes} bytes in each row, got {} bytes",
+                blocks.numel()
+            );
+            return Err(Error::argument("quantized", message));
+        }
+        let blocks = blocks.detach().contiguous()?.view(&[shape[0], row_bytes])?;
+        Ok(Quantized { format, shape, blocks })
+    }
+
+    /// `x` (rows, columns), of any float dtype, in `format`, rounded as ggml's reference does.
+    ///
+    /// # Errors
+    /// `Argument` when `x` is no matrix, its columns are not whole blocks, or the format can only be read; `DType` for other than floats.
+    pub fn quantize(x: &Tensor, format: BlockFormat) -> Result<Quantized> {
+        let &[rows, columns] = x.shape() else {
+            let message = format!("only matrices can be quantized, got shape {:?}", x.shape());
+            return Err(Error::argument("quantize", message));
+        };
+        if !x.dtype().is_float() {
+            let rule = "only floating-point numbers can be quantized";
+            return Err(Error::DType { op: "quantize", rule, dtype: x.dtype() });
+        }
+        let encode = encode::encoder(format)?;
+        let row_bytes = format.row_bytes(columns)?;
+        let x = x.detach();
+        let blocks = Tensor::build(&[rows, row_bytes], |out: &mut [MaybeUninit<u8>]| {
+            out.fill(MaybeUninit::new(0));
+            // SAFETY: initialised by the line above.
+            let out = unsafe { out.assume_init_mut() };
+            // Some rows at a time are widened, so that a large matrix of 16 bits is not held as one of 32.
+            let rows_at_once = (AT_ONCE / columns.max(1)).max(1);
+            for (first, out) in (0..).step_by(rows_at_once).zip(out.chunks_mut(rows_at_once * row_bytes)) {
+                let some = x.narrow(0, first, first + out.len() / row_bytes)?;
+                let some = some.to_dtype(DType::F32)?.contiguous()?;
+                let some = some.as_slice::<f32>()?;
+                for_each_run_of(out, row_bytes, columns, |first, out| {
+                    for (i, out) in out.chunks_exact_mut(row_bytes).enumerate() {
+                        encode(&some[(first + i) * columns..][..columns], out);
+                    }
+                })?;
+            }
+            Ok(())
+        })?;
+        Ok(Quantized { format, shape: [rows, columns], blocks })
+    }
+
+    /// How it is stored.
+    pub fn format(&self) -> BlockFormat {
+        self.format
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> &[usize; 2] {
+        &self.shape
+    }
+
+    /// The bytes: (rows, bytes of a row).
+    pub fn blocks(&self) -> &Tensor {
+        &self.blocks
+    }
+
+    /// The numbers that this stands for: (rows, columns), float32.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn dequantize(&self) -> Result<Tensor> {
+        self.blocks.backend().dequantize(self, None)
+    }
+
+    /// The rows that `ids` name, as numbers: (ids, columns), float32. What an embedding looks up.
+    ///
+    /// # Errors
+    /// `Index` for a row that is not there.
+    pub fn rows(&self, ids: &[i64]) -> Result<Tensor> {
+        self.check("rows", ids)?;
+        self.blocks.backend().dequantize(self, Some(ids))
+    }
+
+    /// The matrix of the rows that `ids` name, in the same format.
+    ///
+    /// # Errors
+    /// `Index` for a row that is not there.
+    pub fn select_rows(&self, ids: &[i64]) -> Result<Quantized> {
+        self.check("select_rows", ids)?;
+        let blocks = self.blocks.index_select(0, &Tensor::from_slice(ids, &[ids.len()])?)?;
+        Ok(Quantized { format: self.format, shape: [ids.len(), self.shape[1]], blocks })
+    }
+
+    fn check(&self, op: &'static str, ids: &[i64]) -> Result<()> {
+        let size = self.shape[0];
+        match ids.iter().find(|&&id| usize::try_from(id).map_or(true, |id| id >= size)) {
+            Some(&index) => Err(Error::Index { op, what: "the matrix", index, size }),
+            None => Ok(()),
+        }
+    }
+}
