@@ -130,7 +130,9 @@ impl File {
         let Some(tensor) = self.tensors.iter().find(|tensor| tensor.name == name) else { return Ok(None) };
         if tensor.kind.name != "F32" || tensor.bytes.len() > 4 << 20 {
             let TensorInfo { shape, kind, .. } = tensor;
-            return Err(self.unsupported(format!("{name} is {kind:?} {shape:?}, and a few float32 were expected")));
+            return Err(
+                self.unsupported(format!("{name} is {kind:?} {shape:?}, and a few float32 were expected"))
+            );
         }
         let mut bytes = vec![0; tensor.bytes.len()];
         fs::File::open(&self.path)
