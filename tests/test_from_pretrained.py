@@ -55,7 +55,7 @@ def test_hints_that_change_nothing_are_taken(checkpoint: Path) -> None:
         {"dtype": "torch.int8"},
         {"attn_implementation": "flash_attention_2"},
         {"quantization_config": {"bits": 4}},
-        {"gguf_file": "model.gguf"},
+        {"quantization": "int3"},
     ],
 )
 def test_what_cannot_be_done_is_refused_and_named(checkpoint: Path, keywords: dict[str, Any]) -> None:

@@ -759,7 +759,7 @@ class TestBadFiles:
             Fast(tokenizer_file=tmp_path / "nowhere.json")
         with pytest.raises(ValueError, match="nothing was given"):
             Fast()
-        with pytest.raises(ValueError, match="GGUF"):
+        with pytest.raises(OSError, match=r"a file named model\.gguf"):
             AutoTokenizer.from_pretrained(tmp_path, gguf_file="model.gguf")
 
     def test_settings_that_contradict_each_other(self, tmp_path: Path) -> None:

@@ -30,6 +30,16 @@ def take_source(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in source.items() if value is not None}
 
 
+def split_gguf(
+    name_or_path: str | os.PathLike[str], gguf_file: str | None
+) -> tuple[str | os.PathLike[str], str | None]:
+    """The path of a GGUF file as its folder and its name; anything else as it is."""
+    path = os.fspath(name_or_path)
+    if gguf_file is None and path.endswith(".gguf") and os.path.isfile(path):
+        return os.path.dirname(path) or ".", os.path.basename(path)
+    return name_or_path, gguf_file
+
+
 def push_folder(
     folder: str | os.PathLike[str],
     repo_id: str,

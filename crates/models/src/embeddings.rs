@@ -6,11 +6,11 @@ use crate::checkpoint::{Init, Scope};
 use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
 use crate::spec::{EmbeddingsSpec, Numbering, PositionTable, PositionsSpec};
-use crate::{Error, Packing, Result};
+use crate::{Error, Packing, Parameter, Result};
 
 /// Word, position and segment embeddings with their weights.
 pub struct Embeddings {
-    word: Tensor,
+    word: Parameter,
     scale: f32,
     scales_given: bool,
     positions: Option<Positions>,
@@ -24,14 +24,14 @@ pub struct Embeddings {
 /// What is looked up for the segments.
 enum Segments {
     /// A row of a table of their own.
-    Table(Tensor),
+    Table(Parameter),
     /// A word.
     Words,
 }
 
 struct Positions {
     spec: PositionsSpec,
-    table: Tensor,
+    table: Parameter,
 }
 
 impl Embeddings {
@@ -40,10 +40,10 @@ impl Embeddings {
         scope: &Scope,
         spec: &EmbeddingsSpec,
         hidden: usize,
-        words: Option<&Tensor>,
+        words: Option<&Parameter>,
     ) -> Result<Embeddings> {
         let added = if spec.projects_words { hidden } else { spec.width };
-        let table = |path, rows, width| scope.at(path).tensor("weight", &[rows, width], Init::Embedding);
+        let table = |path, rows, width| scope.at(path).table("weight", &[rows, width]);
         let word = match words {
             Some(words) => scope.at(spec.word).tied("weight", words)?,
             None => table(spec.word, spec.vocab_size, spec.width)?,
@@ -57,10 +57,11 @@ impl Embeddings {
                         Some(table) => table,
                         None => scope.derived(&shape, || sinusoids(shape[0], shape[1], shape[1] / 2))?,
                     }
+                    .into()
                 }
                 PositionTable::Endless { zero } => {
                     let shape = [positions.rows, added];
-                    scope.derived(&shape, || endless(shape[0], shape[1], zero))?
+                    scope.derived(&shape, || endless(shape[0], shape[1], zero))?.into()
                 }
             };
             Ok(Positions { spec: positions.clone(), table })
@@ -86,7 +87,7 @@ impl Embeddings {
     }
 
     /// The table of word embeddings (tokens, width).
-    pub fn word(&self) -> &Tensor {
+    pub fn word(&self) -> &Parameter {
         &self.word
     }
 
@@ -101,7 +102,7 @@ impl Embeddings {
             }
             None => None,
         };
-        let types = |table: &Tensor| {
+        let types = |table: &Parameter| {
             let (types, rows) = (&text.token_type_ids, table.shape()[0]);
             text.packed_ids("token_type_ids", types, packing, "the segment table", rows)
         };
@@ -118,11 +119,11 @@ impl Embeddings {
             // Words and places in one pass.
             (Some(ids), _) if is_plain => {
                 let lookups: Vec<_> = [(&self.word, &ids[..])].into_iter().chain(places).collect();
-                ops::embedding(&lookups)?
+                looked_up(&lookups)?
             }
             _ => {
                 let mut words = match (&tokens, &text.embeds) {
-                    (Some(ids), _) => ops::embedding(&[(&self.word, ids)])?,
+                    (Some(ids), _) => self.word.rows(ids)?,
                     (None, Some(embeds)) => packing.pack(&embeds.to_dtype(DType::F32)?)?,
                     (None, None) => return Err(text.nothing()),
                 };
@@ -133,7 +134,7 @@ impl Embeddings {
                     words = projection.forward(&words, Activation::Identity)?;
                 }
                 let places: Vec<_> = places.collect();
-                if places.is_empty() { words } else { words.add(&ops::embedding(&places)?)? }
+                if places.is_empty() { words } else { words.add(&looked_up(&places)?)? }
             }
         };
         if let Some(norm) = &self.norm {
@@ -163,11 +164,11 @@ impl Positions {
     }
 
     /// The table, or a longer one if it can be had and `rows` ask for it.
-    fn reaching(&self, rows: &[i64]) -> Result<Tensor> {
+    fn reaching(&self, rows: &[i64]) -> Result<Parameter> {
         let needed = rows.iter().max().map_or(0, |&last| last as usize + 1);
         match self.spec.table {
             PositionTable::Endless { zero } if needed > self.spec.rows => {
-                endless(needed, self.table.shape()[1], zero)
+                Ok(endless(needed, self.table.shape()[1], zero)?.into())
             }
             _ => Ok(self.table.clone()),
         }
@@ -238,6 +239,17 @@ impl Positions {
             _ => Ok(numbers),
         }
     }
+}
+
+/// The sum of what is looked up: in one pass, unless a table is in blocks.
+fn looked_up(lookups: &[(&Parameter, &[i64])]) -> Result<Tensor> {
+    let dense: Option<Vec<_>> = lookups.iter().map(|(table, ids)| Some((table.dense()?, *ids))).collect();
+    if let Some(dense) = dense {
+        return Ok(ops::embedding(&dense)?);
+    }
+    let mut rows = lookups.iter().map(|(table, ids)| table.rows(ids));
+    let first = rows.next().ok_or_else(|| Error::Input("there is nothing to look up".into()))??;
+    rows.try_fold(first, |sum, rows| Ok(sum.add(&rows?)?))
 }
 
 /// Sines in the first half of each row and cosines in the second; `steps` is over how many of them the wavelength grows to 10000.

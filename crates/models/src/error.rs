@@ -52,6 +52,9 @@ pub enum Error {
         /// What does not hold.
         reason: String,
     },
+    /// A GGUF file that cannot be used (`OSError` if it is damaged, else `ValueError`).
+    #[error(transparent)]
+    Gguf(#[from] trustformers_gguf::Error),
     /// A `.bin` file that is damaged, is no state dict, or could run code (`OSError`).
     #[error("{} is not loaded: {reason}", path.display())]
     Bin {

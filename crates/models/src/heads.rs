@@ -9,7 +9,7 @@ pub use crate::loss::LabelReading;
 use crate::loss::{self, ProblemType};
 pub use crate::pooling::Pool;
 use crate::spec::{LinearSpec, NormSpec, Path, linear};
-use crate::{Config, Error, Inputs, Outputs, Packing, Result};
+use crate::{Config, Error, Inputs, Outputs, Packing, Parameter, Result};
 
 /// What an architecture says about one of its heads. Paths are from the root of the whole model.
 #[derive(Clone, Debug)]
@@ -229,7 +229,13 @@ pub struct Finished<'a> {
 
 impl Head {
     /// Loads a head over hidden states `hidden` wide; `words` is the table of word embeddings.
-    pub fn load(scope: &Scope, spec: HeadSpec, labels: usize, hidden: usize, words: &Tensor) -> Result<Head> {
+    pub fn load(
+        scope: &Scope,
+        spec: HeadSpec,
+        labels: usize,
+        hidden: usize,
+        words: &Parameter,
+    ) -> Result<Head> {
         let load = |spec, outputs| Linear::load(scope, spec, outputs, hidden);
         let between = |spec| Transform::load(scope, spec, hidden, hidden);
         Ok(match spec {
@@ -424,12 +430,12 @@ impl Head {
 }
 
 impl Language {
-    fn load(scope: &Scope, spec: LanguageSpec, hidden: usize, words: &Tensor) -> Result<Language> {
+    fn load(scope: &Scope, spec: LanguageSpec, hidden: usize, words: &Parameter) -> Result<Language> {
         let transform = Transform::load(scope, spec.transform, spec.width, hidden)?;
         let decoder = spec.decoder.map(|path| scope.at(path));
         let weight = match &decoder {
             Some(decoder) if spec.tied => decoder.tied("weight", words)?,
-            Some(decoder) => decoder.tensor("weight", &[spec.vocab_size, spec.width], Init::Normal)?,
+            Some(decoder) => decoder.matrix("weight", &[spec.vocab_size, spec.width], false)?,
             None => words.clone(),
         };
         let bias = match (spec.bias, &decoder) {
@@ -440,7 +446,7 @@ impl Language {
             (BiasAt::Path(path), decoder) => {
                 let bias = scope.tensor(path, &[spec.vocab_size], Init::Zeros)?;
                 Some(match decoder {
-                    Some(decoder) if spec.tied => decoder.tied("bias", &bias)?,
+                    Some(decoder) if spec.tied => decoder.tied("bias", &bias.into())?.tensor()?,
                     Some(decoder) => decoder.tensor("bias", &[spec.vocab_size], Init::Zeros)?,
                     None => bias,
                 })

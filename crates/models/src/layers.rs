@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use trustformers_tensor::{Activation, DType, Tensor, Weight, ops};
+use trustformers_tensor::{Activation, DType, Matrix, Tensor, Weight, ops};
 
-use crate::Result;
 use crate::checkpoint::{Init, Scope};
 use crate::derived::Derived;
 use crate::spec::{LinearSpec, NormKind, NormSpec};
+use crate::{Parameter, Result};
 
 /// A linear layer, or several with one input applied as one.
 pub struct Linear {
@@ -26,23 +26,16 @@ impl Linear {
         let is_transposed = parts.iter().any(|(spec, _)| spec.transposed);
         let parameter = |&(spec, outputs): &(LinearSpec, usize)| {
             let shape = if is_transposed { [inputs, outputs] } else { [outputs, inputs] };
-            scope.at(spec.path).tensor("weight", &shape, Init::Normal)
+            scope.at(spec.path).matrix("weight", &shape, is_transposed)
         };
         let parameters = parts.iter().map(parameter).collect::<Result<Vec<_>>>()?;
         let has_bias = parts.iter().any(|(spec, _)| spec.bias);
         let bias = has_bias.then(|| joined_bias(scope, parts)).transpose()?;
-        let weight = match is_transposed {
-            true => Derived::new(parameters, |parameters| {
-                let matrices = parameters.iter().map(Tensor::mt).collect::<Result<Vec<_>, _>>()?;
-                Ok(Arc::new(Weight::new(matrices)?))
-            }),
-            false => plain(parameters)?,
-        };
-        Ok(Linear { weight, bias })
+        Ok(Linear { weight: if is_transposed { transposed(parameters)? } else { plain(parameters)? }, bias })
     }
 
     /// A layer of a matrix (out, in) that belongs to another module too, and an own bias.
-    pub fn tied(weight: Tensor, bias: Option<Derived>) -> Result<Linear> {
+    pub fn tied(weight: Parameter, bias: Option<Derived>) -> Result<Linear> {
         Ok(Linear { weight: plain(vec![weight])?, bias })
     }
 
@@ -56,7 +49,7 @@ impl Linear {
         Linear { weight: Derived::new(vec![parameter], weight), bias: Some(Derived::float(bias)) }
     }
 
-    /// The parameters of a layer that stands alone: the matrix, and the bias if it has one.
+    /// Where the parameters of a layer that stands alone lie: the matrix, and the bias if it has one.
     pub fn parameters(&self) -> (&Tensor, Option<&Tensor>) {
         (&self.weight.parts()[0], self.bias.as_ref().and_then(|bias| bias.parts().first()))
     }
@@ -74,9 +67,25 @@ impl Linear {
 }
 
 /// Matrices that are used as they are.
-fn plain(parameters: Vec<Tensor>) -> Result<Derived<Arc<Weight>>> {
-    let weight = Arc::new(Weight::new(parameters.clone())?);
-    Ok(Derived::as_it_is(parameters, weight))
+fn plain(parameters: Vec<Parameter>) -> Result<Derived<Arc<Weight>>> {
+    let memory = parameters.iter().map(|parameter| parameter.memory().clone()).collect();
+    let matrices = parameters.into_iter().map(|parameter| match parameter {
+        Parameter::Dense(tensor) => Matrix::Dense(tensor),
+        Parameter::Quantized(matrix, _) => Matrix::Quantized(matrix),
+    });
+    Ok(Derived::as_it_is(memory, Arc::new(Weight::new(matrices)?)))
+}
+
+/// Matrices of transformers' `Conv1D`. Those in blocks are transposed already.
+fn transposed(parameters: Vec<Parameter>) -> Result<Derived<Arc<Weight>>> {
+    if parameters.iter().all(|parameter| parameter.dense().is_none()) {
+        return plain(parameters);
+    }
+    let parameters = parameters.iter().map(Parameter::tensor).collect::<Result<_>>()?;
+    Ok(Derived::new(parameters, |parameters| {
+        let matrices = parameters.iter().map(Tensor::mt).collect::<Result<Vec<_>, _>>()?;
+        Ok(Arc::new(Weight::new(matrices)?))
+    }))
 }
 
 /// The biases of several layers one after another, as float32; zeros where one has none.

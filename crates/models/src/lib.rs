@@ -21,6 +21,7 @@ mod loss;
 mod model;
 mod outputs;
 mod packing;
+mod parameter;
 mod places;
 mod pooling;
 mod relative;
@@ -31,8 +32,8 @@ mod weights;
 
 pub use cache::Cache;
 pub use checkpoint::{
-    Checkpoint, Init, Loaded, Loader, MappedFile, Mismatch, Report, Resize, Scope, load_bin, parse_size,
-    save_checkpoint, save_file,
+    Checkpoint, Init, Loaded, Loader, MappedFile, Mismatch, Quantization, Report, Resize, Scope, load_bin,
+    parse_size, save_checkpoint, save_file,
 };
 pub use config::Config;
 pub use error::{Error, Result};
@@ -40,5 +41,6 @@ pub use inputs::{Inputs, Keep, Text};
 pub use model::{Family, LoadOptions, Model};
 pub use outputs::{Output, Outputs};
 pub use packing::Packing;
+pub use parameter::{Order, Parameter};
 pub use relative::RelativeSpec;
 pub use weights::Incompatible;

@@ -8,7 +8,7 @@ use trustformers_tensor::{Activation, DType, Tensor};
 
 use crate::architecture::{Class, Task};
 use crate::cache::Cache;
-use crate::checkpoint::{Checkpoint, Init, Loaded, Loader, Report, Scope};
+use crate::checkpoint::{Checkpoint, Loaded, Loader, Quantization, Report, Scope};
 use crate::heads::{Finished, Head};
 use crate::inputs::{Inputs, Text};
 use crate::layers::Linear;
@@ -16,7 +16,7 @@ use crate::loss::IGNORED;
 use crate::outputs::Outputs;
 use crate::spec::{EncoderDecoderSpec, EncoderSpec, Spec};
 use crate::stack::{Pass, Stack};
-use crate::{Config, Error, Packing, Result};
+use crate::{Config, Error, Packing, Parameter, Result};
 
 /// A model with its weights: the engine behind the `AutoModel` classes.
 pub struct Model {
@@ -80,12 +80,17 @@ pub struct LoadOptions {
     pub pooler: bool,
     /// `fp16` reads `model.fp16.safetensors`.
     pub variant: Option<String>,
+    /// Reads this GGUF file of the repository.
+    pub gguf_file: Option<String>,
     /// Draws tensors whose shape does not fit anew, instead of refusing the checkpoint.
     pub ignore_mismatched_sizes: bool,
     /// `true` reads safetensors only, `false` `.bin` files only.
     pub use_safetensors: Option<bool>,
-    /// Converts the weights to this dtype, instead of leaving them as they are stored. Computation is in float32 either way.
+    /// Converts the weights to this dtype, instead of leaving them as they are stored, as numbers or blocks. Computation is in float32
+    /// either way.
     pub dtype: Option<DType>,
+    /// Makes blocks of the matrices of the layers.
+    pub quantization: Option<Quantization>,
 }
 
 impl Default for LoadOptions {
@@ -94,9 +99,11 @@ impl Default for LoadOptions {
             class: None,
             pooler: true,
             variant: None,
+            gguf_file: None,
             ignore_mismatched_sizes: false,
             use_safetensors: None,
             dtype: None,
+            quantization: None,
         }
     }
 }
@@ -107,7 +114,10 @@ impl Model {
     /// # Errors
     /// `NoWeights`, `Weights`, `Mismatch` (all that is missing or does not fit, together), `Config`, or what the hub says.
     pub fn from_repo(repo: &Repo, config: Config, options: &LoadOptions) -> Result<Model> {
-        let checkpoint = Checkpoint::from_repo(repo, options.variant.as_deref(), options.use_safetensors)?;
+        let checkpoint = match &options.gguf_file {
+            Some(name) => Checkpoint::from_gguf(&repo.require(name)?)?,
+            None => Checkpoint::from_repo(repo, options.variant.as_deref(), options.use_safetensors)?,
+        };
         Model::from_checkpoint(checkpoint, config, options)
     }
 
@@ -148,10 +158,11 @@ impl Model {
         let wants_pooler = options.pooler && head.is_bare() || head.wants_pooler();
         let loader = loader.deviating(config.initializer_range()?);
         let base = loader.base(class.base);
+        let layers = || loader.base(class.base).quantized();
         let network = match spec {
             Spec::Encoder(EncoderSpec { stack, pooler }) => {
                 let hidden = stack.hidden_size;
-                let stack = Stack::load(&base, stack, None)?;
+                let stack = Stack::load(&layers(), stack, None)?;
                 // Checkpoints of models that never had one lack the pooler: it is then drawn anew, as transformers does, and reported.
                 let pooler = pooler.filter(|_| wants_pooler).map(|(spec, activation)| {
                     let scope = base.at("").drawn_if_missing();
@@ -161,11 +172,11 @@ impl Model {
                 Network::Single(Box::new(Single { stack, pooler: pooler.transpose()?, decodes }))
             }
             Spec::Decoder(stack) => {
-                let stack = Stack::load(&base, stack, None)?;
+                let stack = Stack::load(&layers(), stack, None)?;
                 Network::Single(Box::new(Single { stack, pooler: None, decodes: true }))
             }
             Spec::EncoderDecoder(spec) => {
-                Network::EncoderDecoder(Box::new(EncoderDecoder::load(&base, *spec)?))
+                Network::EncoderDecoder(Box::new(EncoderDecoder::load(&layers(), *spec)?))
             }
         };
         let stack = network.last_stack();
@@ -224,22 +235,27 @@ impl Model {
 
     /// How often parameters were changed in place.
     pub fn version(&self) -> u64 {
-        self.named_parameters().iter().map(|(_, parameter)| parameter.storage().version()).sum()
+        self.named_parameters().iter().map(|(_, parameter)| parameter.memory().storage().version()).sum()
     }
 
     /// Whether a gradient is asked for any parameter.
     pub fn requires_grad(&self) -> bool {
-        self.named_parameters().iter().any(|(_, parameter)| parameter.requires_grad())
+        self.named_parameters().iter().any(|(_, parameter)| parameter.memory().requires_grad())
     }
 
-    /// Every parameter under transformers' name, as it lies in the checkpoint.
-    pub fn named_parameters(&self) -> &[(String, Tensor)] {
+    /// Every parameter under transformers' name, as it is kept.
+    pub fn named_parameters(&self) -> &[(String, Parameter)] {
         &self.loaded.parameters
     }
 
     /// Further names under which `state_dict` shows parameters: those that share another one's tensor.
-    pub fn tied_parameters(&self) -> &[(String, Tensor)] {
+    pub fn tied_parameters(&self) -> &[(String, Parameter)] {
         &self.loaded.tied
+    }
+
+    /// Whether any parameter is kept in blocks.
+    pub fn is_quantized(&self) -> bool {
+        self.named_parameters().iter().any(|(_, parameter)| parameter.dense().is_none())
     }
 
     /// What in the checkpoint was not needed, missing or mis-shaped, and yet accepted.
@@ -251,7 +267,7 @@ impl Model {
     pub fn dtype(&self) -> DType {
         self.named_parameters()
             .iter()
-            .map(|(_, tensor)| tensor.dtype())
+            .map(|(_, parameter)| parameter.dtype())
             .find(|dtype| dtype.is_float())
             .unwrap_or(DType::F32)
     }
@@ -500,7 +516,7 @@ impl EncoderDecoder {
                 scope.at(path).stored_as("weight", &others);
                 let embeddings = &spec.encoder.embeddings;
                 let shape = [embeddings.vocab_size, embeddings.width];
-                Some(scope.at(path).tensor("weight", &shape, Init::Embedding)?)
+                Some(scope.at(path).table("weight", &shape)?)
             }
             None => None,
         };

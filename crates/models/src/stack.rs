@@ -20,7 +20,7 @@ use crate::places::{Places, Windows, places};
 use crate::relative::Relative;
 use crate::rotary::RotarySpec;
 use crate::spec::{BiasSpec, LayerSpec, StackSpec, Sublayer};
-use crate::{Error, Packing, Result};
+use crate::{Error, Packing, Parameter, Result};
 
 /// A stack of layers with its weights.
 pub struct Stack {
@@ -91,8 +91,11 @@ impl Stack {
     ///
     /// # Errors
     /// `Config` when sizes do not fit one another. Tensors that are missing or mis-shaped are gathered in the scope's report.
-    pub fn load(scope: &Scope, spec: StackSpec, words: Option<&Tensor>) -> Result<Stack> {
+    pub fn load(scope: &Scope, mut spec: StackSpec, words: Option<&Parameter>) -> Result<Stack> {
         let hidden = spec.hidden_size;
+        if scope.is_interleaved() {
+            spec.rotaries.iter_mut().for_each(|rotary| rotary.interleaved = true);
+        }
         let embeddings = Embeddings::load(scope, &spec.embeddings, hidden, words)?;
         let mut shared: HashMap<String, Arc<Layer>> = HashMap::new();
         let mut layers = Vec::new();
@@ -132,7 +135,7 @@ impl Stack {
     }
 
     /// The table of word embeddings.
-    pub fn word_embeddings(&self) -> &Tensor {
+    pub fn word_embeddings(&self) -> &Parameter {
         self.embeddings.word()
     }
 

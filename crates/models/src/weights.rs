@@ -10,7 +10,10 @@ use trustformers_tensor::{DType, Tensor};
 
 use crate::checkpoint::{Checkpoint, Loaded, Loader, Resize, save_checkpoint};
 use crate::heads::Head;
-use crate::{Config, Error, LoadOptions, Model, Result};
+use crate::{Config, Error, LoadOptions, Model, Order, Parameter, Result};
+
+/// What to do about blocks that are in the way.
+const EXPAND: &str = "expand the model first, with to(dtype=\"float32\")";
 
 /// What a state dict and a model do not have in common.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub struct Incompatible {
 
 impl Model {
     /// Every parameter under all of its names.
-    pub fn state_dict(&self) -> impl Iterator<Item = &(String, Tensor)> {
+    pub fn state_dict(&self) -> impl Iterator<Item = &(String, Parameter)> {
         self.named_parameters().iter().chain(self.tied_parameters())
     }
 
@@ -31,23 +34,25 @@ impl Model {
     /// there under one.
     ///
     /// # Errors
-    /// `StateDict` for shapes that do not fit, and, if it is `strict`, for names that are missing or unexpected. Nothing is copied then.
+    /// `StateDict` for shapes that do not fit, for parameters in blocks, and, if it is `strict`, for names that are missing or
+    /// unexpected. Nothing is copied then.
     pub fn load_state_dict(&self, tensors: &BTreeMap<String, Tensor>, strict: bool) -> Result<Incompatible> {
         let mut unexpected: Vec<String> = tensors.keys().cloned().collect();
         let (mut missing, mut problems, mut copies) = (Vec::new(), Vec::new(), Vec::new());
         let given = |name: &str| tensors.get(name);
         for (name, parameter) in self.state_dict() {
             let Some(tensor) = given(name) else {
-                let is_it = |(other, tensor): &&(String, Tensor)| other != name && tensor.is(parameter);
+                let is_it = |(other, tensor): &&(String, Parameter)| other != name && tensor.is(parameter);
                 if !self.state_dict().filter(is_it).any(|(other, _)| given(other).is_some()) {
                     missing.push(name.clone());
                 }
                 continue;
             };
             unexpected.retain(|other| other != name);
-            match tensor.shape() == parameter.shape() {
-                true => copies.push((parameter, tensor)),
-                false => problems.push(format!(
+            match parameter.dense() {
+                None => problems.push(format!("{name} is quantized, and so cannot be copied into: {EXPAND}")),
+                Some(parameter) if tensor.shape() == parameter.shape() => copies.push((parameter, tensor)),
+                Some(parameter) => problems.push(format!(
                     "size mismatch for {name}: copying a param with shape {:?} from checkpoint, the shape in current model is {:?}.",
                     tensor.shape(),
                     parameter.shape()
@@ -75,11 +80,21 @@ impl Model {
     /// # Errors
     /// `Mismatch` when the weights do not fit the configuration, `Config` when it has impossible values.
     pub fn with_tensors(&self, replaced: BTreeMap<String, Tensor>, config: Config) -> Result<Model> {
-        let mut tensors: BTreeMap<String, Tensor> = self.named_parameters().iter().cloned().collect();
+        let mut tensors: BTreeMap<String, Parameter> = self.named_parameters().iter().cloned().collect();
+        let is_interleaved =
+            |parameter: &Parameter| matches!(parameter, Parameter::Quantized(_, Order::Interleaved(_)));
+        if replaced.keys().any(|name| tensors.get(name).is_some_and(is_interleaved)) {
+            // What replaces one of them is in transformers' order, and so must be the others.
+            tensors
+                .values_mut()
+                .try_for_each(|parameter| parameter.in_order().map(|new| *parameter = new))?;
+        }
         // A further name goes with what it names, and is there for a configuration that unties the two.
-        let stays = |tensor: &Tensor| !self.name_of(tensor).is_some_and(|owner| replaced.contains_key(owner));
-        tensors.extend(self.tied_parameters().iter().filter(|(_, tensor)| stays(tensor)).cloned());
-        tensors.extend(replaced);
+        let stays = |parameter: &Parameter| {
+            !self.name_of(parameter.memory()).is_some_and(|owner| replaced.contains_key(owner))
+        };
+        tensors.extend(self.tied_parameters().iter().filter(|(_, parameter)| stays(parameter)).cloned());
+        tensors.extend(replaced.into_iter().map(|(name, tensor)| (name, tensor.into())));
         self.rebuilt(config, tensors, |loader| loader)
     }
 
@@ -91,16 +106,17 @@ impl Model {
         self.with_tensors(BTreeMap::new(), config)
     }
 
-    /// The same model with its weights converted to a dtype.
+    /// The same model with its weights converted to a dtype. Blocks are expanded.
     pub fn to_dtype(&self, dtype: DType) -> Result<Model> {
-        self.mapped(|tensor| {
-            Ok(if tensor.dtype().is_float() { tensor.to_dtype(dtype)? } else { tensor.clone() })
+        self.mapped(|parameter| match parameter.dtype().is_float() {
+            true => Ok(parameter.tensor()?.to_dtype(dtype)?.into()),
+            false => Ok(parameter.clone()),
         })
     }
 
     /// The same model with weights of its own.
     pub fn copy(&self) -> Result<Model> {
-        self.mapped(|tensor| Ok(tensor.copy()?))
+        self.mapped(Parameter::copy)
     }
 
     /// The model without its head, which shares its weights.
@@ -112,7 +128,7 @@ impl Model {
                 false => name.strip_prefix(prefix)?.strip_prefix('.').map(str::to_owned),
             }
         };
-        let tensors = |all: &[(String, Tensor)]| {
+        let tensors = |all: &[(String, Parameter)]| {
             all.iter().filter_map(|(name, tensor)| Some((inner(name)?, tensor.clone()))).collect()
         };
         let names = |all: &[String]| all.iter().filter_map(|name| inner(name)).collect();
@@ -136,16 +152,16 @@ impl Model {
     /// The name of the table of word embeddings (tokens, width).
     pub fn input_embeddings(&self) -> Result<&str> {
         let words = self.network.last_stack().word_embeddings();
-        self.name_of(words).ok_or_else(|| Error::Input("this model has no word embeddings".into()))
+        self.name_of(words.memory()).ok_or_else(|| Error::Input("this model has no word embeddings".into()))
     }
 
     /// The name of the matrix (tokens, width) of a language model's head, and of its bias if it has one.
     pub fn output_embeddings(&self) -> Option<(&str, Option<&str>)> {
         let (matrix, bias) = self.head.output_embeddings()?;
         // What is another module's too has its name in the head as a further one.
-        let name = |parameter: &Tensor| {
-            let tied = self.loaded.tied.iter().rev().find(|(_, tensor)| tensor.is(parameter));
-            tied.map(|(name, _)| name.as_str()).or_else(|| self.name_of(parameter))
+        let name = |memory: &Tensor| {
+            let tied = self.loaded.tied.iter().rev().find(|(_, parameter)| parameter.memory().is(memory));
+            tied.map(|(name, _)| name.as_str()).or_else(|| self.name_of(memory))
         };
         Some((name(matrix)?, bias.and_then(name)))
     }
@@ -153,35 +169,51 @@ impl Model {
     /// A model with another number of tokens: rows are cut off, or added as `mean` says; see [`Resize`].
     ///
     /// # Errors
-    /// `Config` for no tokens at all.
+    /// `Config` for no tokens at all, `Input` for a table in blocks.
     pub fn resize_token_embeddings(&self, tokens: usize, mean: bool, seed: u64) -> Result<Model> {
         let mut config = self.config().clone();
         config.set("vocab_size", Value::from(tokens));
-        let from = self.network.last_stack().word_embeddings().shape()[0];
+        let words = self.network.last_stack().word_embeddings();
+        if words.dense().is_none() {
+            return Err(Error::Input(format!(
+                "the word embeddings are quantized, and so have no other size: {EXPAND}"
+            )));
+        }
+        let from = words.shape()[0];
         let resize = Resize { from, to: tokens, mean };
         let tensors = self.state_dict().cloned().collect();
         self.rebuilt(config, tensors, |loader| loader.resizing(resize, seed))
     }
 
-    /// Writes weights and configuration into a folder, as transformers' `save_pretrained` does; see [`save_checkpoint`].
+    /// Writes weights and configuration into a folder, as transformers' `save_pretrained` does; see [`save_checkpoint`]. What is kept in
+    /// blocks is written as the numbers that they stand for.
     ///
     /// # Errors
     /// `Save` when a file cannot be written, `Input` for a variant that is no part of a name.
     pub fn save(&self, folder: &Path, max_shard_size: u64, variant: Option<&str>) -> Result<()> {
-        let parameters = self.named_parameters();
-        let count = parameters.iter().map(|(_, tensor)| tensor.numel()).sum();
-        save_checkpoint(folder, parameters.to_vec(), count, max_shard_size, variant)?;
+        self.save_weights(folder, max_shard_size, variant)?;
         let mut config = self.config().clone();
         config.set("architectures", vec![self.class().name].into());
         config.set("dtype", self.dtype().name().into());
         config.save(folder)
     }
 
+    /// Writes the weights alone; see [`Model::save`].
+    ///
+    /// # Errors
+    /// As [`Model::save`].
+    pub fn save_weights(&self, folder: &Path, max_shard_size: u64, variant: Option<&str>) -> Result<()> {
+        let parameters = self.named_parameters().to_vec();
+        let count = parameters.iter().map(|(_, parameter)| parameter.numel()).sum();
+        save_checkpoint(folder, parameters, count, max_shard_size, variant).map(drop)
+    }
+
     /// The same model with every parameter changed by `change`; what asked for a gradient asks again.
-    fn mapped(&self, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Model> {
-        let changed = |(name, tensor): &(String, Tensor)| {
-            let changed = no_grad(|| change(&tensor.detach()))?;
-            changed.set_requires_grad(tensor.requires_grad())?;
+    fn mapped(&self, change: impl Fn(&Parameter) -> Result<Parameter>) -> Result<Model> {
+        let changed = |(name, parameter): &(String, Parameter)| {
+            let Some(tensor) = parameter.dense() else { return Ok((name.clone(), change(parameter)?)) };
+            let changed = no_grad(|| change(&tensor.detach().into()))?;
+            changed.memory().set_requires_grad(tensor.requires_grad())?;
             Ok((name.clone(), changed))
         };
         let tensors = self.named_parameters().iter().map(changed).collect::<Result<_>>()?;
@@ -191,7 +223,7 @@ impl Model {
     fn rebuilt(
         &self,
         config: Config,
-        tensors: BTreeMap<String, Tensor>,
+        tensors: BTreeMap<String, Parameter>,
         prepare: impl FnOnce(Loader) -> Loader,
     ) -> Result<Model> {
         let options = LoadOptions {
@@ -208,8 +240,8 @@ impl Model {
         Ok(model)
     }
 
-    /// The name of a parameter.
-    fn name_of(&self, parameter: &Tensor) -> Option<&str> {
-        self.state_dict().find(|(_, tensor)| tensor.is(parameter)).map(|(name, _)| name.as_str())
+    /// The name of the parameter that lies in `memory`.
+    fn name_of(&self, memory: &Tensor) -> Option<&str> {
+        self.state_dict().find(|(_, parameter)| parameter.memory().is(memory)).map(|(name, _)| name.as_str())
     }
 }

@@ -6,7 +6,7 @@ use pyo3::exceptions::{
 };
 use pyo3::{PyErr, Python, create_exception};
 use trustformers::tensor::Error;
-use trustformers::{generation, hub, models, tokenizers};
+use trustformers::{generation, gguf, hub, models, tokenizers};
 
 create_exception!(
     trustformers,
@@ -36,6 +36,7 @@ pub fn models(error: models::Error) -> PyErr {
     match error {
         models::Error::Hub(error) => hub(error),
         models::Error::Tensor(error) => tensor(error),
+        models::Error::Gguf(error) => gguf(&error),
         models::Error::Save { .. }
         | models::Error::Bin { .. }
         | models::Error::LfsPointer { .. }
@@ -86,6 +87,17 @@ pub fn hub(error: hub::Error) -> PyErr {
     }
 }
 
+/// A GGUF error: damaged files are an `OSError` as other files are, what is not supported a `ValueError` as in `transformers`.
+fn gguf(error: &gguf::Error) -> PyErr {
+    let message = error.to_string();
+    match error {
+        gguf::Error::Io { .. } | gguf::Error::LfsPointer { .. } | gguf::Error::Damaged { .. } => {
+            PyOSError::new_err(message)
+        }
+        gguf::Error::Unsupported { .. } | gguf::Error::Field { .. } => PyValueError::new_err(message),
+    }
+}
+
 /// A tokenizer error: its variants say which exception each is.
 pub fn tokenizers(error: tokenizers::Error) -> PyErr {
     let message = error.to_string();
@@ -94,6 +106,7 @@ pub fn tokenizers(error: tokenizers::Error) -> PyErr {
             Some(number) => PyOSError::new_err((number, source.to_string(), path.into_os_string())),
             None => PyOSError::new_err(message),
         },
+        tokenizers::Error::Gguf(error) => gguf(&error),
         tokenizers::Error::Threads(error) => tensor(error),
         tokenizers::Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
         tokenizers::Error::Panicked(_) => PyRuntimeError::new_err(message),

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::Value;
 use trustformers::hub::Interrupt;
 use trustformers::models::architecture::{Architecture, Class};
 use trustformers::models::{
-    self, Cache, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Text, architecture,
+    self, Cache, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Parameter, Text,
+    architecture,
 };
 use trustformers::tensor::Tensor;
 
@@ -19,17 +20,24 @@ use crate::errors;
 use crate::hub::{PyRepo, signalled};
 use crate::tensor::PyTensor;
 
-/// Config.json of a folder or repository, or another file like it, over the defaults of its model type, as JSON text.
+/// Config.json of a folder or repository, or another file like it, or what a GGUF file of the repository says, over the defaults of the
+/// model type, as JSON text.
 ///
 /// :raises ValueError: without the file, without a model type in it, or for one that is not supported.
 /// :raises OSError: for a file that is not JSON, or a repository that cannot be read.
 #[pyfunction]
-#[pyo3(signature = (repo, file=None))]
-pub fn read_config(py: Python<'_>, repo: Option<&PyRepo>, file: Option<PathBuf>) -> PyResult<String> {
-    let read = || match (repo, file) {
-        (_, Some(file)) => Config::from_file(&file),
-        (Some(repo), None) => Config::from_repo(&repo.0),
-        (None, None) => Err(models::Error::Config("name a repository or a file".into())),
+#[pyo3(signature = (repo, file=None, gguf_file=None))]
+pub fn read_config(
+    py: Python<'_>,
+    repo: Option<&PyRepo>,
+    file: Option<PathBuf>,
+    gguf_file: Option<&str>,
+) -> PyResult<String> {
+    let read = || match (repo, file, gguf_file) {
+        (_, Some(file), _) => Config::from_file(&file),
+        (Some(repo), None, Some(name)) => Config::from_gguf(&repo.0.require(name)?),
+        (Some(repo), None, None) => Config::from_repo(&repo.0),
+        (None, None, _) => Err(models::Error::Config("name a repository or a file".into())),
     };
     let config = py.detach(read).map_err(errors::models)?;
     Ok(Value::Object(config.values().clone()).to_string())
@@ -71,9 +79,13 @@ pub fn load_checkpoint(
     variant: Option<&str>,
     use_safetensors: Option<bool>,
 ) -> PyResult<BTreeMap<String, PyTensor>> {
-    let read = || Checkpoint::from_repo(&repo.0, variant, use_safetensors);
-    let checkpoint = py.detach(read).map_err(errors::models)?;
-    Ok(checkpoint.tensors.into_iter().map(|(name, tensor)| (name, PyTensor(tensor))).collect())
+    let read = || {
+        let checkpoint = Checkpoint::from_repo(&repo.0, variant, use_safetensors)?;
+        let tensors = checkpoint.tensors.into_iter();
+        tensors.map(|(name, parameter)| Ok((name, parameter.tensor()?))).collect::<models::Result<Vec<_>>>()
+    };
+    let tensors = py.detach(read).map_err(errors::models)?;
+    Ok(tensors.into_iter().map(|(name, tensor)| (name, PyTensor(tensor))).collect())
 }
 
 /// Writes tensors as a model's weights into a folder, in shards of at most so many bytes (a number, or text such as "5GB"). `parameters`
@@ -88,11 +100,8 @@ pub fn save_checkpoint(
     max_shard_size: Size,
     variant: Option<&str>,
 ) -> PyResult<Vec<String>> {
-    let max_shard_size = match max_shard_size {
-        Size::Bytes(bytes) => bytes,
-        Size::Text(text) => models::parse_size(&text).map_err(errors::models)?,
-    };
-    let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.0.clone())).collect();
+    let max_shard_size = max_shard_size.bytes()?;
+    let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.0.clone().into())).collect();
     let save = || models::save_checkpoint(&folder, tensors, parameters, max_shard_size, variant);
     py.detach(save).map_err(errors::models)
 }
@@ -104,6 +113,15 @@ pub enum Size {
     Bytes(u64),
     /// With its unit.
     Text(String),
+}
+
+impl Size {
+    fn bytes(self) -> PyResult<u64> {
+        match self {
+            Size::Bytes(bytes) => Ok(bytes),
+            Size::Text(text) => models::parse_size(&text).map_err(errors::models),
+        }
+    }
 }
 
 /// Of which positions logits are wanted.
@@ -238,7 +256,7 @@ impl PyModel {
     #[staticmethod]
     #[pyo3(signature = (
         repo, config, *, class_name=None, add_pooling_layer=true, variant=None, ignore_mismatched_sizes=false,
-        use_safetensors=None, dtype=None
+        use_safetensors=None, gguf_file=None, dtype=None, quantization=None
     ))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' from_pretrained.
     fn from_repo(
@@ -250,17 +268,20 @@ impl PyModel {
         variant: Option<String>,
         ignore_mismatched_sizes: bool,
         use_safetensors: Option<bool>,
+        gguf_file: Option<String>,
         dtype: Option<&str>,
+        quantization: Option<&str>,
     ) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
-        let dtype = dtype.map(str::parse).transpose().map_err(errors::tensor)?;
         let options = LoadOptions {
             class: class_name,
             pooler: add_pooling_layer,
             variant,
+            gguf_file,
             ignore_mismatched_sizes,
             use_safetensors,
-            dtype,
+            dtype: dtype.map(str::parse).transpose().map_err(errors::tensor)?,
+            quantization: quantization.map(str::parse).transpose().map_err(errors::models)?,
         };
         py.detach(|| Model::from_repo(&repo.0, config, &options)).map(PyModel).map_err(errors::models)
     }
@@ -283,7 +304,8 @@ impl PyModel {
     /// A model of tensors by name, for a configuration (JSON text). `place` says in messages where they come from.
     #[staticmethod]
     #[pyo3(signature = (
-        tensors, config, *, place, class_name=None, add_pooling_layer=true, ignore_mismatched_sizes=false, dtype=None
+        tensors, config, *, place, class_name=None, add_pooling_layer=true, ignore_mismatched_sizes=false, dtype=None,
+        quantization=None
     ))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' from_pretrained.
     fn from_tensors(
@@ -295,17 +317,19 @@ impl PyModel {
         add_pooling_layer: bool,
         ignore_mismatched_sizes: bool,
         dtype: Option<&str>,
+        quantization: Option<&str>,
     ) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
-        let dtype = dtype.map(str::parse).transpose().map_err(errors::tensor)?;
         let options = LoadOptions {
             class: class_name,
             pooler: add_pooling_layer,
             ignore_mismatched_sizes,
-            dtype,
+            dtype: dtype.map(str::parse).transpose().map_err(errors::tensor)?,
+            quantization: quantization.map(str::parse).transpose().map_err(errors::models)?,
             ..LoadOptions::default()
         };
-        let checkpoint = Checkpoint { place, tensors: named(tensors)? };
+        let tensors = named(tensors)?.into_iter().map(|(name, tensor)| (name, tensor.into())).collect();
+        let checkpoint = Checkpoint { place, tensors };
         py.detach(|| Model::from_checkpoint(checkpoint, config, &options))
             .map(PyModel)
             .map_err(errors::models)
@@ -441,16 +465,48 @@ impl PyModel {
         Ok(result)
     }
 
-    /// Further names of parameters, which share another one's tensor.
-    fn tied_parameters(&self) -> Vec<(String, PyTensor)> {
-        let tied = self.0.tied_parameters().iter();
-        tied.map(|(name, tensor)| (name.clone(), PyTensor(tensor.clone()))).collect()
+    /// The names of all parameters, and with `tied` also the further names of those that have several.
+    #[pyo3(signature = (tied=false))]
+    fn parameter_names(&self, tied: bool) -> Vec<String> {
+        let tied = if tied { self.0.tied_parameters() } else { &[] };
+        self.0.named_parameters().iter().chain(tied).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Every parameter under transformers' name, over the memory of the checkpoint.
-    fn named_parameters(&self) -> Vec<(String, PyTensor)> {
-        let parameters = self.0.named_parameters().iter();
-        parameters.map(|(name, tensor)| (name.clone(), PyTensor(tensor.clone()))).collect()
+    /// A parameter, by any of its names: over the memory of the checkpoint, or made now, in float32, if it is kept in blocks.
+    fn parameter(&self, py: Python<'_>, name: &str) -> PyResult<PyTensor> {
+        let (_, parameter) = self
+            .0
+            .state_dict()
+            .find(|(own, _)| own == name)
+            .ok_or_else(|| PyKeyError::new_err(format!("there is no parameter {name}")))?;
+        py.detach(|| parameter.tensor()).map(PyTensor).map_err(errors::models)
+    }
+
+    /// The number of numbers in a parameter, and the bytes that it takes, for each of them.
+    fn parameter_sizes(&self) -> Vec<(String, usize, usize)> {
+        let sizes =
+            |(name, parameter): &(String, Parameter)| (name.clone(), parameter.numel(), parameter.nbytes());
+        self.0.named_parameters().iter().map(sizes).collect()
+    }
+
+    /// Whether any parameter is kept in blocks.
+    #[getter]
+    fn is_quantized(&self) -> bool {
+        self.0.is_quantized()
+    }
+
+    /// Writes the weights into a folder, in shards of at most so many bytes (a number, or text such as "5GB"). Blocks are written as
+    /// numbers.
+    #[pyo3(signature = (folder, *, max_shard_size, variant=None))]
+    fn save_weights(
+        &self,
+        py: Python<'_>,
+        folder: PathBuf,
+        max_shard_size: Size,
+        variant: Option<&str>,
+    ) -> PyResult<()> {
+        let max_shard_size = max_shard_size.bytes()?;
+        py.detach(|| self.0.save_weights(&folder, max_shard_size, variant)).map_err(errors::models)
     }
 
     /// "encoder", "decoder" or "encoder-decoder".

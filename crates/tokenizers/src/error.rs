@@ -6,6 +6,8 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
+use trustformers_gguf as gguf;
+
 /// The result of working with a tokenizer.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -30,6 +32,10 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+
+    /// A GGUF file that cannot be used.
+    #[error(transparent)]
+    Gguf(Box<gguf::Error>),
 
     /// Tokens that cannot be added.
     #[error("these tokens cannot be added: {0}")]

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from .. import _engine
-from .._hub import take_source
+from .._hub import split_gguf, take_source
 
 ConfigT = TypeVar("ConfigT", bound="PreTrainedConfig")
 
@@ -110,7 +110,8 @@ class PreTrainedConfig:
         """Read config.json of a local folder or a hub repository.
 
         Keywords: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``, ``force_download``,
-        ``token``, and fields of the configuration, which replace what the file says. With
+        ``token``, ``gguf_file`` (a GGUF file that is read instead; a path to one will do too), and fields of
+        the configuration, which replace what the file says. With
         ``return_unused_kwargs=True`` the result is the configuration and the keywords that are no fields of
         it.
 
@@ -126,9 +127,10 @@ class PreTrainedConfig:
         repo: _engine.Repo,
         name_or_path: str | os.PathLike[str],
         file: str | os.PathLike[str] | None = None,
+        gguf_file: str | None = None,
     ) -> Any:
-        """Read config.json of an open repository, or ``file``, as one of ``classes``, by model type."""
-        values = json.loads(_engine.read_config(repo, file))
+        """Read config.json of an open repository, or another file, as one of ``classes``, by model type."""
+        values = json.loads(_engine.read_config(repo, file, gguf_file))
         known = classes.get(values["model_type"])
         if known is None:
             wanted = ", ".join(classes) or "none"
@@ -140,11 +142,12 @@ class PreTrainedConfig:
         classes: Mapping[str, type[Any]], name_or_path: str | os.PathLike[str], **kwargs: Any
     ) -> Any:
         """Read a configuration as one of ``classes``, by model type; also from a file by its own name."""
-        file = os.path.isfile(name_or_path)
         source = take_source(kwargs)
-        repo = _engine.Repo(os.path.dirname(name_or_path) or "." if file else name_or_path, **source)
+        place, gguf_file = split_gguf(name_or_path, kwargs.pop("gguf_file", None))
+        file = place if os.path.isfile(place) else None
+        repo = _engine.Repo(place if file is None else os.path.dirname(file) or ".", **source)
         return_unused = kwargs.pop("return_unused_kwargs", False)
-        config = PreTrainedConfig._read(classes, repo, name_or_path, file=name_or_path if file else None)
+        config = PreTrainedConfig._read(classes, repo, name_or_path, file, gguf_file)
         config._set(kwargs)
         return (config, kwargs) if return_unused else config
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import _engine
-from .._hub import drop_hints, take_source
+from .._hub import drop_hints, split_gguf, take_source
 from ..generation.configuration import GenerationConfig
 from .arrays import to_tensor
 from .calls import unexpected
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
 #: Keywords of transformers that would change the result and that are not there yet.
 _UNSUPPORTED = (
-    *("adapter_kwargs", "gguf_file", "load_in_4bit", "load_in_8bit", "max_memory"),
+    *("adapter_kwargs", "load_in_4bit", "load_in_8bit", "max_memory"),
     *("offload_folder", "quantization_config", "tp_plan"),
 )
+#: Keywords that say which files are read, and those that say what is made of them.
+_FILES = ("variant", "use_safetensors")
+_FORMS = ("ignore_mismatched_sizes", "add_pooling_layer", "quantization")
 #: The attention implementations of transformers that give what the engine's one gives.
 _ATTENTION = (None, "eager", "sdpa")
 _DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -42,22 +45,21 @@ def open_model(
     if model_args:
         raise TypeError(f"from_pretrained takes one positional argument, got also {model_args!r}: name them")
     with_info = kwargs.pop("output_loading_info", False)
-    options: dict[str, Any] = {
-        key: kwargs.pop(key)
-        for key in ("variant", "use_safetensors", "ignore_mismatched_sizes", "add_pooling_layer")
-        if key in kwargs
-    }
+    options: dict[str, Any] = {key: kwargs.pop(key) for key in (*_FILES, *_FORMS) if key in kwargs}
     state_dict, key_mapping = kwargs.pop("state_dict", None), kwargs.pop("key_mapping", None) or {}
     generation_config = kwargs.pop("generation_config", None)
     dtype = loading_options(kwargs)
     source = take_source(kwargs)
-    repo = _engine.Repo(name_or_path, **source)
+    place, gguf_file = split_gguf(name_or_path, kwargs.pop("gguf_file", None))
+    if gguf_file is not None and (state_dict is not None or key_mapping):
+        raise ValueError("gguf_file= goes together with neither state_dict= nor key_mapping=")
+    repo = _engine.Repo(place, **source)
 
     given = kwargs.pop("config", None)
     if isinstance(given, PreTrainedConfig):
         config = copy.deepcopy(given)
     elif given is None:
-        config = PreTrainedConfig._read(configs, repo, name_or_path)
+        config = PreTrainedConfig._read(configs, repo, name_or_path, gguf_file=gguf_file)
     else:
         config = PreTrainedConfig._from_pretrained(configs, given, **source)
     config._set(kwargs)
@@ -68,11 +70,11 @@ def open_model(
     kept: dict[str, Any] = {
         "class_name": model_class._engine_class,
         "dtype": None if dtype == "auto" else dtype,
-        **{key: options[key] for key in ("ignore_mismatched_sizes", "add_pooling_layer") if key in options},
+        **{key: options[key] for key in _FORMS if key in options},
     }
-    files = {key: options[key] for key in ("variant", "use_safetensors") if key in options}
+    files = {key: options[key] for key in _FILES if key in options}
     if state_dict is None and not key_mapping:
-        engine = _engine.Model.from_repo(repo, config._as_json(), **files, **kept)
+        engine = _engine.Model.from_repo(repo, config._as_json(), gguf_file=gguf_file, **files, **kept)
     else:
         if state_dict is None:
             state_dict = _engine.load_checkpoint(repo, **files)
@@ -84,14 +86,14 @@ def open_model(
     if model.can_generate():
         if generation_config is not None:
             model.generation_config = generation_config
-        else:
+        elif gguf_file is None:
             model.generation_config = GenerationConfig._of(repo) or model.generation_config
     # What opens the same files again, in another process for instance.
     if repo.commit is not None:
         source["revision"] = repo.commit
     if state_dict is None:
-        opening = {**source, **options, "dtype": dtype, "key_mapping": key_mapping}
-        model._source = (name_or_path, opening, engine, engine.version)
+        opening = {**source, **options, "dtype": dtype, "key_mapping": key_mapping, "gguf_file": gguf_file}
+        model._source = (place, opening, engine, engine.version)
     info = engine.loading_info()
     if (report := loading_report(model_class.__name__, name_or_path, info)) is not None:
         import logging

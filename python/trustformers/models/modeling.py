@@ -109,7 +109,7 @@ class PreTrainedModel(GenerationMixin, Weights):
         source = self._source
         if source is not None and source[2] is self._engine and source[3] == self._engine.version:
             return _reopen, (type(self), self.config, *source[:2])
-        weights = dict(self._engine.named_parameters())
+        weights = {name: self._engine.parameter(name) for name in self._engine.parameter_names()}
         return _restore, (type(self), self.config, weights, self._engine.add_pooling_layer)
 
     @classmethod
@@ -123,9 +123,13 @@ class PreTrainedModel(GenerationMixin, Weights):
 
         Keywords: ``config``; where from: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``,
         ``force_download``, ``token``, ``variant``; ``use_safetensors`` takes only safetensors (True) or
-        only ``.bin`` files (False); ``ignore_mismatched_sizes`` draws tensors of the wrong shape anew;
-        ``output_loading_info`` returns what did not fit as well; ``dtype`` is ``"auto"`` (as stored),
-        ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the weights, while computation is in float32;
+        only ``.bin`` files (False); ``gguf_file`` names a GGUF file there, which says all (a path to one will
+        do too); ``ignore_mismatched_sizes`` draws tensors of the wrong shape anew;
+        ``output_loading_info`` returns what did not fit as well; ``dtype`` is ``"auto"`` (as stored, so that
+        blocks of few bits are used as they are), ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the
+        weights, while computation is in float32; ``quantization`` makes blocks of the matrices of the layers:
+        ``"int8"`` (8 bits, a scale for each row) or ``"q4"`` (4 bits, a scale and a minimum for each 32), not
+        of embeddings, norms and heads;
         ``device`` is ``"cpu"`` or ``"auto"``; all others must be fields of the configuration.
 
         :raises OSError: when there is no such folder or repository, or no weights in it.

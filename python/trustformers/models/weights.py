@@ -83,13 +83,15 @@ class Weights:
     ) -> Iterator[tuple[str, Tensor]]:
         """Every parameter under transformers' name, over the memory of the checkpoint.
 
-        ``remove_duplicate=False`` gives tied parameters under all of their names.
+        Of a matrix that is kept in blocks the tensor is made as it is asked for, in float32: what is done to
+        it is not done to the model. ``remove_duplicate=False`` gives tied parameters under all of their
+        names.
         """
-        tied = [] if remove_duplicate else self._engine.tied_parameters()
-        buffers = set(self._engine.buffers())
-        for name, parameter in (*self._engine.named_parameters(), *tied):
+        engine = self._engine
+        buffers = set(engine.buffers())
+        for name in engine.parameter_names(tied=not remove_duplicate):
             if name not in buffers:
-                yield f"{prefix}.{name}" if prefix else name, parameter
+                yield f"{prefix}.{name}" if prefix else name, engine.parameter(name)
 
     def parameters(self, recurse: bool = True) -> Iterator[Tensor]:
         """Every parameter."""
@@ -98,8 +100,7 @@ class Weights:
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """The constants that are saved with the parameters and not trained."""
-        buffers = set(self._engine.buffers())
-        yield from ((name, value) for name, value in self._engine.named_parameters() if name in buffers)
+        yield from ((name, self._engine.parameter(name)) for name in self._engine.buffers())
 
     def buffers(self) -> Iterator[Tensor]:
         """The constants that are saved with the parameters and not trained."""
@@ -108,31 +109,42 @@ class Weights:
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
         """The number of numbers in all parameters, or in those that are no embeddings. All are trainable."""
-        left_out = set(self._engine.embeddings()) if exclude_embeddings else set()
-        return sum(value.numel() for name, value in self.named_parameters() if name not in left_out)
+        left_out = set(self._engine.buffers())
+        if exclude_embeddings:
+            left_out.update(self._engine.embeddings())
+        return sum(count for name, count, _ in self._engine.parameter_sizes() if name not in left_out)
 
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
-        """The bytes of the weights."""
-        values = [*self.parameters(), *(self.buffers() if return_buffers else ())]
-        return sum(value.nbytes for value in values)
+        """The bytes of the weights, as they are kept."""
+        left_out = () if return_buffers else self._engine.buffers()
+        return sum(size for name, _, size in self._engine.parameter_sizes() if name not in left_out)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether any of the weights are kept in blocks of few bits."""
+        return self._engine.is_quantized
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Name to tensor, tied parameters under all of their names. Nothing is copied."""
-        entries = (*self._engine.named_parameters(), *self._engine.tied_parameters())
-        return {name: value.detach() if value.requires_grad else value for name, value in entries}
+        """Name to tensor, tied parameters under all of their names.
+
+        Nothing is copied, but of blocks the numbers that they stand for are made now, in float32.
+        """
+        entries = self.named_parameters(remove_duplicate=False)
+        state = {**dict(entries), **dict(self.named_buffers())}
+        return {name: value.detach() if value.requires_grad else value for name, value in state.items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Copy tensors or arrays into the parameters of the same names, converted to their dtype.
 
-        :raises RuntimeError: for shapes that do not fit, and with ``strict`` for names that are missing or
-        that the model does not have; nothing is copied then.
+        :raises RuntimeError: for shapes that do not fit, for parameters that are kept in blocks, and with
+        ``strict`` for names that are missing or that the model does not have; nothing is copied then.
         """
         tensors = {name: to_tensor(name, value) for name, value in state_dict.items()}
         missing, unexpected = self._engine.load_state_dict(tensors, strict)
         return IncompatibleKeys(missing, unexpected)
 
     def to(self: WeightsT, *args: Any, device: Any = None, dtype: Any = None, **kwargs: Any) -> WeightsT:
-        """Convert the weights to a dtype, in place. The only device is the ``"cpu"``."""
+        """Convert the weights to a dtype, in place; blocks are expanded. The only device is the ``"cpu"``."""
         for value in args:
             if str(value).removeprefix("torch.").removeprefix("trustformers.") in _DTYPES:
                 dtype = value
@@ -146,7 +158,7 @@ class Weights:
             name = str(dtype).split(".")[-1]
             if name not in _DTYPES:
                 raise ValueError(f"dtype={dtype!r} is not supported: use one of {', '.join(_DTYPES)}")
-            if name != self.dtype:
+            if name != self.dtype or self.is_quantized:
                 self._engine = self._engine.to_dtype(name)
             self.config.dtype = name
         return self
@@ -173,7 +185,7 @@ class Weights:
 
     def get_input_embeddings(self) -> Embedding:
         """The table of word embeddings."""
-        return Embedding(dict(self._engine.named_parameters())[self._engine.input_embeddings()])
+        return Embedding(self._engine.parameter(self._engine.input_embeddings()))
 
     def set_input_embeddings(self, value: Any) -> None:
         """Take another table of word embeddings: an :class:`Embedding`, or an array (tokens, width)."""
@@ -187,8 +199,8 @@ class Weights:
         if named is None:
             return None
         weight, bias = named
-        state = dict((*self._engine.named_parameters(), *self._engine.tied_parameters()))
-        return Linear(state[weight], None if bias is None else state[bias])
+        parameter = self._engine.parameter
+        return Linear(parameter(weight), None if bias is None else parameter(bias))
 
     def set_output_embeddings(self, new_embeddings: Any) -> None:
         """Take another last layer, which is then no longer tied to the word embeddings."""
@@ -249,7 +261,8 @@ class Weights:
     ) -> None:
         """Write the weights and the configuration into a folder, so that ``from_pretrained`` opens it.
 
-        ``state_dict`` are tensors or arrays to be written instead of the model's own. With
+        What is kept in blocks is written as the numbers that they stand for, in float32. ``state_dict`` are
+        tensors or arrays to be written instead of the model's own. With
         ``push_to_hub=True`` the folder is then uploaded; ``kwargs`` are those of :meth:`push_to_hub`.
 
         :raises OSError: when a file cannot be written.
@@ -261,22 +274,26 @@ class Weights:
         if kwargs and not push_to_hub:
             raise TypeError(f"save_pretrained() got unexpected keyword arguments: {', '.join(kwargs)}")
         if is_main_process:
-            tensors = dict(self._engine.named_parameters())
-            if state_dict is not None:
-                tied = {name for name, _ in self._engine.tied_parameters()}
-                tensors = {k: to_tensor(k, v) for k, v in state_dict.items() if k not in tied}
             self.config.architectures = [type(self).__name__]
             self.config.dtype = self.dtype
             self.config.save_pretrained(save_directory)
             if self.generation_config is not None:
                 self.generation_config.save_pretrained(save_directory)
-            save_checkpoint(
-                list(tensors.items()),
-                save_directory,
-                self.num_parameters(),
-                max_shard_size=max_shard_size,
-                variant=variant,
-            )
+            if state_dict is None:
+                self._engine.save_weights(save_directory, max_shard_size=max_shard_size, variant=variant)
+            else:
+                names = self._engine.parameter_names
+                tied = {*names(tied=True)} - {*names()}
+                kept = {
+                    name: to_tensor(name, value) for name, value in state_dict.items() if name not in tied
+                }
+                save_checkpoint(
+                    list(kept.items()),
+                    save_directory,
+                    self.num_parameters(),
+                    max_shard_size=max_shard_size,
+                    variant=variant,
+                )
         if push_to_hub:
             repo_id = kwargs.pop("repo_id", os.path.basename(os.path.abspath(save_directory)))
             push_folder(save_directory, repo_id, token=token, **kwargs)

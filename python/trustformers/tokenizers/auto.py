@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar
 
-from .._hub import take_source
+from .._hub import split_gguf, take_source
 from .base import PreTrainedTokenizerBase
 from .bert import BertTokenizer
 from .fast import PreTrainedTokenizerFast
-from .loading import Files, load
+from .loading import Files, load, load_gguf
 
 #: The classes by model type. Every other model has its tokenizer.json, which says all.
 _BY_MODEL_TYPE: dict[str, type[PreTrainedTokenizerFast]] = dict.fromkeys(
@@ -62,17 +62,21 @@ class AutoTokenizer:
     ) -> PreTrainedTokenizerFast:
         """Load the tokenizer of a folder or of a repository. Its `tokenizer.json` is followed to the letter.
 
-        :param pretrained_model_name_or_path: a folder, or a repository as 'name' or 'namespace/name'.
+        :param pretrained_model_name_or_path: a folder, a repository as 'name' or 'namespace/name', or a GGUF
+            file.
         :param config: a configuration, if `config.json` should not be asked for the type of the model.
         :param tokenizer_type: the type of the model, if no file should be asked for it.
         :param kwargs: say where from (`revision`, `subfolder`, `cache_dir`, `local_files_only`,
-            `force_download`, `token`), or override what the files say: `pad_token="<pad>"`,
+            `force_download`, `token`, `gguf_file`), or override what the files say: `pad_token="<pad>"`,
             `model_max_length=512`, ...
         :raises OSError: for a model that is not there.
         :raises ValueError: for a model without a tokenizer, and for files that are damaged.
         """
         source = take_source(kwargs)
-        files = Files(pretrained_model_name_or_path, source)
+        place, gguf_file = split_gguf(pretrained_model_name_or_path, kwargs.pop("gguf_file", None))
+        files = Files(place, source)
+        if gguf_file is not None:
+            return load_gguf(PreTrainedTokenizerFast, files, gguf_file, inputs, kwargs)
         chosen = cls._choose(files, config) if tokenizer_type is None else cls._of_type(tokenizer_type)
         if _loads_itself(chosen):
             return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, **source, **kwargs)

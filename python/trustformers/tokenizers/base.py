@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from .._engine import AddedToken
-from .._hub import take_source
+from .._hub import split_gguf, take_source
 from .batch_encoding import BatchEncoding
 from .padding import pad
 from .special_tokens import SpecialTokens
@@ -100,14 +100,17 @@ class PreTrainedTokenizerBase(SpecialTokens):
 
         :param pretrained_model_name_or_path: the folder, the repository or the file.
         :param kwargs: say where from (`revision`, `subfolder`, `cache_dir`, `local_files_only`,
-            `force_download`, `token`), or override what the files say: `pad_token="<pad>"`,
+            `force_download`, `token`, `gguf_file`), or override what the files say: `pad_token="<pad>"`,
             `model_max_length=512`, ...
         :raises OSError: for a model that is not there.
         :raises ValueError: for a model without a tokenizer, and for files that are damaged.
         """
-        from .loading import Files, load
+        from .loading import Files, load, load_gguf
 
-        files = Files(pretrained_model_name_or_path, take_source(kwargs))
+        place, gguf_file = split_gguf(pretrained_model_name_or_path, kwargs.pop("gguf_file", None))
+        files = Files(place, take_source(kwargs))
+        if gguf_file is not None:
+            return load_gguf(cls, files, gguf_file, init_inputs, kwargs)
         return load(cls, files, init_inputs, kwargs)
 
     def save_pretrained(

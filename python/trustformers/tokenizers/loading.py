@@ -37,6 +37,16 @@ class Files:
         """The path of a file, if there is one of this name."""
         return None if self._repo is None else self._repo.file(name)
 
+    def require(self, name: str) -> str:
+        """The path of a file that must be there.
+
+        :raises OSError: if there is none of this name.
+        """
+        path = self.find(name)
+        if path is None:
+            raise OSError(f"{self.name!r} does not appear to have a file named {name}")
+        return path
+
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The content of a JSON file, if there is one of this name.
 
@@ -68,8 +78,6 @@ class Files:
 
 def load(cls: type[_T], files: Files, init_inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> _T:
     """Load a tokenizer of a class; `kwargs` override what the files say."""
-    if kwargs.pop("gguf_file", None) is not None:
-        raise ValueError("tokenizers are not read from GGUF files: convert it to a tokenizer.json first")
     kwargs = {key: value for key, value in kwargs.items() if key not in _HINTS}
     config = files.read_config()
     for name in (*_NOT_FOR_FILES, *cls.vocab_files_names, "tokenizer_class"):
@@ -94,6 +102,15 @@ def load(cls: type[_T], files: Files, init_inputs: tuple[Any, ...], kwargs: dict
     else:
         config["vocab_file"] = kwargs.get("vocab_file", vocab_file)
     return cls(*init_inputs, **config)
+
+
+def load_gguf(
+    cls: type[_T], files: Files, gguf_file: str, init_inputs: tuple[Any, ...], kwargs: dict[str, Any]
+) -> _T:
+    """Load the tokenizer that a GGUF file carries; `kwargs` override what it says."""
+    engine, config = Tokenizer.from_gguf(files.require(gguf_file))
+    config.update({key: value for key, value in kwargs.items() if key not in _HINTS})
+    return cls(*init_inputs, **config, name_or_path=files.name, tokenizer_object=engine)
 
 
 def _vocabulary(cls: type, files: Files, config: dict[str, Any]) -> tuple[Tokenizer | None, str | None]:

@@ -7,9 +7,10 @@ use std::fmt;
 use trustformers_tensor::{DType, Generator, Layout, Tensor};
 
 use super::Checkpoint;
+use super::quantization::Quantization;
 use super::resize::Resize;
 use crate::architecture::Architecture;
-use crate::{Error, LoadOptions, Result};
+use crate::{Error, LoadOptions, Order, Parameter, Result};
 
 /// So many missing parameters tell enough.
 const ENOUGH: usize = 1000;
@@ -122,13 +123,14 @@ pub struct Loader(RefCell<State>);
 
 struct State {
     /// What the checkpoint has left, by our names; `None` when all parameters are drawn.
-    checkpoint: Option<BTreeMap<String, Tensor>>,
+    checkpoint: Option<BTreeMap<String, Parameter>>,
     ignored: &'static [&'static str],
     ignore_mismatched_sizes: bool,
     dtype: Option<DType>,
     generator: Generator,
     std: f64,
     resize: Option<Resize>,
+    quantization: Option<Quantization>,
     loaded: Loaded,
 }
 
@@ -136,9 +138,9 @@ struct State {
 #[derive(Clone, Debug, Default)]
 pub struct Loaded {
     /// The parameters by transformers' names, in the order in which they were asked for.
-    pub parameters: Vec<(String, Tensor)>,
+    pub parameters: Vec<(String, Parameter)>,
     /// Further names under which parameters are known.
-    pub tied: Vec<(String, Tensor)>,
+    pub tied: Vec<(String, Parameter)>,
     /// Which of the parameters are tables of embeddings.
     pub embeddings: Vec<String>,
     /// Which of the parameters are constants.
@@ -174,6 +176,7 @@ impl Loader {
             generator: Generator::new(0),
             std: 0.02,
             resize: None,
+            quantization: options.quantization,
             loaded: Loaded { report, ..Loaded::default() },
         }))
     }
@@ -188,6 +191,7 @@ impl Loader {
             generator: Generator::new(seed),
             std: 0.02,
             resize: None,
+            quantization: None,
             loaded: Loaded::default(),
         }))
     }
@@ -210,7 +214,7 @@ impl Loader {
 
     /// The scope of the model that stands at `base` within it.
     pub fn base(&self, base: &'static str) -> Scope<'_> {
-        Scope { loader: self, path: String::new(), base, drawn_if_missing: false }
+        Scope { loader: self, path: String::new(), base, drawn_if_missing: false, quantizes: false }
     }
 
     /// The parameters in the order in which they were asked for, and the account.
@@ -227,52 +231,65 @@ impl Loader {
         if refused { Err(Error::Mismatch(Box::new(loaded.report))) } else { Ok(loaded) }
     }
 
-    fn tensor(
+    /// Hands out a parameter; `keeps` says in which form.
+    fn parameter(
         &self,
         path: String,
         name: String,
         shape: &[usize],
         init: Init,
-        drawn_if_missing: bool,
-    ) -> Result<Tensor> {
+        scope: &Scope,
+        keeps: Keeps,
+    ) -> Result<Parameter> {
         let state = &mut *self.0.borrow_mut();
         let mut found = state.checkpoint.as_mut().map(|tensors| tensors.remove(&path));
-        if let (Some(Some(tensor)), Some(resize)) = (&mut found, state.resize)
+        if let (Some(Some(Parameter::Dense(tensor))), Some(resize)) = (&mut found, state.resize)
             && let Some(resized) = resize.apply(tensor, shape, init, state.std, &state.generator)?
         {
             *tensor = resized;
         }
-        let tensor = match found {
-            Some(Some(tensor)) if tensor.shape() == shape && tensor.dtype().is_float() => tensor,
+        let parameter = match found {
+            Some(Some(parameter)) if parameter.shape() == shape && parameter.dtype().is_float() => parameter,
             // Whatever is wrong is noted, a stand-in goes on, and `finish` refuses.
             Some(found) => {
                 match found {
-                    Some(tensor) => state.loaded.report.mismatched.push(Mismatch {
+                    Some(parameter) => state.loaded.report.mismatched.push(Mismatch {
                         name: name.clone(),
-                        dtype: tensor.dtype(),
-                        checkpoint: tensor.shape().to_vec(),
+                        dtype: parameter.dtype(),
+                        checkpoint: parameter.shape(),
                         model: shape.to_vec(),
                     }),
                     None => {
                         state.loaded.report.missing.push(name.clone());
-                        if drawn_if_missing {
+                        if scope.drawn_if_missing {
                             state.loaded.report.drawn.push(name.clone());
                         }
                     }
                 }
-                if state.is_refused() { stand_in(shape)? } else { state.draw(shape, init)? }
+                if state.is_refused() { stand_in(shape)? } else { state.draw(shape, init)? }.into()
             }
-            None => state.draw(shape, init)?,
+            None => state.draw(shape, init)?.into(),
         };
-        let tensor = state.converted(tensor)?;
+        let parameter = state.converted(parameter, keeps)?;
         match init {
             Init::Embedding => state.loaded.embeddings.push(name.clone()),
             Init::Buffer => state.loaded.buffers.push(name.clone()),
             _ => {}
         }
-        state.loaded.parameters.push((name, tensor.clone()));
-        Ok(tensor)
+        state.loaded.parameters.push((name, parameter.clone()));
+        Ok(parameter)
     }
+}
+
+/// The form that a parameter may keep.
+#[derive(Clone, Copy)]
+enum Keeps {
+    /// Numbers only.
+    Numbers,
+    /// Blocks too.
+    Blocks,
+    /// Blocks too, and numbers become blocks if the caller has asked for it; a matrix of transformers' `Conv1D` is transposed for that.
+    Quantizes { transposed: bool },
 }
 
 impl State {
@@ -282,11 +299,21 @@ impl State {
         missing.len() > drawn.len() || !(mismatched.is_empty() || self.ignore_mismatched_sizes)
     }
 
-    /// In the dtype that was asked for.
-    fn converted(&self, tensor: Tensor) -> Result<Tensor> {
-        match self.dtype {
-            Some(dtype) if !self.is_refused() => Ok(tensor.to_dtype(dtype)?),
-            _ => Ok(tensor),
+    /// In the form that was asked for.
+    fn converted(&self, parameter: Parameter, keeps: Keeps) -> Result<Parameter> {
+        if self.is_refused() {
+            return Ok(parameter);
+        }
+        let parameter = match (parameter, self.dtype, keeps) {
+            (parameter, Some(dtype), _) => parameter.tensor()?.to_dtype(dtype)?.into(),
+            (parameter @ Parameter::Quantized(..), None, Keeps::Numbers) => parameter.tensor()?.into(),
+            (parameter, None, _) => parameter,
+        };
+        match (parameter, self.quantization, keeps) {
+            (Parameter::Dense(matrix), Some(quantization), Keeps::Quantizes { transposed }) => {
+                quantization.apply(matrix, transposed)
+            }
+            (parameter, ..) => Ok(parameter),
         }
     }
 
@@ -295,17 +322,22 @@ impl State {
     }
 }
 
-/// Whether two tensors of one shape hold the same numbers. In `.bin` files tied ones are often the same memory.
-fn is_equal(a: &Tensor, b: &Tensor) -> Result<bool> {
-    if a.dtype() == b.dtype() && a.is_contiguous() && b.is_contiguous() && a.as_ptr() == b.as_ptr() {
+/// Whether two parameters of one shape hold the same numbers. In `.bin` files tied ones are often the same memory.
+fn is_equal(a: &Parameter, b: &Parameter) -> Result<bool> {
+    let is_quantized = (a.dense().is_none(), b.dense().is_none());
+    let (x, y) = (a.memory(), b.memory());
+    if is_quantized.0 != is_quantized.1 || x.shape() != y.shape() {
+        return Ok(false);
+    }
+    if x.dtype() == y.dtype() && x.is_contiguous() && y.is_contiguous() && x.as_ptr() == y.as_ptr() {
         return Ok(true);
     }
     let (count, width) =
-        (a.shape().first().copied().unwrap_or(1), a.shape().iter().skip(1).product::<usize>());
+        (x.shape().first().copied().unwrap_or(1), x.shape().iter().skip(1).product::<usize>());
     let at_once = (COMPARED_AT_ONCE / width.max(1)).max(1);
     for start in (0..count).step_by(at_once) {
         let part = |tensor: &Tensor| tensor.narrow(0, start, count.min(start + at_once));
-        let (one, other) = (part(a)?, part(b)?);
+        let (one, other) = (part(x)?, part(y)?);
         if !one.eq(&other)?.all()? {
             return Ok(false);
         }
@@ -329,6 +361,7 @@ pub struct Scope<'a> {
     /// Where the model stands in a model with a head; that comes before the names that users see.
     base: &'static str,
     drawn_if_missing: bool,
+    quantizes: bool,
 }
 
 impl<'a> Scope<'a> {
@@ -342,32 +375,59 @@ impl<'a> Scope<'a> {
         Scope { drawn_if_missing: true, ..self }
     }
 
-    /// The parameter `name` of this scope, which must have the given shape.
-    pub fn tensor(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
-        let path = self.join(name);
-        let shown = self.shown(&path);
-        self.loader.tensor(path, shown, shape, init, self.drawn_if_missing)
+    /// The same scope, whose linear layers become blocks if the caller has asked for it.
+    pub fn quantized(self) -> Scope<'a> {
+        Scope { quantizes: true, ..self }
     }
 
-    /// The parameter `name` of this scope, which is another one's tensor. A checkpoint may hold it twice.
-    pub fn tied(&self, name: &str, tensor: &Tensor) -> Result<Tensor> {
+    /// The parameter `name` of this scope, which must have the given shape.
+    pub fn tensor(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+        self.parameter(name, shape, init, Keeps::Numbers)?.tensor()
+    }
+
+    /// The same of a table whose rows are looked up, which may stay in blocks.
+    pub fn table(&self, name: &str, shape: &[usize]) -> Result<Parameter> {
+        self.parameter(name, shape, Init::Embedding, Keeps::Blocks)
+    }
+
+    /// The same of a linear layer's matrix, (out, in) or, if it is `transposed`, (in, out). It may stay in blocks, or become them.
+    pub fn matrix(&self, name: &str, shape: &[usize], transposed: bool) -> Result<Parameter> {
+        let keeps = if self.quantizes { Keeps::Quantizes { transposed } } else { Keeps::Blocks };
+        self.parameter(name, shape, Init::Normal, keeps)
+    }
+
+    fn parameter(&self, name: &str, shape: &[usize], init: Init, keeps: Keeps) -> Result<Parameter> {
+        let path = self.join(name);
+        let shown = self.shown(&path);
+        self.loader.parameter(path, shown, shape, init, self, keeps)
+    }
+
+    /// The parameter `name` of this scope, which is another one. A checkpoint may hold it twice.
+    pub fn tied(&self, name: &str, other: &Parameter) -> Result<Parameter> {
         let path = self.join(name);
         let shown = self.shown(&path);
         let state = &mut *self.loader.0.borrow_mut();
         let own = state.checkpoint.as_mut().and_then(|tensors| tensors.remove(&path));
         // As transformers does: a checkpoint that holds two different tensors knows better than its configuration.
-        let own = own.filter(|own| own.shape() == tensor.shape() && own.dtype().is_float());
+        let own = own.filter(|own| own.shape() == other.shape() && own.dtype().is_float());
         match own {
-            Some(own) if !state.is_refused() && !is_equal(&own, tensor)? => {
-                let own = state.converted(own)?;
+            Some(own) if !state.is_refused() && !is_equal(&own, other)? => {
+                let own = state.converted(own, Keeps::Blocks)?;
                 state.loaded.parameters.push((shown, own.clone()));
                 Ok(own)
             }
             _ => {
-                state.loaded.tied.push((shown, tensor.clone()));
-                Ok(tensor.clone())
+                state.loaded.tied.push((shown, other.clone()));
+                Ok(other.clone())
             }
         }
+    }
+
+    /// Whether the checkpoint has the rows of heads in an order in which rotary embeddings turn neighbours.
+    pub fn is_interleaved(&self) -> bool {
+        let is = |parameter: &Parameter| matches!(parameter, Parameter::Quantized(_, Order::Interleaved(_)));
+        let state = &*self.loader.0.borrow();
+        state.dtype.is_none() && state.checkpoint.iter().flatten().any(|(_, parameter)| is(parameter))
     }
 
     /// The parameter `name` of this scope if the checkpoint has it and it fits.
@@ -377,7 +437,7 @@ impl<'a> Scope<'a> {
             let state = &*self.loader.0.borrow();
             let found = state.checkpoint.as_ref().and_then(|tensors| tensors.get(&path));
             let resizes = |found: &[usize]| state.resize.is_some_and(|one| one.axis(found, shape).is_some());
-            found.is_some_and(|found| found.shape() == shape || resizes(found.shape()))
+            found.is_some_and(|found| found.shape() == shape || resizes(&found.shape()))
         };
         is_there.then(|| self.tensor(name, shape, init)).transpose()
     }
@@ -420,8 +480,10 @@ mod tests {
     use crate::architecture;
 
     fn checkpoint(tensors: &[(&str, &[usize])]) -> Loader {
-        let tensors =
-            tensors.iter().map(|(name, shape)| (name.to_string(), Tensor::zeros(shape).unwrap())).collect();
+        let tensors = tensors
+            .iter()
+            .map(|(name, shape)| (name.to_string(), Tensor::zeros(shape).unwrap().into()))
+            .collect();
         let checkpoint = Checkpoint { place: "here".into(), tensors };
         Loader::from_checkpoint(checkpoint, architecture::find("bert").unwrap(), &LoadOptions::default())
     }

@@ -2,8 +2,10 @@
 
 mod bin;
 mod files;
+mod gguf;
 mod loader;
 mod mapping;
+mod quantization;
 mod resize;
 mod safetensors;
 mod save;
@@ -16,10 +18,11 @@ use trustformers_hub::Repo;
 use trustformers_tensor::Tensor;
 
 use self::files::{Files, Index};
-use crate::{Error, Result};
+use crate::{Error, Parameter, Result};
 
 pub use bin::load_bin;
 pub use loader::{Init, Loaded, Loader, Mismatch, Report, Scope};
+pub use quantization::Quantization;
 pub use resize::Resize;
 pub use safetensors::MappedFile;
 pub(crate) use save::replace;
@@ -30,8 +33,8 @@ pub use shards::{parse_size, save_checkpoint};
 pub struct Checkpoint {
     /// Where the files are, for messages.
     pub place: String,
-    /// Name to tensor, in the files' dtypes.
-    pub tensors: BTreeMap<String, Tensor>,
+    /// Name to tensor, as the files have it.
+    pub tensors: BTreeMap<String, Parameter>,
 }
 
 impl Checkpoint {
@@ -50,7 +53,7 @@ impl Checkpoint {
         let mut tensors = BTreeMap::new();
         for file in &files.paths {
             for (name, tensor) in load(file)? {
-                if tensors.insert(name.clone(), tensor).is_some() {
+                if tensors.insert(name.clone(), tensor.into()).is_some() {
                     let path = files.index.map_or_else(|| file.clone(), |index| index.path);
                     let reason = format!("{name} is in two of the shards that it names");
                     return Err(Error::Shards { path, reason });

@@ -9,20 +9,22 @@ use std::slice;
 use serde_json::{Map, Value, json};
 use trustformers_tensor::{DType, Tensor};
 
-use crate::{Error, Result};
+use crate::{Error, Parameter, Result};
 
 /// Writes `tensors`, by name, and what is to be said about them to the file at `path`. It is written beside the old file and takes its
 /// place when it is complete: readers see the old one or the new one, and tensors mapped from the old one stay as they are. A tensor that
-/// is not contiguous is made so only while it is written.
+/// is not contiguous is made so only while it is written, and blocks become numbers, in float32, one parameter after the other.
 ///
 /// # Errors
 /// `Save` when the file cannot be written, a dtype is none of the format's, or two tensors have one name.
 pub fn save_file(
     path: &Path,
-    mut tensors: Vec<(String, Tensor)>,
+    tensors: Vec<(String, impl Into<Parameter>)>,
     metadata: Option<HashMap<String, String>>,
 ) -> Result<()> {
     let failed = |reason: String| Error::Save { path: path.into(), reason };
+    let mut tensors: Vec<(String, Parameter)> =
+        tensors.into_iter().map(|(name, tensor)| (name, tensor.into())).collect();
     // Wide elements first, so that each tensor lies on its alignment.
     tensors.sort_by(|(a, x), (b, y)| y.dtype().size().cmp(&x.dtype().size()).then(a.cmp(b)));
     let header = header(&tensors, metadata).map_err(failed)?;
@@ -30,6 +32,7 @@ pub fn save_file(
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(header.as_bytes())?;
         for (_, tensor) in &tensors {
+            let tensor = tensor.tensor().map_err(io::Error::other)?;
             let tensor = tensor.detach().contiguous().map_err(io::Error::other)?;
             file.write_all(bytes(&tensor))?;
         }
@@ -38,7 +41,10 @@ pub fn save_file(
 }
 
 /// Where each tensor will lie: JSON, padded to eight bytes.
-fn header(tensors: &[(String, Tensor)], metadata: Option<HashMap<String, String>>) -> Result<String, String> {
+fn header(
+    tensors: &[(String, Parameter)],
+    metadata: Option<HashMap<String, String>>,
+) -> Result<String, String> {
     let mut entries = Map::new();
     if let Some(metadata) = metadata {
         entries.insert("__metadata__".into(), json!(metadata.into_iter().collect::<BTreeMap<_, _>>()));
@@ -167,7 +173,7 @@ mod tests {
     fn failures_name_the_file_and_leave_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let gone = dir.path().join("no folder").join("x.safetensors");
-        let error = save_file(&gone, vec![], None).unwrap_err();
+        let error = save_file(&gone, Vec::<(String, Tensor)>::new(), None).unwrap_err();
         assert!(error.to_string().contains("no folder"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

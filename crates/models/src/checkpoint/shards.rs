@@ -5,11 +5,9 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use serde_json::json;
-use trustformers_tensor::Tensor;
-
 use super::save::{replace, save_file};
-use crate::{Error, Result};
+use crate::{Error, Parameter, Result};
+use serde_json::json;
 
 /// Writes `tensors` under the names given to `model.safetensors` in `folder`, which is made if need be; or, if they take more than
 /// `max_shard_size` bytes, to `model-00001-of-0000N.safetensors` and an index. `variant` `fp16` makes it `model.fp16.safetensors`.
@@ -22,7 +20,7 @@ use crate::{Error, Result};
 /// `Save` when a file cannot be written, `Input` for a variant that is no part of a name.
 pub fn save_checkpoint(
     folder: &Path,
-    tensors: Vec<(String, Tensor)>,
+    tensors: Vec<(String, Parameter)>,
     parameters: usize,
     max_shard_size: u64,
     variant: Option<&str>,
@@ -74,7 +72,7 @@ pub fn save_checkpoint(
 
 /// Tensors in their order, as many to a shard as fit. One that is too large has a shard to itself, and those before and after it go on
 /// filling theirs.
-fn split(tensors: Vec<(String, Tensor)>, limit: u64) -> Vec<Vec<(String, Tensor)>> {
+fn split(tensors: Vec<(String, Parameter)>, limit: u64) -> Vec<Vec<(String, Parameter)>> {
     let mut shards = Vec::new();
     let (mut shard, mut filled) = (Vec::new(), 0);
     for (name, tensor) in tensors {
@@ -96,7 +94,7 @@ fn split(tensors: Vec<(String, Tensor)>, limit: u64) -> Vec<Vec<(String, Tensor)
     shards
 }
 
-fn size(tensor: &Tensor) -> u64 {
+fn size(tensor: &Parameter) -> u64 {
     (tensor.numel() * tensor.dtype().size()) as u64
 }
 
@@ -138,15 +136,16 @@ pub fn parse_size(text: &str) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use trustformers_hub::Repo;
+    use trustformers_tensor::Tensor;
 
     use super::*;
     use crate::Checkpoint;
 
     /// Tensors of so many kilobytes, named a, b, c and so on.
-    fn tensors(sizes: &[usize]) -> Vec<(String, Tensor)> {
+    fn tensors(sizes: &[usize]) -> Vec<(String, Parameter)> {
         ('a'..)
             .zip(sizes)
-            .map(|(name, size)| (name.to_string(), Tensor::zeros(&[size * 250]).unwrap()))
+            .map(|(name, size)| (name.to_string(), Tensor::zeros(&[size * 250]).unwrap().into()))
             .collect()
     }
 
@@ -162,7 +161,7 @@ mod tests {
     fn shards_are_filled_as_transformers_fills_them() {
         let names = |sizes: &[usize]| {
             let shards = split(tensors(sizes), 10_000);
-            let of = |shard: &Vec<(String, Tensor)>| shard.iter().map(|(name, _)| name.as_str()).collect();
+            let of = |shard: &Vec<(String, Parameter)>| shard.iter().map(|(name, _)| name.as_str()).collect();
             shards.iter().map(of).collect::<Vec<String>>()
         };
         assert_eq!(names(&[6, 6, 2, 6, 2, 2]), ["a", "bc", "def"]);

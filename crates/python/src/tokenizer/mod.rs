@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
+use trustformers::gguf::File;
 use trustformers::tokenizers::{
     Batch, BertOptions, EncodeOptions, PaddingDirection, PaddingParams, PaddingStrategy, Tokenizer,
     TruncationDirection, TruncationParams, TruncationStrategy,
@@ -70,6 +71,27 @@ impl PyTokenizer {
     #[staticmethod]
     fn from_str(py: Python<'_>, json: &str) -> PyResult<Self> {
         py.detach(|| Tokenizer::from_json(json.as_bytes())).map(Self::new).map_err(errors::tokenizers)
+    }
+
+    /// The tokenizer of a GGUF file, and what the file says beside it: `bos_token` and other special tokens, `add_bos_token`,
+    /// `add_eos_token`, `chat_template`.
+    ///
+    /// :raises OSError: if the file cannot be read or is damaged.
+    /// :raises ValueError: if it holds no tokenizer, or one of a kind that is not read.
+    #[staticmethod]
+    fn from_gguf(py: Python<'_>, path: PathBuf) -> PyResult<(Self, Bound<'_, PyDict>)> {
+        let read = || Tokenizer::from_gguf(&File::open(&path)?);
+        let (tokenizer, settings) = py.detach(read).map_err(errors::tokenizers)?;
+        let said = PyDict::new(py);
+        for (name, token) in settings.special_tokens {
+            said.set_item(name, token)?;
+        }
+        said.set_item("add_bos_token", settings.add_bos_token)?;
+        said.set_item("add_eos_token", settings.add_eos_token)?;
+        if let Some(template) = settings.chat_template {
+            said.set_item("chat_template", template)?;
+        }
+        Ok((Self::new(tokenizer), said))
     }
 
     /// BERT's tokenizer over a vocabulary.
