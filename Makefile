@@ -61,10 +61,12 @@ bench: $(BIN)/uv
 	$(BIN)/python benches/tensor.py --peers-python $(PEERS)
 	$(BIN)/python benches/opening.py --peers-python $(PEERS)
 	$(BIN)/python benches/architectures.py --peers-python $(PEERS)
+	$(BIN)/python benches/generation.py --peers-python $(PEERS) --llama-python $(PEERS)
 
 # Writes the reference fixtures anew; PEERS must have transformers and torch.
 fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.make
+	PYTHONPATH=tests:tests/generation $(PEERS) -m reference.generation
 	$(PEERS) tests/reference/tokenizer_cases.py
 	$(PEERS) tests/reference/torch_files.py
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from settings import DRAWN, GUIDED, SETTINGS, single
+from settings import DRAWN, GUIDED, NOT_RECORDED, SETTINGS, single
 
 from fixture_cases import FIXTURES, Head, heads
 
@@ -53,5 +53,5 @@ def test_what_is_drawn_from(head: Head, found: dict[str, Any]) -> None:
 
 def test_every_model_that_can_generate_is_recorded() -> None:
     able = {str(head) for head in HEADS.values() if head.auto.endswith(("CausalLM", "Seq2SeqLM"))}
-    assert able == set(RECORDED)
+    assert able - NOT_RECORDED == set(RECORDED)
     assert all(len(found["texts"]) >= 7 for found in RECORDED.values()), "too few cases survive rounding"
