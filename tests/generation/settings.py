@@ -51,6 +51,13 @@ DRAWN: dict[str, dict[str, Any]] = {
     "top_h": {"top_h": 0.5},
     "beams": {"num_beams": 3, "top_k": 5},
 }
+#: Who draws: what is drawn from does not depend on the model.
+DRAWN_BY = (
+    "architectures/gpt2/default-GPT2LMHeadModel",
+    "architectures/llama/default-LlamaForCausalLM",
+    "architectures/t5/default-T5ForConditionalGeneration",
+    "architectures/bart/default-BartForConditionalGeneration",
+)
 
 
 def single(name: str) -> bool:
@@ -58,7 +65,7 @@ def single(name: str) -> bool:
     return name == "lookup"
 
 
-#: Encoder-decoders with more decoder layers than encoder layers, by which transformers counts its cache: it fails.
+#: Encoder-decoders with more decoder layers than encoder layers: by those transformers counts its cache, and fails.
 NOT_RECORDED = {
     "architectures/bart/scaled-BartForConditionalGeneration",
     "architectures/blenderbot/scaled-BlenderbotForConditionalGeneration",
