@@ -64,6 +64,7 @@ pub(super) unsafe fn all<F: Unpack>(
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+#[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
 unsafe fn turn<'a, F: Unpack>(row: impl Fn(usize) -> &'a [u8], start: usize, len: usize) -> Turned {
     let mut codes = [[_mm512_setzero_ps(); LANES]; 4];
     let (mut scales, mut offsets) = ([_mm512_setzero_ps(); LANES], [_mm512_setzero_ps(); LANES]);

@@ -196,6 +196,7 @@ impl<B: Block32> Unpack for B {
     unsafe fn unpack(row: *const u8, start: usize, len: usize) -> Unpacked {
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+        #[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
         unsafe fn some<B: Block32>(first: *const u8, blocks: usize) -> Unpacked {
             let block = |index: usize| first.wrapping_add(index * B::BYTES);
             let mut headers = _mm512_setzero_si512();
