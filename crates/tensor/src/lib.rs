@@ -18,6 +18,7 @@ pub mod pool;
 mod quant;
 mod scalar;
 mod storage;
+mod team;
 mod tensor;
 #[cfg(test)]
 mod testing;

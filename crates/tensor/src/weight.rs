@@ -2,10 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rayon::prelude::*;
-
-use crate::cpu::Packed as PackedMatrix;
-use crate::{Error, Matrix, Result, Tensor, pool};
+use crate::cpu::{Packed as PackedMatrix, Stacked};
+use crate::{DType, Error, Matrix, Result, Tensor, team};
 
 /// The weights of one linear operation: one matrix, or several that share their input and are applied as one (query, key and value).
 ///
@@ -81,7 +79,8 @@ impl Weight {
 
     /// Whether the kernel's form is worth keeping: not where the next product has other values, or is of another weight.
     pub(crate) fn is_lasting(&self) -> bool {
-        !(self.is_passing || self.requires_grad() || self.parts.iter().any(|part| part.quantized().is_some()))
+        let is_wide = |part: &Matrix| part.dense().is_some_and(|part| part.dtype() == DType::F32);
+        self.parts.iter().all(is_wide) && !(self.is_passing || self.requires_grad())
     }
 
     /// The kernel's form, made now if it was not or if a part has changed. Several threads may ask at once; one result is kept.
@@ -99,7 +98,7 @@ impl Weight {
         }
         drop(kept);
         let versions = self.parts.iter().map(|part| part.memory().storage().version()).collect();
-        let matrix = Arc::new(PackedMatrix::pack_transposed(&self.parts)?);
+        let matrix = Arc::new(PackedMatrix::made(&Stacked(&self.parts))?);
         let mut kept = self.packed.write().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Packed { matrix: matrix.clone(), versions });
         Ok(matrix)
@@ -107,9 +106,9 @@ impl Weight {
 
     /// Makes the kernel's form of all `weights` now, side by side, instead of one after another as each is first used.
     pub fn pack_all<'a>(weights: impl IntoIterator<Item = &'a Weight>) -> Result<()> {
-        let weights: Vec<&Weight> = weights.into_iter().collect();
+        let weights: Vec<&Weight> = weights.into_iter().filter(|weight| weight.is_lasting()).collect();
         let pack = |weight: &Weight| weight.packed().map(drop);
-        pool::install(|| weights.into_par_iter().filter(|weight| weight.is_lasting()).try_for_each(pack))?
+        team::try_for_each(weights.len(), |index| pack(weights[index]))
     }
 
     /// Gives back the kernel's form, until it is needed again.

@@ -2,13 +2,11 @@
 
 use std::mem::MaybeUninit;
 
-use rayon::prelude::*;
-
 use super::elementwise::CHUNK;
 use super::number::{Load, Number, Store};
 use super::simd::vectorized;
 use crate::ops::AdamW;
-use crate::{DType, Result, Tensor, pool};
+use crate::{DType, Result, Tensor, team};
 
 /// One tensor's elements, read and written as C in chunks that belong to one thread each.
 struct Place<C> {
@@ -88,7 +86,7 @@ pub(super) fn adamw_step(
                 (0..chunks).for_each(one);
                 return Ok(());
             }
-            pool::install(|| (0..chunks).into_par_iter().with_min_len(16).for_each(one))
+            team::for_each(chunks.div_ceil(16), |run| (16 * run..chunks.min(16 * run + 16)).for_each(one))
         }};
     }
     if parameter.dtype() == DType::F64 { run!(f64) } else { run!(f32) }

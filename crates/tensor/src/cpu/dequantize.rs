@@ -23,17 +23,22 @@ pub(super) fn dequantize(matrix: &Quantized, rows: Option<&[i64]>) -> Result<Ten
 
 /// Writes the numbers of one row.
 fn dequantize_row(format: BlockFormat, row: &[u8], out: &mut [MaybeUninit<f32>]) {
+    for (start, out) in (0..).step_by(RUN).zip(out.chunks_mut(RUN)) {
+        dequantize_run(format, row, start, out);
+    }
+}
+
+/// Writes some numbers of one row, at most [`RUN`], from `start` on, a multiple of it.
+pub(super) fn dequantize_run(format: BlockFormat, row: &[u8], start: usize, out: &mut [MaybeUninit<f32>]) {
     vectorized(
         #[inline(always)]
         || {
             let mut run = Run::ZERO;
-            for (start, out) in (0..).step_by(RUN).zip(out.chunks_mut(RUN)) {
-                run.unpack(format, row, start);
-                let groups = run.codes.as_chunks::<GROUP>().0.iter().zip(run.scales.iter().zip(&run.offsets));
-                for (out, (codes, (scale, offset))) in out.chunks_mut(GROUP).zip(groups) {
-                    for (out, &code) in out.iter_mut().zip(codes) {
-                        out.write(scale * f32::from(code) + offset);
-                    }
+            run.unpack(format, row, start);
+            let groups = run.codes.as_chunks::<GROUP>().0.iter().zip(run.scales.iter().zip(&run.offsets));
+            for (out, (codes, (scale, offset))) in out.chunks_mut(GROUP).zip(groups) {
+                for (out, &code) in out.iter_mut().zip(codes) {
+                    out.write(scale * f32::from(code) + offset);
                 }
             }
         },

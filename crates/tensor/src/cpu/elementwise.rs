@@ -6,13 +6,11 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::number::{Load, Number, Store, To, load_from, store_to};
 use super::stream::{self, Soon};
 use super::turn::Turn;
 use crate::layout::coalesce;
-use crate::{Result, Shape, Strides, Tensor, pool};
+use crate::{Result, Shape, Strides, Tensor, pool, team};
 
 /// Elements of one chunk: with 8 bytes each, two operands and a result take half of the smallest first-level cache.
 pub(super) const CHUNK: usize = 1024;
@@ -235,13 +233,9 @@ impl Walk {
             work(range);
             stream::finish();
         };
-        pool::install(|| {
-            let chunks = self.total.div_ceil(self.chunk);
-            let step = chunks.div_ceil(4 * rayon::current_num_threads()).max(1) * self.chunk;
-            (0..self.total.div_ceil(step))
-                .into_par_iter()
-                .for_each(|i| work(i * step..((i + 1) * step).min(self.total)));
-        })
+        let chunks = self.total.div_ceil(self.chunk);
+        let step = chunks.div_ceil(4 * pool::num_threads()).max(1) * self.chunk;
+        team::for_each(self.total.div_ceil(step), |i| work(i * step..((i + 1) * step).min(self.total)))
     }
 
     /// The chunks of `range`: where each starts and how long it is.

@@ -12,13 +12,15 @@ pub(crate) enum Level {
     Avx2,
     /// 512-bit vectors.
     Avx512,
+    /// And products of bytes, four of them added up at once.
+    Vnni,
 }
 
 impl Level {
-    const ALL: [Level; 3] = [Level::Portable, Level::Avx2, Level::Avx512];
+    const ALL: [Level; 4] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Vnni];
 
-    /// The highest level that this processor has and that TRUSTFORMERS_CPU allows: `portable`, `avx2` or `avx512`. Anything else
-    /// there allows all. Read once.
+    /// The highest level that this processor has and that TRUSTFORMERS_CPU allows: `portable`, `avx2`, `avx512` or `vnni`. Anything
+    /// else there allows all. Read once.
     pub(crate) fn current() -> Level {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| Level::allowed(env::var("TRUSTFORMERS_CPU").ok().as_deref()))
@@ -27,7 +29,7 @@ impl Level {
     /// The highest level that this processor has, none above the one that is named.
     fn allowed(name: Option<&str>) -> Level {
         let named = |level: &Level| name.is_some_and(|name| name.trim().eq_ignore_ascii_case(level.name()));
-        let highest = Level::ALL.into_iter().find(named).unwrap_or(Level::Avx512);
+        let highest = Level::ALL.into_iter().find(named).unwrap_or(Level::Vnni);
         Level::available().filter(|&level| level <= highest).last().unwrap_or(Level::Portable)
     }
 
@@ -41,6 +43,7 @@ impl Level {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Vnni => "vnni",
         }
     }
 
@@ -51,6 +54,15 @@ impl Level {
             Level::Portable => true,
             Level::Avx2 => avx2(),
             Level::Avx512 => avx2() && is_x86_feature_detected!("avx512f"),
+            Level::Vnni => {
+                avx2()
+                    && is_x86_feature_detected!("f16c")
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512vnni")
+            }
         }
     }
 

@@ -1,10 +1,8 @@
 //! Products with weights, which the kernel's layout is kept for.
 
-use std::sync::Arc;
-
-use super::activation;
-use super::gemm::{Matrix, MatrixMut, Options, Packed, Right, gemm};
-use crate::{Activation, DType, Result, Shape, Tensor, Weight};
+use super::gemm::{self, MatrixMut, Options, Right, Stacked, gemm};
+use super::{activation, gemv};
+use crate::{Activation, DType, Matrix, Result, Shape, Tensor, Weight};
 
 /// See [`crate::Backend::linear`].
 pub(super) fn linear(
@@ -19,24 +17,28 @@ pub(super) fn linear(
     shape[x.ndim() - 1] = outputs;
     let bias = bias.map(|bias| bias.contiguous()).transpose()?;
     let add = bias.as_ref().map(|bias| bias.as_slice()).transpose()?;
-    let options = Options { add, map: activation::kernel(activation), ..Options::default() };
-    let x = Matrix::new(x.as_slice()?, [rows, columns], [columns, 1])?;
+    let map = activation::kernel(activation);
+    let values = x.as_slice()?;
     Tensor::build(&shape, |out| {
+        if gemv::product(gemv::Left { values, rows, columns }, weight.parts(), add, map, out)? {
+            return Ok(());
+        }
+        let left = gemm::Matrix::new(values, [rows, columns], [columns, 1])?;
         let out = MatrixMut::new(out, [rows, outputs], outputs)?;
-        let packed;
+        let (packed, stacked);
         let right = match weight.parts() {
             _ if weight.is_lasting() => {
                 packed = weight.packed()?;
                 Right::Packed(&packed)
             }
-            [crate::Matrix::Dense(only)] if only.dtype() == DType::F32 => {
-                Right::Plain(Matrix::of(only, 0)?.transposed())
+            [Matrix::Dense(only)] if only.dtype() == DType::F32 => {
+                Right::Plain(gemm::Matrix::of(only, 0)?.transposed())
             }
             parts => {
-                packed = Arc::new(Packed::pack_transposed(parts)?);
-                Right::Packed(&packed)
+                stacked = Stacked(parts);
+                Right::Made(&stacked)
             }
         };
-        gemm(out, x, right, &options)
+        gemm(out, left, right, &Options { add, map, ..Options::default() })
     })
 }

@@ -2,12 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-use rayon::prelude::*;
-
 use super::gemm::{self, Matrix, MatrixMut, Options, Real, Right};
 use super::number::Class;
 use super::rows::for_each_run;
-use crate::{DType, Element, Result, Shape, Tensor, pool};
+use crate::{DType, Element, Result, Shape, Tensor, pool, team};
 
 /// Fewer multiplications than this are done on the calling thread: waking another costs more.
 const PARALLEL_FROM: usize = 1 << 20;
@@ -43,14 +41,14 @@ fn real<T: Real>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
         // Many products are shared among the threads, few of them share the threads.
         let many = batches >= pool::num_threads();
         let options = Options { parallel: !many, ..Options::default() };
-        let one = |(index, out): (usize, &mut [MaybeUninit<T>])| {
+        let one = |index: usize, out: &mut [MaybeUninit<T>]| {
             let out = MatrixMut::new(out, [rows, columns], columns)?;
             gemm::gemm(out, Matrix::of(&a, index)?, Right::Plain(Matrix::of(&b, index)?), &options)
         };
         if many && out.len().saturating_mul(inner) >= PARALLEL_FROM {
-            return pool::install(|| out.par_chunks_mut(rows * columns).enumerate().try_for_each(one))?;
+            return team::try_for_each_chunk(out, rows * columns, one);
         }
-        out.chunks_mut(rows * columns).enumerate().try_for_each(one)
+        out.chunks_mut(rows * columns).enumerate().try_for_each(|(index, out)| one(index, out))
     })
 }
 

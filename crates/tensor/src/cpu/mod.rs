@@ -12,6 +12,7 @@ mod embedding;
 mod extreme;
 mod gated;
 mod gemm;
+mod gemv;
 mod index;
 mod layer_norm;
 mod level;
@@ -30,6 +31,7 @@ mod simd;
 mod softmax;
 mod sort;
 mod spread;
+mod stored;
 mod stream;
 mod turn;
 mod unary;
@@ -39,7 +41,7 @@ use crate::ops::{
 };
 use crate::{Backend, DType, Quantized, Result, Scalar, Tensor, Weight};
 
-pub(crate) use gemm::Packed;
+pub(crate) use gemm::{Packed, Stacked};
 pub(crate) use rows::for_each_run_of;
 
 /// The processor.

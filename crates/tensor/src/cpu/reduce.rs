@@ -1,14 +1,12 @@
 //! The one engine for reductions: which results are made side by side, and how the work is cut for the threads.
 
-use rayon::prelude::*;
-
 use super::combine::{Max, Min, Prod, Reduction, Rows, Sum};
 use super::elementwise::{CHUNK, PARALLEL_FROM, Reader};
 use super::number::{Number, by_class};
 use super::spread::Spread;
 use crate::layout::{Layout, coalesce};
 use crate::ops::ReduceOp;
-use crate::{DType, Result, Shape, Tensor, pool};
+use crate::{DType, Result, Shape, Tensor, pool, team};
 
 /// So many rows are added up in the elements' own precision before they go into the wider total.
 const FLUSH: usize = 64;
@@ -76,18 +74,18 @@ impl Plan {
         }
         // Rows come one by one, but several to a task.
         let run = columns.unwrap_or_else(|| (PARALLEL_FROM / 2 / self.reduced).clamp(1, self.kept));
-        let task = |(part, first, results): (usize, usize, &mut [R])| -> Result<()> {
-            work(&mut Reader::<C>::new(view)?, self.part(part), first, results);
+        let task = |(part, first, results): &mut (usize, usize, &mut [R])| -> Result<()> {
+            work(&mut Reader::<C>::new(view)?, self.part(*part), *first, results);
             Ok(())
         };
         let tasks = results.chunks_mut(self.kept).enumerate().flat_map(|(part, results)| {
             results.chunks_mut(run).enumerate().map(move |(i, results)| (part, i * run, results))
         });
         if self.parallel {
-            let tasks: Vec<_> = tasks.collect();
-            pool::install(|| tasks.into_par_iter().try_for_each(task))??;
+            let mut tasks: Vec<_> = tasks.collect();
+            team::try_for_each_chunk(&mut tasks, 1, |_, tasks| tasks.iter_mut().try_for_each(task))?;
         } else {
-            tasks.into_iter().try_for_each(task)?;
+            tasks.into_iter().try_for_each(|mut one| task(&mut one))?;
         }
         Ok(results)
     }

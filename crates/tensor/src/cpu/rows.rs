@@ -2,9 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use rayon::prelude::*;
-
-use crate::{Result, Tensor, pool};
+use crate::{Result, Tensor, pool, team};
 
 /// Fewer elements than this are done on the calling thread: waking another costs more.
 const PARALLEL_FROM: usize = 32 << 10;
@@ -33,13 +31,9 @@ pub(crate) fn for_each_run_of<T: Send>(
         work(0, out);
         return Ok(());
     }
-    pool::install(|| {
-        // A few runs per thread, so that a thread that is late does not leave the others idle.
-        let rows_per_run = rows.div_ceil(4 * rayon::current_num_threads()).max(1);
-        out.par_chunks_mut(rows_per_run * width)
-            .enumerate()
-            .for_each(|(run, rows)| work(run * rows_per_run, rows));
-    })
+    // A few runs per thread, so that a thread that is late does not leave the others idle.
+    let rows_per_run = rows.div_ceil(4 * pool::num_threads()).max(1);
+    team::for_each_chunk(out, rows_per_run * width, |run, rows| work(run * rows_per_run, rows))
 }
 
 /// See [`crate::Backend::scatter_rows`].

@@ -1,10 +1,8 @@
 //! A copy that turns memory around: neighbours in the result lie far apart in the source, and the other way round. Done in square tiles,
 //! so that every cache line that is fetched is used in full before it goes.
 
-use rayon::prelude::*;
-
 use super::elementwise::{PARALLEL_FROM, Path};
-use crate::{Result, pool};
+use crate::{Result, team};
 
 /// How a tensor is turned around.
 pub(super) struct Turn {
@@ -61,6 +59,6 @@ impl Turn {
             (0..blocks).for_each(band);
             return Ok(());
         }
-        pool::install(|| (0..blocks).into_par_iter().for_each(band))
+        team::for_each(blocks, band)
     }
 }

@@ -9,7 +9,7 @@ mod tests;
 use std::mem::MaybeUninit;
 
 pub use format::BlockFormat;
-pub(crate) use run::{GROUP, RUN, Run};
+pub(crate) use run::{GROUP, RUN, Run, widen};
 
 use crate::cpu::for_each_run_of;
 use crate::{DType, Error, Result, Tensor};

@@ -13,16 +13,13 @@ mod tests;
 mod walker;
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use rayon::prelude::*;
 
 use crate::cpu::level::Level;
 use crate::ops::{Attended, Attention, Sequence};
-use crate::{Result, Tensor, pool};
+use crate::{Result, Tensor, pool, team};
 
 /// Fewer multiplications than this are done on the calling thread: waking another costs more.
-const PARALLEL_FROM: usize = 1 << 20;
+const PARALLEL_FROM: usize = 1 << 17;
 /// So many tasks per thread are enough for all threads to end at about the same time.
 const TASKS_PER_THREAD: usize = 4;
 
@@ -59,11 +56,8 @@ fn attention_at(level: Level, attention: &Attention) -> Result<Attended> {
             let probabilities = probabilities.as_deref().unwrap_or(&[]);
             let probabilities = probabilities.iter().map(|p| p.as_ptr().cast_mut().cast()).collect();
             let outputs = Outputs { context: out.as_mut_ptr().cast(), probabilities };
-            if plan.multiplications() < PARALLEL_FROM {
-                plan.run(&outputs, 1);
-                return Ok(());
-            }
-            pool::install(|| plan.run(&outputs, rayon::current_num_threads()))
+            let is_small = plan.multiplications() < PARALLEL_FROM;
+            plan.run(&outputs, if is_small { 1 } else { pool::num_threads() })
         })?;
     Ok(Attended { context, probabilities })
 }
@@ -137,8 +131,8 @@ impl Plan<'_> {
         pairs.saturating_mul(self.heads * (self.head_dim + self.value_dim))
     }
 
-    /// Does all of the work on so many threads, of the pool that this is called from.
-    fn run(&self, outputs: &Outputs, threads: usize) {
+    /// Does all of the work on so many threads.
+    fn run(&self, outputs: &Outputs, threads: usize) -> Result<()> {
         let lanes = block::lanes(self.level);
         let is_decoding = |s: &Sequence| {
             let is_near = |view: &View| view.strides[2] == 1;
@@ -150,31 +144,24 @@ impl Plan<'_> {
             indices.partition(|&index| is_decoding(&self.sequences()[index]));
         let blocks = block::blocks(self, &others, lanes, threads);
         let stretches = stretch::stretches(self, &decoding, threads);
-        let next = AtomicUsize::new(0);
-        // One thread's share: whatever is next, until there is nothing left.
-        let work = || {
+        let work = |index: usize| {
             scratch::with(|scratch| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    // SAFETY: the operation has checked that the tensors hold what the sequences name; no two tasks write to one
-                    // place.
-                    unsafe {
-                        if let Some(block) = blocks.get(index) {
-                            block.run(self, outputs, scratch);
-                        } else if let Some(stretch) = stretches.get(index - blocks.len()) {
-                            stretch.run(self, scratch);
-                        } else {
-                            break;
-                        }
+                // SAFETY: the operation has checked that the tensors hold what the sequences name; no two tasks write to one place.
+                unsafe {
+                    match blocks.get(index) {
+                        Some(block) => block.run(self, outputs, scratch),
+                        None => stretches[index - blocks.len()].run(self, scratch),
                     }
                 }
             });
         };
-        match threads.min(blocks.len() + stretches.len()) {
-            0 | 1 => work(),
-            several => (0..several).into_par_iter().with_max_len(1).for_each(|_| work()),
+        let tasks = blocks.len() + stretches.len();
+        match threads {
+            1 => (0..tasks).for_each(work),
+            _ => team::for_each(tasks, work)?,
         }
         // SAFETY: the work is done.
         unsafe { stretch::merge(self, &stretches, outputs) }
+        Ok(())
     }
 }

@@ -61,7 +61,7 @@ macro_rules! real {
                     Kernel { rows: 6, columns: $columns, tile: portable::$type, pack: portable::pack };
                 match level {
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 => &super::x86::$avx512::KERNEL,
+                    Level::Avx512 | Level::Vnni => &super::x86::$avx512::KERNEL,
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => &super::x86::$avx2::KERNEL,
                     _ => &PORTABLE,

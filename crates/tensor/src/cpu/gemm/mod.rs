@@ -7,6 +7,7 @@
 mod kernel;
 mod matrix;
 mod packed;
+mod stacked;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -15,22 +16,27 @@ mod x86;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use rayon::prelude::*;
-
 use crate::cpu::level::Level;
-use crate::{Buffer, Error, Result, pool};
+use crate::{Buffer, Error, Result, pool, team};
 
 use kernel::{Kernel, Tile};
 pub(crate) use kernel::{Real, Runs};
 pub(crate) use matrix::{Matrix, MatrixMut};
 pub(crate) use packed::Packed;
+use stacked::Panels;
+pub(crate) use stacked::Stacked;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::transposed;
 
 /// Elements of the left matrix that one task packs at once: a part of the second-level cache.
 const BLOCK_ELEMENTS: usize = 128 << 10;
 /// No more rows than these, so that their part of the result is still in the cache when it is added to.
 const BLOCK_ROWS: usize = 168;
+/// The same where the panels of the right matrix are made as the product goes along, which takes a while.
+const MADE_ELEMENTS: usize = 512 << 10;
+const MADE_ROWS: usize = 512;
 /// The longest block of the inner dimension: a panel of the right matrix then stays in the first-level cache, with a panel of the left.
-const BLOCK_INNER: usize = 256;
+const BLOCK_INNER: usize = crate::quant::RUN;
 /// Cheaper products are done on the calling thread: waking another costs more. In multiplications.
 const PARALLEL_FROM: usize = 4 << 20;
 /// As many multiplications take as long as reading one element of the right matrix.
@@ -40,6 +46,8 @@ const READ: usize = 16;
 pub(crate) enum Right<'a, T: 'static> {
     Plain(Matrix<'a, T>),
     Packed(&'a Packed<T>),
+    /// Made panel by panel, for every block of rows anew.
+    Made(&'a dyn Panels<T>),
 }
 
 /// Maps a run of elements to one of the same length.
@@ -87,6 +95,7 @@ fn gemm_at<T: Real>(
     let (inner, columns, kernel) = match &b {
         Right::Plain(b) => (b.rows, b.columns, T::kernel(level)),
         Right::Packed(b) => (b.inner, b.columns, b.kernel),
+        Right::Made(b) => (b.shape()[0], b.shape()[1], T::kernel(level)),
     };
     let misfit = |rule, left: [usize; 2], right: [usize; 2]| {
         Err(Error::Shapes { op: "matmul", rule, left: left.into(), right: right.into() })
@@ -115,7 +124,7 @@ fn gemm_at<T: Real>(
     }
     let cost = inner.saturating_mul(columns).saturating_mul(a.rows.max(READ));
     let threads = if options.parallel && cost >= PARALLEL_FROM { pool::num_threads() } else { 1 };
-    let grid = Grid::new(a.rows, inner, columns, kernel, threads);
+    let grid = Grid::new([a.rows, inner, columns], kernel, threads, matches!(b, Right::Made(_)));
     // Packed once for all tasks, unless there is but one that meets each panel.
     let packed;
     let b = match b {
@@ -129,7 +138,7 @@ fn gemm_at<T: Real>(
     let task = |task: usize| product.block(grid.rows(task), grid.panels(task));
     match threads {
         1 => (0..grid.tasks()).try_for_each(task),
-        _ => pool::install(|| (0..grid.tasks()).into_par_iter().with_max_len(1).try_for_each(task))?,
+        _ => team::try_for_each(grid.tasks(), task),
     }
 }
 
@@ -142,8 +151,15 @@ struct Grid {
 }
 
 impl Grid {
-    fn new<T>(rows: usize, inner: usize, columns: usize, kernel: &Kernel<T>, threads: usize) -> Grid {
+    fn new<T>([rows, inner, columns]: [usize; 3], kernel: &Kernel<T>, threads: usize, is_made: bool) -> Grid {
         let panels = columns.div_ceil(kernel.columns);
+        if is_made {
+            // A panel is made anew for every block of rows: these are few, and the threads share the columns.
+            let at_once = (MADE_ELEMENTS / inner.max(1)).clamp(kernel.rows, MADE_ROWS);
+            let row_blocks = rows.div_ceil(at_once);
+            let panel_blocks = if threads > 1 { (2 * threads).min(panels) } else { 1 };
+            return Grid { rows, panels, row_blocks, panel_blocks };
+        }
         let at_once = (BLOCK_ELEMENTS / inner.max(1)).clamp(kernel.rows, BLOCK_ROWS);
         let mut row_blocks = rows.div_ceil(at_once);
         let mut panel_blocks = 1;
@@ -193,23 +209,30 @@ struct Product<'a, T: 'static> {
 }
 
 impl<T: Real> Product<'_, T> {
-    /// One task: `rows` of the result, at most [`BLOCK_ROWS`], in `panels`.
+    /// One task: `rows` of the result in `panels`.
     fn block(&self, rows: (usize, usize), panels: (usize, usize)) -> Result<()> {
         let (height, depth) = (rows.1 - rows.0, self.a.columns);
         let tiles = height.div_ceil(self.kernel.rows);
         // Few rows meet each panel once, so there is nothing to keep in a cache.
-        let blocks = if tiles == 1 { 1 } else { depth.div_ceil(BLOCK_INNER).max(1) };
+        let is_made = matches!(self.b, Right::Made(_));
+        let blocks = if tiles == 1 && !is_made { 1 } else { depth.div_ceil(BLOCK_INNER).max(1) };
         let a = scratch::<T>(height * depth)?;
         let b = match self.b {
             Right::Plain(_) => Some(scratch::<T>(self.kernel.columns * depth.div_ceil(blocks))?),
+            Right::Made(_) => Some(scratch::<T>(self.kernel.columns * BLOCK_INNER)?),
             Right::Packed(_) => None,
+        };
+        // What is made comes in whole runs, all else in blocks as equal as possible.
+        let inner_of = |block: usize| match is_made {
+            true => (block * BLOCK_INNER, depth.min((block + 1) * BLOCK_INNER)),
+            false => share(depth, blocks, block),
         };
         // Block after block, and within one a panel for each tile.
         let packed = |inner: (usize, usize), start: usize| {
             pointer::<T>(&a).wrapping_add(inner.0 * height + start * (inner.1 - inner.0))
         };
         for block in 0..blocks {
-            let inner = share(depth, blocks, block);
+            let inner = inner_of(block);
             for tile in 0..tiles {
                 let (start, end) = share(height, tiles, tile);
                 let runs = self.a.rows_as_runs((rows.0 + start, rows.0 + end), inner);
@@ -219,7 +242,7 @@ impl<T: Real> Product<'_, T> {
         }
         for panel in panels.0..panels.1 {
             for block in 0..blocks {
-                let inner = share(depth, blocks, block);
+                let inner = inner_of(block);
                 let (b, b_stride) = self.panel(panel, inner, b.as_ref(), tiles == 1);
                 for tile in 0..tiles {
                     let (start, end) = share(height, tiles, tile);
@@ -255,6 +278,13 @@ impl<T: Real> Product<'_, T> {
         match (&self.b, space) {
             // SAFETY: the panel holds all of the inner dimension.
             (Right::Packed(b), _) => (unsafe { b.panel(panel).add(inner.0 * width) }, width),
+            (Right::Made(b), space) => {
+                let columns = (panel * width, b.shape()[1].min((panel + 1) * width));
+                let to = space.map_or(ptr::null_mut(), pointer::<T>);
+                // SAFETY: the scratch has room for a panel of the longest block.
+                unsafe { b.fill(self.kernel, columns, inner, to) }
+                (to, width)
+            }
             (Right::Plain(b), space) => {
                 let columns = (panel * width, b.columns.min((panel + 1) * width));
                 let runs = b.columns_as_runs(columns, inner);

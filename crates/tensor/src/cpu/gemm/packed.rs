@@ -2,11 +2,10 @@
 
 use std::ptr;
 
-use rayon::prelude::*;
-
-use super::{Kernel, Matrix, Real, Runs, pointer, scratch};
+use super::{Kernel, Matrix, Panels, Real, pointer, scratch};
 use crate::cpu::level::Level;
-use crate::{Buffer, Result, pool};
+use crate::quant::RUN;
+use crate::{Buffer, Result, team};
 
 /// Fewer elements than this are packed on the calling thread: waking another costs more.
 const PARALLEL_FROM: usize = 64 << 10;
@@ -21,74 +20,52 @@ pub(crate) struct Packed<T: 'static> {
 
 impl<T: Real> Packed<T> {
     pub(super) fn pack(b: Matrix<T>, kernel: &'static Kernel<T>, parallel: bool) -> Result<Packed<T>> {
-        Packed::fill(kernel, b.rows, b.columns, parallel, |columns, write| {
-            write(0, &b.columns_as_runs(columns, (0, b.rows)));
-            Ok(())
+        let inner = b.rows;
+        Packed::fill(kernel, inner, b.columns, parallel, |columns, to| {
+            let runs = b.columns_as_runs(columns, (0, inner));
+            // SAFETY: a panel holds so many elements. Tiles are computed whole, so what is beyond the last column must be a number.
+            unsafe {
+                if runs.lanes < kernel.columns {
+                    ptr::write_bytes(to, 0, inner * kernel.columns)
+                }
+                (kernel.pack)(&runs, to, kernel.columns)
+            }
         })
     }
 
-    /// Packs (out, in) matrices, stacked, of any real dtype or of blocks, as one (in, out) right matrix.
+    /// Packs a matrix that gives its panels.
     ///
     /// # Errors
-    /// `OutOfMemory`, also when a part cannot be converted.
-    pub(crate) fn pack_transposed(parts: &[crate::Matrix]) -> Result<Packed<T>> {
-        let inner = parts.first().map_or(0, |part| part.shape()[1]);
-        let columns = parts.iter().map(|part| part.shape()[0]).sum();
-        Packed::fill(T::kernel(Level::current()), inner, columns, true, |(from, to), write| {
-            let mut start = 0;
-            for part in parts {
-                let end = start + part.shape()[0];
-                let (first, last) = (from.max(start), to.min(end));
-                if first < last {
-                    // Only the rows of a panel are converted at once, so that they stay in the cache.
-                    let rows = match part {
-                        crate::Matrix::Dense(part) => part.detach().narrow(0, first - start, last - start)?,
-                        crate::Matrix::Quantized(part) => {
-                            let ids: Vec<i64> = (first - start..last - start).map(|row| row as i64).collect();
-                            part.rows(&ids)?
-                        }
-                    };
-                    let rows = rows.to_dtype(T::DTYPE)?;
-                    write(
-                        first - from,
-                        &Matrix::<T>::of(&rows, 0)?.rows_as_runs((0, last - first), (0, inner)),
-                    );
+    /// `OutOfMemory`.
+    pub(crate) fn made(b: &dyn Panels<T>) -> Result<Packed<T>> {
+        let (kernel, [inner, columns]) = (T::kernel(Level::current()), b.shape());
+        Packed::fill(kernel, inner, columns, true, |columns, to| {
+            for start in (0..inner).step_by(RUN) {
+                // SAFETY: the panel has room for all of the inner dimension.
+                unsafe {
+                    b.fill(kernel, columns, (start, inner.min(start + RUN)), to.add(start * kernel.columns))
                 }
-                start = end;
             }
-            Ok(())
         })
     }
 
-    /// `fill` is asked for every panel's columns and writes runs of them, each at its place in the panel.
+    /// `fill` writes every panel: it is given the columns and where to.
     fn fill(
         kernel: &'static Kernel<T>,
         inner: usize,
         columns: usize,
         parallel: bool,
-        fill: impl Fn((usize, usize), &dyn Fn(usize, &Runs<T>)) -> Result<()> + Send + Sync,
+        fill: impl Fn((usize, usize), *mut T) + Sync,
     ) -> Result<Packed<T>> {
         let width = kernel.columns;
         let panels = columns.div_ceil(width);
         let data = scratch::<T>(panels.saturating_mul(width).saturating_mul(inner))?;
         let packed = Packed { data, inner, columns, kernel };
-        let one = |panel: usize| {
-            let end = columns.min((panel + 1) * width);
-            let to = packed.panel(panel);
-            if end - panel * width < width {
-                // SAFETY: a panel holds so many elements. Tiles are computed whole, so what is beyond the last column must be a number.
-                unsafe { ptr::write_bytes(to, 0, inner * width) }
-            }
-            fill((panel * width, end), &|place, runs: &Runs<T>| {
-                debug_assert!(place + runs.lanes <= width && runs.inner == inner);
-                // SAFETY: the runs lie side by side within the panel.
-                unsafe { (kernel.pack)(runs, to.add(place), width) }
-            })
-        };
+        let one = |panel: usize| fill((panel * width, columns.min((panel + 1) * width)), packed.panel(panel));
         if parallel && inner * columns >= PARALLEL_FROM {
-            pool::install(|| (0..panels).into_par_iter().try_for_each(one))??;
+            team::for_each(panels, one)?;
         } else {
-            (0..panels).try_for_each(one)?;
+            (0..panels).for_each(one);
         }
         Ok(packed)
     }
