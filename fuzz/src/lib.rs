@@ -9,8 +9,9 @@ use std::fs;
 use std::path::Path;
 
 use tempfile::TempDir;
+use trustformers::gguf;
 use trustformers::hub::Repo;
-use trustformers::models::{Checkpoint, Error, MappedFile, Model, load_bin};
+use trustformers::models::{Checkpoint, Config, Error, LoadOptions, MappedFile, Model, load_bin};
 use trustformers::tensor::Tensor;
 use trustformers::tokenizers::{EncodeOptions, Tokenizer};
 
@@ -92,10 +93,33 @@ const PICKLE: &[&[u8]] = &[
     b"\xff\xff",
 ];
 
+const GGUF: &[&[u8]] = &[
+    b"GGUF",
+    b"general.architecture",
+    b"general.alignment",
+    b"llama",
+    b"gemma3",
+    b"tokenizer.ggml.model",
+    b"tokenizer.ggml.pre",
+    b"gpt2",
+    b"weight",
+    b"\x00\x00\x00\x00",
+    b"\x02\x00\x00\x00",
+    b"\x08\x00\x00\x00",
+    b"\x09\x00\x00\x00",
+    b"\x0c\x00\x00\x00",
+    b"\xff\xff\xff\xff",
+    b"\x00\x00\x00\x00\x00\x00\x00\x00",
+    b"\x01\x00\x00\x00\x00\x00\x00\x00",
+    b"\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\xff\xff\xff\xff\xff\xff\xff\x7f",
+];
+
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "bin", run: bin, fixtures: ("torch", ".bin"), words: PICKLE },
     Target { name: "config", run: config, fixtures: ("", "config.json"), words: JSON },
+    Target { name: "gguf", run: gguf, fixtures: ("gguf", ".gguf"), words: GGUF },
     Target { name: "index", run: index, fixtures: ("", ".index.json"), words: JSON },
     Target { name: "safetensors", run: safetensors, fixtures: ("torch", ".safetensors"), words: JSON },
     Target { name: "tokenizer", run: tokenizer, fixtures: ("tokenizers", "tokenizer.json"), words: JSON },
@@ -109,6 +133,24 @@ pub fn bin(bytes: &[u8]) {
 /// `model.safetensors`.
 pub fn safetensors(bytes: &[u8]) {
     with_file("model.safetensors", bytes, |path| MappedFile::open(path)?.tensors().map(touch));
+}
+
+/// `model.gguf`: the model, every number of it, and the tokenizer.
+pub fn gguf(bytes: &[u8]) {
+    with_file("model.gguf", bytes, |path| {
+        if let Ok(file) = gguf::File::open(path) {
+            let tokenizer = Tokenizer::from_gguf(&file);
+            let encode =
+                |tokenizer: &Tokenizer| tokenizer.encode_batch(&["Hello".into()], &EncodeOptions::default());
+            let _ = tokenizer.map(|(tokenizer, _)| encode(&tokenizer));
+        }
+        let config = Config::from_gguf(path)?;
+        let checkpoint = Checkpoint::from_gguf(path)?;
+        for parameter in checkpoint.tensors.values().filter(|parameter| parameter.numel() < 1 << 20) {
+            let _ = parameter.tensor()?.to_bytes();
+        }
+        Model::from_checkpoint(checkpoint, config, &LoadOptions::default()).map(drop)
+    });
 }
 
 /// `model.safetensors.index.json`, beside one shard without tensors.

@@ -65,7 +65,7 @@ def single(name: str) -> bool:
     return name == "lookup"
 
 
-#: Encoder-decoders with more decoder layers than encoder layers: by those transformers counts its cache, and fails.
+#: Encoder-decoders with fewer encoder layers than decoder layers: by those transformers counts its cache.
 NOT_RECORDED = {
     "architectures/bart/scaled-BartForConditionalGeneration",
     "architectures/blenderbot/scaled-BlenderbotForConditionalGeneration",

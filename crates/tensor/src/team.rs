@@ -203,7 +203,7 @@ impl Team {
         unsafe { *self.job.get() = Job { work, tasks } };
         self.next.store(0, Ordering::Relaxed);
         let number = self.state.load(Ordering::Relaxed) / (2 * OPEN) + 1;
-        self.state.store(number * (2 * OPEN) | OPEN, Ordering::SeqCst);
+        self.state.store((number * 2 + 1) * OPEN, Ordering::SeqCst);
         let end = End(self);
         if self.sleeping.load(Ordering::SeqCst) > 0 {
             self.wake(tasks.saturating_sub(1));

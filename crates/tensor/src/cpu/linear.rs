@@ -20,9 +20,7 @@ pub(super) fn linear(
     let map = activation::kernel(activation);
     let values = x.as_slice()?;
     Tensor::build(&shape, |out| {
-        if rows <= gemv::MAX_ROWS
-            && gemv::product(gemv::Left { values, rows, columns }, weight.parts(), add, map, out)?
-        {
+        if gemv::product(gemv::Left { values, rows, columns }, weight.parts(), add, map, out)? {
             return Ok(());
         }
         let left = gemm::Matrix::new(values, [rows, columns], [columns, 1])?;

@@ -177,6 +177,13 @@ mod tests {
             let blocks = Quantized::quantize(&draw(&[6, 64], (-1.0, 1.0), 1), format).unwrap();
             let (numbers, dense) = (blocks.dequantize().unwrap(), draw(&[3, 64], (-1.0, 1.0), 2));
             let dense = dense.to_dtype(DType::F32).unwrap();
+            // So many rows go another way.
+            let many = draw(&[150, 64], (-1.0, 1.0), 3).to_dtype(DType::F32).unwrap();
+            let weight = Weight::new([blocks.clone()]).unwrap();
+            let got = linear(&many, &weight, None, Activation::Identity).unwrap();
+            let want = many.matmul(&numbers.mt().unwrap()).unwrap();
+            let off = got.sub(&want).unwrap().abs().unwrap().amax(&[], false).unwrap();
+            assert!(off.item().unwrap().to_f64() < 0.05, "{format}: off by {off:?}");
             let inputs = [draw(&[2, 64], (-1.0, 1.0), 3).to_dtype(DType::F32).unwrap(), dense];
             let run = |x: &[Tensor], first: Matrix| {
                 let weight = Weight::new([first, x[1].clone().into()])?;

@@ -19,7 +19,7 @@ use crate::ops::{Attended, Attention, Sequence};
 use crate::{Result, Tensor, pool, team};
 
 /// Fewer multiplications than this are done on the calling thread: waking another costs more.
-const PARALLEL_FROM: usize = 1 << 20;
+const PARALLEL_FROM: usize = 1 << 17;
 /// So many tasks per thread are enough for all threads to end at about the same time.
 const TASKS_PER_THREAD: usize = 4;
 

@@ -25,11 +25,16 @@ pub(crate) use matrix::{Matrix, MatrixMut};
 pub(crate) use packed::Packed;
 use stacked::Panels;
 pub(crate) use stacked::Stacked;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::transposed;
 
 /// Elements of the left matrix that one task packs at once: a part of the second-level cache.
 const BLOCK_ELEMENTS: usize = 128 << 10;
 /// No more rows than these, so that their part of the result is still in the cache when it is added to.
 const BLOCK_ROWS: usize = 168;
+/// The same where the panels of the right matrix are made as the product goes along, which takes a while.
+const MADE_ELEMENTS: usize = 512 << 10;
+const MADE_ROWS: usize = 512;
 /// The longest block of the inner dimension: a panel of the right matrix then stays in the first-level cache, with a panel of the left.
 const BLOCK_INNER: usize = crate::quant::RUN;
 /// Cheaper products are done on the calling thread: waking another costs more. In multiplications.
@@ -119,7 +124,7 @@ fn gemm_at<T: Real>(
     }
     let cost = inner.saturating_mul(columns).saturating_mul(a.rows.max(READ));
     let threads = if options.parallel && cost >= PARALLEL_FROM { pool::num_threads() } else { 1 };
-    let grid = Grid::new(a.rows, inner, columns, kernel, threads);
+    let grid = Grid::new([a.rows, inner, columns], kernel, threads, matches!(b, Right::Made(_)));
     // Packed once for all tasks, unless there is but one that meets each panel.
     let packed;
     let b = match b {
@@ -146,8 +151,15 @@ struct Grid {
 }
 
 impl Grid {
-    fn new<T>(rows: usize, inner: usize, columns: usize, kernel: &Kernel<T>, threads: usize) -> Grid {
+    fn new<T>([rows, inner, columns]: [usize; 3], kernel: &Kernel<T>, threads: usize, is_made: bool) -> Grid {
         let panels = columns.div_ceil(kernel.columns);
+        if is_made {
+            // A panel is made anew for every block of rows: these are few, and the threads share the columns.
+            let at_once = (MADE_ELEMENTS / inner.max(1)).clamp(kernel.rows, MADE_ROWS);
+            let row_blocks = rows.div_ceil(at_once);
+            let panel_blocks = if threads > 1 { (2 * threads).min(panels) } else { 1 };
+            return Grid { rows, panels, row_blocks, panel_blocks };
+        }
         let at_once = (BLOCK_ELEMENTS / inner.max(1)).clamp(kernel.rows, BLOCK_ROWS);
         let mut row_blocks = rows.div_ceil(at_once);
         let mut panel_blocks = 1;
@@ -197,7 +209,7 @@ struct Product<'a, T: 'static> {
 }
 
 impl<T: Real> Product<'_, T> {
-    /// One task: `rows` of the result, at most [`BLOCK_ROWS`], in `panels`.
+    /// One task: `rows` of the result in `panels`.
     fn block(&self, rows: (usize, usize), panels: (usize, usize)) -> Result<()> {
         let (height, depth) = (rows.1 - rows.0, self.a.columns);
         let tiles = height.div_ceil(self.kernel.rows);

@@ -74,11 +74,6 @@ fn unpacked(blocks: &Quantized, rows: (usize, usize), inner: (usize, usize), spa
         let row = &bytes[row * row_bytes..][..row_bytes];
         dequantize_run(blocks.format(), row, inner.0, &mut space[..inner.1 - inner.0]);
     }
-    in_space(space, rows, inner)
-}
-
-/// What was written to `space`, a row of it for each of `rows`.
-fn in_space(space: &Rows, rows: (usize, usize), inner: (usize, usize)) -> Runs<f32> {
     Runs {
         data: space.as_ptr().cast(),
         lanes: rows.1 - rows.0,
@@ -97,27 +92,45 @@ fn dense(tensor: &Tensor, rows: (usize, usize), inner: (usize, usize), space: &m
     let (lanes, len) = (rows.1 - rows.0, inner.1 - inner.0);
     let runs = Runs { data: first.cast(), lanes, lane_stride, inner: len, inner_stride };
     match tensor.dtype() {
-        DType::F32 => return runs,
-        DType::BF16 => widen::<bf16>(&runs, space),
-        DType::F16 => widen::<f16>(&runs, space),
-        _ => widen::<f64>(&runs, space),
+        DType::F32 => runs,
+        DType::BF16 => widened::<bf16>(&runs, space),
+        DType::F16 => widened::<f16>(&runs, space),
+        _ => widened::<f64>(&runs, space),
     }
-    in_space(space, rows, inner)
 }
 
-/// Widens runs of elements of another type.
-fn widen<T: Widen>(runs: &Runs<f32>, space: &mut Rows) {
+/// Runs of elements of another type, widened into `space`: the neighbours of either dimension stay neighbours.
+fn widened<T: Widen>(runs: &Runs<f32>, space: &mut Rows) -> Runs<f32> {
+    let (lanes, inner) = (runs.lanes, runs.inner);
+    let is_turned = runs.lane_stride == 1 && runs.inner_stride != 1;
+    let (outer, length, strides) = match is_turned {
+        true => (inner, lanes, (runs.inner_stride, runs.lane_stride)),
+        false => (lanes, inner, (runs.lane_stride, runs.inner_stride)),
+    };
+    let step = if is_turned { space.len() / RUN } else { RUN };
     let first = runs.data.cast::<T>();
     vectorized(
         #[inline(always)]
         || {
-            for (lane, space) in space.chunks_mut(RUN).enumerate().take(runs.lanes) {
-                for (i, to) in space[..runs.inner].iter_mut().enumerate() {
-                    let at = lane as isize * runs.lane_stride + i as isize * runs.inner_stride;
-                    // SAFETY: an element of the tensor that the runs are part of.
-                    to.write(unsafe { first.wrapping_offset(at).read() }.widen());
+            for (i, to) in space.chunks_mut(step).enumerate().take(outer) {
+                let from = first.wrapping_offset(i as isize * strides.0);
+                let to = &mut to[..length];
+                if strides.1 == 1 {
+                    // SAFETY: elements of the tensor that the runs are part of, one after another.
+                    let from = unsafe { std::slice::from_raw_parts(from, length) };
+                    to.iter_mut().zip(from).for_each(
+                        #[inline(always)]
+                        |(to, from)| _ = to.write(from.widen()),
+                    );
+                } else {
+                    for (j, to) in to.iter_mut().enumerate() {
+                        // SAFETY: as above, each by itself.
+                        to.write(unsafe { from.wrapping_offset(j as isize * strides.1).read() }.widen());
+                    }
                 }
             }
         },
     );
+    let (lane_stride, inner_stride) = if is_turned { (1, step as isize) } else { (step as isize, 1) };
+    Runs { data: space.as_ptr().cast(), lanes, lane_stride, inner, inner_stride }
 }

@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
+use super::Matrix as View;
 use super::*;
 use crate::cpu::level::Level;
+use crate::{BlockFormat, DType, Matrix, Quantized, Tensor};
 
 /// Numbers between -1 and 1, the same for the same seed.
 fn draw<T: From<f32>>(count: usize, seed: u32) -> Vec<T> {
@@ -42,8 +44,8 @@ fn check<T: Real + From<f32> + Into<f64>>(case: &Case, tolerance: f64) {
     let before = draw::<T>(rows * out_stride, seed + 3);
     for level in Level::available() {
         let mut out: Vec<_> = before.iter().copied().map(MaybeUninit::new).collect();
-        let a_view = Matrix::new(&a, [rows, inner], a_strides).unwrap();
-        let b_view = Matrix::new(&b, [inner, columns], b_strides).unwrap();
+        let a_view = View::new(&a, [rows, inner], a_strides).unwrap();
+        let b_view = View::new(&b, [inner, columns], b_strides).unwrap();
         let packed = Packed::pack(b_view, T::kernel(level), parallel).unwrap();
         let right = if prepack { Right::Packed(&packed) } else { Right::Plain(b_view) };
         let options = Options {
@@ -130,7 +132,7 @@ proptest! {
 #[test]
 fn misfits_are_errors() {
     let data = draw::<f32>(24, 1);
-    let (a, b) = (Matrix::new(&data, [4, 6], [6, 1]).unwrap(), Matrix::new(&data, [5, 4], [4, 1]).unwrap());
+    let (a, b) = (View::new(&data, [4, 6], [6, 1]).unwrap(), View::new(&data, [5, 4], [4, 1]).unwrap());
     let mut out = [MaybeUninit::uninit(); 16];
     let view = MatrixMut::new(&mut out, [4, 4], 4).unwrap();
     assert!(gemm(view, a, Right::Plain(b), &Options::default()).is_err());
@@ -141,6 +143,47 @@ fn misfits_are_errors() {
     assert!(gemm(view, a, Right::Plain(a.transposed()), &options).is_err());
     assert!(MatrixMut::new(&mut out, [5, 4], 4).is_err());
     assert!(MatrixMut::new(&mut out, [4, 3], 2).is_err());
-    assert!(Matrix::new(&data, [4, 7], [7, 1]).is_err());
-    assert!(Matrix::new(&data, [2, 2], [usize::MAX, 1]).is_err());
+    assert!(View::new(&data, [4, 7], [7, 1]).is_err());
+    assert!(View::new(&data, [2, 2], [usize::MAX, 1]).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    /// Floats of every width, turned or not, and blocks, stacked, equal the floats that they stand for.
+    #[test]
+    fn what_is_made_as_the_product_goes_equals_what_was_made_before(
+        rows in 1usize..600, inner in 1usize..12, outputs in 1usize..40, parallel: bool, seed in 0u64..1000,
+    ) {
+        let inner = 32 * inner;
+        let part = |i: u64| crate::testing::draw(&[outputs, inner], (-1.0, 1.0), seed + i);
+        let mut parts: Vec<Matrix> = Vec::new();
+        for (i, dtype) in (0..).zip([DType::F32, DType::BF16, DType::F16, DType::F64]) {
+            let part = part(i).to_dtype(dtype).unwrap();
+            parts.push(part.mt().unwrap().copy().unwrap().mt().unwrap().into());
+            parts.push(part.into());
+        }
+        for (i, format) in (10..).zip([BlockFormat::Q4_1, BlockFormat::Q8_0, BlockFormat::Int8]) {
+            parts.push(Quantized::quantize(&part(i), format).unwrap().into());
+        }
+        let floats: Vec<Tensor> = parts.iter().map(|part| part.to_dtype(DType::F32).unwrap()).collect();
+        let floats = Tensor::cat(&floats.iter().collect::<Vec<_>>(), 0).unwrap();
+        let columns = outputs * parts.len();
+        let x = draw::<f32>(rows * inner, seed as u32);
+        let stacked = Stacked(&parts);
+        for level in Level::available() {
+            let run = |right: Right<f32>| {
+                let mut out = vec![MaybeUninit::uninit(); rows * columns];
+                let view = MatrixMut::new(&mut out, [rows, columns], columns).unwrap();
+                let left = View::new(&x, [rows, inner], [inner, 1]).unwrap();
+                gemm_at(level, view, left, right, &Options { parallel, ..Options::default() }).unwrap();
+                // SAFETY: a product writes every element.
+                out.into_iter().map(|x| unsafe { x.assume_init() }).collect::<Vec<f32>>()
+            };
+            let want = run(Right::Plain(View::of(&floats, 0).unwrap().transposed()));
+            for (made, want) in run(Right::Made(&stacked)).iter().zip(want) {
+                prop_assert!((made - want).abs() <= 1e-5 * inner as f32, "{:?}: {}, not {}", level, made, want);
+            }
+        }
+    }
 }

@@ -3,16 +3,24 @@
 use super::Left;
 use crate::cpu::simd::vectorized;
 use crate::quant::{GROUP, RUN};
+use crate::{Result, team};
 
 /// Elements that share a scale.
 const SHARED: usize = 32;
 
-/// Rows of 8-bit codes with a scale for every [`SHARED`] of them, filled up with zeros to whole runs of [`RUN`].
+/// Fewer elements than this are rounded on the calling thread: sharing them costs as much.
+const PARALLEL_FROM: usize = 32 << 10;
+
+/// Rows of 8-bit codes with a scale for every [`SHARED`] of them.
 pub(super) struct Activations {
     pub(super) rows: usize,
-    /// Elements of a row, filled up.
-    pub(super) width: usize,
-    /// (rows, width), from -127 to 127.
+    all: Vec<Row>,
+}
+
+/// A row, filled up with zeros to whole runs of [`RUN`].
+#[derive(Clone)]
+struct Row {
+    /// From -127 to 127.
     codes: Vec<i8>,
     /// The scale of each group of [`GROUP`].
     scales: Vec<f32>,
@@ -20,56 +28,63 @@ pub(super) struct Activations {
     sums: Vec<f32>,
 }
 
-impl Activations {
-    pub(super) fn of(left: Left) -> Activations {
-        let (rows, width) = (left.rows, left.columns.next_multiple_of(RUN));
-        let mut activations = Activations {
-            rows,
-            width,
-            codes: vec![0; rows * width],
-            scales: vec![0.0; rows * width / GROUP],
-            sums: vec![0.0; rows * width / GROUP],
-        };
-        let Activations { codes, scales, sums, .. } = &mut activations;
+impl Row {
+    fn fill(&mut self, x: &[f32]) {
         vectorized(
             #[inline(always)]
             || {
-                for row in 0..rows {
-                    let (from, groups) = (row * width, row * width / GROUP);
-                    let out = codes[from..].chunks_mut(SHARED);
-                    let out = out.zip(scales[groups..].chunks_mut(2).zip(sums[groups..].chunks_mut(2)));
-                    let (whole, rest) = left.row(row).as_chunks::<SHARED>();
+                let groups =
+                    self.scales.as_chunks_mut::<2>().0.iter_mut().zip(self.sums.as_chunks_mut::<2>().0);
+                let mut out = self.codes.as_chunks_mut::<SHARED>().0.iter_mut().zip(groups);
+                let (whole, rest) = x.as_chunks::<SHARED>();
+                for (x, (codes, (scales, sums))) in whole.iter().zip(&mut out) {
+                    quantize(x, codes, scales, sums);
+                }
+                if let Some((codes, (scales, sums))) = out.next().filter(|_| !rest.is_empty()) {
                     let mut last = [0.0; SHARED];
                     last[..rest.len()].copy_from_slice(rest);
-                    let last = if rest.is_empty() { &[][..] } else { std::slice::from_ref(&last) };
-                    for (x, (codes, (scales, sums))) in whole.iter().chain(last).zip(out) {
-                        quantize(x, codes, scales, sums);
-                    }
+                    quantize(&last, codes, scales, sums);
                 }
             },
         );
-        activations
+    }
+}
+
+impl Activations {
+    /// # Errors
+    /// `Threads` when there are none to be had.
+    pub(super) fn of(left: Left) -> Result<Activations> {
+        let (rows, width) = (left.rows, left.columns.next_multiple_of(RUN));
+        let groups = width / GROUP;
+        let mut all =
+            vec![Row { codes: vec![0; width], scales: vec![0.0; groups], sums: vec![0.0; groups] }; rows];
+        let one = |row: usize, to: &mut [Row]| to.iter_mut().for_each(|to| to.fill(left.row(row)));
+        if rows * width < PARALLEL_FROM {
+            (0..rows).for_each(|row| one(row, &mut all[row..=row]));
+        } else {
+            team::for_each_chunk(&mut all, 1, one)?;
+        }
+        Ok(Activations { rows, all })
     }
 
     /// The codes of a row, filled up.
     pub(super) fn codes(&self, row: usize) -> &[i8] {
-        &self.codes[row * self.width..][..self.width]
+        &self.all[row].codes
     }
 
     /// The scales of a row's groups, and their scaled sums.
     pub(super) fn groups(&self, row: usize) -> (&[f32], &[f32]) {
-        let (from, len) = (row * self.width / GROUP, self.width / GROUP);
-        (&self.scales[from..][..len], &self.sums[from..][..len])
+        (&self.all[row].scales, &self.all[row].sums)
     }
 }
 
 #[inline(always)]
-fn quantize(x: &[f32; SHARED], codes: &mut [i8], scales: &mut [f32], sums: &mut [f32]) {
+fn quantize(x: &[f32; SHARED], codes: &mut [i8; SHARED], scales: &mut [f32; 2], sums: &mut [f32; 2]) {
     let most = x.iter().fold(0.0, |most: f32, x| if x.abs() > most { x.abs() } else { most });
     let scale = most / 127.0;
     let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
     scales.fill(scale);
-    for ((x, codes), sum) in x.as_chunks::<GROUP>().0.iter().zip(codes.chunks_exact_mut(GROUP)).zip(sums) {
+    for ((x, codes), sum) in x.as_chunks::<GROUP>().0.iter().zip(codes.as_chunks_mut::<GROUP>().0).zip(sums) {
         let mut total = 0;
         for (x, code) in x.iter().zip(codes) {
             // Adding this rounds to an integer, ties to even, which is then in the lowest bits.

@@ -27,6 +27,11 @@ impl<'a> Blocks<'a> {
         Some(Blocks { level, left, format, rows, row_bytes, columns })
     }
 
+    /// The bytes of a row.
+    pub(super) fn row(&self, row: usize) -> &'a [u8] {
+        &self.rows[row * self.row_bytes..][..self.row_bytes]
+    }
+
     /// Writes to (rows, outputs) what `dots` writes for each output, a number for each row of the left side.
     #[inline(always)]
     pub(super) fn each(
@@ -38,7 +43,7 @@ impl<'a> Blocks<'a> {
         let (width, rows) = (outputs.len(), self.left.rows);
         let mut sums = [0.0; MAX_ROWS];
         for (i, output) in outputs.enumerate() {
-            dots(&self.rows[output * self.row_bytes..][..self.row_bytes], &mut sums[..rows]);
+            dots(self.row(output), &mut sums[..rows]);
             for (row, sum) in sums[..rows].iter().enumerate() {
                 to[row * width + i] = *sum;
             }

@@ -8,6 +8,8 @@ mod rows;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
+mod tile;
+#[cfg(target_arch = "x86_64")]
 mod vnni;
 
 use std::mem::MaybeUninit;
@@ -26,7 +28,9 @@ use super::level::Level;
 use crate::{DType, Matrix, Result, pool, team};
 
 /// The most rows that are few: with more, reading the weights is not the work any longer.
-pub(super) const MAX_ROWS: usize = 16;
+const MAX_ROWS: usize = 16;
+/// The most rows that blocks are multiplied with at once, where that takes less time than to unpack them to floats.
+const MAX_ROWS_OF_BLOCKS: usize = 128;
 /// Results of a task, all rows together: its room on the stack.
 const TASK_RESULTS: usize = 2048;
 /// The outputs of a task are a multiple of this.
@@ -34,7 +38,7 @@ const OUTPUTS: usize = 16;
 /// Fewer multiplications than this are done on the calling thread: sharing them costs as much.
 const PARALLEL_FROM: usize = 64 << 10;
 
-/// The left matrix: at most [`MAX_ROWS`] contiguous rows.
+/// The left matrix: contiguous rows.
 #[derive(Clone, Copy)]
 pub(super) struct Left<'a> {
     pub(super) values: &'a [f32],
@@ -55,7 +59,7 @@ trait Part: Sync {
 }
 
 /// `out = map(left @ weightᵀ + add)` (rows, outputs), for stacked `parts` (outputs, columns); nothing is done, and `false` returned, where a
-/// part cannot be read as it lies.
+/// part cannot be read as it lies, or there are so many rows that it would not pay.
 ///
 /// # Errors
 /// `Threads` when there are none to be had.
@@ -66,10 +70,27 @@ pub(super) fn product(
     map: Option<Map<f32>>,
     out: &mut [MaybeUninit<f32>],
 ) -> Result<bool> {
-    product_at(Level::current(), left, parts, add, map, out)
+    let level = Level::current();
+    let is_of_blocks = level == Level::Vnni && parts.iter().all(|part| part.quantized().is_some());
+    let rows = match is_of_blocks {
+        false if left.rows > MAX_ROWS => return Ok(false),
+        false => MAX_ROWS,
+        true => MAX_ROWS_OF_BLOCKS,
+    };
+    let outputs: usize = parts.iter().map(|part| part.shape()[0]).sum();
+    let mut start = 0;
+    while start < left.rows {
+        let rows = rows.min(left.rows - start);
+        let some = Left { values: &left.values[start * left.columns..], rows, ..left };
+        if !product_at(level, some, parts, add, map, &mut out[start * outputs..][..rows * outputs])? {
+            return Ok(false);
+        }
+        start += rows;
+    }
+    Ok(true)
 }
 
-/// [`product`] with the kernels of a level.
+/// [`product`] of as many rows as are multiplied at once, with the kernels of a level.
 fn product_at(
     level: Level,
     left: Left,
@@ -79,7 +100,7 @@ fn product_at(
     out: &mut [MaybeUninit<f32>],
 ) -> Result<bool> {
     let needs_codes = parts.iter().any(|part| part.quantized().is_some());
-    let activations = needs_codes.then(|| Activations::of(left));
+    let activations = needs_codes.then(|| Activations::of(left)).transpose()?;
     let mut readers: SmallVec<[(Box<dyn Part + '_>, usize); 4]> = SmallVec::new();
     for part in parts {
         let Some(reader) = reader(level, left, activations.as_ref(), part) else { return Ok(false) };
@@ -92,7 +113,8 @@ fn product_at(
     let work = left.rows.saturating_mul(left.columns).saturating_mul(total);
     let threads = if work < PARALLEL_FROM { 1 } else { pool::num_threads() };
     // Enough tasks for all threads to end at about the same time.
-    let per_task = total.div_ceil(4 * threads).next_multiple_of(OUTPUTS).min(TASK_RESULTS / left.rows);
+    let room = TASK_RESULTS / left.rows / OUTPUTS * OUTPUTS;
+    let per_task = total.div_ceil(4 * threads).next_multiple_of(OUTPUTS).min(room);
     let counts: SmallVec<[usize; 4]> =
         readers.iter().map(|(_, outputs)| outputs.div_ceil(per_task)).collect();
     let out = Out { data: out.as_mut_ptr().cast(), width: total };

@@ -11,9 +11,10 @@ use crate::cpu::level::Level;
 use crate::cpu::simd::dispatch_at;
 use crate::cpu::stored::Stored;
 
-/// Outputs that are computed side by side: each element of the left side that is loaded meets as many, and the processor follows as many
-/// streams.
+/// Outputs that are computed side by side: each element of the left side that is loaded meets as many.
 const OUTPUTS: usize = 4;
+/// So few rows are multiplied by one output after another: weights that are read in one stream come half again as fast as in four.
+const ONE_BY_ONE: usize = 4;
 
 pub(super) struct Rows<'a, T> {
     level: Level,
@@ -47,18 +48,19 @@ impl<T: Stored> SimdOp for Run<'_, T> {
     fn eval<I: Isa>(self, isa: I) {
         let Run(part, outputs, to) = self;
         let width = outputs.len();
-        for start in (0..width).step_by(OUTPUTS) {
+        let together = if part.left.rows <= ONE_BY_ONE { 1 } else { OUTPUTS };
+        for start in (0..width).step_by(together) {
             let at = |output: usize| part.first.wrapping_add((outputs.start + output) * part.stride);
             // SAFETY: the outputs are rows of the matrix, as long as those of the left side.
             unsafe {
-                if start + OUTPUTS <= width {
+                if together == OUTPUTS && start + OUTPUTS <= width {
                     let rows: [*const T; OUTPUTS] = std::array::from_fn(
                         #[inline(always)]
                         |i| at(start + i),
                     );
                     all(isa, part.left, rows, to, start, width);
                 } else {
-                    for output in start..width {
+                    for output in start..width.min(start + together) {
                         all(isa, part.left, [at(output)], to, output, width);
                     }
                 }
@@ -112,7 +114,7 @@ unsafe fn dots<I: Isa, T: Stored, const N: usize, const M: usize>(
     let ops = isa.f32();
     let (lanes, step) = (ops.len(), 2 * ops.len());
     let whole = left.columns / step * step;
-    let mut sums = [[ops.zero(); N]; M];
+    let mut sums = [[[ops.zero(); 2]; N]; M];
     let mut lefts = [left.values.as_ptr(); M];
     for m in 0..M {
         lefts[m] = left.row(row + m).as_ptr();
@@ -127,14 +129,16 @@ unsafe fn dots<I: Isa, T: Stored, const N: usize, const M: usize>(
             // SAFETY: within a row of the left side.
             let x = unsafe { [ops.load_ptr(lefts[m].add(at)), ops.load_ptr(lefts[m].add(at + lanes))] };
             for n in 0..N {
-                sums[m][n] = ops.mul_add(x[0], w[n][0], sums[m][n]);
-                sums[m][n] = ops.mul_add(x[1], w[n][1], sums[m][n]);
+                // Where there are few sums, the second one keeps them from waiting for one another.
+                let other = usize::from(N == 1);
+                sums[m][n][0] = ops.mul_add(x[0], w[n][0], sums[m][n][0]);
+                sums[m][n][other] = ops.mul_add(x[1], w[n][1], sums[m][n][other]);
             }
         }
     }
     for m in 0..M {
         for n in 0..N {
-            let mut sum = ops.sum(sums[m][n]);
+            let mut sum = ops.sum(ops.add(sums[m][n][0], sums[m][n][1]));
             for at in whole..left.columns {
                 // SAFETY: as above.
                 sum += unsafe { *lefts[m].add(at) * (*weights[n].add(at)).widen() };

@@ -56,7 +56,7 @@ fn run(level: Level, x: &Tensor, parts: &[Matrix], add: &Tensor) -> Vec<f32> {
 fn rounded(x: &Tensor) -> Tensor {
     let &[rows, columns] = x.shape() else { panic!("a matrix") };
     let values: &[f32] = x.as_slice().unwrap();
-    let activations = Activations::of(Left { values, rows, columns });
+    let activations = Activations::of(Left { values, rows, columns }).unwrap();
     let mut out = Vec::new();
     for row in 0..rows {
         let (codes, (scales, _)) = (activations.codes(row), activations.groups(row));

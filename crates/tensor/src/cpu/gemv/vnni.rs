@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::activations::Activations;
 use super::blocks::Blocks;
+use super::tile;
 use crate::quant::{BlockFormat, GROUP, RUN};
 
 /// Writes the products of some outputs with all rows: (rows, outputs).
@@ -26,23 +27,42 @@ pub(super) unsafe fn run(
     // SAFETY: as the caller promises.
     unsafe {
         match format {
-            BlockFormat::Q4_0 => all::<Q4_0>(blocks, left, columns, outputs, to),
-            BlockFormat::Q4_1 => all::<Q4_1>(blocks, left, columns, outputs, to),
-            BlockFormat::Q5_0 => all::<Q5_0>(blocks, left, columns, outputs, to),
-            BlockFormat::Q5_1 => all::<Q5_1>(blocks, left, columns, outputs, to),
-            BlockFormat::Q8_0 => all::<Q8_0>(blocks, left, columns, outputs, to),
-            BlockFormat::Q2K => all::<Q2K>(blocks, left, columns, outputs, to),
-            BlockFormat::Q3K => all::<Q3K>(blocks, left, columns, outputs, to),
-            BlockFormat::Q4K => all::<Q4K>(blocks, left, columns, outputs, to),
-            BlockFormat::Q5K => all::<Q5K>(blocks, left, columns, outputs, to),
-            BlockFormat::Q6K => all::<Q6K>(blocks, left, columns, outputs, to),
-            BlockFormat::Int8 => all::<Int8>(blocks, left, columns, outputs, to),
+            BlockFormat::Q4_0 => some::<Q4_0>(blocks, left, columns, outputs, to),
+            BlockFormat::Q4_1 => some::<Q4_1>(blocks, left, columns, outputs, to),
+            BlockFormat::Q5_0 => some::<Q5_0>(blocks, left, columns, outputs, to),
+            BlockFormat::Q5_1 => some::<Q5_1>(blocks, left, columns, outputs, to),
+            BlockFormat::Q8_0 => some::<Q8_0>(blocks, left, columns, outputs, to),
+            BlockFormat::Q2K => some::<Q2K>(blocks, left, columns, outputs, to),
+            BlockFormat::Q3K => some::<Q3K>(blocks, left, columns, outputs, to),
+            BlockFormat::Q4K => some::<Q4K>(blocks, left, columns, outputs, to),
+            BlockFormat::Q5K => some::<Q5K>(blocks, left, columns, outputs, to),
+            BlockFormat::Q6K => some::<Q6K>(blocks, left, columns, outputs, to),
+            BlockFormat::Int8 => some::<Int8>(blocks, left, columns, outputs, to),
+        }
+    }
+}
+
+/// So few rows are multiplied by one output after another: turning the weights would not pay.
+const ROWS: usize = 4;
+
+unsafe fn some<F: Unpack>(
+    blocks: &Blocks,
+    left: &Activations,
+    columns: usize,
+    outputs: Range<usize>,
+    to: &mut [f32],
+) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match left.rows {
+            0..=ROWS => one_by_one::<F>(blocks, left, columns, outputs, to),
+            _ => tile::all::<F>(blocks, left, columns, outputs, to),
         }
     }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-unsafe fn all<F: Unpack>(
+unsafe fn one_by_one<F: Unpack>(
     blocks: &Blocks,
     left: &Activations,
     columns: usize,
@@ -54,41 +74,32 @@ unsafe fn all<F: Unpack>(
         to,
         #[inline(always)]
         |row, sums| {
-            let mut done = 0;
-            while done < sums.len() {
-                // SAFETY: as the caller promises.
-                done += unsafe {
-                    match sums.len() - done {
-                        1 => dots::<F, 1>(row, columns, left, done, sums),
-                        2 => dots::<F, 2>(row, columns, left, done, sums),
-                        3 => dots::<F, 3>(row, columns, left, done, sums),
-                        _ => dots::<F, 4>(row, columns, left, done, sums),
-                    }
-                };
+            // SAFETY: as the caller promises.
+            unsafe {
+                match sums.len() {
+                    1 => dots::<F, 1>(row, columns, left, sums),
+                    2 => dots::<F, 2>(row, columns, left, sums),
+                    3 => dots::<F, 3>(row, columns, left, sums),
+                    _ => dots::<F, ROWS>(row, columns, left, sums),
+                }
             }
         },
     );
 }
 
-/// The products of one row of blocks with `M` rows of the left side, from `first` on; says M.
+/// The products of one row of blocks with `M` rows of the left side.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
 #[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
-unsafe fn dots<F: Unpack, const M: usize>(
-    row: &[u8],
-    columns: usize,
-    left: &Activations,
-    first: usize,
-    to: &mut [f32],
-) -> usize {
+unsafe fn dots<F: Unpack, const M: usize>(row: &[u8], columns: usize, left: &Activations, to: &mut [f32]) {
     // SAFETY: the left side is filled up to whole runs; formats read only blocks that there are.
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); 2]; M];
         let mut lefts = [std::ptr::null::<i8>(); M];
         let mut groups = [(std::ptr::null::<f32>(), std::ptr::null::<f32>()); M];
         for m in 0..M {
-            lefts[m] = left.codes(first + m).as_ptr();
-            let (scales, totals) = left.groups(first + m);
+            lefts[m] = left.codes(m).as_ptr();
+            let (scales, totals) = left.groups(m);
             groups[m] = (scales.as_ptr(), totals.as_ptr());
         }
         for start in (0..columns).step_by(RUN) {
@@ -107,20 +118,22 @@ unsafe fn dots<F: Unpack, const M: usize>(
             }
         }
         for m in 0..M {
-            to[first + m] = _mm512_reduce_add_ps(_mm512_add_ps(sums[m][0], sums[m][1]));
+            to[m] = _mm512_reduce_add_ps(_mm512_add_ps(sums[m][0], sums[m][1]));
         }
     }
-    M
 }
 
 /// 256 elements: `scales[g] · codes[i] + offsets[g]`.
-struct Unpacked {
-    codes: [__m512i; 4],
-    scales: __m512,
-    offsets: __m512,
+pub(super) struct Unpacked {
+    pub(super) codes: [__m512i; 4],
+    pub(super) scales: __m512,
+    pub(super) offsets: __m512,
 }
 
-trait Unpack {
+pub(super) trait Unpack {
+    /// How many groups of 16 share their scale.
+    const GROUPS_TOGETHER: usize;
+
     /// Unpacks `len` elements of a row from `start` on, a multiple of [`RUN`]. What is beyond has offset and either scale or codes 0, or meets
     /// zeros.
     unsafe fn unpack(row: *const u8, start: usize, len: usize) -> Unpacked;
@@ -177,10 +190,13 @@ trait Block32 {
 }
 
 impl<B: Block32> Unpack for B {
+    const GROUPS_TOGETHER: usize = 2;
+
     #[inline(always)]
     unsafe fn unpack(row: *const u8, start: usize, len: usize) -> Unpacked {
         #[inline]
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+        #[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
         unsafe fn some<B: Block32>(first: *const u8, blocks: usize) -> Unpacked {
             let block = |index: usize| first.wrapping_add(index * B::BYTES);
             let mut headers = _mm512_setzero_si512();
@@ -281,6 +297,8 @@ unsafe fn eights(first: *const u8, second: *const u8) -> __m512i {
 struct Int8;
 
 impl Unpack for Int8 {
+    const GROUPS_TOGETHER: usize = 2;
+
     #[inline(always)]
     unsafe fn unpack(row: *const u8, start: usize, len: usize) -> Unpacked {
         #[inline]
@@ -314,9 +332,11 @@ impl Unpack for Int8 {
 
 /// A format with blocks of 256 elements.
 macro_rules! blocks256 {
-    ($($name:ident, $bytes:literal, $unpack:ident;)*) => {$(
+    ($($name:ident, $bytes:literal, $together:literal, $unpack:ident;)*) => {$(
         struct $name;
         impl Unpack for $name {
+            const GROUPS_TOGETHER: usize = $together;
+
             #[inline(always)]
             unsafe fn unpack(row: *const u8, start: usize, _len: usize) -> Unpacked {
                 // SAFETY: as the caller promises; rows are whole blocks.
@@ -326,11 +346,11 @@ macro_rules! blocks256 {
     )*};
 }
 blocks256! {
-    Q2K, 84, q2_k;
-    Q3K, 110, q3_k;
-    Q4K, 144, q4_k;
-    Q5K, 176, q5_k;
-    Q6K, 210, q6_k;
+    Q2K, 84, 1, q2_k;
+    Q3K, 110, 1, q3_k;
+    Q4K, 144, 2, q4_k;
+    Q5K, 176, 2, q5_k;
+    Q6K, 210, 1, q6_k;
 }
 
 #[inline]
