@@ -19,20 +19,36 @@ use crate::errors;
 use crate::hub::{PyRepo, signalled};
 use crate::tensor::PyTensor;
 
-/// Config.json of a folder or repository, or another file like it, over the defaults of its model type, as JSON text.
+/// Config.json of a folder or repository, or another file like it, over the defaults of its model type, as JSON text; and that type. With
+/// `model_type` it is read as that of a model of this type, whatever it says itself.
 ///
 /// :raises ValueError: without the file, without a model type in it, or for one that is not supported.
 /// :raises OSError: for a file that is not JSON, or a repository that cannot be read.
 #[pyfunction]
-#[pyo3(signature = (repo, file=None))]
-pub fn read_config(py: Python<'_>, repo: Option<&PyRepo>, file: Option<PathBuf>) -> PyResult<String> {
-    let read = || match (repo, file) {
-        (_, Some(file)) => Config::from_file(&file),
-        (Some(repo), None) => Config::from_repo(&repo.0),
-        (None, None) => Err(models::Error::Config("name a repository or a file".into())),
+#[pyo3(signature = (repo, file=None, *, model_type=None))]
+pub fn read_config(
+    py: Python<'_>,
+    repo: Option<&PyRepo>,
+    file: Option<PathBuf>,
+    model_type: Option<&str>,
+) -> PyResult<(String, Option<String>)> {
+    let read = || {
+        let file = match (repo, file) {
+            (_, Some(file)) => file,
+            (Some(repo), None) => Config::file(&repo.0)?,
+            (None, None) => return Err(models::Error::Config("name a repository or a file".into())),
+        };
+        match model_type {
+            Some(model_type) => Config::from_file_as(&file, model_type),
+            None => {
+                let config = Config::from_file(&file)?;
+                let named = config.architecture()?.model_type.to_owned();
+                Ok((config, Some(named)))
+            }
+        }
     };
-    let config = py.detach(read).map_err(errors::models)?;
-    Ok(Value::Object(config.values().clone()).to_string())
+    let (config, named) = py.detach(read).map_err(errors::models)?;
+    Ok((Value::Object(config.values().clone()).to_string(), named))
 }
 
 /// A configuration (JSON text, as is the result) over the defaults of its model type, with the fields filled in that follow from others.

@@ -120,9 +120,10 @@ class PreTrainedModel(Weights):
         Keywords: ``config``; where from: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``,
         ``force_download``, ``token``, ``variant``; ``use_safetensors`` takes only safetensors (True) or
         only ``.bin`` files (False); ``ignore_mismatched_sizes`` draws tensors of the wrong shape anew;
-        ``output_loading_info`` returns what did not fit as well; ``dtype`` is ``"auto"`` (as stored),
-        ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the weights, while computation is in float32;
-        ``device`` is ``"cpu"`` or ``"auto"``; all others must be fields of the configuration.
+        ``output_loading_info`` returns what did not fit as well; ``dtype`` of the weights is ``"auto"`` (as
+        the configuration says, or as stored), ``"float32"``, ``"float16"`` or ``"bfloat16"``, while
+        computation is in float32; ``device`` is ``"cpu"`` or ``"auto"``; all others must be fields of the
+        configuration.
 
         :raises OSError: when there is no such folder or repository, or no weights in it.
         :raises ValueError: for arguments and configurations that cannot be.
