@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from trustformers import AutoConfig, BartConfig, BertConfig, PreTrainedConfig, PretrainedConfig
+from trustformers import (
+    AutoConfig,
+    BartConfig,
+    BertConfig,
+    BertModel,
+    PreTrainedConfig,
+    PretrainedConfig,
+    RobertaConfig,
+)
 
 
 def test_the_defaults_are_berts() -> None:
@@ -76,11 +84,31 @@ def test_keywords_replace_what_the_file_says(checkpoint: Path) -> None:
     assert BertConfig.from_pretrained(str(checkpoint)).hidden_dropout_prob == 0.1
 
 
-def test_a_class_reads_only_its_own_type(checkpoint: Path) -> None:
+def test_a_class_reads_another_type_with_a_warning(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = RobertaConfig.from_pretrained(checkpoint)
+    assert (config.model_type, config.to_dict()["model_type"]) == ("roberta", "roberta")
+    assert config.hidden_size == BertConfig.from_pretrained(checkpoint).hidden_size
+    assert "model of type `bert` to instantiate a model of type `roberta`" in caplog.text
+    assert caplog.text.count("instantiate") == 1
+
+
+def test_a_class_needs_no_type_in_the_file(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
+    values = json.loads((checkpoint / "config.json").read_text())
+    del values["model_type"]
+    (checkpoint / "config.json").write_text(json.dumps(values))
+    assert BertModel.from_pretrained(checkpoint).config.model_type == "bert"
+    assert not caplog.text
+    with pytest.raises(ValueError, match="model_type"):
+        AutoConfig.from_pretrained(checkpoint)
+
+
+def test_a_type_that_the_engine_does_not_know(checkpoint: Path) -> None:
     class OtherConfig(PreTrainedConfig):
         model_type = "bert-of-another-kind"
 
-    with pytest.raises(ValueError, match="bert-of-another-kind was asked for"):
+    with pytest.raises(ValueError, match="bert-of-another-kind"):
         OtherConfig.from_pretrained(checkpoint)
 
 

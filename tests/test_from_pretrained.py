@@ -71,6 +71,39 @@ def test_an_unknown_keyword_is_named_with_the_nearest(checkpoint: Path) -> None:
         AutoModel.from_pretrained(checkpoint, "extra")
 
 
+@pytest.mark.parametrize("field", ["dtype", "torch_dtype"])
+def test_the_configuration_says_the_dtype(checkpoint: Path, field: str) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    config.pop("dtype", None)
+
+    def opened(said: object, **keywords: Any) -> Any:
+        (checkpoint / "config.json").write_text(json.dumps(config | {field: said}))
+        return AutoModel.from_pretrained(checkpoint, **keywords)
+
+    assert opened(None).dtype == "float32"
+    half = opened("float16")
+    assert half.dtype == half.config.dtype == "float16"
+    assert opened("float16", dtype="float32").dtype == "float32"
+    assert opened("float16", state_dict=opened(None).state_dict()).dtype == "float16"
+    assert AutoModel.from_config(half.config).dtype == "float16"
+    with pytest.raises(ValueError, match=r"dtype` must be float32, float16 or bfloat16, got \"int8\""):
+        opened("int8")
+
+
+def test_float32_holds_whatever_dtypes_are_stored_beside_one_another(checkpoint: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"dtype": None}))
+    model = AutoModel.from_pretrained(checkpoint)
+    state = {k: v.half() if "embeddings" in k else v for k, v in model.state_dict().items()}
+    model.save_pretrained(checkpoint, state_dict=state)
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"dtype": None}))
+    mixed = AutoModel.from_pretrained(checkpoint)
+    assert {str(parameter.dtype) for parameter in mixed.parameters()} == {"trustformers.float32"}
+    assert mixed.dtype == mixed.config.dtype == "float32"
+    np.testing.assert_allclose(mixed(IDS)[0], model(IDS)[0], atol=1e-2)
+
+
 def test_the_dtype_may_be_asked_for_whatever_is_stored() -> None:
     folder = FIXTURES / "bert" / "float16"
     stored = AutoModel.from_pretrained(folder)
@@ -180,8 +213,10 @@ except KeyboardInterrupt:
 def test_what_did_not_fit_is_reported(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "trustformers"):
         _, info = AutoModel.from_pretrained(FIXTURES / "bert" / "from_masked_lm", output_loading_info=True)
-    assert set(info) == {"missing_keys", "unexpected_keys", "mismatched_keys"}
-    assert info["missing_keys"] == ["pooler.dense.weight", "pooler.dense.bias"]
+    assert set(info) == {"missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"}
+    assert info["missing_keys"] == {"pooler.dense.weight", "pooler.dense.bias"}
+    assert info["mismatched_keys"] == set()
+    assert info["error_msgs"] == []
     assert any(key.startswith("cls.") for key in info["unexpected_keys"])
     assert "pooler.dense.weight" in caplog.text
     assert "BertModel LOAD REPORT from: " in caplog.text

@@ -46,8 +46,12 @@ class Repo:
 # Configurations and models.
 
 def read_config(
-    repo: Repo | None, file: str | PathLike[str] | None = None, gguf_file: str | None = None
-) -> str: ...
+    repo: Repo | None,
+    file: str | PathLike[str] | None = None,
+    gguf_file: str | None = None,
+    *,
+    model_type: str | None = None,
+) -> tuple[str, str | None]: ...
 def complete_config(config: str) -> str: ...
 def architectures() -> list[dict[str, Any]]: ...
 def load_checkpoint(

@@ -42,12 +42,14 @@ pub struct Class {
     pub head: fn(&Config) -> Result<HeadSpec>,
     /// The model in it, where that is not the whole one: an encoder of an encoder-decoder, or its decoder.
     pub spec: Option<fn(&Config) -> Result<Spec>>,
+    /// Parts of the names of tensors that checkpoints contain and this class does not need.
+    pub ignored: &'static [&'static str],
 }
 
 impl Class {
     /// The model without a head.
     pub const fn bare(name: &'static str) -> Class {
-        Class { name, task: Task::Base, base: "", head: |_| Ok(HeadSpec::Bare), spec: None }
+        Class::new(name, Task::Base, "", |_| Ok(HeadSpec::Bare))
     }
 
     /// The model at `base` with a head.
@@ -57,12 +59,17 @@ impl Class {
         base: &'static str,
         head: fn(&Config) -> Result<HeadSpec>,
     ) -> Class {
-        Class { name, task, base, head, spec: None }
+        Class { name, task, base, head, spec: None, ignored: &[] }
     }
 
     /// The same class of a part of the model.
     pub const fn of(self, spec: fn(&Config) -> Result<Spec>) -> Class {
         Class { spec: Some(spec), ..self }
+    }
+
+    /// The same class, which passes over tensors with these parts in their names without a word.
+    pub const fn ignoring(self, ignored: &'static [&'static str]) -> Class {
+        Class { ignored, ..self }
     }
 }
 

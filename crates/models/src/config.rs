@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde_json::{Map, Value};
 use trustformers_hub::Repo;
-use trustformers_tensor::Activation;
+use trustformers_tensor::{Activation, DType};
 
 use crate::architecture::{self, Architecture};
 use crate::checkpoint::replace;
@@ -25,8 +25,15 @@ impl Config {
     /// # Errors
     /// `Unrecognized` without the file or a `model_type` in it, `UnknownModelType`, `Json`, or what the hub says.
     pub fn from_repo(repo: &Repo) -> Result<Config> {
-        let unrecognized = || Error::Unrecognized { place: repo.name().into(), known: architecture::known() };
-        Config::from_file(&repo.file("config.json")?.ok_or_else(unrecognized)?)
+        Config::from_file(&Config::file(repo)?)
+    }
+
+    /// Where config.json of a folder or repository is.
+    ///
+    /// # Errors
+    /// `Unrecognized` without the file, or what the hub says.
+    pub fn file(repo: &Repo) -> Result<PathBuf> {
+        repo.file("config.json")?.ok_or_else(|| unrecognized(repo.name()))
     }
 
     /// Reads a file like config.json.
@@ -34,13 +41,23 @@ impl Config {
     /// # Errors
     /// As [`Config::from_repo`], or `Io`.
     pub fn from_file(path: &Path) -> Result<Config> {
-        let text = fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-        let broken = |reason: String| Error::Json { path: path.into(), reason };
-        let text = String::from_utf8(text).map_err(|error| broken(error.to_string()))?;
-        match parse(&text).map_err(|error| broken(error.to_string()))? {
-            Value::Object(values) if values.contains_key("model_type") => Config::new(values),
-            _ => Err(Error::Unrecognized { place: path.display().to_string(), known: architecture::known() }),
+        let values = read(path)?;
+        if values.contains_key("model_type") {
+            Config::new(values)
+        } else {
+            Err(unrecognized(path.display()))
         }
+    }
+
+    /// Reads a file like config.json as that of a model of type `model_type`. The second is the type that it names itself, if any.
+    ///
+    /// # Errors
+    /// As [`Config::from_file`].
+    pub fn from_file_as(path: &Path, model_type: &str) -> Result<(Config, Option<String>)> {
+        let mut values = read(path)?;
+        let named = values.insert("model_type".into(), model_type.into());
+        let named = named.as_ref().and_then(Value::as_str).map(str::to_owned);
+        Ok((Config::new(values)?, named))
     }
 
     /// Reads the text of a config.json, which may hold Python's `NaN` and `Infinity`; they become null.
@@ -185,6 +202,19 @@ impl Config {
         }
     }
 
+    /// The dtype that weights shall have: `dtype`, called `torch_dtype` before; `None` where nothing is said.
+    pub fn dtype(&self) -> Result<Option<DType>> {
+        let Some(field) = ["dtype", "torch_dtype"].into_iter().find(|field| self.has(field)) else {
+            return Ok(None);
+        };
+        let value = self.get(field)?;
+        let dtype =
+            value.as_str().and_then(|name| name.parse().ok()).filter(|dtype: &DType| dtype.is_float());
+        dtype.map(Some).ok_or_else(|| {
+            Error::Config(format!("`{field}` must be float32, float16 or bfloat16, got {value}"))
+        })
+    }
+
     /// The standard deviation of freshly drawn weights: `initializer_range`, or `init_std`, or 0.02.
     pub fn initializer_range(&self) -> Result<f32> {
         let field = ["initializer_range", "init_std"].into_iter().find(|field| self.has(field));
@@ -237,6 +267,21 @@ impl Config {
         let field = self.own_name(field);
         self.values.get(field).ok_or_else(|| Error::Config(format!("`{field}` is missing")))
     }
+}
+
+/// The values in a file like config.json.
+fn read(path: &Path) -> Result<Map<String, Value>> {
+    let text = fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+    let broken = |reason: String| Error::Json { path: path.into(), reason };
+    let text = String::from_utf8(text).map_err(|error| broken(error.to_string()))?;
+    match parse(&text).map_err(|error| broken(error.to_string()))? {
+        Value::Object(values) => Ok(values),
+        _ => Err(unrecognized(path.display())),
+    }
+}
+
+fn unrecognized(place: impl ToString) -> Error {
+    Error::Unrecognized { place: place.to_string(), known: architecture::known() }
 }
 
 /// Parses JSON as Python writes it: with `NaN` and infinities, for which JSON has no words and which become null.

@@ -86,8 +86,8 @@ pub struct LoadOptions {
     pub ignore_mismatched_sizes: bool,
     /// `true` reads safetensors only, `false` `.bin` files only.
     pub use_safetensors: Option<bool>,
-    /// Converts the weights to this dtype, instead of leaving them as they are stored, as numbers or blocks. Computation is in float32
-    /// either way.
+    /// Converts the weights to this dtype, instead of what the configuration says. Where that says nothing either, they stay as they are
+    /// stored, as numbers or blocks, or become float32 if they are stored in several dtypes. Computation is in float32 in any case.
     pub dtype: Option<DType>,
     /// Makes blocks of the matrices of the layers.
     pub quantization: Option<Quantization>,
@@ -114,14 +114,21 @@ impl Model {
     /// # Errors
     /// `NoWeights`, `Weights`, `Mismatch` (all that is missing or does not fit, together), `Config`, or what the hub says.
     pub fn from_repo(repo: &Repo, config: Config, options: &LoadOptions) -> Result<Model> {
-        let checkpoint = match &options.gguf_file {
-            Some(name) => Checkpoint::from_gguf(&repo.require(name)?)?,
-            None => Checkpoint::from_repo(repo, options.variant.as_deref(), options.use_safetensors)?,
+        let Some(name) = &options.gguf_file else {
+            let checkpoint =
+                Checkpoint::from_repo(repo, options.variant.as_deref(), options.use_safetensors)?;
+            let dtype = match options.dtype {
+                Some(dtype) => Some(dtype),
+                // Several in one file are brought to the one that holds them all.
+                None => config.dtype()?.or_else(|| checkpoint.is_mixed().then_some(DType::F32)),
+            };
+            return Model::from_checkpoint(checkpoint, config, &LoadOptions { dtype, ..options.clone() });
         };
-        Model::from_checkpoint(checkpoint, config, options)
+        Model::from_checkpoint(Checkpoint::from_gguf(&repo.require(name)?)?, config, options)
     }
 
-    /// A model of the tensors of a checkpoint, which may be the caller's own. They are shared, not copied.
+    /// A model of the tensors of a checkpoint, which may be the caller's own. They are shared, not copied, unless the options say another
+    /// dtype.
     ///
     /// # Errors
     /// `Mismatch` or `Config`, as [`Model::from_repo`].
@@ -156,7 +163,7 @@ impl Model {
         let spec = class.spec.unwrap_or(architecture.spec)(&config)?;
         let head = (class.head)(&config)?;
         let wants_pooler = options.pooler && head.is_bare() || head.wants_pooler();
-        let loader = loader.deviating(config.initializer_range()?);
+        let loader = loader.deviating(config.initializer_range()?).ignoring(class.ignored);
         let base = loader.base(class.base);
         let layers = || loader.base(class.base).quantized();
         let network = match spec {

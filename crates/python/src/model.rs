@@ -20,27 +20,42 @@ use crate::errors;
 use crate::hub::{PyRepo, signalled};
 use crate::tensor::PyTensor;
 
-/// Config.json of a folder or repository, or another file like it, or what a GGUF file of the repository says, over the defaults of the
-/// model type, as JSON text.
+/// Config.json of a folder or repository, or another file like it, or what a GGUF file of the repository says, over the defaults of its
+/// model type, as JSON text; and that type. With `model_type` a file is read as that of a model of this type, whatever it says itself.
 ///
 /// :raises ValueError: without the file, without a model type in it, or for one that is not supported.
 /// :raises OSError: for a file that is not JSON, or a repository that cannot be read.
 #[pyfunction]
-#[pyo3(signature = (repo, file=None, gguf_file=None))]
+#[pyo3(signature = (repo, file=None, gguf_file=None, *, model_type=None))]
 pub fn read_config(
     py: Python<'_>,
     repo: Option<&PyRepo>,
     file: Option<PathBuf>,
     gguf_file: Option<&str>,
-) -> PyResult<String> {
-    let read = || match (repo, file, gguf_file) {
-        (_, Some(file), _) => Config::from_file(&file),
-        (Some(repo), None, Some(name)) => Config::from_gguf(&repo.0.require(name)?),
-        (Some(repo), None, None) => Config::from_repo(&repo.0),
-        (None, None, _) => Err(models::Error::Config("name a repository or a file".into())),
+    model_type: Option<&str>,
+) -> PyResult<(String, Option<String>)> {
+    let read = || {
+        let file = match (repo, file, gguf_file) {
+            (_, Some(file), _) => file,
+            (Some(repo), None, Some(name)) => {
+                let config = Config::from_gguf(&repo.0.require(name)?)?;
+                let named = config.architecture()?.model_type.to_owned();
+                return Ok((config, Some(named)));
+            }
+            (Some(repo), None, None) => Config::file(&repo.0)?,
+            (None, None, _) => return Err(models::Error::Config("name a repository or a file".into())),
+        };
+        match model_type {
+            Some(model_type) => Config::from_file_as(&file, model_type),
+            None => {
+                let config = Config::from_file(&file)?;
+                let named = config.architecture()?.model_type.to_owned();
+                Ok((config, Some(named)))
+            }
+        }
     };
-    let config = py.detach(read).map_err(errors::models)?;
-    Ok(Value::Object(config.values().clone()).to_string())
+    let (config, named) = py.detach(read).map_err(errors::models)?;
+    Ok((Value::Object(config.values().clone()).to_string(), named))
 }
 
 /// A configuration (JSON text, as is the result) over the defaults of its model type, with the fields filled in that follow from others.

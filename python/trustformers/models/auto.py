@@ -106,7 +106,7 @@ class _AutoModel:
         model_class = chosen(named.models_for(cls._task), config, cls.__name__)
         dtype = loading_options(kwargs)
         model = model_class(config, **kwargs)
-        return model if dtype == "auto" else model.to(dtype=dtype)
+        return model.to(dtype=config.dtype if dtype == "auto" else dtype)
 
 
 class AutoModel(_AutoModel):

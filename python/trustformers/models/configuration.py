@@ -129,13 +129,26 @@ class PreTrainedConfig:
         file: str | os.PathLike[str] | None = None,
         gguf_file: str | None = None,
     ) -> Any:
-        """Read config.json of an open repository, or another file, as one of ``classes``, by model type."""
-        values = json.loads(_engine.read_config(repo, file, gguf_file))
-        known = classes.get(values["model_type"])
-        if known is None:
+        """Read config.json of an open repository, or ``file``, as one of ``classes``, by model type.
+
+        A single one is taken whatever the file says, with a warning where that is something else.
+        """
+        only = next(iter(classes)) if len(classes) == 1 else None
+        text, named = _engine.read_config(repo, file, gguf_file, model_type=only)
+        if gguf_file is not None and named not in classes:
             wanted = ", ".join(classes) or "none"
-            raise ValueError(f"{name_or_path} is a {values['model_type']} model, but {wanted} was asked for")
-        return known(**{**values, "_name_or_path": str(name_or_path)})
+            raise ValueError(f"{name_or_path} is a {named} model, but {wanted} was asked for")
+        if only is not None and named not in (only, None):
+            import logging
+
+            logging.getLogger(__name__).warning(
+                f"You are using a model of type `{named}` to instantiate a model of type `{only}`. This may "
+                "be expected if you are loading a checkpoint that shares a subset of the architecture, but "
+                "is otherwise not supported and can yield errors. Please verify that the checkpoint is "
+                "compatible with the model you are instantiating."
+            )
+        values = json.loads(text)
+        return classes[values["model_type"]](**{**values, "_name_or_path": str(name_or_path)})
 
     @staticmethod
     def _from_pretrained(

@@ -79,6 +79,7 @@ def open_model(
         if state_dict is None:
             state_dict = _engine.load_checkpoint(repo, **files)
         tensors = {_renamed(key, key_mapping): to_tensor(key, value) for key, value in state_dict.items()}
+        kept["dtype"] = kept["dtype"] or config.dtype
         engine = _engine.Model.from_tensors(tensors, config._as_json(), place=str(name_or_path), **kept)
     config.dtype = engine.dtype
     model = model_class.__new__(model_class)
@@ -99,7 +100,14 @@ def open_model(
         import logging
 
         logging.getLogger(__name__).warning(report)
-    return (model, info) if with_info else model
+    return (model, _loading_info(info)) if with_info else model
+
+
+def _loading_info(info: dict[str, list[Any]]) -> dict[str, Any]:
+    """What did not fit, as transformers gives it: sets, and a list of errors, which stop a model of ours."""
+    mismatched = {(key, tuple(found), tuple(wanted)) for key, found, wanted in info["mismatched_keys"]}
+    sets = {key: set(info[key]) for key in ("missing_keys", "unexpected_keys")}
+    return {**sets, "mismatched_keys": mismatched, "error_msgs": []}
 
 
 def chosen(

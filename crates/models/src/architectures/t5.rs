@@ -223,7 +223,9 @@ pub(crate) const T5: Architecture = Architecture {
         Class::new("T5ForConditionalGeneration", Task::Seq2SeqLM, "", |config| {
             language(config, config.flag("scale_decoder_outputs")?)
         }),
-        Class::new("T5EncoderModel", Task::TextEncoding, "", |_| Ok(HeadSpec::Bare)).of(encoder),
+        Class::new("T5EncoderModel", Task::TextEncoding, "", |_| Ok(HeadSpec::Bare))
+            .of(encoder)
+            .ignoring(&["decoder"]),
         Class::new(
             "T5ForSequenceClassification",
             Task::SequenceClassification,
@@ -232,7 +234,8 @@ pub(crate) const T5: Architecture = Architecture {
         )
         .of(reading),
         Class::new("T5ForTokenClassification", Task::TokenClassification, "transformer", token_classifier)
-            .of(encoder),
+            .of(encoder)
+            .ignoring(&["decoder"]),
         Class::new("T5ForQuestionAnswering", Task::QuestionAnswering, "", qa_outputs).of(reading),
     ],
 };

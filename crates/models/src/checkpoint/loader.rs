@@ -124,7 +124,7 @@ pub struct Loader(RefCell<State>);
 struct State {
     /// What the checkpoint has left, by our names; `None` when all parameters are drawn.
     checkpoint: Option<BTreeMap<String, Parameter>>,
-    ignored: &'static [&'static str],
+    ignored: Vec<&'static str>,
     ignore_mismatched_sizes: bool,
     dtype: Option<DType>,
     generator: Generator,
@@ -170,7 +170,7 @@ impl Loader {
         let report = Report { place, ..Report::default() };
         Loader(RefCell::new(State {
             checkpoint: Some(tensors),
-            ignored: architecture.ignored,
+            ignored: architecture.ignored.to_vec(),
             ignore_mismatched_sizes: options.ignore_mismatched_sizes,
             dtype: options.dtype,
             generator: Generator::new(0),
@@ -185,7 +185,7 @@ impl Loader {
     pub fn random(seed: u64) -> Loader {
         Loader(RefCell::new(State {
             checkpoint: None,
-            ignored: &[],
+            ignored: Vec::new(),
             ignore_mismatched_sizes: false,
             dtype: None,
             generator: Generator::new(seed),
@@ -205,6 +205,13 @@ impl Loader {
     /// The same loader; what is drawn normally has this standard deviation.
     pub fn deviating(self, std: f32) -> Loader {
         Loader(RefCell::new(State { std: f64::from(std), ..self.0.into_inner() }))
+    }
+
+    /// The same loader; it passes over tensors with these parts in their names.
+    pub fn ignoring(self, parts: &[&'static str]) -> Loader {
+        let mut state = self.0.into_inner();
+        state.ignored.extend(parts);
+        Loader(RefCell::new(state))
     }
 
     /// The model's own scope.
@@ -227,7 +234,7 @@ impl Loader {
         let State { checkpoint, ignored, mut loaded, .. } = state;
         let report = &mut loaded.report;
         report.unexpected = checkpoint.into_iter().flatten().map(|(name, _)| name).collect();
-        report.unexpected.retain(|name| !POSITIONS.iter().chain(ignored).any(|part| name.contains(part)));
+        report.unexpected.retain(|name| !POSITIONS.iter().chain(&ignored).any(|part| name.contains(part)));
         if refused { Err(Error::Mismatch(Box::new(loaded.report))) } else { Ok(loaded) }
     }
 
@@ -417,6 +424,13 @@ impl<'a> Scope<'a> {
                 Ok(own)
             }
             _ => {
+                let Loaded { parameters, report, .. } = &mut state.loaded;
+                let owner = parameters.iter().find(|(_, parameter)| parameter.is(other));
+                if owner.is_some_and(|(name, _)| report.drawn.contains(name)) {
+                    // What shares a drawn tensor is missing as well.
+                    report.missing.push(shown.clone());
+                    report.drawn.push(shown.clone());
+                }
                 state.loaded.tied.push((shown, other.clone()));
                 Ok(other.clone())
             }

@@ -69,6 +69,13 @@ impl Checkpoint {
         Ok(Checkpoint { place: repo.name().into(), tensors })
     }
 
+    /// Whether there are floats of several dtypes.
+    pub(crate) fn is_mixed(&self) -> bool {
+        let dense = self.tensors.values().filter_map(Parameter::dense);
+        let mut dtypes = dense.map(Tensor::dtype).filter(|dtype| dtype.is_float());
+        dtypes.next().is_some_and(|first| dtypes.any(|dtype| dtype != first))
+    }
+
     /// The same tensors, whose names no longer begin with `prefix` and a dot.
     pub fn without_prefix(self, prefix: &str) -> Checkpoint {
         let rename = |name: String| {
