@@ -4,13 +4,16 @@ mod activation;
 mod adamw;
 mod attention;
 mod binary;
+mod columns;
 mod combine;
 mod copy;
 mod elementwise;
 mod embedding;
 mod extreme;
+mod float16;
 mod gated;
 mod gemm;
+
 mod index;
 mod layer_norm;
 mod level;
