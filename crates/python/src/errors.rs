@@ -22,7 +22,7 @@ pub fn tensor(error: Error) -> PyErr {
         Error::Graph { .. } | Error::Modified { .. } | Error::External { .. } => {
             PyRuntimeError::new_err(message)
         }
-        Error::DType { .. } | Error::UnknownDType(_) => PyTypeError::new_err(message),
+        Error::DType { .. } | Error::DTypes { .. } | Error::UnknownDType(_) => PyTypeError::new_err(message),
         Error::Index { .. } => PyIndexError::new_err(message),
         Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
         Error::Threads { .. } => PyRuntimeError::new_err(message),

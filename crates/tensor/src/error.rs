@@ -38,6 +38,18 @@ pub enum Error {
         /// The dtype given.
         dtype: DType,
     },
+    /// Two dtypes that do not fit each other (`TypeError`).
+    #[error("[{op}] {rule}, got {left} and {right}")]
+    DTypes {
+        /// The operation.
+        op: &'static str,
+        /// What must hold.
+        rule: &'static str,
+        /// The left operand's dtype.
+        left: DType,
+        /// The right operand's dtype, or that of the result.
+        right: DType,
+    },
     /// A name that is no dtype (`TypeError`).
     #[error("'{0}' is not a dtype: use one such as 'float32', 'bfloat16' or 'int64'")]
     UnknownDType(String),

@@ -1,6 +1,9 @@
 //! The arithmetic of reductions: how many numbers become one.
 
-use super::elementwise::{CHUNK, Reader};
+use std::marker::PhantomData;
+
+use super::columns::{BLOCK, Columns, PerColumn, Rows, blocks};
+use super::elementwise::Reader;
 use super::number::Number;
 use super::simd::vectorized;
 
@@ -13,32 +16,13 @@ pub(super) trait Reduction<C: Number>: Sync {
     type State: Copy + Send + Sync;
     const NOTHING: Self::State;
 
-    /// The state of a run of at most [`CHUNK`] numbers.
-    fn fold(x: &[C]) -> Self::State;
+    /// The state after a run of numbers more, as many as a reader gives at once.
+    fn fold(state: Self::State, x: &[C]) -> Self::State;
     fn merge(a: Self::State, b: Self::State) -> Self::State;
     fn finish(state: Self::State) -> C;
 
     /// Merges a few rows of numbers, which start at `rows`, `apart` from one another, into the states of their columns.
-    fn rows(reader: &mut Reader<C>, rows: Rows, states: &mut [Self::State]);
-}
-
-/// Rows of a walk: where the first starts, how far apart they are, how many they are.
-#[derive(Clone, Copy)]
-pub(super) struct Rows {
-    pub(super) first: usize,
-    pub(super) apart: usize,
-    pub(super) count: usize,
-}
-
-impl Rows {
-    /// Gives `work` each row of `width` elements, while the next one is fetched.
-    #[inline(always)]
-    pub(super) fn each<C: Number>(self, reader: &mut Reader<C>, width: usize, mut work: impl FnMut(&[C])) {
-        for row in 0..self.count {
-            let start = self.first + row * self.apart;
-            work(reader.read_before(start + self.apart, start, width));
-        }
-    }
+    fn rows(reader: &Reader<C>, rows: Rows, states: &mut [Self::State]);
 }
 
 /// How numbers of type C are combined: step by step in their own type, and the partial results in a wider one.
@@ -46,33 +30,37 @@ pub(super) trait Combine<C>: Sync {
     type Wide: Copy + Send + Sync;
     const START: C;
     const WIDE_START: Self::Wide;
-    fn step(a: C, b: C) -> C;
+    /// Takes the number `x` into the partial result `total`.
+    fn step(total: C, x: C) -> C;
+    /// Puts two partial results together.
     fn wide_step(a: Self::Wide, b: Self::Wide) -> Self::Wide;
     fn widen(x: C) -> Self::Wide;
     fn narrow(x: Self::Wide) -> C;
 }
 
 pub(super) struct Sum;
+pub(super) struct SumSquares;
 pub(super) struct Prod;
 pub(super) struct Max;
 pub(super) struct Min;
 
 macro_rules! combine {
     ($($type:ty, $wide:ty, $max:expr, $min:expr, $nan:expr, $add:expr, $mul:expr;)*) => {$(
-        combine!(@one Sum, $type, $wide, 0 as $type, 0 as $wide, $add);
-        combine!(@one Prod, $type, $wide, 1 as $type, 1 as $wide, $mul);
+        combine!(@one Sum, $type, $wide, 0 as $type, 0 as $wide, $add, $add);
+        combine!(@one SumSquares, $type, $wide, 0 as $type, 0 as $wide, |a: $type, x: $type| $add(a, $mul(x, x)), $add);
+        combine!(@one Prod, $type, $wide, 1 as $type, 1 as $wide, $mul, $mul);
         combine!(@same Max, $type, $min, |a: $type, b: $type| if (b > a) | $nan(b) { b } else { a });
         combine!(@same Min, $type, $max, |a: $type, b: $type| if (b < a) | $nan(b) { b } else { a });
     )*};
-    (@one $name:ident, $type:ty, $wide:ty, $start:expr, $wide_start:expr, $step:expr) => {
+    (@one $name:ident, $type:ty, $wide:ty, $start:expr, $wide_start:expr, $step:expr, $wide_step:expr) => {
         impl Combine<$type> for $name {
             type Wide = $wide;
             const START: $type = $start;
             const WIDE_START: $wide = $wide_start;
             #[inline(always)]
-            fn step(a: $type, b: $type) -> $type { ($step)(a, b) as $type }
+            fn step(total: $type, x: $type) -> $type { ($step)(total, x) }
             #[inline(always)]
-            fn wide_step(a: $wide, b: $wide) -> $wide { ($step)(a, b) as $wide }
+            fn wide_step(a: $wide, b: $wide) -> $wide { ($wide_step)(a, b) }
             #[inline(always)]
             fn widen(x: $type) -> $wide { x as $wide }
             #[inline(always)]
@@ -85,7 +73,7 @@ macro_rules! combine {
             const START: $type = $start;
             const WIDE_START: $type = $start;
             #[inline(always)]
-            fn step(a: $type, b: $type) -> $type { ($step)(a, b) }
+            fn step(total: $type, x: $type) -> $type { ($step)(total, x) }
             #[inline(always)]
             fn wide_step(a: $type, b: $type) -> $type { ($step)(a, b) }
             #[inline(always)]
@@ -115,13 +103,15 @@ impl<C: Number, K: Combine<C>> Reduction<C> for K {
     type State = K::Wide;
     const NOTHING: K::Wide = K::WIDE_START;
 
-    fn fold(x: &[C]) -> K::Wide {
-        vectorized(
+    fn fold(state: K::Wide, x: &[C]) -> K::Wide {
+        let of_run = vectorized(
             #[inline(always)]
             || {
                 let (blocks, rest) = x.as_chunks::<LANES>();
                 if blocks.is_empty() {
-                    return rest.iter().fold(K::WIDE_START, |total, &x| K::wide_step(total, K::widen(x)));
+                    return rest.iter().fold(K::WIDE_START, |total, &x| {
+                        K::wide_step(total, K::widen(K::step(K::START, x)))
+                    });
                 }
                 let mut lanes = [K::START; LANES];
                 for block in blocks {
@@ -147,7 +137,8 @@ impl<C: Number, K: Combine<C>> Reduction<C> for K {
                 }
                 wide[0]
             },
-        )
+        );
+        K::wide_step(state, of_run)
     }
 
     fn merge(a: K::Wide, b: K::Wide) -> K::Wide {
@@ -158,24 +149,45 @@ impl<C: Number, K: Combine<C>> Reduction<C> for K {
         K::narrow(state)
     }
 
-    fn rows(reader: &mut Reader<C>, rows: Rows, states: &mut [K::Wide]) {
-        let mut lanes = [K::START; CHUNK];
-        let lanes = &mut lanes[..states.len()];
-        rows.each(reader, states.len(), |x| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (lane, &x) in lanes.iter_mut().zip(x) {
-                        *lane = K::step(*lane, x);
-                    }
-                },
-            );
-        });
+    fn rows(reader: &Reader<C>, rows: Rows, states: &mut [K::Wide]) {
+        let mut room = PerColumn::new();
+        let totals = room.fill(states.len(), K::START);
+        rows.each(reader, totals.len(), &mut Totals::<C, K>(totals, PhantomData));
         vectorized(
             #[inline(always)]
             || {
-                for (state, &lane) in states.iter_mut().zip(&*lanes) {
-                    *state = K::wide_step(*state, K::widen(lane));
+                for (state, &total) in states.iter_mut().zip(&*totals) {
+                    *state = K::wide_step(*state, K::widen(total));
+                }
+            },
+        );
+    }
+}
+
+/// The partial results of columns.
+struct Totals<'t, C, K>(&'t mut [C], PhantomData<K>);
+
+impl<C: Number, K: Combine<C>> Columns<C> for Totals<'_, C, K> {
+    fn take<const N: usize>(&mut self, rows: [&[C]; N]) {
+        let (row_blocks, row_rests) = blocks(rows);
+        let (blocks, rest) = self.0.as_chunks_mut::<BLOCK>();
+        vectorized(
+            #[inline(always)]
+            || {
+                for (i, block) in blocks.iter_mut().enumerate() {
+                    // A copy stays in registers, whatever the rows may share their memory with.
+                    let mut totals = *block;
+                    for row in &row_blocks {
+                        for (total, &x) in totals.iter_mut().zip(&row[i]) {
+                            *total = K::step(*total, x);
+                        }
+                    }
+                    *block = totals;
+                }
+                for row in &row_rests {
+                    for (total, &x) in rest.iter_mut().zip(*row) {
+                        *total = K::step(*total, x);
+                    }
                 }
             },
         );

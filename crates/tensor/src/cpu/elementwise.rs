@@ -14,19 +14,24 @@ use crate::{Result, Shape, Strides, Tensor, pool, team};
 
 /// Elements of one chunk: with 8 bytes each, two operands and a result take half of the smallest first-level cache.
 pub(super) const CHUNK: usize = 1024;
+/// Results that go past the caches are made in pieces of so many elements: while the stores of one leave, the next one is read.
+const PIECE: usize = 128;
 /// Fewer elements than this are done on the calling thread: waking another costs more.
 pub(super) const PARALLEL_FROM: usize = 32 << 10;
 /// Results of so many bytes are written past the caches: whoever reads them next would hardly find them there.
 const STREAM_FROM: usize = 32 << 20;
-/// What is read of tensors of so many bytes is fetched ahead.
-const FAR_FROM: usize = 1 << 20;
 
-/// Room for one chunk of one operand.
-struct Scratch<C>([MaybeUninit<C>; CHUNK]);
+/// Room for one chunk of one tensor, on a cache line: stores across two would take twice as long.
+#[repr(align(64))]
+struct Scratch<C> {
+    room: [MaybeUninit<C>; CHUNK],
+    /// How many elements hold the one number of an operand that is the same everywhere.
+    same: usize,
+}
 
 impl<C> Scratch<C> {
     fn new() -> Scratch<C> {
-        Scratch([const { MaybeUninit::uninit() }; CHUNK])
+        Scratch { room: [const { MaybeUninit::uninit() }; CHUNK], same: 0 }
     }
 }
 
@@ -82,6 +87,11 @@ impl Path {
         }
     }
 
+    /// Whether one element stands for all.
+    fn is_same(&self) -> bool {
+        self.strides.iter().all(|&stride| stride == 0)
+    }
+
     /// The address of `len` elements that lie one after another, `size` bytes each, if these do.
     #[inline]
     fn straight(&self, start: usize, len: usize, size: usize) -> Option<*mut u8> {
@@ -110,29 +120,46 @@ impl<C: Copy> Operand<C> {
     /// The elements `start..start + len` of the walk.
     #[inline]
     fn chunk<'s>(&'s self, start: usize, len: usize, scratch: &'s mut Scratch<C>) -> &'s [C] {
-        if self.borrow
-            && let Some(address) = self.path.straight(start, len, size_of::<C>())
-        {
-            // SAFETY: these elements are of type C, lie one after another within the storage of a tensor that the caller of the
-            // walk borrows, and are written by nobody.
-            return unsafe { std::slice::from_raw_parts(address.cast(), len) };
+        if let Some(lent) = self.lend(start, len) {
+            return lent;
         }
+        if self.path.is_same() {
+            if scratch.same < len {
+                self.gather(start, &mut scratch.room[..len]);
+                scratch.same = len;
+            }
+        } else {
+            self.gather(start, &mut scratch.room[..len]);
+        }
+        // SAFETY: gathered now, or when the same number was asked for before.
+        unsafe { scratch.room[..len].assume_init_ref() }
+    }
+
+    /// The elements `start..start + len` where they lie, if they lie as the kernel wants them.
+    #[inline]
+    fn lend(&self, start: usize, len: usize) -> Option<&[C]> {
+        let address = if self.borrow { self.path.straight(start, len, size_of::<C>()) } else { None }?;
+        // SAFETY: these elements are of type C, lie one after another within the storage of a tensor that the caller of the walk
+        // borrows, and are written by nobody.
+        Some(unsafe { std::slice::from_raw_parts(address.cast(), len) })
+    }
+
+    /// Fills `to` with the elements from `start` on.
+    fn gather(&self, start: usize, to: &mut [MaybeUninit<C>]) {
         let mut filled = 0;
-        self.path.runs(start, len, |address, stride, run| {
+        self.path.runs(start, to.len(), |address, stride, run| {
             // SAFETY: the runs stay within the tensor's shape, hence within its storage.
-            unsafe { (self.load)(address, stride, &mut scratch.0[filled..filled + run]) };
+            unsafe { (self.load)(address, stride, &mut to[filled..filled + run]) };
             filled += run;
         });
-        // SAFETY: the runs add up to `len` elements, all written.
-        unsafe { scratch.0[..len].assume_init_ref() }
     }
 }
 
 impl<C> Operand<C> {
-    /// Where the elements `start..start + len` of the walk are, to be fetched before they are asked for.
+    /// Where the elements `start..start + len` of the walk are, for the next ones to be fetched.
     #[inline]
-    fn soon(&self, start: usize, len: usize) -> Soon {
-        Soon::new(self.path.straight(start, len, self.size), len * self.size)
+    fn read(&self, start: usize, len: usize) -> Soon {
+        Soon::new(self.path.straight(start, len, self.size), self.size)
     }
 }
 
@@ -147,44 +174,51 @@ struct Target<O> {
     stream: bool,
 }
 
-/// Room for the bytes of one chunk on their way past the caches.
+/// Room for the bytes of one piece on their way past the caches.
 #[repr(align(64))]
-struct Outgoing([MaybeUninit<u8>; CHUNK * size_of::<u64>()]);
+struct Outgoing([MaybeUninit<u8>; PIECE * size_of::<u64>()]);
 
 impl<O: Copy> Target<O> {
-    /// Has `fill` write the elements `start..start + len` of the walk, all of them. What is needed `soon` is fetched meanwhile if the
-    /// elements go past the caches.
+    /// Has `fill` write the elements `start..start + len` of the walk: it is given which of them, from 0 to `len`, and room for those.
+    /// If they go past the caches, what follows the elements `read` of the operands is fetched meanwhile.
     #[inline]
     fn chunk<const N: usize>(
         &self,
         start: usize,
         len: usize,
         scratch: &mut Scratch<O>,
-        soon: impl FnOnce() -> [Soon; N],
-        fill: impl FnOnce(&mut [MaybeUninit<O>]),
+        read: impl FnOnce() -> [Soon; N],
+        fill: impl Fn(Range<usize>, &mut [MaybeUninit<O>]),
     ) {
+        if self.stream
+            && let Some(address) = self.path.straight(start, len, self.size)
+        {
+            let read = read();
+            // All pieces but the first start on a cache line.
+            let mut end = PIECE - address as usize % stream::LINE / self.size;
+            let mut from = 0;
+            while from < len {
+                let piece = from..end.min(len);
+                let room = &mut scratch.room[..piece.len()];
+                fill(piece, room);
+                let next = read.each_ref().map(|soon| soon.after(end));
+                // SAFETY: a fill writes all elements.
+                let made = unsafe { room.assume_init_ref() };
+                self.put_past_the_caches(made, address.wrapping_add(from * self.size), &next);
+                (from, end) = (end, end + PIECE);
+            }
+            return;
+        }
         if self.native
-            && !self.stream
             && let Some(address) = self.path.straight(start, len, size_of::<O>())
         {
             // SAFETY: these elements are of type O, lie one after another within writable storage, and belong to this chunk alone.
-            return fill(unsafe { std::slice::from_raw_parts_mut(address.cast(), len) });
+            return fill(0..len, unsafe { std::slice::from_raw_parts_mut(address.cast(), len) });
         }
-        fill(&mut scratch.0[..len]);
+        fill(0..len, &mut scratch.room[..len]);
         // SAFETY: a fill writes all elements.
-        self.put(unsafe { scratch.0[..len].assume_init_ref() }, start, soon);
-    }
-
-    /// Writes `values` to the elements of the walk from `start` on.
-    #[inline]
-    fn put<const N: usize>(&self, values: &[O], start: usize, soon: impl FnOnce() -> [Soon; N]) {
-        if self.stream
-            && let Some(address) = self.path.straight(start, values.len(), self.size)
-        {
-            return self.put_past_the_caches(values, address, &soon());
-        }
-        let mut rest = values;
-        self.path.runs(start, values.len(), |address, stride, run| {
+        let mut rest = unsafe { scratch.room[..len].assume_init_ref() };
+        self.path.runs(start, len, |address, stride, run| {
             let (now, later) = rest.split_at(run);
             // SAFETY: the runs stay within the tensor's shape, hence within its writable storage; they belong to this chunk alone.
             unsafe { (self.store)(now, address, stride) };
@@ -192,19 +226,21 @@ impl<O: Copy> Target<O> {
         });
     }
 
+    /// Writes `values`, at most [`PIECE`], to the elements from `address` on, and fetches what is needed `soon`.
+    #[inline]
     fn put_past_the_caches(&self, values: &[O], address: *mut u8, soon: &[Soon]) {
         let bytes = values.len() * self.size;
-        let mut converted = Outgoing([const { MaybeUninit::uninit() }; CHUNK * size_of::<u64>()]);
+        let mut converted = Outgoing([const { MaybeUninit::uninit() }; PIECE * size_of::<u64>()]);
         let from = if self.native {
             values.as_ptr().cast()
         } else {
-            // SAFETY: room for a whole chunk, aligned for every dtype.
+            // SAFETY: room for a whole piece, aligned for every dtype.
             unsafe { (self.store)(values, converted.0.as_mut_ptr().cast(), self.size as isize) };
             converted.0.as_ptr().cast()
         };
         // SAFETY: `from` holds the values in the form of the target, whose elements lie one after another within writable storage,
         // belong to this chunk alone, and are looked at after the walk, which ends each thread's part with `finish`.
-        unsafe { stream::write(std::slice::from_raw_parts(from, bytes), address, soon) };
+        unsafe { stream::write(std::slice::from_raw_parts(from, bytes), address, self.size, soon) };
     }
 }
 
@@ -288,7 +324,7 @@ pub(super) fn map1<A: Number, O: Number>(
         let (mut s, mut t) = (Scratch::new(), Scratch::new());
         for (start, len) in walk.chunks(range) {
             let x = from.chunk(start, len, &mut s);
-            to.chunk(start, len, &mut t, || [from.soon(start + len, len)], |out| kernel(x, out));
+            to.chunk(start, len, &mut t, || [from.read(start, len)], |part, out| kernel(&x[part], out));
         }
     })
 }
@@ -311,8 +347,8 @@ pub(super) fn map2<A: Number, O: Number>(
         let (mut s, mut r, mut t) = (Scratch::new(), Scratch::new(), Scratch::new());
         for (start, len) in walk.chunks(range) {
             let (x, y) = (left.chunk(start, len, &mut s), right.chunk(start, len, &mut r));
-            let soon = || [left.soon(start + len, len), right.soon(start + len, len)];
-            to.chunk(start, len, &mut t, soon, |out| kernel(x, y, out));
+            let read = || [left.read(start, len), right.read(start, len)];
+            to.chunk(start, len, &mut t, read, |part, out| kernel(&x[part.clone()], &y[part], out));
         }
     })
 }
@@ -339,9 +375,10 @@ pub(super) fn map3<A: Number>(
         for (start, len) in walk.chunks(range) {
             let condition = choice.chunk(start, len, &mut q);
             let (x, y) = (left.chunk(start, len, &mut s), right.chunk(start, len, &mut r));
-            let next = start + len;
-            let soon = || [choice.soon(next, len), left.soon(next, len), right.soon(next, len)];
-            to.chunk(start, len, &mut t, soon, |out| kernel(condition, x, y, out));
+            let read = || [choice.read(start, len), left.read(start, len), right.read(start, len)];
+            to.chunk(start, len, &mut t, read, |part, out| {
+                kernel(&condition[part.clone()], &x[part.clone()], &y[part], out)
+            });
         }
     })
 }
@@ -360,19 +397,23 @@ pub(super) fn copy<T: Copy + To<T> + Send + Sync>(out: &Tensor, x: &Tensor) -> R
     let to = Target { path: to, size, store: store_to::<T, T>, native: true, stream: streams(out, &[]) };
     let x = Operand { path, size, load: load_from::<T, T>, borrow: true };
     walk.run(|range| {
-        let mut s = Scratch::new();
+        let (mut s, mut t) = (Scratch::new(), Scratch::new());
         for (start, len) in walk.chunks(range) {
-            to.put(x.chunk(start, len, &mut s), start, || [x.soon(start + len, len)]);
+            let from = x.chunk(start, len, &mut s);
+            let read = || [x.read(start, len)];
+            to.chunk(start, len, &mut t, read, |part, out| _ = out.write_copy_of_slice(&from[part]));
         }
     })
 }
 
-/// Reads one tensor in the order of `layout`, a view of it, run by run: for kernels that are not elementwise.
+/// Elements that a reader gives at once of a tensor that lies in one piece as the kernel wants it.
+pub(super) const RUN: usize = 4 * CHUNK;
+
+/// Reads one tensor in C order, run by run: for kernels that are not elementwise.
 pub(super) struct Reader<C> {
     operand: Operand<C>,
     scratch: Scratch<C>,
-    /// Whether there is so much to read that it hardly lies in the caches.
-    far: bool,
+    reach: usize,
 }
 
 impl<C: Number> Reader<C> {
@@ -380,22 +421,31 @@ impl<C: Number> Reader<C> {
     pub(super) fn new(x: &Tensor) -> Result<Reader<C>> {
         let [path] = paths(x.shape(), [x]);
         let borrow = C::is_native(x.dtype());
+        let reach = if borrow && x.is_contiguous() { RUN } else { CHUNK };
         let operand = Operand { path, size: x.dtype().size(), load: C::load(x.dtype())?, borrow };
-        let far = x.numel() * x.dtype().size() >= FAR_FROM;
-        Ok(Reader { operand, scratch: Scratch::new(), far })
+        Ok(Reader { operand, scratch: Scratch::new(), reach })
     }
 
-    /// The elements `start..start + len`, at most [`CHUNK`] of them.
+    /// How many elements [`Reader::read`] gives at most: [`CHUNK`], or [`RUN`].
+    pub(super) fn reach(&self) -> usize {
+        self.reach
+    }
+
+    /// The elements `start..start + len`.
     pub(super) fn read(&mut self, start: usize, len: usize) -> &[C] {
         self.operand.chunk(start, len, &mut self.scratch)
     }
 
-    /// [`Reader::read`], with as many elements from `next` on fetched meanwhile.
+    /// The elements `start..start + len` where they lie, if they lie as the kernel wants them.
     #[inline]
-    pub(super) fn read_before(&mut self, next: usize, start: usize, len: usize) -> &[C] {
-        if self.far {
-            self.operand.soon(next, len).fetch();
-        }
-        self.read(start, len)
+    pub(super) fn lend(&self, start: usize, len: usize) -> Option<&[C]> {
+        self.operand.lend(start, len)
+    }
+
+    /// A copy of the elements from `start` on, all that there is room for.
+    pub(super) fn gather<'t>(&self, start: usize, to: &'t mut [MaybeUninit<C>]) -> &'t mut [C] {
+        self.operand.gather(start, to);
+        // SAFETY: `gather` writes all elements.
+        unsafe { to.assume_init_mut() }
     }
 }

@@ -1,9 +1,11 @@
 //! Where the largest or smallest element is.
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use super::combine::{Combine, Max, Min, Reduction, Rows};
-use super::elementwise::{CHUNK, PARALLEL_FROM, Reader};
+use super::columns::{BLOCK, Columns, PerColumn, Rows, blocks};
+use super::combine::{Combine, Max, Min, Reduction};
+use super::elementwise::{PARALLEL_FROM, Reader};
 use super::number::{Number, by_class};
 use super::reduce::{Plan, columns_of};
 use super::simd::vectorized;
@@ -34,7 +36,7 @@ fn find<C: Number, K: Combine<C>>(x: &Tensor) -> Result<Tensor> {
     let axes: Vec<usize> = (0..x.ndim()).collect();
     let (kept, reduced) = axes.split_at(last);
     let columns = columns_of(x.layout(), kept, reduced);
-    let plan = Plan::new(x.numel() / size.max(1), size, columns.unwrap_or(1), x.numel() >= PARALLEL_FROM);
+    let plan = Plan::new(x.numel() / size.max(1), size, columns, x.numel() >= PARALLEL_FROM);
     let view = if columns.is_some() {
         let order: Vec<usize> = reduced.iter().chain(kept).copied().collect();
         x.view_with(x.layout().permute(&order))
@@ -69,9 +71,10 @@ fn across<C: Number, K: Combine<C>>(
     (from, to): (usize, usize),
 ) -> Option<Found<C>> {
     let mut best: Option<Found<C>> = None;
-    let len = |at: usize| CHUNK.min(to - at);
-    for at in (from..to).step_by(CHUNK) {
-        let value = K::narrow(K::fold(reader.read_before(start + at + CHUNK, start + at, len(at))));
+    let reach = reader.reach();
+    let len = |at: usize| reach.min(to - at);
+    for at in (from..to).step_by(reach) {
+        let value = K::narrow(K::fold(K::NOTHING, reader.read(start + at, len(at))));
         if best.is_none_or(|best| beats::<C, K>(value, best.value)) {
             best = Some(Found { value, at });
         }
@@ -85,35 +88,74 @@ fn across<C: Number, K: Combine<C>>(
 
 /// The first extremes of columns that lie side by side, all at once.
 fn down<C: Number, K: Combine<C>>(
-    reader: &mut Reader<C>,
+    reader: &Reader<C>,
     plan: &Plan,
     (from, to): (usize, usize),
     first: usize,
     found: &mut [Option<Found<C>>],
 ) {
     let width = found.len();
-    let (mut values, mut places) = ([C::default(); CHUNK], [from; CHUNK]);
-    let rows = Rows { first: from * plan.kept + first, apart: plan.kept, count: to - from };
-    let mut row = from;
-    rows.each(reader, width, |x| {
-        if row == from {
-            values[..width].copy_from_slice(x);
+    for start in (from..to).step_by(STRETCH) {
+        let rows =
+            Rows { first: start * plan.kept + first, apart: plan.kept, count: STRETCH.min(to - start) };
+        let (mut values, mut places) = (PerColumn::new(), PerColumn::new());
+        let values = values.copy(reader, rows.first, width);
+        let mut best = Best { values, places: places.fill(width, 0), row: 0, by: PhantomData::<K> };
+        rows.each(reader, width, &mut best);
+        for (i, found) in found.iter_mut().enumerate() {
+            let (value, at) = (best.values[i], start + best.places[i] as usize);
+            if found.is_none_or(|found| beats::<C, K>(value, found.value)) {
+                *found = Some(Found { value, at });
+            }
         }
+    }
+}
+
+/// Rows that are numbered anew: in numbers as narrow as the values are, so that vectors hold as many of them.
+const STRETCH: usize = 1 << 16;
+
+/// The extremes of columns so far, and in which row they are.
+struct Best<'b, C, K> {
+    values: &'b mut [C],
+    places: &'b mut [u32],
+    row: u32,
+    by: PhantomData<K>,
+}
+
+impl<C: Number, K: Combine<C>> Columns<C> for Best<'_, C, K> {
+    fn take<const N: usize>(&mut self, rows: [&[C]; N]) {
+        let first = self.row;
+        let (values, rest_values) = self.values.as_chunks_mut::<BLOCK>();
+        let (places, rest_places) = self.places.as_chunks_mut::<BLOCK>();
+        let (blocks, rests) = blocks(rows);
         vectorized(
             #[inline(always)]
             || {
-                // A copy: `row` itself would be read anew for each element, as a store to a place might have changed it.
-                let at = row;
-                for ((value, place), &x) in values.iter_mut().zip(&mut places).zip(x) {
-                    let beats = beats::<C, K>(x, *value);
-                    *value = if beats { x } else { *value };
-                    *place = if beats { at } else { *place };
+                for (i, (vs, ps)) in values.iter_mut().zip(places).enumerate() {
+                    // Copies stay in registers, whatever the rows may share their memory with.
+                    let (mut v, mut p) = (*vs, *ps);
+                    for (row, at) in blocks.iter().zip(first..) {
+                        for ((value, place), &x) in v.iter_mut().zip(&mut p).zip(&row[i]) {
+                            improve::<C, K>((value, place), x, at);
+                        }
+                    }
+                    (*vs, *ps) = (v, p);
+                }
+                for (row, at) in rests.iter().zip(first..) {
+                    for ((value, place), &x) in rest_values.iter_mut().zip(&mut *rest_places).zip(*row) {
+                        improve::<C, K>((value, place), x, at);
+                    }
                 }
             },
         );
-        row += 1;
-    });
-    for (i, found) in found.iter_mut().enumerate() {
-        *found = (from < to).then_some(Found { value: values[i], at: places[i] });
+        self.row += N as u32;
     }
+}
+
+/// Puts `x`, of row `at`, in the place of the best so far if it beats that.
+#[inline(always)]
+fn improve<C: Number, K: Combine<C>>((value, place): (&mut C, &mut u32), x: C, at: u32) {
+    let beats = beats::<C, K>(x, *value);
+    *value = if beats { x } else { *value };
+    *place = if beats { at } else { *place };
 }

@@ -68,10 +68,7 @@ pub(super) fn gradient(
 
 /// ln Σ eˣ, without overflow.
 fn log_sum_exp(x: &[f32]) -> f32 {
-    let max = x
-        .chunks(CHUNK)
-        .map(<Max as Reduction<f32>>::fold)
-        .fold(f32::NEG_INFINITY, <Max as Reduction<f32>>::merge);
+    let max = x.chunks(CHUNK).fold(f32::NEG_INFINITY, <Max as Reduction<f32>>::fold);
     if max.is_infinite() || max.is_nan() {
         return max;
     }
@@ -85,11 +82,11 @@ fn log_sum_exp(x: &[f32]) -> f32 {
         );
         // SAFETY: `each` wrote every element.
         let shifted = unsafe { shifted[..x.len()].assume_init_ref() };
-        <Sum as Reduction<f32>>::fold(Exp {}.map(shifted, &mut exp[..x.len()]))
+        <Sum as Reduction<f32>>::fold(0.0, Exp {}.map(shifted, &mut exp[..x.len()]))
     });
     max + sums.sum::<f64>().ln() as f32
 }
 
 fn mean(x: &[f32]) -> f32 {
-    (x.chunks(CHUNK).map(<Sum as Reduction<f32>>::fold).sum::<f64>() / x.len() as f64) as f32
+    (x.chunks(CHUNK).fold(0.0, <Sum as Reduction<f32>>::fold) / x.len() as f64) as f32
 }

@@ -6,7 +6,6 @@
 
 use std::mem::MaybeUninit;
 
-use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::{DType, Element, Error, Result};
@@ -219,17 +218,14 @@ pub(super) unsafe fn store_to<C: Copy + To<T>, T: Copy>(from: &[C], to: *mut u8,
     }
 }
 
-/// f16 to f32 in runs, for which `half` has vector instructions.
+/// f16 to f32 in runs, for which processors have instructions.
 unsafe fn load_f16(from: *const u8, stride: isize, to: &mut [MaybeUninit<f32>]) {
     if stride != 2 {
         // SAFETY: as for this function.
         return unsafe { load_from::<f16, f32>(from, stride, to) };
     }
-    to.fill(MaybeUninit::new(0.0));
-    // SAFETY: initialised by the line above; the caller vouches for the elements, which lie one after another.
-    let (from, to) =
-        unsafe { (std::slice::from_raw_parts(from.cast::<f16>(), to.len()), to.assume_init_mut()) };
-    from.convert_to_f32_slice(to);
+    // SAFETY: the caller vouches for the elements, which lie one after another.
+    super::float16::widen(unsafe { std::slice::from_raw_parts(from.cast(), to.len()) }, to);
 }
 
 /// f32 to f16 in runs, likewise.
@@ -239,8 +235,7 @@ unsafe fn store_f16(from: &[f32], to: *mut u8, stride: isize) {
         return unsafe { store_to::<f32, f16>(from, to, stride) };
     }
     // SAFETY: the caller vouches for the elements, which lie one after another; any bits are valid.
-    let to = unsafe { std::slice::from_raw_parts_mut(to.cast::<f16>(), from.len()) };
-    to.convert_from_f32_slice(from);
+    super::float16::narrow(from, unsafe { std::slice::from_raw_parts_mut(to.cast(), from.len()) });
 }
 
 fn complex<T>(dtype: DType) -> Result<T> {

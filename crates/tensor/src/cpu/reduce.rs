@@ -1,7 +1,8 @@
 //! The one engine for reductions: which results are made side by side, and how the work is cut for the threads.
 
-use super::combine::{Max, Min, Prod, Reduction, Rows, Sum};
-use super::elementwise::{CHUNK, PARALLEL_FROM, Reader};
+use super::columns::Rows;
+use super::combine::{Max, Min, Prod, Reduction, Sum, SumSquares};
+use super::elementwise::{CHUNK, PARALLEL_FROM, RUN, Reader};
 use super::number::{Number, by_class};
 use super::spread::Spread;
 use crate::layout::{Layout, coalesce};
@@ -10,11 +11,14 @@ use crate::{DType, Result, Shape, Tensor, pool, team};
 
 /// So many rows are added up in the elements' own precision before they go into the wider total.
 const FLUSH: usize = 64;
+/// Fewer rows than this are not cut into parts: putting those together again would take longer.
+const ROWS: usize = 32;
 
 /// See [`crate::Backend::reduce`].
 pub(super) fn reduce(op: ReduceOp, x: &Tensor, axes: &[usize], dtype: DType) -> Result<Tensor> {
     by_class!(dtype, C => match op {
         ReduceOp::Sum => by::<C, Sum>(x, axes, dtype),
+        ReduceOp::SumSquares => by::<C, SumSquares>(x, axes, dtype),
         ReduceOp::Prod => by::<C, Prod>(x, axes, dtype),
         ReduceOp::Max => by::<C, Max>(x, axes, dtype),
         ReduceOp::Min => by::<C, Min>(x, axes, dtype),
@@ -42,11 +46,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// For `kept` results of `reduced` elements each, `columns` of them made side by side.
-    pub(super) fn new(kept: usize, reduced: usize, columns: usize, parallel: bool) -> Plan {
-        let tasks = kept.div_ceil(columns).max(1);
+    /// For `kept` results of `reduced` elements each, `columns` of them made side by side if that is how they are made.
+    pub(super) fn new(kept: usize, reduced: usize, columns: Option<usize>, parallel: bool) -> Plan {
+        let tasks = kept.div_ceil(columns.unwrap_or(1)).max(1);
+        let least = if columns.is_some() { ROWS } else { CHUNK };
         let parts = if parallel {
-            (4 * pool::num_threads()).div_ceil(tasks).min(reduced.div_ceil(CHUNK)).max(1)
+            (4 * pool::num_threads()).div_ceil(tasks).min(reduced.div_ceil(least)).max(1)
         } else {
             1
         };
@@ -72,8 +77,10 @@ impl Plan {
         if self.kept == 0 || self.reduced == 0 {
             return Ok(results);
         }
-        // Rows come one by one, but several to a task.
-        let run = columns.unwrap_or_else(|| (PARALLEL_FROM / 2 / self.reduced).clamp(1, self.kept));
+        // Rows come one by one, but several to a task, and several tasks to a thread.
+        let run = columns.unwrap_or_else(|| {
+            (PARALLEL_FROM / 2 / self.reduced).max(self.kept / (8 * pool::num_threads())).clamp(1, self.kept)
+        });
         let task = |(part, first, results): &mut (usize, usize, &mut [R])| -> Result<()> {
             work(&mut Reader::<C>::new(view)?, self.part(*part), *first, results);
             Ok(())
@@ -102,7 +109,7 @@ fn by<C: Number, K: Reduction<C>>(x: &Tensor, axes: &[usize], dtype: DType) -> R
     };
     let columns = columns_of(x.layout(), &kept_axes, axes);
     let view = if columns.is_some() { order(axes, &kept_axes) } else { order(&kept_axes, axes) };
-    let plan = Plan::new(kept, reduced, columns.unwrap_or(1), x.numel() >= PARALLEL_FROM);
+    let plan = Plan::new(kept, reduced, columns, x.numel() >= PARALLEL_FROM);
     let states = plan.run(&view, columns, K::NOTHING, |reader, range, first, states| {
         if columns.is_some() {
             down::<C, K>(reader, &plan, range, first, states);
@@ -136,7 +143,7 @@ pub(super) fn columns_of(layout: &Layout, kept: &[usize], reduced: &[usize]) -> 
     let inner = shape.last().copied().unwrap_or(1);
     match inner {
         0..32 => None,
-        _ => Some(inner.div_ceil(inner.div_ceil(CHUNK).max(pool::num_threads().min(inner / 256).max(1)))),
+        _ => Some(inner.div_ceil(inner.div_ceil(RUN))),
     }
 }
 
@@ -150,16 +157,17 @@ fn across<C: Number, K: Reduction<C>>(
 ) {
     for (i, state) in states.iter_mut().enumerate() {
         let row = (first + i) * plan.reduced;
-        for start in (from..to).step_by(CHUNK) {
-            let x = reader.read_before(row + start + CHUNK, row + start, CHUNK.min(to - start));
-            *state = K::merge(*state, K::fold(x));
+        let reach = reader.reach();
+        for start in (from..to).step_by(reach) {
+            let x = reader.read(row + start, reach.min(to - start));
+            *state = K::fold(*state, x);
         }
     }
 }
 
 /// Results that lie side by side in the walk, all at once.
 fn down<C: Number, K: Reduction<C>>(
-    reader: &mut Reader<C>,
+    reader: &Reader<C>,
     plan: &Plan,
     (from, to): (usize, usize),
     first: usize,

@@ -1,6 +1,6 @@
 //! Running sums and products.
 
-use super::combine::{Combine, Max, Min, Prod, Sum};
+use super::combine::{Combine, Max, Min, Prod, Sum, SumSquares};
 use super::elementwise::{CHUNK, Reader};
 use super::number::{Number, by_class};
 use super::rows::for_each_run;
@@ -11,6 +11,7 @@ use crate::{DType, Result, Tensor};
 pub(super) fn scan(op: ReduceOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
     by_class!(dtype, C => match op {
         ReduceOp::Sum => running::<C, Sum>(x, dtype),
+        ReduceOp::SumSquares => running::<C, SumSquares>(x, dtype),
         ReduceOp::Prod => running::<C, Prod>(x, dtype),
         ReduceOp::Max => running::<C, Max>(x, dtype),
         ReduceOp::Min => running::<C, Min>(x, dtype),
@@ -27,7 +28,7 @@ fn running<C: Number, K: Combine<C>>(x: &Tensor, dtype: DType) -> Result<Tensor>
                 for (from, out) in (0..size).step_by(CHUNK).zip(row.chunks_mut(CHUNK)) {
                     let x = reader.read((first + i) * size + from, out.len());
                     for (out, &x) in out.iter_mut().zip(x) {
-                        total = K::wide_step(total, K::widen(x));
+                        total = K::wide_step(total, K::widen(K::step(K::START, x)));
                         out.write(K::narrow(total));
                     }
                 }

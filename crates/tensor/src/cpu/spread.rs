@@ -1,9 +1,12 @@
 //! The sum of squared distances from the mean, in one pass over memory.
 //!
-//! Each run is measured around its own mean while it is in the cache; the runs are then put together after Chan, Golub & LeVeque 1979.
+//! Each run is measured around the mean of those before it, the first around its own, and columns at first around one of their numbers;
+//! the runs are put together after Chan, Golub & LeVeque 1979. That is near enough: how far such a centre is from the mean of a run is
+//! itself part of the sum that is asked for.
 
-use super::combine::{Combine, Reduction, Rows, Sum};
-use super::elementwise::{CHUNK, Reader};
+use super::columns::{BLOCK, Columns, PerColumn, Rows, blocks};
+use super::combine::{Reduction, Sum};
+use super::elementwise::Reader;
 use super::number::Number;
 use super::simd::vectorized;
 
@@ -38,15 +41,26 @@ fn measure<C: Number + std::ops::Sub<Output = C> + std::ops::Mul<Output = C> + s
     *squares = *squares + distance * distance;
 }
 
+/// Columns that are measured around their centres.
+struct Around<'a, C> {
+    centres: &'a [C],
+    distances: &'a mut [C],
+    squares: &'a mut [C],
+}
+
 macro_rules! spread {
     ($($type:ty),*) => {$(
         impl Reduction<$type> for Spread {
             type State = Moments;
             const NOTHING: Moments = Moments { count: 0.0, mean: 0.0, squares: 0.0 };
 
-            fn fold(x: &[$type]) -> Moments {
-                const LANES: usize = 32;
-                let centre = (<Sum as Reduction<$type>>::fold(x) / x.len() as f64) as $type;
+            fn fold(state: Moments, x: &[$type]) -> Moments {
+                const LANES: usize = 64;
+                let centre = if state.count > 0.0 {
+                    state.mean
+                } else {
+                    <Sum as Reduction<$type>>::fold(0.0, x) / x.len() as f64
+                } as $type;
                 let (distances, squares) = vectorized(
                     #[inline(always)]
                     || {
@@ -68,7 +82,8 @@ macro_rules! spread {
                         totals
                     },
                 );
-                Moments::around(f64::from(centre), x.len(), distances, squares)
+                let found = Moments::around(f64::from(centre), x.len(), distances, squares);
+                <Spread as Reduction<$type>>::merge(state, found)
             }
 
             fn merge(a: Moments, b: Moments) -> Moments {
@@ -88,32 +103,52 @@ macro_rules! spread {
                 state.squares as $type
             }
 
-            fn rows(reader: &mut Reader<$type>, rows: Rows, states: &mut [Moments]) {
+            fn rows(reader: &Reader<$type>, rows: Rows, states: &mut [Moments]) {
                 let width = states.len();
-                let mut sums = [<Sum as Combine<$type>>::WIDE_START; CHUNK];
-                <Sum as Reduction<$type>>::rows(reader, rows, &mut sums[..width]);
-                let mut centres = [0.0; CHUNK];
-                for (centre, sum) in centres.iter_mut().zip(&sums[..width]) {
-                    *centre = (sum / rows.count as f64) as $type;
+                let mut room = [const { PerColumn::new() }; 3];
+                let [centres, distances, squares] = &mut room;
+                let centres = centres.copy(reader, rows.first, width);
+                for (centre, state) in centres.iter_mut().zip(&*states).filter(|(_, state)| state.count > 0.0) {
+                    *centre = state.mean as $type;
                 }
-                let (mut distances, mut squares) = ([0.0; CHUNK], [0.0; CHUNK]);
-                // They are in the second-level cache by now.
-                rows.each(reader, width, |x| {
-                    vectorized(
-                        #[inline(always)]
-                        || {
-                            let sums = distances.iter_mut().zip(&mut squares);
-                            for ((sums, &x), &centre) in sums.zip(x).zip(&centres) {
-                                measure(sums, x, centre);
-                            }
-                        },
-                    );
-                });
+                let mut around =
+                    Around { centres, distances: distances.fill(width, 0.0), squares: squares.fill(width, 0.0) };
+                rows.each(reader, width, &mut around);
                 for (i, state) in states.iter_mut().enumerate() {
-                    let (distances, squares) = (f64::from(distances[i]), f64::from(squares[i]));
-                    let found = Moments::around(f64::from(centres[i]), rows.count, distances, squares);
+                    let (distances, squares) = (f64::from(around.distances[i]), f64::from(around.squares[i]));
+                    let found = Moments::around(f64::from(around.centres[i]), rows.count, distances, squares);
                     *state = <Spread as Reduction<$type>>::merge(*state, found);
                 }
+            }
+        }
+
+        impl Columns<$type> for Around<'_, $type> {
+            fn take<const N: usize>(&mut self, rows: [&[$type]; N]) {
+                let (centres, rest_centres) = self.centres.as_chunks::<BLOCK>();
+                let (distances, rest_distances) = self.distances.as_chunks_mut::<BLOCK>();
+                let (squares, rest_squares) = self.squares.as_chunks_mut::<BLOCK>();
+                let (blocks, rests) = blocks(rows);
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for (i, ((ds, ss), &centres)) in distances.iter_mut().zip(squares).zip(centres).enumerate() {
+                            // Copies stay in registers, whatever the rows may share their memory with.
+                            let (mut d, mut s) = (*ds, *ss);
+                            for row in &blocks {
+                                for (((d, s), &x), &centre) in d.iter_mut().zip(&mut s).zip(&row[i]).zip(&centres) {
+                                    measure((d, s), x, centre);
+                                }
+                            }
+                            (*ds, *ss) = (d, s);
+                        }
+                        for row in &rests {
+                            let sums = rest_distances.iter_mut().zip(&mut *rest_squares);
+                            for ((sums, &x), &centre) in sums.zip(*row).zip(rest_centres) {
+                                measure(sums, x, centre);
+                            }
+                        }
+                    },
+                );
             }
         }
     )*};

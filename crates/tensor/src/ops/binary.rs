@@ -211,9 +211,8 @@ impl Tensor {
             }
         };
         if kind(dtype) > kind(self.dtype()) {
-            let rule =
-                "the result of an in-place operation must be of a kind that its first operand can hold";
-            return Err(Error::DType { op, rule, dtype });
+            let rule = "the result of an in-place operation must be of a kind that its first operand holds";
+            return Err(Error::DTypes { op, rule, left: self.dtype(), right: dtype });
         }
         Ok(())
     }

@@ -6,12 +6,14 @@ use crate::layout::resolve_axis;
 use crate::{DType, Error, Result, Shape, Tensor};
 
 impl Tensor {
-    /// The tensors one after another along `axis`, in their common dtype.
+    /// The tensors one after another along `axis`, in their common dtype. As in torch, one of shape `[0]` goes with any others: what is
+    /// gathered in a loop may start as nothing.
     ///
     /// # Errors
     /// `Shapes` when sizes other than that of `axis` differ; `Argument` for no tensors; `Index` when the axis is not there.
     pub fn cat(tensors: &[&Tensor], axis: isize) -> Result<Tensor> {
-        let Some((&first, rest)) = tensors.split_first() else {
+        let is_nothing = |tensor: &Tensor| tensor.shape() == [0];
+        let Some(&first) = tensors.iter().find(|tensor| !is_nothing(tensor)).or(tensors.first()) else {
             return Err(Error::argument("cat", "there must be at least one tensor"));
         };
         same_place("cat", tensors)?;
@@ -19,9 +21,10 @@ impl Tensor {
             return Err(Error::argument("cat", "numbers have no dimension to join along: use stack"));
         }
         let axis = resolve_axis("cat", axis, first.ndim())?;
-        for other in rest {
-            let fits = other.ndim() == first.ndim()
-                && (0..first.ndim()).all(|d| d == axis || other.shape()[d] == first.shape()[d]);
+        for other in tensors {
+            let fits = is_nothing(other)
+                || other.ndim() == first.ndim()
+                    && (0..first.ndim()).all(|d| d == axis || other.shape()[d] == first.shape()[d]);
             if !fits {
                 let rule = "the shapes must agree but for the dimension that is joined";
                 return Err(Error::Shapes {
@@ -32,24 +35,26 @@ impl Tensor {
                 });
             }
         }
-        let dtype = rest.iter().fold(first.dtype(), |dtype: DType, other| dtype.promote(other.dtype()));
-        let sizes: Vec<usize> = tensors.iter().map(|tensor| tensor.shape()[axis]).collect();
+        let dtype = tensors.iter().fold(first.dtype(), |dtype: DType, other| dtype.promote(other.dtype()));
+        let along = |tensor: &&Tensor| if is_nothing(tensor) { 0 } else { tensor.shape()[axis] };
+        let sizes: Vec<usize> = tensors.iter().map(along).collect();
         let mut shape = Shape::from(first.shape());
         shape[axis] = sizes.iter().sum();
         let out = Tensor::uninit(&shape, dtype)?;
         let mut start = 0;
-        for (tensor, size) in tensors.iter().zip(&sizes) {
+        for (tensor, size) in tensors.iter().zip(&sizes).filter(|(_, size)| **size > 0) {
             let place = out.view_with(out.layout().narrow(axis, start, start + size)?);
             out.backend().assign(&place, tensor)?;
             start += size;
         }
+        let shapes: Vec<Shape> = tensors.iter().map(|tensor| tensor.shape().into()).collect();
         Ok(record("cat", out, tensors, &[], move |b| {
             let mut start = 0;
-            let part = |(index, size): (usize, &usize)| {
+            let part = |(index, (size, shape)): (usize, (&usize, &Shape))| {
                 start += size;
-                b.when(index, || b.grad().narrow(axis, start - size, start))
+                b.when(index, || b.grad().narrow(axis, start - size, start)?.reshape(shape))
             };
-            sizes.iter().enumerate().map(part).collect()
+            sizes.iter().zip(&shapes).enumerate().map(part).collect()
         }))
     }
 
@@ -144,6 +149,10 @@ mod tests {
         let y = Tensor::from_slice(&[5i32, 6], &[2, 1]).unwrap();
         let both = Tensor::cat(&[&x, &y], 1).unwrap();
         assert_eq!(both.as_slice::<i64>().unwrap(), [1, 2, 5, 3, 4, 6]);
+        let nothing = Tensor::zeros(&[0]).unwrap();
+        assert_eq!(Tensor::cat(&[&nothing, &x], 1).unwrap().shape(), [2, 2]);
+        assert_eq!(Tensor::cat(&[&nothing, &nothing], 0).unwrap().shape(), [0]);
+        assert!(Tensor::cat(&[&nothing, &x], 2).is_err());
         assert!(Tensor::cat(&[&x, &y], 0).is_err() && Tensor::cat(&[], 0).is_err());
         assert_eq!(Tensor::stack(&[&x, &x, &x], -1).unwrap().shape(), [2, 2, 3]);
         assert_eq!(
@@ -161,6 +170,9 @@ mod tests {
     fn gradients() {
         check_gradient("cat", &[&[2, 3], &[2, 1], &[2, 0]], (-1.0, 1.0), 1, |x| {
             Tensor::cat(&[&x[0], &x[1], &x[2], &x[0]], 1)?.square()
+        });
+        check_gradient("cat with nothing", &[&[0], &[2, 3], &[0]], (-1.0, 1.0), 1, |x| {
+            Tensor::cat(&[&x[0], &x[1], &x[2]], -2)?.square()
         });
         check_gradient("stack", &[&[2, 3], &[2, 3]], (-1.0, 1.0), 2, |x| {
             Tensor::stack(&[&x[0], &x[1]], 1)?.square()

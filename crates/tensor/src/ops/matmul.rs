@@ -26,6 +26,14 @@ impl Tensor {
             let message = "both operands must have at least one dimension: multiply numbers with mul";
             return Err(Error::argument("matmul", message));
         }
+        // Here, where both shapes are still those that were given.
+        let inner = other.shape()[other.ndim().saturating_sub(2)];
+        if self.shape()[self.ndim() - 1] != inner {
+            let rule =
+                "the last dimension of the left must be the last but one of the right, or its only one";
+            let (left, right) = (self.shape().into(), other.shape().into());
+            return Err(Error::Shapes { op: "matmul", rule, left, right });
+        }
         if self.ndim() == 1 {
             let row = self.unsqueeze(0)?.matmul(other)?;
             return row.squeeze(&[if other.ndim() == 1 { -1 } else { -2 }]);
@@ -34,18 +42,9 @@ impl Tensor {
             return self.matmul(&other.unsqueeze(1)?)?.squeeze(&[-1]);
         }
         let (a, b) = (self.to_dtype(dtype)?, other.to_dtype(dtype)?);
-        let ([a_batch @ .., rows, inner], [b_batch @ .., b_inner, columns]) = (a.shape(), b.shape()) else {
+        let ([a_batch @ .., rows, inner], [b_batch @ .., _, columns]) = (a.shape(), b.shape()) else {
             return Err(Error::argument("matmul", "both operands must be matrices"));
         };
-        if inner != b_inner {
-            let rule = "the last dimension of the left must be the last but one of the right";
-            return Err(Error::Shapes {
-                op: "matmul",
-                rule,
-                left: a.shape().into(),
-                right: b.shape().into(),
-            });
-        }
         if b_batch.is_empty() {
             if a_batch.is_empty() {
                 return a.products(&b);

@@ -10,6 +10,8 @@ use crate::{DType, Error, Result, Shape, Tensor};
 pub enum ReduceOp {
     /// Their sum; 0 for none.
     Sum,
+    /// The sum of their squares; 0 for none.
+    SumSquares,
     /// Their product; 1 for none.
     Prod,
     /// The largest, NaN if one is.
@@ -20,12 +22,14 @@ pub enum ReduceOp {
 
 impl ReduceOp {
     /// Every one of them.
-    pub const ALL: &'static [ReduceOp] = &[ReduceOp::Sum, ReduceOp::Prod, ReduceOp::Max, ReduceOp::Min];
+    pub const ALL: &'static [ReduceOp] =
+        &[ReduceOp::Sum, ReduceOp::SumSquares, ReduceOp::Prod, ReduceOp::Max, ReduceOp::Min];
 
-    /// torch's name.
+    /// torch's name, where it has one.
     pub const fn name(self) -> &'static str {
         match self {
             ReduceOp::Sum => "sum",
+            ReduceOp::SumSquares => "sum of squares",
             ReduceOp::Prod => "prod",
             ReduceOp::Max => "max",
             ReduceOp::Min => "min",
@@ -75,7 +79,7 @@ impl Tensor {
         let value = out.clone();
         let saved: &[&Tensor] = match op {
             ReduceOp::Sum => &[],
-            ReduceOp::Prod => &[self],
+            ReduceOp::Prod | ReduceOp::SumSquares => &[self],
             ReduceOp::Max | ReduceOp::Min => &[self, &value],
         };
         let before = Shape::from(self.shape());
@@ -89,6 +93,7 @@ impl Tensor {
                     let count = if axes.is_empty() { ties.clone() } else { ties.sum(&signed, true)? };
                     ties.mul(&g.div(&count)?)?
                 }
+                (ReduceOp::SumSquares, [x]) => x.mul(&g.mul(2.0)?)?,
                 (_, [x]) => prod_gradient(&g, x, &axes)?,
                 _ => g.expand(&before)?,
             };
@@ -271,6 +276,7 @@ mod tests {
                 let x_tensor = x_tensor.permute(turns[order]).unwrap().copy().unwrap().permute(backs[order]).unwrap();
                 for (op, start, step) in [
                     (ReduceOp::Sum, 0.0, (|a, b| a + b) as fn(f64, f64) -> f64),
+                    (ReduceOp::SumSquares, 0.0, |total, x| total + x * x),
                     (ReduceOp::Max, f64::NEG_INFINITY, f64::max),
                     (ReduceOp::Min, f64::INFINITY, f64::min),
                     (ReduceOp::Prod, 1.0, |a, b| a * b),
@@ -292,6 +298,7 @@ mod tests {
                 check_gradient(name, &[&[a, b, c]], (0.3, 2.0), seed, |x| f(&x[0]));
             };
             check("sum", &|x| x.sum(&axes, keepdim));
+            check("sum of squares", &|x| x.reduce(ReduceOp::SumSquares, &axes, keepdim));
             check("prod", &|x| x.sub(0.9)?.prod(&axes, keepdim));
             if a > 0 {
                 check("mean", &|x| x.mean(&axes, keepdim));
@@ -303,6 +310,65 @@ mod tests {
                 check("logsumexp", &|x| x.logsumexp(&axes, keepdim));
                 check("max", &|x| Ok(x.max_along(-1, keepdim)?.0));
                 check("min", &|x| Ok(x.min_along(0, keepdim)?.0));
+            }
+        }
+    }
+
+    #[test]
+    fn wide_columns_are_reduced_wherever_they_lie() {
+        let (rows, width) = (70, 5003);
+        let count =
+            Tensor::count(rows * width).unwrap().view(&[rows, width]).unwrap().remainder(97.0).unwrap();
+        for dtype in [DType::F32, DType::F64, DType::F16, DType::I16] {
+            let x = count.to_dtype(dtype).unwrap();
+            let wide = Tensor::cat(&[&x, &x], 1).unwrap();
+            // In one piece; a part of longer rows; every second element; and one element for a whole row.
+            let stepped = x
+                .unsqueeze(-1)
+                .unwrap()
+                .expand(&[rows, width, 2])
+                .unwrap()
+                .copy()
+                .unwrap()
+                .select(2, 1)
+                .unwrap();
+            let single = x.narrow(1, 3, 4).unwrap();
+            for (x, same) in [
+                (x.clone(), x.clone()),
+                (wide.narrow(1, width, 2 * width).unwrap(), x.clone()),
+                (stepped, x.clone()),
+                (
+                    single.expand(&[rows, width]).unwrap(),
+                    single.expand(&[rows, width]).unwrap().copy().unwrap(),
+                ),
+            ] {
+                // Columns of the transpose are rows, which another path reduces.
+                let turned = same.transpose(0, 1).unwrap().copy().unwrap();
+                assert_eq!(
+                    x.sum(&[0], false).unwrap().to_dtype(DType::F64).unwrap().as_slice::<f64>().unwrap(),
+                    turned.sum(&[1], false).unwrap().to_dtype(DType::F64).unwrap().as_slice::<f64>().unwrap()
+                );
+                assert!(
+                    x.argmax(Some(0), false)
+                        .unwrap()
+                        .eq(&turned.argmax(Some(1), false).unwrap())
+                        .unwrap()
+                        .all()
+                        .unwrap()
+                );
+                assert!(
+                    x.amin(&[0], false)
+                        .unwrap()
+                        .eq(&turned.amin(&[1], false).unwrap())
+                        .unwrap()
+                        .all()
+                        .unwrap()
+                );
+                if dtype == DType::F64 {
+                    let apart =
+                        x.var(&[0], 0.0, false).unwrap().sub(&turned.var(&[1], 0.0, false).unwrap()).unwrap();
+                    assert!(apart.abs().unwrap().lt(1e-10).unwrap().all().unwrap());
+                }
             }
         }
     }

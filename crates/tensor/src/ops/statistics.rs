@@ -2,7 +2,7 @@
 
 use super::reduce::{kept, resolve_axes};
 use crate::autograd::record;
-use crate::{Layout, Result, Tensor};
+use crate::{Layout, ReduceOp, Result, Tensor};
 
 impl Tensor {
     /// The mean over `axes`, for floats. Halves are summed up in float32.
@@ -43,12 +43,12 @@ impl Tensor {
         })
     }
 
-    /// The standard deviation: the root of [`Tensor::var`].
+    /// The standard deviation: the root of [`Tensor::var`], with a gradient of zero, as torch has it, where nothing deviates.
     ///
     /// # Errors
     /// As for [`Tensor::mean`].
     pub fn std(&self, axes: &[isize], correction: f64, keepdim: bool) -> Result<Tensor> {
-        self.var(axes, correction, keepdim)?.sqrt()
+        self.var(axes, correction, keepdim)?.root()
     }
 
     /// The `p`-norm over `axes`, for floats: `(Σ |x|ᵖ)^(1/p)`, the largest |x| for infinity, how many are not zero for 0.
@@ -62,12 +62,12 @@ impl Tensor {
             f64::NEG_INFINITY => x.abs()?.amin(axes, keepdim),
             0.0 => x.ne(0.0)?.to_dtype(x.dtype())?.sum(axes, keepdim),
             1.0 => x.abs()?.sum(axes, keepdim),
-            2.0 => x.square()?.sum(axes, keepdim)?.root(),
+            2.0 => x.reduce(ReduceOp::SumSquares, axes, keepdim)?.root(),
             _ => x.abs()?.pow(p)?.sum(axes, keepdim)?.pow(1.0 / p),
         })
     }
 
-    /// The square root, with a gradient of zero, as torch's norms have it, at zero.
+    /// The square root, with a gradient of zero, as torch's norms and deviations have it, at zero.
     fn root(&self) -> Result<Tensor> {
         let zero = self.eq(0.0)?;
         Tensor::select_where(&zero, 0.0, &Tensor::select_where(&zero, 1.0, self)?.sqrt()?)?
@@ -124,5 +124,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn nothing_deviates_with_a_gradient_of_zero() {
+        let x = crate::Tensor::from_slice(&[2f64, 1.0, 2.0, 4.0], &[2, 2]).unwrap();
+        x.set_requires_grad(true).unwrap();
+        x.std(&[0], 0.0, false).unwrap().sum_all().unwrap().backward(None).unwrap();
+        assert_eq!(x.grad().unwrap().as_slice::<f64>().unwrap(), [0.0, -0.5, 0.0, 0.5]);
     }
 }
