@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::activations::Activations;
 use super::blocks::Blocks;
-use super::vnni::Unpack;
+use super::unpack::Unpack;
 use crate::quant::{GROUP, RUN};
 
 /// Outputs of a tile: the lanes of a vector.
