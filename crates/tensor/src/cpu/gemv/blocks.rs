@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rten_simd::{Isa, SimdOp};
 
-use super::activations::Activations;
+use super::activations::{Activations, TERMS};
 use super::{MAX_ROWS, Part};
 use crate::Quantized;
 use crate::cpu::level::Level;
@@ -46,7 +46,7 @@ impl<'a> Blocks<'a> {
         mut dots: impl FnMut(&[u8], &mut [f32]),
     ) {
         let (width, rows) = (outputs.len(), self.left.rows);
-        let mut sums = [0.0; MAX_ROWS];
+        let mut sums = [0.0; TERMS * MAX_ROWS];
         for (i, output) in outputs.enumerate() {
             dots(self.row(output), &mut sums[..rows]);
             for (row, sum) in sums[..rows].iter().enumerate() {
@@ -57,6 +57,10 @@ impl<'a> Blocks<'a> {
 }
 
 impl Part for Blocks<'_> {
+    fn terms(&self) -> usize {
+        TERMS
+    }
+
     fn run(&self, outputs: Range<usize>, to: &mut [f32]) {
         match self.level {
             #[cfg(target_arch = "x86_64")]

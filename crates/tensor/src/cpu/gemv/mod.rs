@@ -32,7 +32,7 @@ use crate::{DType, Matrix, Result, pool, team};
 /// The most rows that are few: with more, reading the weights is not the work any longer.
 const MAX_ROWS: usize = 16;
 /// The most rows that blocks are multiplied with at once, where that takes less time than to unpack them to floats.
-const MAX_ROWS_OF_BLOCKS: usize = 128;
+const MAX_ROWS_OF_BLOCKS: usize = 64;
 /// Results of a task, all rows together: its room on the stack.
 const TASK_RESULTS: usize = 2048;
 /// The outputs of a task are a multiple of this.
@@ -56,8 +56,13 @@ impl<'a> Left<'a> {
 
 /// A matrix that can be multiplied as it lies.
 trait Part: Sync {
-    /// Writes the products of all rows with some outputs: (rows, outputs).
+    /// Writes the products of all rows with some outputs: (rows · terms, outputs).
     fn run(&self, outputs: Range<usize>, to: &mut [f32]);
+
+    /// How many neighbouring rows of products add up to one.
+    fn terms(&self) -> usize {
+        1
+    }
 }
 
 /// `out = map(left @ weightᵀ + add)` (rows, outputs), for stacked `parts` (outputs, columns); nothing is done, and `false` returned, where a
@@ -115,7 +120,8 @@ fn product_at(
     let work = left.rows.saturating_mul(left.columns).saturating_mul(total);
     let threads = if work < PARALLEL_FROM { 1 } else { pool::num_threads() };
     // Enough tasks for all threads to end at about the same time.
-    let room = TASK_RESULTS / left.rows / OUTPUTS * OUTPUTS;
+    let terms = readers.iter().map(|(reader, _)| reader.terms()).max().unwrap_or(1);
+    let room = TASK_RESULTS / (terms * left.rows) / OUTPUTS * OUTPUTS;
     let per_task = total.div_ceil(4 * threads).next_multiple_of(OUTPUTS).min(room);
     let counts: SmallVec<[usize; 4]> =
         readers.iter().map(|(_, outputs)| outputs.div_ceil(per_task)).collect();
@@ -126,9 +132,14 @@ fn product_at(
             if task < count {
                 let range = task * per_task..(*outputs).min((task + 1) * per_task);
                 let mut results = [0.0; TASK_RESULTS];
-                let results = &mut results[..left.rows * range.len()];
+                let terms = reader.terms();
+                let results = &mut results[..terms * left.rows * range.len()];
                 reader.run(range.clone(), results);
-                for (row, results) in results.chunks_exact_mut(range.len()).enumerate() {
+                for (row, results) in results.chunks_exact_mut(terms * range.len()).enumerate() {
+                    let (results, others) = results.split_at_mut(range.len());
+                    for other in others.chunks_exact(range.len()) {
+                        results.iter_mut().zip(other).for_each(|(sum, term)| *sum += term);
+                    }
                     // SAFETY: tasks have different outputs.
                     unsafe { out.finish(row, start + range.start, results, add, map) }
                 }

@@ -3,6 +3,7 @@
 use half::f16;
 use proptest::prelude::*;
 
+use super::activations::TERMS;
 use super::*;
 use crate::quant::GROUP;
 use crate::testing::draw;
@@ -59,12 +60,18 @@ fn rounded(x: &Tensor) -> Tensor {
     let activations = Activations::of(Left { values, rows, columns }).unwrap();
     let mut out = Vec::new();
     for row in 0..rows {
-        let (codes, (scales, _)) = (activations.codes(row), activations.groups(row));
-        out.extend((0..columns).map(|i| scales[i / GROUP] * f32::from(codes[i])));
+        let terms = |i: usize| {
+            let term = |term| {
+                activations.groups(row * TERMS + term).0[i / GROUP]
+                    * f32::from(activations.codes(row * TERMS + term)[i])
+            };
+            (0..TERMS).map(term).sum::<f32>()
+        };
+        out.extend((0..columns).map(terms));
     }
     for (x, rounded) in values.iter().zip(&out) {
-        // Half of what the greatest of 32, which is 1 at most, has for one of 127 steps.
-        assert!((x - rounded).abs() <= 0.51 / 127.0, "{rounded}, not {x}");
+        // The greatest of 32 is 1 at most: half a step of what half a step of 127 has for one of its own 127.
+        assert!((x - rounded).abs() <= 0.51 / 127.0 * 0.51 / 127.0, "{rounded}, not {x}");
     }
     Tensor::from_slice(&out, &[rows, columns]).unwrap()
 }
