@@ -14,7 +14,6 @@ use crate::quant::{GROUP, RUN};
 /// Outputs of a tile: the lanes of a vector.
 const LANES: usize = 16;
 const GROUPS: usize = RUN / GROUP;
-const LINE: usize = 64;
 
 /// 256 elements of sixteen rows.
 struct Turned {
@@ -56,12 +55,6 @@ pub(super) unsafe fn all<F: Unpack>(
             // SAFETY: as the caller promises. Lanes beyond the last output repeat it and are not stored.
             unsafe {
                 let row = |lane: usize| blocks.row(outputs.start + first + lane.min(count - 1));
-                // The rows of the next tile are one stretch of memory; those of this one are read side by side, which would be far slower.
-                let bytes = blocks.row_bytes() * LANES;
-                let soon = blocks.row(outputs.start + first).as_ptr().wrapping_add(bytes);
-                for at in (start * bytes / columns..(start + RUN) * bytes / columns).step_by(LINE) {
-                    _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(at).cast());
-                }
                 turn::<F>(row, (start, (columns - start).min(RUN)), &mut straight, &mut turned);
                 let mut row = 0;
                 while row < left.rows {
