@@ -163,7 +163,7 @@ impl<'r> Assistant<'r> {
             (Family::EncoderDecoder, Family::EncoderDecoder) => {
                 let source =
                     Inputs { encoder_hidden_states: None, text: session.source.clone(), ..given.clone() };
-                prepared(model, session.config, source)?.0
+                prepared(model, session.config, source)?.inputs
             }
             (Family::EncoderDecoder, _) | (_, Family::EncoderDecoder) => {
                 return setting("the assistant of an encoder-decoder must be one too, and only of one");

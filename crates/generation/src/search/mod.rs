@@ -124,7 +124,7 @@ pub fn generate(
     let is_contrastive = alpha.is_some() && !config.samples() && config.beams() == 1 && !is_assisted;
 
     let encoder_text = inputs.text.clone();
-    let (mut inputs, encoded, source) = prepared(model, config, inputs)?;
+    let Prepared { mut inputs, encoded, source } = prepared(model, config, inputs)?;
     inputs.output_hidden_states = config.output_hidden_states == Some(true) || is_contrastive;
     inputs.output_attentions = config.output_attentions == Some(true);
     let (text, family) = (&inputs.text, model.family());
@@ -228,12 +228,18 @@ fn repeat_all<T: Clone>(rows: &[T], copies: usize) -> Vec<T> {
     rows.iter().flat_map(|row| std::iter::repeat_n(row.clone(), copies)).collect()
 }
 
-/// The inputs with everything that the first step needs, what the encoder gave, and the tokens of the source, if it is tokens.
-fn prepared(
-    model: &Model,
-    config: &GenerationConfig,
-    mut inputs: Inputs,
-) -> Result<(Inputs, Outputs, Option<Vec<Vec<i64>>>)> {
+/// What a generation begins with.
+struct Prepared {
+    /// The inputs with everything that the first step needs.
+    inputs: Inputs,
+    /// What the encoder gave.
+    encoded: Outputs,
+    /// The tokens of the source, if it is tokens.
+    source: Option<Vec<Vec<i64>>>,
+}
+
+/// Runs the encoder, if there is one, and lets the text begin.
+fn prepared(model: &Model, config: &GenerationConfig, mut inputs: Inputs) -> Result<Prepared> {
     if inputs.text.ids.is_none() && inputs.text.embeds.is_none() && inputs.encoder_hidden_states.is_none() {
         let Some(first) = config.bos_token_id else {
             return setting("`bos_token_id` has to be defined when no `input_ids` are provided.");
@@ -250,7 +256,7 @@ fn prepared(
         if inputs.text.mask.is_none() && inputs.text.embeds.is_none() {
             inputs.text.mask = shown(config, source.as_deref().unwrap_or(&[]))?;
         }
-        return Ok((inputs, Outputs::default(), source));
+        return Ok(Prepared { inputs, encoded: Outputs::default(), source });
     }
     let mut encoded = Outputs::default();
     if inputs.encoder_hidden_states.is_none() {
@@ -271,7 +277,7 @@ fn prepared(
     let batch = inputs.encoder_hidden_states.as_ref().map_or(1, |states| states.shape()[0]);
     inputs.decoder.prefix = "decoder_";
     begin_decoder(config, &mut inputs.decoder, batch)?;
-    Ok((inputs, encoded, source))
+    Ok(Prepared { inputs, encoded, source })
 }
 
 /// Lets a decoder's text begin with the token that it must begin with.

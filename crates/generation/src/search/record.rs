@@ -7,6 +7,9 @@ use super::Generated;
 use crate::config::GenerationConfig;
 use crate::{Result, Scores};
 
+/// Cuts a step out of what a pass gave for each layer.
+type Cut<'c> = &'c dyn Fn(&[Tensor], usize) -> Result<Vec<Tensor>>;
+
 /// The scores, logits and outputs of the steps so far; `None` for what is not asked for.
 pub(super) struct Record {
     scores: Option<Vec<Scores>>,
@@ -84,8 +87,7 @@ impl Record {
         };
         let (hidden, square, cross) = (rows(1, false), rows(2, true), rows(2, false));
         for step in 0..count {
-            let one = |layers: &Option<Vec<Tensor>>,
-                       cut: &dyn Fn(&[Tensor], usize) -> Result<Vec<Tensor>>| {
+            let one = |layers: &Option<Vec<Tensor>>, cut: Cut| {
                 layers.as_ref().map(|layers| cut(layers, step)).transpose()
             };
             let states = outputs.hidden_states.clone().or(outputs.decoder_hidden_states.clone());
