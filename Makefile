@@ -67,6 +67,7 @@ fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.make
 	PYTHONPATH=tests $(PEERS) -m reference.gguf_files
 	PYTHONPATH=tests $(PEERS) -m reference.smollm2
+	PYTHONPATH=tests $(PEERS) -m reference.chat_templates
 	$(PEERS) tests/reference/tokenizer_cases.py
 	$(PEERS) tests/reference/torch_files.py
 
