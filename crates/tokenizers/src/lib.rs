@@ -24,6 +24,7 @@
 
 mod batch;
 mod bert;
+mod chat;
 mod encode;
 mod error;
 mod file;
@@ -36,6 +37,7 @@ mod truncate;
 
 pub use batch::{Batch, Column};
 pub use bert::BertOptions;
+pub use chat::{ChatTemplate, Rendered};
 pub use encode::{EncodeOptions, Input, Sequence};
 pub use error::{Error, Result};
 pub use gguf::GgufSettings;
