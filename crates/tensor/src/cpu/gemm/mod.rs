@@ -25,8 +25,6 @@ pub(crate) use matrix::{Matrix, MatrixMut};
 pub(crate) use packed::Packed;
 use stacked::Panels;
 pub(crate) use stacked::Stacked;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use x86::transposed;
 
 /// Elements of the left matrix that one task packs at once: a part of the second-level cache.
 const BLOCK_ELEMENTS: usize = 128 << 10;

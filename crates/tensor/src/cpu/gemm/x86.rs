@@ -171,7 +171,7 @@ unsafe fn transpose(runs: &Runs<f32>, to: *mut f32, width: usize) {
 /// A square of 16 by 16: pairs, then fours, within quarters of the registers, then the quarters themselves.
 #[target_feature(enable = "avx512f")]
 #[inline]
-pub(crate) fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
+fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
     let mut fours = [_mm512_setzero_ps(); 16];
     for i in 0..4 {
         let [r0, r1, r2, r3] = [rows[4 * i], rows[4 * i + 1], rows[4 * i + 2], rows[4 * i + 3]];

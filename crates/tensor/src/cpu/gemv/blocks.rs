@@ -27,6 +27,11 @@ impl<'a> Blocks<'a> {
         Some(Blocks { level, left, format, rows, row_bytes, columns })
     }
 
+    /// How many bytes a row has.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
     /// The bytes of a row.
     pub(super) fn row(&self, row: usize) -> &'a [u8] {
         &self.rows[row * self.row_bytes..][..self.row_bytes]

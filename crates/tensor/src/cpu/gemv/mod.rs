@@ -10,6 +10,8 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tile;
 #[cfg(target_arch = "x86_64")]
+mod unpack;
+#[cfg(target_arch = "x86_64")]
 mod vnni;
 
 use std::mem::MaybeUninit;

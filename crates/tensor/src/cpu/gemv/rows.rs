@@ -13,6 +13,7 @@ use crate::cpu::stored::Stored;
 
 /// Outputs that are computed side by side: each element of the left side that is loaded meets as many.
 const OUTPUTS: usize = 4;
+const LINE: usize = 64;
 /// So few rows are multiplied by one output after another: weights that are read in one stream come half again as fast as in four.
 const ONE_BY_ONE: usize = 4;
 
@@ -87,10 +88,10 @@ unsafe fn all<I: Isa, T: Stored, const N: usize>(
         // SAFETY: as the caller promises.
         row += unsafe {
             match left.rows - row {
-                1 => dots::<I, T, N, 1>(isa, left, weights, row, to, start, width),
-                2 => dots::<I, T, N, 2>(isa, left, weights, row, to, start, width),
-                3 => dots::<I, T, N, 3>(isa, left, weights, row, to, start, width),
-                _ => dots::<I, T, N, 4>(isa, left, weights, row, to, start, width),
+                1 => dots::<I, T, N, 1>(isa, left, weights, row, to, (start, width)),
+                2 => dots::<I, T, N, 2>(isa, left, weights, row, to, (start, width)),
+                3 => dots::<I, T, N, 3>(isa, left, weights, row, to, (start, width)),
+                _ => dots::<I, T, N, 4>(isa, left, weights, row, to, (start, width)),
             }
         };
     }
@@ -108,8 +109,7 @@ unsafe fn dots<I: Isa, T: Stored, const N: usize, const M: usize>(
     weights: [*const T; N],
     row: usize,
     to: &mut [f32],
-    start: usize,
-    width: usize,
+    (start, width): (usize, usize),
 ) -> usize {
     let ops = isa.f32();
     let (lanes, step) = (ops.len(), 2 * ops.len());
@@ -119,7 +119,16 @@ unsafe fn dots<I: Isa, T: Stored, const N: usize, const M: usize>(
     for m in 0..M {
         lefts[m] = left.row(row + m).as_ptr();
     }
+    let soon = weights[N - 1].wrapping_add(left.columns).cast::<f32>();
     for at in (0..whole).step_by(step) {
+        if N > 1 && row == 0 {
+            // The next outputs' weights are one stretch of memory; these are read side by side, which would be far slower.
+            let bytes = N * size_of::<T>();
+            (at * bytes..(at + step) * bytes).step_by(LINE).for_each(
+                #[inline(always)]
+                |byte| ops.prefetch(soon.wrapping_byte_add(byte)),
+            );
+        }
         let mut w = [[ops.zero(); 2]; N];
         for n in 0..N {
             // SAFETY: as the caller promises.

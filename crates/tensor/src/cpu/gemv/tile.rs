@@ -8,13 +8,13 @@ use std::ops::Range;
 
 use super::activations::Activations;
 use super::blocks::Blocks;
-use super::vnni::Unpack;
-use crate::cpu::gemm::transposed;
+use super::unpack::Unpack;
 use crate::quant::{GROUP, RUN};
 
 /// Outputs of a tile: the lanes of a vector.
 const LANES: usize = 16;
 const GROUPS: usize = RUN / GROUP;
+const LINE: usize = 64;
 
 /// 256 elements of sixteen rows.
 struct Turned {
@@ -38,6 +38,16 @@ pub(super) unsafe fn all<F: Unpack>(
 ) {
     let width = outputs.len();
     to.fill(0.0);
+    let mut straight = Straight {
+        codes: [[0; RUN]; LANES],
+        scales: [[0.0; GROUPS]; LANES],
+        offsets: [[0.0; GROUPS]; LANES],
+    };
+    let mut turned = Turned {
+        codes: [_mm512_setzero_si512(); RUN / 4],
+        scales: [_mm512_setzero_ps(); GROUPS],
+        offsets: [_mm512_setzero_ps(); GROUPS],
+    };
     for first in (0..width).step_by(LANES) {
         let count = LANES.min(width - first);
         let there = (1u32 << count) as u16;
@@ -46,7 +56,13 @@ pub(super) unsafe fn all<F: Unpack>(
             // SAFETY: as the caller promises. Lanes beyond the last output repeat it and are not stored.
             unsafe {
                 let row = |lane: usize| blocks.row(outputs.start + first + lane.min(count - 1));
-                let turned = turn::<F>(row, start, (columns - start).min(RUN));
+                // The rows of the next tile are one stretch of memory; those of this one are read side by side, which would be far slower.
+                let bytes = blocks.row_bytes() * LANES;
+                let soon = blocks.row(outputs.start + first).as_ptr().wrapping_add(bytes);
+                for at in (start * bytes / columns..(start + RUN) * bytes / columns).step_by(LINE) {
+                    _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(at).cast());
+                }
+                turn::<F>(row, (start, (columns - start).min(RUN)), &mut straight, &mut turned);
                 let mut row = 0;
                 while row < left.rows {
                     let sums = to.as_mut_ptr().add(row * width + first);
@@ -62,32 +78,76 @@ pub(super) unsafe fn all<F: Unpack>(
     }
 }
 
+/// 256 elements of sixteen rows as they were unpacked.
+#[repr(align(64))]
+struct Straight {
+    codes: [[u8; RUN]; LANES],
+    scales: [[f32; GROUPS]; LANES],
+    offsets: [[f32; GROUPS]; LANES],
+}
+
+/// Unpacks `len` elements of sixteen rows from `start` on, and turns them.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-#[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
-unsafe fn turn<'a, F: Unpack>(row: impl Fn(usize) -> &'a [u8], start: usize, len: usize) -> Turned {
-    let mut codes = [[_mm512_setzero_ps(); LANES]; 4];
-    let (mut scales, mut offsets) = ([_mm512_setzero_ps(); LANES], [_mm512_setzero_ps(); LANES]);
+unsafe fn turn<'a, F: Unpack>(
+    row: impl Fn(usize) -> &'a [u8],
+    (start, len): (usize, usize),
+    straight: &mut Straight,
+    turned: &mut Turned,
+) {
     for lane in 0..LANES {
-        // SAFETY: as the caller promises.
-        let unpacked = unsafe { F::unpack(row(lane).as_ptr(), start, len) };
-        for part in 0..4 {
-            codes[part][lane] = _mm512_castsi512_ps(unpacked.codes[part]);
-        }
-        (scales[lane], offsets[lane]) = (unpacked.scales, unpacked.offsets);
-    }
-    let mut turned = Turned {
-        codes: [_mm512_setzero_si512(); RUN / 4],
-        scales: transposed(scales),
-        offsets: transposed(offsets),
-    };
-    for part in 0..4 {
-        let quarter = transposed(codes[part]);
-        for i in 0..LANES {
-            turned.codes[LANES * part + i] = _mm512_castps_si512(quarter[i]);
+        // SAFETY: as the caller promises; the rows have room for four vectors of codes and one of either float.
+        unsafe {
+            let unpacked = F::unpack(row(lane).as_ptr(), start, len);
+            for (part, codes) in unpacked.codes.iter().enumerate() {
+                _mm512_store_si512(straight.codes[lane].as_mut_ptr().add(64 * part).cast(), *codes);
+            }
+            _mm512_store_ps(straight.scales[lane].as_mut_ptr(), unpacked.scales);
+            _mm512_store_ps(straight.offsets[lane].as_mut_ptr(), unpacked.offsets);
         }
     }
-    turned
+    let (codes, scales, offsets) =
+        (straight.codes.as_ptr(), straight.scales.as_ptr(), straight.offsets.as_ptr());
+    for four in 0..RUN / 16 {
+        // SAFETY: four neighbouring words of every row are within it.
+        unsafe {
+            let from = codes.cast::<u8>().add(16 * four);
+            turn_four(from, RUN, turned.codes.as_mut_ptr().add(4 * four));
+        }
+    }
+    for four in 0..GROUPS / 4 {
+        // SAFETY: as above.
+        unsafe {
+            let to = turned.scales.as_mut_ptr().add(4 * four);
+            turn_four(scales.cast::<u8>().add(16 * four), size_of_val(&straight.scales[0]), to.cast());
+            let to = turned.offsets.as_mut_ptr().add(4 * four);
+            turn_four(offsets.cast::<u8>().add(16 * four), size_of_val(&straight.offsets[0]), to.cast());
+        }
+    }
+}
+
+/// Turns four words of each of sixteen rows, which lie `stride` bytes apart, to four vectors: within quarters, after those were put together
+/// of rows 0, 4, 8 and 12, and so on.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn turn_four(from: *const u8, stride: usize, to: *mut __m512i) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let row = |row: usize| _mm_loadu_si128(from.add(row * stride).cast());
+        let quarters = |first: usize| {
+            let x = _mm512_castsi128_si512(row(first));
+            let x = _mm512_inserti32x4::<1>(x, row(first + 4));
+            let x = _mm512_inserti32x4::<2>(x, row(first + 8));
+            _mm512_inserti32x4::<3>(x, row(first + 12))
+        };
+        let (a, b, c, d) = (quarters(0), quarters(1), quarters(2), quarters(3));
+        let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+        _mm512_store_si512(to.cast(), _mm512_unpacklo_epi64(ab, cd));
+        _mm512_store_si512(to.add(1).cast(), _mm512_unpackhi_epi64(ab, cd));
+        let (ab, cd) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+        _mm512_store_si512(to.add(2).cast(), _mm512_unpacklo_epi64(ab, cd));
+        _mm512_store_si512(to.add(3).cast(), _mm512_unpackhi_epi64(ab, cd));
+    }
 }
 
 /// Adds the products with `M` rows of the left side, from `row` on, to their sums, which are `width` apart; says M.
