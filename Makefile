@@ -69,7 +69,6 @@ fixtures:
 	PYTHONPATH=tests:tests/generation $(PEERS) -m reference.generation
 	PYTHONPATH=tests $(PEERS) -m reference.gguf_files
 	PYTHONPATH=tests $(PEERS) -m reference.smollm2
-	PYTHONPATH=tests $(PEERS) -m reference.chat_templates
 	$(PEERS) tests/reference/tokenizer_cases.py
 	$(PEERS) tests/reference/torch_files.py
 

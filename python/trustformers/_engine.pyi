@@ -180,11 +180,6 @@ class Processor:
 # Tokenizers.
 
 @final
-class ChatTemplate:
-    def __new__(cls, source: str) -> ChatTemplate: ...
-    def render(self, variables: str) -> tuple[str, list[tuple[int, int]]]: ...
-
-@final
 class AddedToken:
     def __new__(
         cls,

@@ -27,7 +27,7 @@ mod _engine {
     #[pymodule_export]
     use crate::tensor::{PyDType, PyTensor};
     #[pymodule_export]
-    use crate::tokenizer::{PyAddedToken, PyBatch, PyChatTemplate, PyEncoding, PyTokenizer};
+    use crate::tokenizer::{PyAddedToken, PyBatch, PyEncoding, PyTokenizer};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -24,7 +24,6 @@
 
 mod batch;
 mod bert;
-mod chat;
 mod encode;
 mod error;
 mod file;
@@ -37,7 +36,6 @@ mod truncate;
 
 pub use batch::{Batch, Column};
 pub use bert::BertOptions;
-pub use chat::{ChatTemplate, Rendered};
 pub use encode::{EncodeOptions, Input, Sequence};
 pub use error::{Error, Result};
 pub use gguf::GgufSettings;

@@ -14,7 +14,6 @@ import numpy as np
 from .._engine import AddedToken
 from .._hub import split_gguf, take_source
 from .batch_encoding import BatchEncoding
-from .chat import ChatTemplates
 from .padding import pad
 from .special_tokens import SpecialTokens
 from .strategies import PaddingStrategy, TensorType, TruncationStrategy
@@ -44,7 +43,7 @@ TextInputs = (
 _T = TypeVar("_T", bound="PreTrainedTokenizerBase")
 
 
-class PreTrainedTokenizerBase(ChatTemplates, SpecialTokens):
+class PreTrainedTokenizerBase(SpecialTokens):
     """The base of all tokenizers: arguments, defaults and conveniences.
 
     :param model_max_length: the longest row that the model takes.

@@ -2,7 +2,6 @@
 
 mod added_token;
 mod batch;
-mod chat;
 mod encoding;
 mod inputs;
 
@@ -21,7 +20,6 @@ use trustformers::tokenizers::{
 
 pub use self::added_token::PyAddedToken;
 pub use self::batch::PyBatch;
-pub use self::chat::PyChatTemplate;
 pub use self::encoding::PyEncoding;
 use self::inputs::Id;
 use crate::errors;
