@@ -66,6 +66,7 @@ bench: $(BIN)/uv
 fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.make
 	$(PEERS) tests/reference/tokenizer_cases.py
+	$(PEERS) tests/reference/chat_cases.py
 	$(PEERS) tests/reference/torch_files.py
 
 # Writes what type checkers read about the classes that are made from the engine's registry.

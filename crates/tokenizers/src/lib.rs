@@ -24,9 +24,11 @@
 
 mod batch;
 mod bert;
+mod chat;
 mod encode;
 mod error;
 mod file;
+mod json;
 mod memory;
 mod pieces;
 mod threads;
@@ -35,6 +37,7 @@ mod truncate;
 
 pub use batch::{Batch, Column};
 pub use bert::BertOptions;
+pub use chat::{Clock, Rendered, render_chat};
 pub use encode::{EncodeOptions, Input, Sequence};
 pub use error::{Error, Result};
 pub use memory::check_memory;
