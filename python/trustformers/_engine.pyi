@@ -295,11 +295,11 @@ _DType: TypeAlias = dtype | str | np.dtype[Any] | type[Any]
 _Types: TypeAlias = Iterable[type[object]]
 _dtype_class: TypeAlias = dtype
 
-@type_check_only
 def render_chat(
     template: str, contexts: Sequence[str], clock: Callable[[str], str], track: bool = False
 ) -> list[tuple[str, list[tuple[int, int]]]]: ...
 
+@type_check_only
 class _Lender(Protocol):
     def __dlpack__(self) -> Any: ...
     def __dlpack_device__(self) -> Any: ...
