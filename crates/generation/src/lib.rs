@@ -4,6 +4,7 @@
 //! [`processors`] change the scores, a token is chosen, and criteria say whether the text is at its end.
 
 pub mod config;
+pub mod constraint;
 mod decoder;
 mod error;
 pub mod processors;

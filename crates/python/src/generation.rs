@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use trustformers::generation::constraint::{Grammar, ResponseFormat, Vocabulary};
 use trustformers::generation::processors::{self, Chain};
 use trustformers::generation::{
     self, Error, Generated, GenerationConfig, LogitsProcessor, Request, Result, Scores, StoppingCriterion,
@@ -113,7 +114,7 @@ impl PyModel {
     /// has what there is by transformers' names: tensors, lists of them, and lists of lists.
     #[pyo3(signature = (
         tensors, config, *, cache=None, processors=vec![], constraint=None, criteria=vec![], streamer=None,
-        tokenizer=None, assistant=None, negative=None, seed=None
+        tokenizer=None, response_format=None, assistant=None, negative=None, seed=None
     ))]
     #[expect(clippy::too_many_arguments, reason = "what transformers' generate takes beside its settings")]
     fn generate<'py>(
@@ -127,6 +128,7 @@ impl PyModel {
         criteria: Vec<(String, Py<PyAny>)>,
         streamer: Option<Py<PyAny>>,
         tokenizer: Option<&PyTokenizer>,
+        response_format: Option<&str>,
         assistant: Option<(PyRef<'py, PyModel>, String)>,
         negative: Option<(PyRef<'py, PyTensor>, Option<PyRef<'py, PyTensor>>)>,
         seed: Option<u64>,
@@ -140,7 +142,9 @@ impl PyModel {
             })
         });
         let processors = processors.collect::<PyResult<Vec<_>>>()?;
-        let constraint = constraint.map(|call| {
+        let response_format =
+            response_format.map(ResponseFormat::from_json).transpose().map_err(errors::generation)?;
+        let mut constraint = constraint.map(|call| {
             Box::new(Own { name: "PrefixConstrainedLogitsProcessor".into(), call })
                 as Box<dyn LogitsProcessor>
         });
@@ -167,9 +171,17 @@ impl PyModel {
         let tokenizer = tokenizer.map(PyTokenizer::get);
         let model = &self.0;
         let run = || -> PyResult<Generated> {
-            let pieces = tokenizer.as_ref().filter(|_| config.stop_strings.is_some());
+            let needs_pieces = config.stop_strings.is_some() || response_format.is_some();
+            let pieces = tokenizer.as_ref().filter(|_| needs_pieces);
             let pieces =
                 pieces.map(|tokenizer| tokenizer.pieces()).transpose().map_err(errors::tokenizers)?;
+            if let (Some(format), Some(tokenizer), Some(pieces)) = (&response_format, &tokenizer, &pieces) {
+                let added = tokenizer.added_tokens().into_iter();
+                let special: Vec<u32> = added.filter(|(_, token)| token.special).map(|(id, _)| id).collect();
+                let grammar = Vocabulary::of(pieces, &special, config.ends())
+                    .and_then(|vocabulary| Grammar::new(format, &vocabulary)?.constraint(&config));
+                constraint = Some(Box::new(grammar.map_err(errors::generation)?));
+            }
             let mut held = cache.map(|cache| cache.0.lock().unwrap_or_else(PoisonError::into_inner));
             let request = Request {
                 inputs,

@@ -27,7 +27,7 @@ mod _engine {
     #[pymodule_export]
     use crate::tensor::{PyDType, PyTensor};
     #[pymodule_export]
-    use crate::tokenizer::{PyAddedToken, PyBatch, PyEncoding, PyTokenizer};
+    use crate::tokenizer::{PyAddedToken, PyBatch, PyEncoding, PyTokenizer, render_chat};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -45,6 +45,10 @@ pub enum Error {
     #[error("this template of special tokens cannot be used: {0}")]
     Template(String),
 
+    /// A chat template that cannot be rendered, or that refuses the conversation.
+    #[error("{0}")]
+    Chat(String),
+
     /// `max_length` does not even hold the special tokens.
     #[error(
         "max_length={max_length} leaves no room for the {special} special tokens of each sequence: raise max_length, \

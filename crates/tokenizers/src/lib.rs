@@ -24,10 +24,12 @@
 
 mod batch;
 mod bert;
+mod chat;
 mod encode;
 mod error;
 mod file;
 mod gguf;
+mod json;
 mod memory;
 mod pieces;
 mod threads;
@@ -36,6 +38,7 @@ mod truncate;
 
 pub use batch::{Batch, Column};
 pub use bert::BertOptions;
+pub use chat::{Clock, Rendered, render_chat};
 pub use encode::{EncodeOptions, Input, Sequence};
 pub use error::{Error, Result};
 pub use gguf::GgufSettings;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import threading
 import warnings
@@ -68,8 +69,13 @@ class GenerationMixin:
         the source. Settings are taken from the keywords, then ``generation_config``, then the model's own,
         then defaults. Other keywords are those of a forward pass (``attention_mask``, ``inputs_embeds``,
         ``past_key_values``, ``decoder_input_ids``, ``encoder_outputs``, ...), ``tokenizer`` for
-        ``stop_strings``, and ``generator``, a number that makes drawing repeatable; else
-        ``set_seed`` does.
+        ``stop_strings`` and ``response_format``, and ``generator``, a number that makes drawing repeatable;
+        else ``set_seed`` does.
+
+        ``response_format`` keeps what is written to a form, as OpenAI's clients say it: ``{"type":
+        "json_object"}``, ``{"type": "json_schema", "json_schema": {"schema": {...}}}``, or ``{"type":
+        "regex", "regex": "..."}`` and ``{"type": "grammar", "grammar": "..."}`` (llguidance's Lark). The end
+        comes exactly where the text is complete; a text that ``max_new_tokens`` cuts is the beginning of one.
 
         Returns token numbers (texts, length), prompts included where there is no encoder, or with
         ``return_dict_in_generate`` a ``ModelOutput`` with what was asked for.
@@ -124,6 +130,9 @@ class GenerationMixin:
         for hint in ("trust_remote_code", "synced_gpus"):
             kwargs.pop(hint, None)
         tokenizer, seed = kwargs.pop("tokenizer", None), _seed(kwargs.pop("generator", None))
+        response_format = _response_format(
+            kwargs.pop("response_format", None), tokenizer, prefix_allowed_tokens_fn
+        )
         config, has_default_length, arguments = _settings(self, given, kwargs)
         mode = config.get_generation_mode(assistant_model)
         is_beams = mode in (GenerationMode.BEAM_SEARCH, GenerationMode.BEAM_SAMPLE)
@@ -163,6 +172,7 @@ class GenerationMixin:
             criteria=[(_name(one), _criterion(one, kind)) for one in stopping_criteria or ()],
             streamer=None if streamer is None else _Stream(streamer, kind),
             tokenizer=getattr(tokenizer, "backend_tokenizer", None),
+            response_format=response_format,
             assistant=None if is_beams or assistant_model is None else _assistant(assistant_model),
             negative=_negative(negative),
             seed=seed,
@@ -393,6 +403,27 @@ def _seed(generator: Any) -> int | None:
     if hasattr(generator, "initial_seed"):
         return int(generator.initial_seed()) % 2**64
     raise ValueError(f"generator= must be a number or a torch.Generator, got {type(generator).__name__}")
+
+
+def _response_format(given: Mapping[str, Any] | None, tokenizer: Any, prefix: Any) -> str | None:
+    """A form for texts as JSON text; ``None`` if they are free."""
+    if given is None or (isinstance(given, Mapping) and given.get("type") == "text"):
+        return None
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            f"response_format must be a dict such as {{'type': 'json_object'}}, got {type(given).__name__}"
+        )
+    if tokenizer is None:
+        raise ValueError(
+            "response_format needs to know what tokens say: pass the model's tokenizer to the `tokenizer` "
+            "argument of `generate`"
+        )
+    if prefix is not None:
+        raise ValueError("response_format and prefix_allowed_tokens_fn both say what may come: pass one")
+    try:
+        return json.dumps(given, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"response_format is not JSON: {error}") from error
 
 
 def _processor(one: Any, kind: Kind) -> Any:

@@ -2,6 +2,7 @@
 
 mod added_token;
 mod batch;
+mod chat;
 mod encoding;
 mod inputs;
 
@@ -20,6 +21,7 @@ use trustformers::tokenizers::{
 
 pub use self::added_token::PyAddedToken;
 pub use self::batch::PyBatch;
+pub use self::chat::render_chat;
 pub use self::encoding::PyEncoding;
 use self::inputs::Id;
 use crate::errors;
