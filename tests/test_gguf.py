@@ -90,7 +90,7 @@ class TestFixtures:
         AutoTokenizer.from_pretrained(file_of(row)).save_pretrained(tmp_path)
         saved = AutoModelForCausalLM.from_pretrained(tmp_path)
         assert not saved.is_quantized
-        assert off(saved, row) < 2e-3  # float16 and bfloat16 were there before
+        assert off(saved, row) < 1e-2  # float16 became bfloat16, or the other way
         assert list(model.state_dict()) == list(saved.state_dict())
         assert AutoTokenizer.from_pretrained(tmp_path)("Hello world") == AutoTokenizer.from_pretrained(
             file_of(row)

@@ -148,6 +148,7 @@ class Model:
         criteria: Sequence[tuple[str, Callable[[Tensor, list[Tensor] | None], list[bool]]]] = ...,
         streamer: Any = None,
         tokenizer: Tokenizer | None = None,
+        response_format: str | None = None,
         assistant: tuple[Model, str] | None = None,
         negative: tuple[Tensor, Tensor | None] | None = None,
         seed: int | None = None,

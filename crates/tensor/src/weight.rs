@@ -106,6 +106,9 @@ impl Weight {
         Ok(matrix)
     }
 
+    /// Products with at most so many rows read the weights as they are: their kernel's form is for more.
+    pub const FEW_ROWS: usize = 16;
+
     /// Makes the kernel's form of all `weights` now, side by side, instead of one after another as each is first used.
     pub fn pack_all<'a>(weights: impl IntoIterator<Item = &'a Weight>) -> Result<()> {
         let weights: Vec<&Weight> = weights.into_iter().filter(|weight| weight.is_lasting()).collect();

@@ -126,8 +126,9 @@ class PreTrainedModel(GenerationMixin, Weights):
         only ``.bin`` files (False); ``gguf_file`` names a GGUF file there, which says all (a path to one will
         do too); ``ignore_mismatched_sizes`` draws tensors of the wrong shape anew;
         ``output_loading_info`` returns what did not fit as well; ``dtype`` is ``"auto"`` (as the
-        configuration says, or as stored, so that blocks of few bits are used as they are), ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the
-        weights, while computation is in float32; ``quantization`` makes blocks of the matrices of the layers:
+        configuration says, or as stored, so that blocks of few bits are used as they are),
+        ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the weights, while computation is in
+        float32; ``quantization`` makes blocks of the matrices of the layers:
         ``"int8"`` (8 bits, a scale for each row) or ``"q4"`` (4 bits, a scale and a minimum for each 32), not
         of embeddings, norms and heads;
         ``device`` is ``"cpu"`` or ``"auto"``; all others must be fields of the configuration.

@@ -1,8 +1,8 @@
-"""Writes ``blocks.bin``: blocks of every format of ggml with the numbers that the Python package ``gguf`` reads in them.
+"""Writes ``blocks.bin``: blocks of every format of ggml with the numbers that ``gguf`` reads in them.
 
-``python make.py`` with ``gguf`` installed. For each format: its name (8 bytes, padded with spaces), the number of columns, the blocks of
-two rows, and their (2, columns) float32 numbers; for those that ``gguf`` can also write (``written`` is 1), the numbers that the blocks
-were written from.
+``python make.py`` with the Python package ``gguf`` installed. For each format: its name (8 bytes, padded with
+spaces), the number of columns, the blocks of two rows, and their (2, columns) float32 numbers; for those that
+``gguf`` can also write (``written`` is 1), the numbers that the blocks were written from.
 """
 
 import struct
@@ -19,6 +19,7 @@ SCALES = {"Q2_K": [80, 82], "Q3_K": [108], "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K
 
 
 def blocks_of(name: str, random: np.random.Generator) -> tuple[int, np.ndarray, np.ndarray | None]:
+    """The columns of two drawn rows, their blocks, and what they were written from."""
     kind = GGMLQuantizationType[name]
     elements, size = GGML_QUANT_SIZES[kind]
     columns = 2 * elements if name in WRITTEN else elements
@@ -33,12 +34,14 @@ def blocks_of(name: str, random: np.random.Generator) -> tuple[int, np.ndarray, 
 
 
 def main() -> None:
+    """Write the file beside this one."""
     random = np.random.default_rng(1)
     with Path(__file__).with_name("blocks.bin").open("wb") as file:
         for name in WRITTEN + READ:
             columns, rows, source = blocks_of(name, random)
             numbers = dequantize(rows, GGMLQuantizationType[name])
-            assert numbers.shape == (2, columns) and np.isfinite(numbers).all()
+            assert numbers.shape == (2, columns)
+            assert np.isfinite(numbers).all()
             file.write(name.ljust(8).encode() + struct.pack("<II", columns, source is not None))
             file.write(rows.tobytes() + numbers.astype("<f4").tobytes())
             if source is not None:

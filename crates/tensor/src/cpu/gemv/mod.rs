@@ -27,10 +27,10 @@ use rows::Rows;
 
 use super::gemm::Map;
 use super::level::Level;
-use crate::{DType, Matrix, Result, pool, team};
+use crate::{DType, Matrix, Result, Weight, pool, team};
 
 /// The most rows that are few: with more, reading the weights is not the work any longer.
-const MAX_ROWS: usize = 16;
+const MAX_ROWS: usize = Weight::FEW_ROWS;
 /// The most rows that blocks are multiplied with at once, where that takes less time than to unpack them to floats.
 const MAX_ROWS_OF_BLOCKS: usize = 64;
 /// Results of a task, all rows together: its room on the stack.
