@@ -107,7 +107,9 @@ def tell_story(out: TextIO, max_new_tokens: int = 150) -> None:
         return
     tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModelForCausalLM.from_pretrained(path)
     print(f"SmolLM2, {model.num_parameters() / 1e6:.0f} million parameters: {STORY}\n", file=out)
-    Chat(model, tokenizer, max_new_tokens=max_new_tokens, do_sample=False).answer(STORY, out)
+    # The same story for everyone; a model this small repeats itself unless that costs it something.
+    chat = Chat(model, tokenizer, max_new_tokens=max_new_tokens, do_sample=False, repetition_penalty=1.2)
+    chat.answer(STORY, out)
     print(file=out)
 
 
