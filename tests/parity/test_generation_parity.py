@@ -58,5 +58,5 @@ def test_it_writes_what_transformers_writes(
         if not torch.equal(one.sequences, other.sequences):
             continue
         arrays = {key: np.array(rows[:texts]) for key, rows in inputs.items()}
-        found = ours.generate(**arrays, **options, **always)
+        found = ours.generate(**arrays, **(options | always))
         assert found.tolist() == one.sequences.tolist(), f"{name} {setting}\n{config}"
