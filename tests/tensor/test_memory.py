@@ -26,3 +26,14 @@ def test_memory_is_counted() -> None:
     assert borrowed.numel() == 1 << 22
     with pytest.raises(ValueError, match="cuda"):
         tf.memory_allocated("cuda")
+
+
+def test_numbers_that_numpy_was_lent_are_read_before_they_are_overwritten() -> None:
+    tensor = tf.tensor([1.0, 2.0, 3.0, 4.0])
+    lent = np.asarray(tensor)
+    tensor.copy_(tf.Tensor.from_numpy(lent[::-1]))
+    assert tensor.tolist() == [4.0, 3.0, 2.0, 1.0]
+    tensor.copy_(tf.Tensor.from_numpy(lent))
+    assert tensor.tolist() == [4.0, 3.0, 2.0, 1.0]
+    tensor[1:] += tf.Tensor.from_numpy(lent[:-1])
+    assert tensor.tolist() == [4.0, 7.0, 5.0, 3.0]

@@ -54,6 +54,17 @@ impl Storage {
         }
     }
 
+    /// Whether both are, or lend, some of the same memory: what NumPy hands back of ours is a storage of its own.
+    pub fn overlaps(&self, other: &Storage) -> bool {
+        match (self, other) {
+            (Storage::Cpu(one), Storage::Cpu(other)) => {
+                let [one, other] =
+                    [one, other].map(|buffer| buffer.as_ptr().addr()..buffer.as_ptr().addr() + buffer.len());
+                one.start < other.end && other.start < one.end
+            }
+        }
+    }
+
     /// What computes on this memory.
     pub fn backend(&self) -> &'static dyn Backend {
         match self {

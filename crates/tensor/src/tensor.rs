@@ -254,9 +254,9 @@ impl Tensor {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether both lie in the same memory, as far as we know.
+    /// Whether both are views of one memory, or of memories that overlap.
     pub fn shares_storage(&self, other: &Tensor) -> bool {
-        Arc::ptr_eq(self.storage(), other.storage())
+        Arc::ptr_eq(self.storage(), other.storage()) || self.storage().overlaps(other.storage())
     }
 
     /// Whether nobody else holds this tensor or its memory, so that reusing it changes nothing for anyone.

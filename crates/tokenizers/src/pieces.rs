@@ -35,6 +35,8 @@ impl Tokenizer {
         let options = EncodeOptions { add_special_tokens: false, ..EncodeOptions::default() };
         let before = self.encode_batch(&[BEFORE.into()], &options)?;
         let before: Vec<String> = before.encoding(0)?.get_tokens().to_vec();
+        // Another word where the vocabulary does not have the letters.
+        let said = self.join(before.clone())?;
         for (token, id) in vocab {
             let bytes = match kind {
                 Bytes::Level => token.chars().map(byte_of).collect(),
@@ -47,7 +49,7 @@ impl Tokenizer {
                     let mut tokens = before.clone();
                     tokens.push(token);
                     let text = self.join(tokens)?;
-                    text.find(BEFORE).map_or(&text[..], |at| &text[at + BEFORE.len()..]).into()
+                    text.strip_prefix(&said[..]).unwrap_or(&text).into()
                 }
             };
         }

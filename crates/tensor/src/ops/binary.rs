@@ -162,8 +162,8 @@ impl Tensor {
             return self.become_(&self.binary(op, &other)?);
         }
         // What lies in the memory that is being written must be read before, unless it is the very same elements.
-        let other =
-            if other.shares_storage(self) && other.layout() != self.layout() { other.copy()? } else { other };
+        let same = other.layout() == self.layout() && other.as_ptr() == self.as_ptr();
+        let other = if other.shares_storage(self) && !same { other.copy()? } else { other };
         if dtype == self.dtype() {
             self.storage().bump_version();
             return self.backend().binary(op, self, self, &other);
