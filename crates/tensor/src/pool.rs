@@ -1,5 +1,5 @@
 //! How many threads compute, and a rayon pool of as many for what is written with its iterators, such as tokenization; operations have
-//! their [`crate::team`].
+//! their team.
 //!
 //! Not rayon's global pool, which cannot be rebuilt after `fork` and would hang the child. Ours is built on first use and belongs to
 //! the process that built it; a forked child builds its own and leaves the dead one alone.
