@@ -201,7 +201,7 @@ impl Default for Watermarking {
 }
 
 /// A value, or a list of them.
-fn one_or_many<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
+pub(crate) fn one_or_many<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
     deserializer: D,
 ) -> std::result::Result<Option<Vec<T>>, D::Error> {
     match Value::deserialize(deserializer)? {
@@ -298,6 +298,11 @@ impl GenerationConfig {
     /// Whether tokens are drawn.
     pub fn samples(&self) -> bool {
         self.do_sample.unwrap_or(false)
+    }
+
+    /// How far scores are moved away from those without the prompt, if they are.
+    pub fn guidance(&self) -> Option<f64> {
+        self.guidance_scale.filter(|&scale| scale != 1.0)
     }
 
     /// What ends a text.

@@ -203,8 +203,7 @@ impl<'m> Decoder<'m> {
         if let Some(cache) = &mut self.cache {
             cache.select(sources)?;
         }
-        let index: Vec<i64> = sources.iter().map(|&source| source as i64).collect();
-        let index = Tensor::from_slice(&index, &[index.len()])?;
+        let index = index_of(sources)?;
         let select = |tensor: &mut Option<Tensor>| -> Result<()> {
             // One row may serve every sequence.
             if let Some(one) = tensor.as_mut().filter(|one| one.shape()[0] > 1 || one.dtype().is_float()) {
@@ -260,6 +259,17 @@ impl<'m> Decoder<'m> {
 pub(crate) fn logits(outputs: &mut Outputs) -> Result<Tensor> {
     let missing = || Error::Setting("this model has no language model's head to generate with".into());
     outputs.logits.take().ok_or_else(missing)
+}
+
+/// Places, as a tensor to select with.
+pub(crate) fn index_of(places: &[usize]) -> Result<Tensor> {
+    let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
+    Ok(Tensor::from_slice(&places, &[places.len()])?)
+}
+
+/// How many tokens two sequences begin with alike.
+pub(crate) fn common(one: &[i64], other: &[i64]) -> usize {
+    one.iter().zip(other).take_while(|(a, b)| a == b).count()
 }
 
 /// Sequences of one length as a (rows, length) tensor of int64.

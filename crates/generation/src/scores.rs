@@ -32,6 +32,12 @@ impl Scores {
         Ok(Tensor::from_slice(&self.values, &[self.values.len() / self.vocabulary, self.vocabulary])?)
     }
 
+    /// The rows at `places`.
+    pub(crate) fn select(&self, places: &[usize]) -> Scores {
+        let row = |&place: &usize| &self.values[place * self.vocabulary..][..self.vocabulary];
+        Scores { values: places.iter().flat_map(row).copied().collect(), vocabulary: self.vocabulary }
+    }
+
     /// The number of tokens.
     pub fn vocabulary(&self) -> usize {
         self.vocabulary

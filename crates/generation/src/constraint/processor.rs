@@ -3,6 +3,7 @@
 use llguidance::Matcher;
 
 use super::grammar::reason;
+use crate::decoder::common;
 use crate::error::setting;
 use crate::processors::LogitsProcessor;
 use crate::{Result, Scores};
@@ -46,11 +47,9 @@ impl Constraint {
     /// For each text, a matcher that has read as much of it as any has.
     fn matchers(&mut self, texts: &[&[i64]]) -> Vec<Read> {
         let before = std::mem::take(&mut self.read);
-        let common =
-            |read: &Read, text: &[i64]| read.tokens.iter().zip(text).take_while(|(a, b)| a == b).count();
         let closest = |(index, text): (usize, &&[i64])| match before.get(index) {
             Some(read) if text.starts_with(&read.tokens) => Some(index),
-            _ => (0..before.len()).max_by_key(|&one| common(&before[one], text)),
+            _ => (0..before.len()).max_by_key(|&one| common(&before[one].tokens, text)),
         };
         let sources: Vec<Option<usize>> = texts.iter().enumerate().map(closest).collect();
         let mut before: Vec<Option<Read>> = before.into_iter().map(Some).collect();
@@ -70,7 +69,7 @@ impl Constraint {
 impl Read {
     /// Reads a text, up to its end or to what may not be.
     fn follow(&mut self, text: &[i64], ends: &[i64]) -> Result<Standing> {
-        let common = self.tokens.iter().zip(text).take_while(|(a, b)| a == b).count();
+        let common = common(&self.tokens, text);
         let back = self.tokens.len() - common;
         self.tokens.truncate(common);
         checked(self.matcher.rollback(back))?;

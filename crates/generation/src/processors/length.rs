@@ -13,12 +13,6 @@ pub(super) struct MinLength {
     pub eos_token_id: Vec<i64>,
 }
 
-impl MinLength {
-    pub fn checked(self) -> Result<MinLength> {
-        Ok(self)
-    }
-}
-
 impl RowProcessor for MinLength {
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         if sequence.len() < self.min_length {
@@ -37,12 +31,6 @@ pub(super) struct MinNewTokens {
     pub eos_token_id: Vec<i64>,
 }
 
-impl MinNewTokens {
-    pub fn checked(self) -> Result<MinNewTokens> {
-        Ok(self)
-    }
-}
-
 impl RowProcessor for MinNewTokens {
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         if sequence.len().saturating_sub(self.prompt_length_to_skip) < self.min_new_tokens {
@@ -58,14 +46,12 @@ pub(super) struct ForcedBos {
     pub bos_token_id: i64,
 }
 
-impl ForcedBos {
-    pub fn checked(self) -> Result<ForcedBos> {
+impl RowProcessor for ForcedBos {
+    fn checked(self) -> Result<ForcedBos> {
         expect_tokens("forced_bos_token_id", &[self.bos_token_id])?;
         Ok(self)
     }
-}
 
-impl RowProcessor for ForcedBos {
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         if sequence.len() == 1 {
             force(scores, &[self.bos_token_id]);
@@ -82,14 +68,12 @@ pub(super) struct ForcedEos {
     pub eos_token_id: Vec<i64>,
 }
 
-impl ForcedEos {
-    pub fn checked(self) -> Result<ForcedEos> {
+impl RowProcessor for ForcedEos {
+    fn checked(self) -> Result<ForcedEos> {
         expect_tokens("eos_token_id", &self.eos_token_id)?;
         Ok(self)
     }
-}
 
-impl RowProcessor for ForcedEos {
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         if sequence.len() + 1 == self.max_length {
             force(scores, &self.eos_token_id);
@@ -113,14 +97,12 @@ pub(super) struct ExponentialDecay {
     pub input_ids_seq_length: usize,
 }
 
-impl ExponentialDecay {
-    pub fn checked(self) -> Result<ExponentialDecay> {
+impl RowProcessor for ExponentialDecay {
+    fn checked(self) -> Result<ExponentialDecay> {
         expect_tokens("eos_token_id", &self.eos_token_id)?;
         Ok(self)
     }
-}
 
-impl RowProcessor for ExponentialDecay {
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         let (start, factor) = self.exponential_decay_length_penalty;
         let over = sequence.len().saturating_sub(start.saturating_add(self.input_ids_seq_length));

@@ -46,7 +46,12 @@ pub trait LogitsProcessor: Send {
 }
 
 /// Changes each row of scores by itself.
-trait RowProcessor: Send {
+trait RowProcessor: Send + Sized {
+    /// Refuses settings that cannot be.
+    fn checked(self) -> Result<Self> {
+        Ok(self)
+    }
+
     fn row(&self, index: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()>;
 }
 
@@ -143,8 +148,9 @@ pub struct Prompt<'a> {
 pub struct Chain<'p>(Vec<Box<dyn LogitsProcessor + 'p>>);
 
 impl<'p> Chain<'p> {
-    /// The processors that `config` asks for, in transformers' order, with a `constraint` in the place of its prefix function. Between those that constrain and those that shape a distribution to
-    /// draw from come the caller's `own`; one of the name of one that `config` asks for takes its place.
+    /// The processors that `config` asks for, in transformers' order, with a `constraint` in the place of its prefix function. Between
+    /// those that constrain and those that shape a distribution to draw from come the caller's `own`; one of the name of one that
+    /// `config` asks for takes its place.
     ///
     /// # Errors
     /// `Setting` for settings that cannot be.
@@ -340,7 +346,7 @@ fn expect_tokens(name: &str, tokens: &[i64]) -> Result<()> {
 /// Sets the scores of `tokens`. Those beyond the vocabulary are not there.
 fn set(scores: &mut [f32], tokens: &[i64], value: f32) {
     for &token in tokens {
-        if let Some(score) = usize::try_from(token).ok().and_then(|token| scores.get_mut(token)) {
+        if let Some(score) = score_of(scores, token) {
             *score = value;
         }
     }

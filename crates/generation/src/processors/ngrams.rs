@@ -14,14 +14,12 @@ pub(super) struct NoRepeatNGram {
     pub ngram_size: usize,
 }
 
-impl NoRepeatNGram {
-    pub fn checked(self) -> Result<NoRepeatNGram> {
+impl RowProcessor for NoRepeatNGram {
+    fn checked(self) -> Result<NoRepeatNGram> {
         expect_size("ngram_size", self.ngram_size)?;
         Ok(self)
     }
-}
 
-impl RowProcessor for NoRepeatNGram {
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         ban(sequence, sequence, self.ngram_size, scores);
         Ok(())
@@ -35,14 +33,12 @@ pub(super) struct EncoderNoRepeatNGram {
     pub encoder_input_ids: Vec<Vec<i64>>,
 }
 
-impl EncoderNoRepeatNGram {
-    pub fn checked(self) -> Result<EncoderNoRepeatNGram> {
+impl RowProcessor for EncoderNoRepeatNGram {
+    fn checked(self) -> Result<EncoderNoRepeatNGram> {
         expect_size("encoder_ngram_size", self.encoder_ngram_size)?;
         Ok(self)
     }
-}
 
-impl RowProcessor for EncoderNoRepeatNGram {
     fn row(&self, index: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         if let Some(source) = self.encoder_input_ids.get(index) {
             ban(source, sequence, self.encoder_ngram_size, scores);
@@ -75,8 +71,8 @@ pub(super) struct Dry {
     pub sequence_breakers: Vec<i64>,
 }
 
-impl Dry {
-    pub fn checked(self) -> Result<Dry> {
+impl RowProcessor for Dry {
+    fn checked(self) -> Result<Dry> {
         match self.multiplier > 0.0 && self.base >= 1.0 {
             true => Ok(self),
             false => setting(format!(
@@ -85,9 +81,7 @@ impl Dry {
             )),
         }
     }
-}
 
-impl RowProcessor for Dry {
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         let Some(&last) = sequence.last() else { return Ok(()) };
         if self.sequence_breakers.contains(&last) {

@@ -24,14 +24,14 @@ impl Repetition {
     pub fn behind(penalty: f64, padding: Vec<usize>) -> Repetition {
         Repetition { penalty, prompt_ignore_length: None, padding }
     }
-
-    pub fn checked(self) -> Result<Repetition> {
-        expect_positive(self.penalty)?;
-        Ok(self)
-    }
 }
 
 impl RowProcessor for Repetition {
+    fn checked(self) -> Result<Repetition> {
+        expect_positive(self.penalty)?;
+        Ok(self)
+    }
+
     fn row(&self, index: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         let ignored = self.prompt_ignore_length.or(self.padding.get(index).copied()).unwrap_or(0);
         punish(sequence.get(ignored..).unwrap_or(&[]), scores, self.penalty as f32);
@@ -46,14 +46,12 @@ pub(super) struct EncoderRepetition {
     pub encoder_input_ids: Vec<Vec<i64>>,
 }
 
-impl EncoderRepetition {
-    pub fn checked(self) -> Result<EncoderRepetition> {
+impl RowProcessor for EncoderRepetition {
+    fn checked(self) -> Result<EncoderRepetition> {
         expect_positive(self.penalty)?;
         Ok(self)
     }
-}
 
-impl RowProcessor for EncoderRepetition {
     fn row(&self, index: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         if let Some(source) = self.encoder_input_ids.get(index) {
             punish(source, scores, (1.0 / self.penalty) as f32);
@@ -88,8 +86,8 @@ pub(super) struct Counted {
     pub prompt_length: usize,
 }
 
-impl Counted {
-    pub fn checked(self) -> Result<Counted> {
+impl RowProcessor for Counted {
+    fn checked(self) -> Result<Counted> {
         for (name, penalty) in
             [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)]
         {
@@ -99,9 +97,7 @@ impl Counted {
         }
         Ok(self)
     }
-}
 
-impl RowProcessor for Counted {
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         let mut counts = BTreeMap::new();
         for &token in sequence.get(self.prompt_length..).unwrap_or(&[]) {

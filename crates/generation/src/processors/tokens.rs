@@ -4,22 +4,15 @@ use serde::{Deserialize, Deserializer};
 
 use super::{RowProcessor, expect_tokens, score_of, set};
 use crate::Result;
+use crate::config::one_or_many;
 use crate::error::setting;
 
 /// A token number, or a list of them.
 pub(super) fn one_or_more<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> std::result::Result<Vec<i64>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Tokens {
-        One(i64),
-        Many(Vec<i64>),
-    }
-    Ok(match Tokens::deserialize(deserializer)? {
-        Tokens::One(token) => vec![token],
-        Tokens::Many(tokens) => tokens,
-    })
+    let missing = || serde::de::Error::custom("expected a token number, or a list of them");
+    one_or_many(deserializer)?.ok_or_else(missing)
 }
 
 /// transformers' `SequenceBiasLogitsProcessor`: something is added to what would end a run of tokens.
@@ -28,8 +21,8 @@ pub(super) struct SequenceBias {
     pub sequence_bias: Vec<(Vec<i64>, f64)>,
 }
 
-impl SequenceBias {
-    pub fn checked(self) -> Result<SequenceBias> {
+impl RowProcessor for SequenceBias {
+    fn checked(self) -> Result<SequenceBias> {
         if self.sequence_bias.is_empty() {
             return setting("`sequence_bias` has to be a non-empty dictionary, or non-empty list of lists.");
         }
@@ -38,9 +31,7 @@ impl SequenceBias {
         }
         Ok(self)
     }
-}
 
-impl RowProcessor for SequenceBias {
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         let biases = self.sequence_bias.iter().map(|(run, bias)| (&run[..], *bias as f32));
         bias_runs(biases, sequence, scores)
@@ -55,8 +46,8 @@ pub(super) struct BadWords {
     pub eos_token_id: Option<Vec<i64>>,
 }
 
-impl BadWords {
-    pub fn checked(mut self) -> Result<BadWords> {
+impl RowProcessor for BadWords {
+    fn checked(mut self) -> Result<BadWords> {
         if self.bad_words_ids.is_empty() {
             return setting("`bad_words_ids` has to be a non-empty list, but is [].");
         }
@@ -67,9 +58,7 @@ impl BadWords {
         self.bad_words_ids.retain(|run| !matches!(run[..], [token] if ends.contains(&token)));
         Ok(self)
     }
-}
 
-impl RowProcessor for BadWords {
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         bias_runs(self.bad_words_ids.iter().map(|run| (&run[..], f32::NEG_INFINITY)), sequence, scores)
     }
@@ -110,12 +99,6 @@ pub(super) struct Suppress {
     pub suppress_tokens: Vec<i64>,
 }
 
-impl Suppress {
-    pub fn checked(self) -> Result<Suppress> {
-        Ok(self)
-    }
-}
-
 impl RowProcessor for Suppress {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         set(scores, &self.suppress_tokens, f32::NEG_INFINITY);
@@ -128,12 +111,6 @@ impl RowProcessor for Suppress {
 pub(super) struct SuppressAtBegin {
     pub begin_suppress_tokens: Vec<i64>,
     pub begin_index: usize,
-}
-
-impl SuppressAtBegin {
-    pub fn checked(self) -> Result<SuppressAtBegin> {
-        Ok(self)
-    }
 }
 
 impl RowProcessor for SuppressAtBegin {
@@ -151,14 +128,12 @@ pub(super) struct Bias {
     pub logit_bias: Vec<(i64, f64)>,
 }
 
-impl Bias {
-    pub fn checked(self) -> Result<Bias> {
+impl RowProcessor for Bias {
+    fn checked(self) -> Result<Bias> {
         self.logit_bias.iter().try_for_each(|(token, _)| expect_tokens("logit_bias", &[*token]))?;
         Ok(self)
     }
-}
 
-impl RowProcessor for Bias {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         for &(token, bias) in &self.logit_bias {
             let vocabulary = scores.len();

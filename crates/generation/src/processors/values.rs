@@ -13,8 +13,8 @@ pub(super) struct Temperature {
     pub temperature: f64,
 }
 
-impl Temperature {
-    pub fn checked(self) -> Result<Temperature> {
+impl RowProcessor for Temperature {
+    fn checked(self) -> Result<Temperature> {
         let temperature = self.temperature;
         if temperature > 0.0 {
             return Ok(self);
@@ -28,9 +28,7 @@ impl Temperature {
              invalid.{greedy}"
         ))
     }
-}
 
-impl RowProcessor for Temperature {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         let temperature = self.temperature as f32;
         scores.iter_mut().for_each(|score| *score /= temperature);
@@ -41,12 +39,6 @@ impl RowProcessor for Temperature {
 /// transformers' `InfNanRemoveLogitsProcessor`.
 #[derive(Deserialize)]
 pub(super) struct InfNanRemove {}
-
-impl InfNanRemove {
-    pub fn checked(self) -> Result<InfNanRemove> {
-        Ok(self)
-    }
-}
 
 impl RowProcessor for InfNanRemove {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
@@ -60,12 +52,6 @@ impl RowProcessor for InfNanRemove {
 /// transformers' `LogitNormalization`.
 #[derive(Deserialize)]
 pub(super) struct Normalization {}
-
-impl Normalization {
-    pub fn checked(self) -> Result<Normalization> {
-        Ok(self)
-    }
-}
 
 impl RowProcessor for Normalization {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {

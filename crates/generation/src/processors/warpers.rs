@@ -44,16 +44,14 @@ pub(super) struct TopK {
     pub min_tokens_to_keep: usize,
 }
 
-impl TopK {
-    pub fn checked(self) -> Result<TopK> {
+impl RowProcessor for TopK {
+    fn checked(self) -> Result<TopK> {
         match self.top_k {
             0 => setting("`top_k` has to be a strictly positive integer, but is 0"),
             _ => Ok(self),
         }
     }
-}
 
-impl RowProcessor for TopK {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         let least = nth_highest(scores, self.top_k.max(self.min_tokens_to_keep));
         let value = filtered(self.filter_value);
@@ -80,15 +78,13 @@ pub(super) struct TopP {
     pub min_tokens_to_keep: usize,
 }
 
-impl TopP {
-    pub fn checked(self) -> Result<TopP> {
+impl RowProcessor for TopP {
+    fn checked(self) -> Result<TopP> {
         expect_share("top_p", self.top_p, true)?;
         expect_kept(self.min_tokens_to_keep)?;
         Ok(self)
     }
-}
 
-impl RowProcessor for TopP {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         let probabilities = softmax(scores);
         // What has no probability goes in any case, so it need not be sorted, unless too little would be left.
@@ -124,8 +120,8 @@ pub(super) struct MinP {
     pub min_tokens_to_keep: usize,
 }
 
-impl MinP {
-    pub fn checked(self) -> Result<MinP> {
+impl RowProcessor for MinP {
+    fn checked(self) -> Result<MinP> {
         if !(0.0..=1.0).contains(&self.min_p) {
             return setting(format!(
                 "`min_p` has to be a float in the [0, 1] interval, but is {}",
@@ -135,9 +131,7 @@ impl MinP {
         expect_kept(self.min_tokens_to_keep)?;
         Ok(self)
     }
-}
 
-impl RowProcessor for MinP {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         let probabilities = softmax(scores);
         let least = self.min_p as f32 * probabilities.iter().copied().fold(0.0, f32::max);
@@ -158,15 +152,13 @@ pub(super) struct Typical {
     pub min_tokens_to_keep: usize,
 }
 
-impl Typical {
-    pub fn checked(self) -> Result<Typical> {
+impl RowProcessor for Typical {
+    fn checked(self) -> Result<Typical> {
         expect_share("typical_p", self.mass, false)?;
         expect_kept(self.min_tokens_to_keep)?;
         Ok(self)
     }
-}
 
-impl RowProcessor for Typical {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         let mut logs = scores.to_vec();
         crate::scores::log_softmax(&mut logs);
@@ -209,15 +201,13 @@ pub(super) struct Epsilon {
     pub min_tokens_to_keep: usize,
 }
 
-impl Epsilon {
-    pub fn checked(self) -> Result<Epsilon> {
+impl RowProcessor for Epsilon {
+    fn checked(self) -> Result<Epsilon> {
         expect_share("epsilon_cutoff", self.epsilon, false)?;
         expect_kept(self.min_tokens_to_keep)?;
         Ok(self)
     }
-}
 
-impl RowProcessor for Epsilon {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         cut(scores, self.epsilon as f32, self.min_tokens_to_keep, self.filter_value);
         Ok(())
@@ -245,15 +235,13 @@ pub(super) struct Eta {
     pub min_tokens_to_keep: usize,
 }
 
-impl Eta {
-    pub fn checked(self) -> Result<Eta> {
+impl RowProcessor for Eta {
+    fn checked(self) -> Result<Eta> {
         expect_share("eta_cutoff", self.epsilon, false)?;
         expect_kept(self.min_tokens_to_keep)?;
         Ok(self)
     }
-}
 
-impl RowProcessor for Eta {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         let mut logs = scores.to_vec();
         crate::scores::log_softmax(&mut logs);
@@ -275,16 +263,14 @@ pub(super) struct TopH {
 /// Only so many of the likeliest tokens are looked at.
 const LOOKED_AT: usize = 100;
 
-impl TopH {
-    pub fn checked(self) -> Result<TopH> {
+impl RowProcessor for TopH {
+    fn checked(self) -> Result<TopH> {
         match 0.0 < self.top_h && self.top_h <= 1.0 {
             true => Ok(self),
             false => setting("`top_h` must be in the range (0, 1]."),
         }
     }
-}
 
-impl RowProcessor for TopH {
     fn row(&self, _: usize, _: &[i64], scores: &mut [f32]) -> Result<()> {
         let order = top(scores, LOOKED_AT);
         let mut logs: Vec<f32> = order.iter().map(|&token| scores[token]).collect();

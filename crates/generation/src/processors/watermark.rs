@@ -29,28 +29,6 @@ impl Watermark {
         Watermark { vocab_size, config: config.clone(), table: Vec::new() }
     }
 
-    pub fn checked(mut self) -> Result<Watermark> {
-        let Watermarking { greenlist_ratio, seeding_scheme, context_width, hashing_key, .. } = &self.config;
-        if !(0.0 < *greenlist_ratio && *greenlist_ratio < 1.0) {
-            return setting(format!(
-                "greenlist_ratio has be in range between 0.0 and 1.0, exclusively. but found {greenlist_ratio}"
-            ));
-        }
-        if *context_width == 0 {
-            return setting("`context_width` should be a positive integer but found 0");
-        }
-        match seeding_scheme.as_str() {
-            "lefthash" => {}
-            "selfhash" => self.table = Twister::new(*hashing_key).permutation(TABLE),
-            other => {
-                return setting(format!(
-                    "seeding_scheme has to be one of [`selfhash`, `lefthash`], but found {other}"
-                ));
-            }
-        }
-        Ok(self)
-    }
-
     /// The tokens that are made likelier behind `sequence`.
     fn green(&self, sequence: &[i64]) -> Vec<u32> {
         let key = self.config.hashing_key;
@@ -86,6 +64,28 @@ impl Watermark {
 }
 
 impl RowProcessor for Watermark {
+    fn checked(mut self) -> Result<Watermark> {
+        let Watermarking { greenlist_ratio, seeding_scheme, context_width, hashing_key, .. } = &self.config;
+        if !(0.0 < *greenlist_ratio && *greenlist_ratio < 1.0) {
+            return setting(format!(
+                "greenlist_ratio has be in range between 0.0 and 1.0, exclusively. but found {greenlist_ratio}"
+            ));
+        }
+        if *context_width == 0 {
+            return setting("`context_width` should be a positive integer but found 0");
+        }
+        match seeding_scheme.as_str() {
+            "lefthash" => {}
+            "selfhash" => self.table = Twister::new(*hashing_key).permutation(TABLE),
+            other => {
+                return setting(format!(
+                    "seeding_scheme has to be one of [`selfhash`, `lefthash`], but found {other}"
+                ));
+            }
+        }
+        Ok(self)
+    }
+
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         if sequence.len() < self.config.context_width {
             return Ok(());

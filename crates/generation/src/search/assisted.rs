@@ -5,7 +5,7 @@ use trustformers_tensor::{DType, Tensor};
 
 use super::{Generated, Session, prepared};
 use crate::config::{GenerationConfig, Schedule};
-use crate::decoder::{Decoder, logits};
+use crate::decoder::{Decoder, common, logits};
 use crate::error::setting;
 use crate::processors::Chain;
 use crate::sampling::{draw, pick};
@@ -43,7 +43,7 @@ impl<'r> Session<'r> {
         if self.sequences.len() * self.copies > 1 {
             return setting("assisted generate is only supported for batch_size = 1");
         }
-        if self.config.guidance_scale.is_some_and(|scale| scale != 1.0) {
+        if self.config.guidance().is_some() {
             return setting(
                 "guidance_scale is not supported with assisted generation: it follows every token",
             );
@@ -104,8 +104,7 @@ impl<'r> Session<'r> {
             }
             is_first = false;
             if self.stops.check(&self.sequences, self.record.all_scores())?[0] {
-                let sequences = std::mem::take(&mut self.sequences);
-                return self.finish(&sequences);
+                return self.finish_all();
             }
         }
     }
@@ -190,8 +189,7 @@ impl<'r> Assistant<'r> {
     ) -> Result<Draft> {
         let mut draft = Draft::default();
         // What it drafted in vain it forgets; of the last token it shall say again what follows.
-        let common = self.read.iter().zip(sequence).take_while(|(a, b)| a == b).count();
-        self.decoder.forget(common.min(sequence.len() - 1));
+        self.decoder.forget(common(&self.read, sequence).min(sequence.len() - 1));
         let mut text = sequence.to_vec();
         let threshold = self.config.assistant_confidence_threshold.unwrap_or(0.4) as f32;
         for _ in 0..self.tokens.min(room) {

@@ -3,8 +3,9 @@
 use trustformers_models::Outputs;
 use trustformers_tensor::{DType, Tensor};
 
-use super::{Generated, Session, repeat_all};
+use super::{Generated, Session, repeat_all, selected};
 use crate::Result;
+use crate::decoder::index_of;
 use crate::error::Error;
 use crate::scores::{argmax, softmax, top};
 
@@ -57,21 +58,12 @@ impl Session<'_> {
                 });
             }
             self.decoder.select(&chosen)?;
-            let index: Vec<i64> = chosen.iter().map(|&place| place as i64).collect();
-            let index = Tensor::from_slice(&index, &[batch])?;
-            context = Tensor::cat(&[&context, &meant.index_select(0, &index)?], 1)?;
-            scores = crate::Scores::new(&next.to_tensor()?.index_select(0, &index)?)?;
-            outputs = selected(next_outputs, &index)?;
+            context = Tensor::cat(&[&context, &meant.index_select(0, &index_of(&chosen)?)?], 1)?;
+            scores = next.select(&chosen);
+            outputs = selected(next_outputs, &chosen)?;
 
-            self.sequences.iter_mut().zip(&tokens).for_each(|(sequence, &token)| sequence.push(token));
-            if let Some(streamer) = &mut self.streamer {
-                streamer.put(&Tensor::from_slice(&tokens, &[batch])?)?;
-            }
-            let stopped = self.stops.check(&self.sequences, self.record.all_scores())?;
-            unfinished.iter_mut().zip(stopped).for_each(|(unfinished, stopped)| *unfinished &= !stopped);
-            if !unfinished.contains(&true) {
-                let sequences = std::mem::take(&mut self.sequences);
-                return self.finish(&sequences);
+            if !self.take(&tokens, &mut unfinished)? {
+                return self.finish_all();
             }
         }
     }
@@ -85,19 +77,4 @@ fn directions(outputs: &Outputs) -> Result<Tensor> {
     let last = last.to_dtype(DType::F32)?;
     let lengths = last.mul(&last)?.sum(&[-1], true)?.sqrt()?;
     Ok(last.div(&lengths.clamp(Some(f64::from(f32::MIN_POSITIVE).into()), None)?)?)
-}
-
-/// Some rows of what a pass gave.
-fn selected(outputs: Outputs, index: &Tensor) -> Result<Outputs> {
-    let select = |all: Option<Vec<Tensor>>| -> Result<Option<Vec<Tensor>>> {
-        all.map(|all| all.iter().map(|one| Ok(one.index_select(0, index)?)).collect()).transpose()
-    };
-    Ok(Outputs {
-        hidden_states: select(outputs.hidden_states)?,
-        attentions: select(outputs.attentions)?,
-        decoder_hidden_states: select(outputs.decoder_hidden_states)?,
-        decoder_attentions: select(outputs.decoder_attentions)?,
-        cross_attentions: select(outputs.cross_attentions)?,
-        ..Outputs::default()
-    })
 }

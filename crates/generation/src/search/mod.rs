@@ -10,7 +10,7 @@ use trustformers_models::{Cache, Family, Inputs, Model, Outputs, Text};
 use trustformers_tensor::{Generator, Tensor};
 
 use crate::config::GenerationConfig;
-use crate::decoder::{Decoder, rows, table};
+use crate::decoder::{Decoder, index_of, rows, table};
 use crate::error::{Error, setting};
 use crate::processors::{Chain, Guidance, LogitsProcessor, Prompt};
 use crate::stopping::{EndToken, MaxLength, MaxTime, StopStrings, StoppingCriterion, Stops};
@@ -155,20 +155,17 @@ pub fn generate(
         cache.reserve(greatest_length.min(length + ROOM));
         cache
     });
-    if family == Family::EncoderDecoder && config.guidance_scale.is_some_and(|scale| scale != 1.0) {
+    if family == Family::EncoderDecoder && config.guidance().is_some() {
         return setting(
             "`guidance_scale` is for models without an encoder: an encoder-decoder has no prompt to leave out",
         );
     }
-    let guided = config.guidance_scale.filter(|&scale| scale != 1.0);
-    let guidance = guided.map(|scale| Guidance::new(scale, model, &inputs, negative, uses_cache));
+    let guidance = config.guidance().map(|scale| Guidance::new(scale, model, &inputs, negative, uses_cache));
     let decoder = Decoder::new(model, inputs, cache, length)?;
 
     let copies = config.beams().max(config.texts());
-    let repeat = |rows: &[Vec<i64>]| -> Vec<Vec<i64>> {
-        rows.iter().flat_map(|row| std::iter::repeat_n(row.clone(), copies)).collect()
-    };
-    let (padding, source) = (repeat_all(&decoder.padding(), copies), source.as_deref().map(repeat));
+    let padding = repeat_all(&decoder.padding(), copies);
+    let source = source.as_deref().map(|source| repeat_all(source, copies));
     let chain = Chain::new(
         config,
         Prompt {
@@ -208,7 +205,7 @@ pub fn generate(
         greatest_length,
     };
     if let Some(streamer) = &mut session.streamer {
-        streamer.put(&table(repeat(&session.sequences))?)?;
+        streamer.put(&table(repeat_all(&session.sequences, copies))?)?;
     }
     let mut generated = match alpha.filter(|_| is_contrastive) {
         Some(alpha) => session.contrastive(alpha as f32)?,
@@ -325,6 +322,22 @@ fn shown(config: &GenerationConfig, rows: &[Vec<i64>]) -> Result<Option<Tensor>>
     table(&flags).map(Some)
 }
 
+/// Some rows of what a pass gave of every layer.
+fn selected(outputs: Outputs, rows: &[usize]) -> Result<Outputs> {
+    let index = index_of(rows)?;
+    let select = |all: Option<Vec<Tensor>>| -> Result<Option<Vec<Tensor>>> {
+        all.map(|all| all.iter().map(|one| Ok(one.index_select(0, &index)?)).collect()).transpose()
+    };
+    Ok(Outputs {
+        hidden_states: select(outputs.hidden_states)?,
+        attentions: select(outputs.attentions)?,
+        decoder_hidden_states: select(outputs.decoder_hidden_states)?,
+        decoder_attentions: select(outputs.decoder_attentions)?,
+        cross_attentions: select(outputs.cross_attentions)?,
+        ..Outputs::default()
+    })
+}
+
 impl Session<'_> {
     /// Reads the prompts, each once, and makes as many sequences of each as texts are written: the scores behind them.
     fn read_prompts(&mut self) -> Result<(Scores, Outputs)> {
@@ -335,20 +348,24 @@ impl Session<'_> {
         let sources: Vec<usize> = repeat_all(&(0..self.sequences.len()).collect::<Vec<_>>(), self.copies);
         self.decoder.select(&sources)?;
         self.sequences = sources.iter().map(|&source| self.sequences[source].clone()).collect();
-        let index: Vec<i64> = sources.iter().map(|&source| source as i64).collect();
-        let index = Tensor::from_slice(&index, &[index.len()])?;
-        let repeat = |all: Option<Vec<Tensor>>| -> Result<Option<Vec<Tensor>>> {
-            all.map(|all| all.iter().map(|one| Ok(one.index_select(0, &index)?)).collect()).transpose()
-        };
-        let outputs = Outputs {
-            hidden_states: repeat(outputs.hidden_states)?,
-            attentions: repeat(outputs.attentions)?,
-            decoder_hidden_states: repeat(outputs.decoder_hidden_states)?,
-            decoder_attentions: repeat(outputs.decoder_attentions)?,
-            cross_attentions: repeat(outputs.cross_attentions)?,
-            ..outputs
-        };
-        Ok((Scores::new(&scores.to_tensor()?.index_select(0, &index)?)?, outputs))
+        Ok((scores.select(&sources), selected(outputs, &sources)?))
+    }
+
+    /// Takes a token for each sequence and streams it. `unfinished` keeps those that go on; whether there is one.
+    fn take(&mut self, tokens: &[i64], unfinished: &mut [bool]) -> Result<bool> {
+        self.sequences.iter_mut().zip(tokens).for_each(|(sequence, &token)| sequence.push(token));
+        if let Some(streamer) = &mut self.streamer {
+            streamer.put(&Tensor::from_slice(tokens, &[tokens.len()])?)?;
+        }
+        let stopped = self.stops.check(&self.sequences, self.record.all_scores())?;
+        unfinished.iter_mut().zip(stopped).for_each(|(unfinished, stopped)| *unfinished &= !stopped);
+        Ok(unfinished.contains(&true))
+    }
+
+    /// [`Session::finish`] with the sequences as they are.
+    fn finish_all(mut self) -> Result<Generated> {
+        let sequences = std::mem::take(&mut self.sequences);
+        self.finish(&sequences)
     }
 
     /// What has been generated.

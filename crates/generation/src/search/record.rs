@@ -86,16 +86,15 @@ impl Record {
             }
         };
         let (hidden, square, cross) = (rows(1, false), rows(2, true), rows(2, false));
+        let states = outputs.hidden_states.as_ref().or(outputs.decoder_hidden_states.as_ref());
+        let attentions = outputs.attentions.as_ref().or(outputs.decoder_attentions.as_ref());
         for step in 0..count {
-            let one = |layers: &Option<Vec<Tensor>>, cut: Cut| {
-                layers.as_ref().map(|layers| cut(layers, step)).transpose()
-            };
-            let states = outputs.hidden_states.clone().or(outputs.decoder_hidden_states.clone());
-            let attentions = outputs.attentions.clone().or(outputs.decoder_attentions.clone());
+            let one =
+                |layers: Option<&Vec<Tensor>>, cut: Cut| layers.map(|layers| cut(layers, step)).transpose();
             self.outputs(Outputs {
-                hidden_states: one(&states, &hidden)?,
-                attentions: one(&attentions, &square)?,
-                cross_attentions: one(&outputs.cross_attentions, &cross)?,
+                hidden_states: one(states, &hidden)?,
+                attentions: one(attentions, &square)?,
+                cross_attentions: one(outputs.cross_attentions.as_ref(), &cross)?,
                 ..Outputs::default()
             });
         }

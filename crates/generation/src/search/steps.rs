@@ -1,7 +1,5 @@
 //! One token after another: the likeliest, or a drawn one.
 
-use trustformers_tensor::Tensor;
-
 use super::{Generated, Session};
 use crate::Result;
 use crate::sampling::draw;
@@ -27,15 +25,8 @@ impl Session<'_> {
                     None => argmax(row) as i64,
                 });
             }
-            self.sequences.iter_mut().zip(&tokens).for_each(|(sequence, &token)| sequence.push(token));
-            if let Some(streamer) = &mut self.streamer {
-                streamer.put(&Tensor::from_slice(&tokens, &[tokens.len()])?)?;
-            }
-            let stopped = self.stops.check(&self.sequences, self.record.all_scores())?;
-            unfinished.iter_mut().zip(stopped).for_each(|(unfinished, stopped)| *unfinished &= !stopped);
-            if !unfinished.contains(&true) {
-                let sequences = std::mem::take(&mut self.sequences);
-                return self.finish(&sequences);
+            if !self.take(&tokens, &mut unfinished)? {
+                return self.finish_all();
             }
             (scores, outputs) = self.decoder.next(&self.sequences)?;
         }
