@@ -6,9 +6,8 @@ use std::ops::Range;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
+use super::lines::Lines;
 use super::{Left, Part};
-use crate::Tensor;
-use crate::cpu::level::Level;
 use crate::cpu::simd::dispatch_at;
 use crate::cpu::stored::Stored;
 
@@ -18,42 +17,27 @@ const TOGETHER: usize = 4;
 const AHEAD: usize = 8;
 const LINE: usize = 64;
 
-pub(super) struct Columns<'a, T> {
-    level: Level,
-    left: Left<'a>,
-    first: *const T,
-    stride: usize,
-}
-
-// SAFETY: only read, and what is read is borrowed.
-unsafe impl<T> Sync for Columns<'_, T> {}
-
-impl<'a, T: Stored> Columns<'a, T> {
-    /// `matrix` holds elements of T, columns `stride` elements apart.
-    pub(super) fn new(level: Level, left: Left<'a>, matrix: &'a Tensor, stride: usize) -> Columns<'a, T> {
-        Columns { level, left, first: matrix.as_ptr().cast(), stride }
-    }
-}
+pub(super) struct Columns<'a, T>(pub(super) Lines<'a, T>);
 
 impl<T: Stored> Part for Columns<'_, T> {
     fn run(&self, outputs: Range<usize>, to: &mut [f32]) {
         to.fill(0.0);
-        dispatch_at(self.level, Run(self, outputs, to));
+        dispatch_at(self.0.level, Run(&self.0, outputs, to));
     }
 }
 
-struct Run<'a, T>(&'a Columns<'a, T>, Range<usize>, &'a mut [f32]);
+struct Run<'a, T>(&'a Lines<'a, T>, Range<usize>, &'a mut [f32]);
 
 impl<T: Stored> SimdOp for Run<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let Run(part, outputs, to) = self;
+        let Run(lines, outputs, to) = self;
         let ops = isa.f32();
-        let at = |column: usize| part.first.wrapping_add(outputs.start + column * part.stride);
+        let at = |column: usize| lines.at(column, outputs.start);
         let bytes = outputs.len() * size_of::<T>();
-        let columns = part.left.columns;
+        let columns = lines.left.columns;
         let whole = columns / TOGETHER * TOGETHER;
         for start in (0..whole).step_by(TOGETHER) {
             for column in (start + AHEAD..start + AHEAD + TOGETHER).take_while(|&column| column < columns) {
@@ -67,7 +51,7 @@ impl<T: Stored> SimdOp for Run<'_, T> {
             unsafe {
                 add::<I, T, TOGETHER>(
                     isa,
-                    part.left,
+                    lines.left,
                     std::array::from_fn(
                         #[inline(always)]
                         |i| at(start + i),
@@ -79,7 +63,7 @@ impl<T: Stored> SimdOp for Run<'_, T> {
         }
         for column in whole..columns {
             // SAFETY: as above.
-            unsafe { add(isa, part.left, [at(column)], column, to) }
+            unsafe { add(isa, lines.left, [at(column)], column, to) }
         }
     }
 }

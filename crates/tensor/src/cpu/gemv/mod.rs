@@ -4,6 +4,7 @@
 mod activations;
 mod blocks;
 mod columns;
+mod lines;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use smallvec::SmallVec;
 use activations::Activations;
 use blocks::Blocks;
 use columns::Columns;
+use lines::Lines;
 use rows::Rows;
 
 use super::gemm::Map;
@@ -176,9 +178,11 @@ fn reader<'a>(
     macro_rules! of {
         ($type:ty) => {
             match (usize::try_from(output_stride), usize::try_from(column_stride)) {
-                (Ok(stride), _) if along_columns => Box::new(Rows::<$type>::new(level, left, tensor, stride)),
+                (Ok(stride), _) if along_columns => {
+                    Box::new(Rows(Lines::<$type>::new(level, left, tensor, stride)))
+                }
                 (_, Ok(stride)) if along_outputs => {
-                    Box::new(Columns::<$type>::new(level, left, tensor, stride))
+                    Box::new(Columns(Lines::<$type>::new(level, left, tensor, stride)))
                 }
                 _ => return None,
             }

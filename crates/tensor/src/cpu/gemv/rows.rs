@@ -5,9 +5,8 @@ use std::ops::Range;
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
+use super::lines::Lines;
 use super::{Left, Part};
-use crate::Tensor;
-use crate::cpu::level::Level;
 use crate::cpu::simd::dispatch_at;
 use crate::cpu::stored::Stored;
 
@@ -17,41 +16,26 @@ const LINE: usize = 64;
 /// So few rows are multiplied by one output after another: weights that are read in one stream come half again as fast as in four.
 const ONE_BY_ONE: usize = 4;
 
-pub(super) struct Rows<'a, T> {
-    level: Level,
-    left: Left<'a>,
-    first: *const T,
-    stride: usize,
-}
-
-// SAFETY: only read, and what is read is borrowed.
-unsafe impl<T> Sync for Rows<'_, T> {}
-
-impl<'a, T: Stored> Rows<'a, T> {
-    /// `matrix` holds elements of T, rows `stride` elements apart.
-    pub(super) fn new(level: Level, left: Left<'a>, matrix: &'a Tensor, stride: usize) -> Rows<'a, T> {
-        Rows { level, left, first: matrix.as_ptr().cast(), stride }
-    }
-}
+pub(super) struct Rows<'a, T>(pub(super) Lines<'a, T>);
 
 impl<T: Stored> Part for Rows<'_, T> {
     fn run(&self, outputs: Range<usize>, to: &mut [f32]) {
-        dispatch_at(self.level, Run(self, outputs, to));
+        dispatch_at(self.0.level, Run(&self.0, outputs, to));
     }
 }
 
-struct Run<'a, T>(&'a Rows<'a, T>, Range<usize>, &'a mut [f32]);
+struct Run<'a, T>(&'a Lines<'a, T>, Range<usize>, &'a mut [f32]);
 
 impl<T: Stored> SimdOp for Run<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let Run(part, outputs, to) = self;
+        let Run(lines, outputs, to) = self;
         let width = outputs.len();
-        let together = if part.left.rows <= ONE_BY_ONE { 1 } else { OUTPUTS };
+        let together = if lines.left.rows <= ONE_BY_ONE { 1 } else { OUTPUTS };
         for start in (0..width).step_by(together) {
-            let at = |output: usize| part.first.wrapping_add((outputs.start + output) * part.stride);
+            let at = |output: usize| lines.at(outputs.start + output, 0);
             // SAFETY: the outputs are rows of the matrix, as long as those of the left side.
             unsafe {
                 if together == OUTPUTS && start + OUTPUTS <= width {
@@ -59,10 +43,10 @@ impl<T: Stored> SimdOp for Run<'_, T> {
                         #[inline(always)]
                         |i| at(start + i),
                     );
-                    all(isa, part.left, rows, to, start, width);
+                    all(isa, lines.left, rows, to, start, width);
                 } else {
                     for output in start..width.min(start + together) {
-                        all(isa, part.left, [at(output)], to, output, width);
+                        all(isa, lines.left, [at(output)], to, output, width);
                     }
                 }
             }
