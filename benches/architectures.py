@@ -9,66 +9,37 @@ architectures.md in benches/results, and in architectures.png how many times fas
 """
 
 import argparse
-import importlib
-import platform
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import machine
+import comparison
 import report
-from figures import Figure, turns
-from harness import Subject, Unavailable, Worker
+from figures import Figure, side_by_side
+from harness import Subject
 
 NAMES = ("ours", "torch")
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     options = arguments()
-    described = machine.describe()  # before we are a load ourselves
-    if described["load"] > 0.5:
-        print(f"This machine is busy (load {described['load']}): do not trust the figures.")
-    subjects, versions = [], {"python": platform.python_version()}
-    for name in NAMES:
-        python = sys.executable if name == "ours" else options.peers_python
-        subject = Subject(f"architectures_{name}", python, {"threads": options.threads})
-        try:
-            found, _ = subject.once("versions")
-        except Unavailable as reason:
-            print(f"Without {name}: {reason}")
-        else:
-            subjects.append(subject)
-            versions |= found
-    figures = measure(subjects, options)
-    for figure in figures:
-        figure.times_less_than("torch", "transformers", 1)
-    labels = {name: importlib.import_module(f"subjects.architectures_{name}").LABEL for name in NAMES}
-    about = {
-        "machine": described,
-        "versions": versions,
-        "threads": options.threads,
-        "rounds": options.rounds,
-    }
+    described = comparison.described_machine()
+    pythons = {"ours": sys.executable, "torch": options.peers_python}
+    settings = {"threads": options.threads}
+    subjects, versions = comparison.present(
+        Subject(f"architectures_{name}", pythons[name], settings) for name in NAMES
+    )
+
+    def wanted(name: str) -> Figure | None:
+        if options.only and name.split(",")[0] not in options.only.split(","):
+            return None
+        return Figure(name, "ms").times_less_than("torch", "transformers", 1)
+
+    figures = side_by_side(subjects, options.rounds, options.seconds, wanted)
+    labels = {name: comparison.label(f"architectures_{name}") for name in NAMES}
+    about = comparison.about(described, versions, options)
     title = "Every architecture, hidden 512, 4 layers"
     print(report.write(figures, about, labels, options.results, "architectures", title, draw))
-
-
-def measure(subjects: list[Subject], options: argparse.Namespace) -> list[Figure]:
-    """Every workload of everyone, in turn; the others idle meanwhile."""
-    workers = {subject.name: Worker(subject, "serve") for subject in subjects}
-    can = [worker.read() for worker in workers.values()]
-    names = [name for name in can[0] if not options.only or name.split(",")[0] in options.only.split(",")]
-    figures = {name: Figure(name, "ms") for name in names}
-    for name, figure in figures.items():
-        for subject in turns(subjects, options.rounds):
-            answer = workers[subject.name].ask({"workload": name, "seconds": options.seconds})
-            figure.add(subject.name.removeprefix("architectures_"), answer["ms"])
-            time.sleep(0.1)  # its threads may spin for a while
-    for worker in workers.values():
-        worker.close()
-    return list(figures.values())
 
 
 def draw(figures: list[Figure], labels: dict[str, str], title: str, path: Path) -> None:
@@ -103,17 +74,8 @@ def draw(figures: list[Figure], labels: dict[str, str], title: str, path: Path) 
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--peers-python", default=sys.executable, help="the interpreter that has transformers"
-    )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=0.2, help="for each workload and round")
+    parser = comparison.parser(__doc__, rounds=3, seconds=0.2)
     parser.add_argument("--only", help="the model types to measure, with commas between")
-    parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args()
 
 

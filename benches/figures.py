@@ -54,6 +54,27 @@ def turns(subjects: list[Subject], rounds: int) -> Iterator[Subject]:
             yield subjects[(start + i) % len(subjects)]
 
 
+def side_by_side(
+    subjects: list[Subject], rounds: int, seconds: float, make: Callable[[str], Figure | None]
+) -> list[Figure]:
+    """One workload after another, of everyone who can, in turn; the others idle meanwhile.
+
+    `make` gives a workload's figure, or None to leave it out. Subjects are `<comparison>_<name>`.
+    """
+    workers = {subject.name: Worker(subject, "serve") for subject in subjects}
+    can = {name: worker.read() for name, worker in workers.items()}
+    figures = {name: make(name) for name in dict.fromkeys(name for found in can.values() for name in found)}
+    wanted = {name: figure for name, figure in figures.items() if figure is not None}
+    for name, figure in wanted.items():
+        for subject in turns([one for one in subjects if name in can[one.name]], rounds):
+            answer = workers[subject.name].ask({"workload": name, "seconds": seconds})
+            figure.add(subject.name.partition("_")[2], answer["ms"])
+            time.sleep(0.1)  # its threads may spin for a while
+    for worker in workers.values():
+        worker.close()
+    return list(wanted.values())
+
+
 def start_up(subjects: list[Subject], rounds: int, weights_mb: float) -> list[Figure]:
     """What a process pays once. Each sample is a fresh process, the files in the page cache."""
     import_time = Figure("import, over NumPy's", "ms").at_most(60)

