@@ -1,6 +1,7 @@
 """How generate is called: what goes in and comes out, and what is refused."""
 
 import json
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -275,3 +276,22 @@ def test_settings_come_with_the_model_and_are_saved_with_it(tmp_path: Path) -> N
     assert again.generate(IDS, generation_config=config).shape == (2, 6)
     other = tf.AutoModelForCausalLM.from_pretrained(tmp_path, generation_config=config)
     assert other.generate(IDS).shape == (2, 6)
+
+
+def test_a_stop_string_stops_as_a_setting_and_as_a_criterion(gpt2: Any) -> None:
+    tokenizer = tf.AutoTokenizer.from_pretrained(FIXTURES / "tokenizers" / "byte_level")
+    options: dict[str, Any] = {
+        "max_new_tokens": 8,
+        "no_repeat_ngram_size": 1,
+        "suppress_tokens": [0, 1, 2, 3, 4],
+    }
+    whole = gpt2.generate(IDS[:1], **options)[0]
+    string = tokenizer.decode(whole[5:7])
+    as_setting = gpt2.generate(IDS[:1], **options, stop_strings=string, tokenizer=tokenizer)
+    criterion = tf.StopStringCriteria(tokenizer, string)
+    for one in (criterion, pickle.loads(pickle.dumps(criterion))):
+        found = gpt2.generate(IDS[:1], **options, stopping_criteria=[one])
+        np.testing.assert_array_equal(found, as_setting)
+        assert one(found, None).tolist() == [True]
+        assert one(found[:, :-1], None).tolist() == [False]
+    assert len(as_setting[0]) == 7

@@ -94,7 +94,8 @@ impl StopStrings {
         usize::try_from(token).ok().and_then(|token| self.pieces.get(token)).map_or(&[], Vec::as_slice)
     }
 
-    fn ends(&self, sequence: &[i64]) -> bool {
+    /// Whether one of the texts ends within the last token of a sequence.
+    pub fn ends(&self, sequence: &[i64]) -> bool {
         let Some((&last, before)) = sequence.split_last() else { return false };
         let longest = self.strings.iter().map(Vec::len).max().unwrap_or(0);
         // What is before the last token, as far as a text that ends in it reaches.

@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use trustformers::generation::constraint::{Grammar, ResponseFormat, Vocabulary};
-use trustformers::generation::processors::{self, Chain};
+use trustformers::generation::processors;
 use trustformers::generation::{
-    self, Error, Generated, GenerationConfig, LogitsProcessor, Request, Result, Scores, StoppingCriterion,
-    Streamer,
+    self, Error, Generated, GenerationConfig, LogitsProcessor, Request, Result, Scores, StopStrings,
+    StoppingCriterion, Streamer,
 };
 use trustformers::models::Text;
 use trustformers::tensor::{Generator, Tensor};
@@ -20,26 +20,50 @@ use crate::tokenizer::PyTokenizer;
 
 /// One of the engine's logits processors, described in JSON: `type` is the name of transformers' class, the rest its arguments.
 #[pyclass(frozen, name = "Processor", module = "trustformers._engine")]
-pub struct PyProcessor(String);
+pub struct PyProcessor {
+    json: String,
+    /// Made once: some have tables.
+    processor: Mutex<Box<dyn LogitsProcessor>>,
+}
 
 #[pymethods]
 impl PyProcessor {
     /// :raises ValueError: when there is no such processor, or its arguments cannot be.
     #[new]
     fn new(json: String) -> PyResult<PyProcessor> {
-        processors::from_json(&json).map_err(errors::generation)?;
-        Ok(PyProcessor(json))
+        let processor = processors::from_json(&json).map_err(errors::generation)?;
+        Ok(PyProcessor { json, processor: Mutex::new(processor) })
     }
 
     /// The scores (rows, vocabulary) that it makes of those behind some sequences (rows, length).
     fn __call__(&self, py: Python<'_>, input_ids: &PyTensor, scores: &PyTensor) -> PyResult<PyTensor> {
         let process = || -> Result<Tensor> {
             let mut result = Scores::new(&scores.0)?;
-            let mut chain = Chain::of(vec![processors::from_json(&self.0)?]);
-            chain.process(&generation::rows(&input_ids.0)?, &mut result)?;
+            let mut processor = self.processor.lock().unwrap_or_else(PoisonError::into_inner);
+            processor.process(&generation::rows(&input_ids.0)?, &mut result)?;
             result.to_tensor()
         };
         py.detach(process).map(PyTensor).map_err(errors::generation)
+    }
+}
+
+/// Texts that sequences of a tokenizer's tokens end with.
+#[pyclass(frozen, name = "StopStrings", module = "trustformers._engine")]
+pub struct PyStopStrings(StopStrings);
+
+#[pymethods]
+impl PyStopStrings {
+    #[new]
+    fn new(py: Python<'_>, tokenizer: &PyTokenizer, strings: Vec<String>) -> PyResult<PyStopStrings> {
+        let tokenizer = tokenizer.get();
+        let pieces = py.detach(|| tokenizer.pieces()).map_err(errors::tokenizers)?;
+        Ok(PyStopStrings(StopStrings::new(&strings, pieces)))
+    }
+
+    /// For each of some sequences (rows, length), whether one of the texts ends within its last token.
+    fn __call__(&self, py: Python<'_>, input_ids: &PyTensor) -> PyResult<Vec<bool>> {
+        let rows = generation::rows(&input_ids.0).map_err(errors::generation)?;
+        Ok(py.detach(|| rows.iter().map(|row| self.0.ends(row)).collect()))
     }
 }
 
@@ -137,7 +161,9 @@ impl PyModel {
         let inputs = inputs(tensors)?;
         let processors = processors.into_iter().map(|one| -> PyResult<Box<dyn LogitsProcessor>> {
             Ok(match one {
-                Processing::Native(native) => processors::from_json(&native.0).map_err(errors::generation)?,
+                Processing::Native(native) => {
+                    processors::from_json(&native.json).map_err(errors::generation)?
+                }
                 Processing::Own(name, call) => Box::new(Own { name, call }),
             })
         });

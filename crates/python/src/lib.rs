@@ -17,7 +17,7 @@ mod _engine {
     #[pymodule_export]
     use crate::errors::SafetensorError;
     #[pymodule_export]
-    use crate::generation::PyProcessor;
+    use crate::generation::{PyProcessor, PyStopStrings};
     #[pymodule_export]
     use crate::hub::PyRepo;
     #[pymodule_export]

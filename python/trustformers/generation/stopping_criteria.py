@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import _engine
+from ..models.arrays import to_tensor
+
 
 class StoppingCriteria:
     """Says which texts are at their end; subclasses are called after every token."""
@@ -58,25 +61,18 @@ class StopStringCriteria(StoppingCriteria):
     def __init__(self, tokenizer: Any, stop_strings: str | Sequence[str]) -> None:
         self.tokenizer = tokenizer
         self.stop_strings = (stop_strings,) if isinstance(stop_strings, str) else tuple(stop_strings)
-        self._pieces: list[bytes] = tokenizer.backend_tokenizer.pieces()
-        self._texts = [text.encode() for text in self.stop_strings if text]
+        self._ends = _engine.StopStrings(tokenizer.backend_tokenizer, self.stop_strings)
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         """Flags for the texts so far."""
-        return np.array([self._ends(row) for row in np.asarray(input_ids).tolist()], dtype=bool)
+        return np.array(self._ends(to_tensor("input_ids", input_ids)), dtype=bool)
 
-    def _ends(self, row: list[int]) -> bool:
-        longest = max((len(text) for text in self._texts), default=0)
-        pieces = [self._pieces[token] if 0 <= token < len(self._pieces) else b"" for token in row]
-        last, before = pieces[-1], b""
-        for piece in reversed(pieces[:-1]):
-            if len(before) >= longest:
-                break
-            before = piece + before
-        # It must end within the last token: what ended before has stopped it then.
-        return any(
-            (before + last).find(text, max(0, len(before) + 1 - len(text))) >= 0 for text in self._texts
-        )
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_ends"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._ends = _engine.StopStrings(self.tokenizer.backend_tokenizer, self.stop_strings)
 
 
 class StoppingCriteriaList(list[StoppingCriteria]):

@@ -181,11 +181,6 @@ impl<'p> Chain<'p> {
         Ok(chain)
     }
 
-    /// Processors one after another, as they are given.
-    pub fn of(processors: Vec<Box<dyn LogitsProcessor + 'p>>) -> Chain<'p> {
-        Chain(processors)
-    }
-
     fn add(&mut self, spec: Spec) -> Result<()> {
         self.0.push(spec.build()?);
         Ok(())

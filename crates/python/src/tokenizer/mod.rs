@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyDict;
 use trustformers::gguf::File;
 use trustformers::tokenizers::{
     Batch, BertOptions, EncodeOptions, PaddingDirection, PaddingParams, PaddingStrategy, Tokenizer,
@@ -225,13 +225,6 @@ impl PyTokenizer {
         let tokenizer = self.get();
         let rows: Vec<_> = rows.into_iter().map(inputs::numbers).collect();
         py.detach(|| tokenizer.decode_batch(&rows, skip_special_tokens)).map_err(errors::tokenizers)
-    }
-
-    /// The bytes of each token within a text, by its number.
-    fn pieces<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyBytes>>> {
-        let tokenizer = self.get();
-        let pieces = py.detach(|| tokenizer.pieces()).map_err(errors::tokenizers)?;
-        Ok(pieces.iter().map(|piece| PyBytes::new(py, piece)).collect())
     }
 
     /// The text of tokens.
