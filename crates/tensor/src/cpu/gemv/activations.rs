@@ -1,7 +1,7 @@
-//! The left side of a product with blocks: integers of 8 bits, so that products are of integers, and integers of 8 bits for what those leave.
+//! The left side of a product with blocks: integers of 16 bits with a scale for some of them, so that products are of integers.
 //!
-//! ggml's `Q8_1` stops at the first ones. With 1 of 127 steps that is an error that can be seen: of ten texts that SmolLM2 writes in 64 tokens,
-//! one was what it writes with its blocks as floats. Twice 8 bits are 16, with the same kernels, and decoding waits for memory anyway.
+//! ggml's `Q8_1` has 8 bits. With 1 of 127 steps that is an error that can be seen: of ten texts that SmolLM2 writes in 64 tokens, one was
+//! not what it writes with its blocks as floats.
 
 use super::Left;
 use crate::cpu::simd::vectorized;
@@ -10,119 +10,175 @@ use crate::{Result, team};
 
 /// Elements that share a scale.
 const SHARED: usize = 32;
+/// The greatest code: its high byte is 127, its low byte 0.
+const MOST: f32 = 127.0 * 256.0;
+/// What is smaller is zero: its inverse would not be finite.
+const LEAST: f32 = 1e-30;
 
-/// Rows of codes that stand for a row together: rounded, and what that leaves.
-pub(super) const TERMS: usize = 2;
+/// Elements that are put in another order at once, see [`Row::bytes`].
+pub(super) const TURN: usize = 128;
 
 /// Fewer elements than this are rounded on the calling thread: sharing them costs as much.
 const PARALLEL_FROM: usize = 32 << 10;
 
-/// Rows of 8-bit codes with a scale for every [`SHARED`] of them; each [`TERMS`] neighbours add up to a row of the left side.
+/// Rows of the left side as integers.
 pub(super) struct Activations {
-    pub(super) rows: usize,
-    all: Vec<[Row; TERMS]>,
+    pub(super) rows: Vec<Row>,
+    /// The same side by side, if asked for: all runs of the first rows, all of the next, and so on.
+    pub(super) panels: Vec<Panel>,
 }
 
-/// A row, filled up with zeros to whole runs of [`RUN`].
+/// Rows of a [`Panel`].
+pub(super) const PANEL: usize = 8;
+
+/// A run of some rows, or of fewer, side by side: what is multiplied with the same weights lies together.
 #[derive(Clone)]
-struct Row {
-    /// From -127 to 127.
-    codes: Vec<i8>,
-    /// The scale of each group of [`GROUP`].
-    scales: Vec<f32>,
-    /// The sum of each group of [`GROUP`], scaled.
-    sums: Vec<f32>,
+#[repr(align(64))]
+pub(super) struct Panel {
+    /// Four neighbours of [`Row::bytes`] each: high bytes, then low ones.
+    pub(super) bytes: [[[[i8; 4]; PANEL]; RUN / 4]; 2],
+    pub(super) scales: [[f32; PANEL]; RUN / GROUP],
+    pub(super) sums: [[f32; PANEL]; RUN / GROUP],
+    pub(super) sums_of_two: [[f32; PANEL]; RUN / GROUP / 2],
+}
+
+impl Panel {
+    const EMPTY: Panel = Panel {
+        bytes: [[[[0; 4]; PANEL]; RUN / 4]; 2],
+        scales: [[0.0; PANEL]; RUN / GROUP],
+        sums: [[0.0; PANEL]; RUN / GROUP],
+        sums_of_two: [[0.0; PANEL]; RUN / GROUP / 2],
+    };
+
+    /// A run of `rows`.
+    fn fill(&mut self, rows: &[Row], run: usize) {
+        for (place, row) in rows.iter().enumerate() {
+            let (high, low) = row.bytes.split_at(row.codes.len());
+            for (to, from) in self.bytes.iter_mut().zip([high, low]) {
+                let from = from[run * RUN..][..RUN].as_chunks().0;
+                to.iter_mut().zip(from).for_each(|(to, from)| to[place] = *from);
+            }
+            let spread = |to: &mut [[f32; PANEL]], from: &[f32]| {
+                let from = &from[run * to.len()..];
+                to.iter_mut().zip(from).for_each(|(to, from)| to[place] = *from);
+            };
+            spread(&mut self.scales, &row.scales);
+            spread(&mut self.sums, &row.sums);
+            spread(&mut self.sums_of_two, &row.sums_of_two);
+        }
+    }
+}
+
+/// A row, filled up with zeros to whole runs of [`RUN`]: element `i` is `scales[i / GROUP] * codes[i]`.
+#[derive(Clone)]
+pub(super) struct Row {
+    pub(super) codes: Vec<i16>,
+    /// The codes' high bytes, `code = 256 * high + low`, and behind them their low bytes, both signed. Of each [`TURN`] elements the
+    /// groups 0, 2, 4 and 6 come first and then the groups 1, 3, 5 and 7.
+    pub(super) bytes: Vec<i8>,
+    pub(super) scales: Vec<f32>,
+    /// The sum of each group, scaled.
+    pub(super) sums: Vec<f32>,
+    /// The sum of each two groups.
+    pub(super) sums_of_two: Vec<f32>,
 }
 
 impl Row {
     /// Room for `width` codes.
     fn of(width: usize) -> Row {
         let groups = width / GROUP;
-        Row { codes: vec![0; width], scales: vec![0.0; groups], sums: vec![0.0; groups] }
+        Row {
+            codes: vec![0; width],
+            bytes: vec![0; 2 * width],
+            scales: vec![0.0; groups],
+            sums: vec![0.0; groups],
+            sums_of_two: vec![0.0; groups / 2],
+        }
     }
 
-    /// The codes that share a scale, their scales and their sums, one after another.
+    /// Rounds `x`.
+    fn fill(&mut self, x: &[f32]) {
+        vectorized(
+            #[inline(always)]
+            || {
+                let (whole, rest) = x.as_chunks::<SHARED>();
+                for (share, x) in whole.iter().enumerate() {
+                    self.round(share, x);
+                }
+                if !rest.is_empty() {
+                    let mut last = [0.0; SHARED];
+                    last[..rest.len()].copy_from_slice(rest);
+                    self.round(whole.len(), &last);
+                }
+                self.split();
+            },
+        );
+    }
+
     #[inline(always)]
-    fn shares(&mut self) -> impl Iterator<Item = (&mut [i8; SHARED], (&mut [f32; 2], &mut [f32; 2]))> {
-        let scales = self.scales.as_chunks_mut::<2>().0.iter_mut();
-        let groups = scales.zip(self.sums.as_chunks_mut::<2>().0);
-        self.codes.as_chunks_mut::<SHARED>().0.iter_mut().zip(groups)
+    fn round(&mut self, share: usize, x: &[f32; SHARED]) {
+        // As whole numbers, which magnitudes are ordered like: nan is the greatest.
+        let most = f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() & !(1 << 31))));
+        let (scale, inverse) = if most < LEAST { (0.0, 0.0) } else { (most / MOST, MOST / most) };
+        let codes = &mut self.codes.as_chunks_mut::<SHARED>().0[share];
+        for (x, code) in x.iter().zip(codes.iter_mut()) {
+            // Adding this rounds to an integer, ties to even, which is then in the lowest bits.
+            *code = (x * inverse + 12_582_912.0).to_bits() as i16;
+        }
+        self.scales.as_chunks_mut::<2>().0[share] = [scale; 2];
+        let sums = codes.as_chunks::<GROUP>().0.iter().map(
+            #[inline(always)]
+            |codes| scale * codes.iter().map(|&code| i32::from(code)).sum::<i32>() as f32,
+        );
+        let to = &mut self.sums.as_chunks_mut::<2>().0[share];
+        to.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);
+        self.sums_of_two[share] = to[0] + to[1];
+    }
+
+    #[inline(always)]
+    fn split(&mut self) {
+        let (high, low) = self.bytes.split_at_mut(self.codes.len());
+        let to = high.as_chunks_mut::<TURN>().0.iter_mut().zip(low.as_chunks_mut::<TURN>().0);
+        for (codes, (high, low)) in self.codes.as_chunks::<TURN>().0.iter().zip(to) {
+            for (group, codes) in codes.as_chunks::<GROUP>().0.iter().enumerate() {
+                let place = group % 2 * (TURN / GROUP / 2) + group / 2;
+                let (high, low) =
+                    (&mut high.as_chunks_mut().0[place], &mut low.as_chunks_mut::<GROUP>().0[place]);
+                split(codes, high, low);
+            }
+        }
     }
 }
-
-/// Rounds `x`, and then what that leaves.
-fn fill([codes, rests]: &mut [Row; TERMS], x: &[f32]) {
-    vectorized(
-        #[inline(always)]
-        || {
-            let mut out = codes.shares().zip(rests.shares());
-            let (whole, rest) = x.as_chunks::<SHARED>();
-            for (x, out) in whole.iter().zip(&mut out) {
-                quantize_twice(x, out);
-            }
-            if let Some(out) = out.next().filter(|_| !rest.is_empty()) {
-                let mut last = [0.0; SHARED];
-                last[..rest.len()].copy_from_slice(rest);
-                quantize_twice(&last, out);
-            }
-        },
-    );
-}
-
-/// Where codes go, their scales and their sums.
-type Share<'a> = (&'a mut [i8; SHARED], (&'a mut [f32; 2], &'a mut [f32; 2]));
 
 #[inline(always)]
-fn quantize_twice(x: &[f32; SHARED], ((codes, (scales, sums)), (rests, rest_of)): (Share, Share)) {
-    quantize(x, codes, scales, sums);
-    let mut left = [0.0; SHARED];
-    for ((left, x), code) in left.iter_mut().zip(x).zip(&*codes) {
-        *left = x - scales[0] * f32::from(*code);
+fn split(codes: &[i16; GROUP], high: &mut [i8; GROUP], low: &mut [i8; GROUP]) {
+    for i in 0..GROUP {
+        high[i] = ((codes[i] + 128) >> 8) as i8;
+        low[i] = codes[i] as i8;
     }
-    quantize(&left, rests, rest_of.0, rest_of.1);
 }
 
 impl Activations {
+    /// The rows of `left`, and panels of them.
+    ///
     /// # Errors
     /// `Threads` when there are none to be had.
-    pub(super) fn of(left: Left) -> Result<Activations> {
-        let (rows, width) = (left.rows, left.columns.next_multiple_of(RUN));
-        let mut all = vec![[Row::of(width), Row::of(width)]; rows];
-        let one = |row: usize, to: &mut [[Row; TERMS]]| to.iter_mut().for_each(|to| fill(to, left.row(row)));
-        if rows * width < PARALLEL_FROM {
-            (0..rows).for_each(|row| one(row, &mut all[row..=row]));
+    pub(super) fn of(left: Left, with_panels: bool) -> Result<Activations> {
+        let width = left.columns.next_multiple_of(RUN);
+        let mut rows = vec![Row::of(width); left.rows];
+        let one = |row: usize, to: &mut [Row]| to.iter_mut().for_each(|to| to.fill(left.row(row)));
+        if left.rows * width < PARALLEL_FROM {
+            (0..left.rows).for_each(|row| one(row, &mut rows[row..=row]));
         } else {
-            team::for_each_chunk(&mut all, 1, one)?;
+            team::for_each_chunk(&mut rows, 1, one)?;
         }
-        Ok(Activations { rows: TERMS * rows, all })
-    }
-
-    /// The codes of a row, filled up.
-    pub(super) fn codes(&self, row: usize) -> &[i8] {
-        &self.all[row / TERMS][row % TERMS].codes
-    }
-
-    /// The scales of a row's groups, and their scaled sums.
-    pub(super) fn groups(&self, row: usize) -> (&[f32], &[f32]) {
-        let row = &self.all[row / TERMS][row % TERMS];
-        (&row.scales, &row.sums)
-    }
-}
-
-#[inline(always)]
-fn quantize(x: &[f32; SHARED], codes: &mut [i8; SHARED], scales: &mut [f32; 2], sums: &mut [f32; 2]) {
-    let most = x.iter().fold(0.0, |most: f32, x| if x.abs() > most { x.abs() } else { most });
-    let scale = most / 127.0;
-    let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
-    scales.fill(scale);
-    for ((x, codes), sum) in x.as_chunks::<GROUP>().0.iter().zip(codes.as_chunks_mut::<GROUP>().0).zip(sums) {
-        let mut total = 0;
-        for (x, code) in x.iter().zip(codes) {
-            // Adding this rounds to an integer, ties to even, which is then in the lowest bits.
-            let rounded = (x * inverse + 12_582_912.0).to_bits() as i8;
-            total += i32::from(rounded);
-            *code = rounded;
-        }
-        *sum = scale * total as f32;
+        let runs = width / RUN;
+        let count = if with_panels { left.rows.div_ceil(PANEL) * runs } else { 0 };
+        let mut panels = vec![Panel::EMPTY; count];
+        team::for_each_chunk(&mut panels, runs, |index, panels| {
+            let rows = &rows[index * PANEL..left.rows.min((index + 1) * PANEL)];
+            panels.iter_mut().enumerate().for_each(|(run, panel)| panel.fill(rows, run));
+        })?;
+        Ok(Activations { rows, panels })
     }
 }

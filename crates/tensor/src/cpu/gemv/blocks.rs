@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use rten_simd::{Isa, SimdOp};
 
-use super::activations::{Activations, TERMS};
-use super::{MAX_ROWS, Part};
+use super::activations::{Activations, Row};
+use super::{MAX_ROWS_OF_BLOCKS, Part};
 use crate::Quantized;
 use crate::cpu::level::Level;
 use crate::cpu::simd::dispatch_at;
@@ -27,12 +27,13 @@ impl<'a> Blocks<'a> {
         Some(Blocks { level, left, format, rows, row_bytes, columns })
     }
 
-    /// The bytes of a row.
-    pub(super) fn row(&self, row: usize) -> &'a [u8] {
-        &self.rows[row * self.row_bytes..][..self.row_bytes]
+    /// The bytes from a row on.
+    pub(super) fn from(&self, row: usize) -> &'a [u8] {
+        &self.rows[row * self.row_bytes..]
     }
 
-    /// Writes to (rows, outputs) what `dots` writes for each output, a number for each row of the left side.
+    /// Writes to (rows, outputs) what `dots` writes for each output, a number for each row of the left side; it is given the blocks from
+    /// the output's on.
     #[inline(always)]
     pub(super) fn each(
         &self,
@@ -40,10 +41,10 @@ impl<'a> Blocks<'a> {
         to: &mut [f32],
         mut dots: impl FnMut(&[u8], &mut [f32]),
     ) {
-        let (width, rows) = (outputs.len(), self.left.rows);
-        let mut sums = [0.0; TERMS * MAX_ROWS];
+        let (width, rows) = (outputs.len(), self.left.rows.len());
+        let mut sums = [0.0; MAX_ROWS_OF_BLOCKS];
         for (i, output) in outputs.enumerate() {
-            dots(self.row(output), &mut sums[..rows]);
+            dots(self.from(output), &mut sums[..rows]);
             for (row, sum) in sums[..rows].iter().enumerate() {
                 to[row * width + i] = *sum;
             }
@@ -52,10 +53,6 @@ impl<'a> Blocks<'a> {
 }
 
 impl Part for Blocks<'_> {
-    fn terms(&self) -> usize {
-        TERMS
-    }
-
     fn run(&self, outputs: Range<usize>, to: &mut [f32]) {
         match self.level {
             #[cfg(target_arch = "x86_64")]
@@ -83,12 +80,13 @@ impl SimdOp for Plain<'_> {
             to,
             #[inline(always)]
             |row, sums| {
+                let row = &row[..blocks.row_bytes];
                 sums.fill(0.0);
                 for start in (0..blocks.columns).step_by(RUN) {
                     // What is left from before in a run that is not full meets zeros.
                     run.unpack(blocks.format, row, start);
-                    for (row, sum) in sums.iter_mut().enumerate() {
-                        *sum += dot(&run, left, row, start);
+                    for (row, sum) in left.rows.iter().zip(sums.iter_mut()) {
+                        *sum += dot(&run, row, start);
                     }
                 }
             },
@@ -98,11 +96,10 @@ impl SimdOp for Plain<'_> {
 
 /// The product of a run with the elements of a row of the left side from `start` on.
 #[inline(always)]
-fn dot(run: &Run, left: &Activations, row: usize, start: usize) -> f32 {
+fn dot(run: &Run, row: &Row, start: usize) -> f32 {
     const GROUPS: usize = RUN / GROUP;
-    let (scales, sums) = left.groups(row);
-    let (scales, sums) = (&scales[start / GROUP..][..GROUPS], &sums[start / GROUP..][..GROUPS]);
-    let codes = left.codes(row)[start..][..RUN].as_chunks::<GROUP>().0;
+    let (scales, sums) = (&row.scales[start / GROUP..][..GROUPS], &row.sums[start / GROUP..][..GROUPS]);
+    let codes = row.codes[start..][..RUN].as_chunks::<GROUP>().0;
     let mut totals = [0; GROUPS];
     for (total, (x, w)) in totals.iter_mut().zip(codes.iter().zip(run.codes.as_chunks::<GROUP>().0)) {
         for i in 0..GROUP {

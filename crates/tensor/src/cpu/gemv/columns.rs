@@ -1,5 +1,7 @@
 //! Matrices whose columns lie one after another, as the weights of a `Conv1D` are stored: the result is a sum of these, each times an element
 //! of the left side.
+//!
+//! Tasks have some outputs each, or, so that what a task reads is one stretch of memory, some columns.
 
 use std::ops::Range;
 
@@ -7,46 +9,46 @@ use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
 use super::lines::Lines;
-use super::{Left, Part};
+use super::split::InColumns;
+use super::{LINE, Left, Part};
 use crate::cpu::simd::dispatch_at;
 use crate::cpu::stored::Stored;
 
 /// Columns that are added at once: a sum is loaded and stored once for as many.
 const TOGETHER: usize = 4;
-/// How many columns ahead the weights are fetched: those of a task lie too far apart for processors to do so by themselves.
-const AHEAD: usize = 8;
-const LINE: usize = 64;
 
 pub(super) struct Columns<'a, T>(pub(super) Lines<'a, T>);
 
 impl<T: Stored> Part for Columns<'_, T> {
     fn run(&self, outputs: Range<usize>, to: &mut [f32]) {
         to.fill(0.0);
-        dispatch_at(self.0.level, Run(&self.0, outputs, to));
+        dispatch_at(self.0.level, Run(&self.0, 0..self.0.left.columns, outputs, to));
+    }
+
+    fn in_columns(&self) -> Option<&dyn InColumns> {
+        Some(self)
     }
 }
 
-struct Run<'a, T>(&'a Lines<'a, T>, Range<usize>, &'a mut [f32]);
+impl<T: Stored> InColumns for Columns<'_, T> {
+    fn add(&self, columns: Range<usize>, to: &mut [f32]) {
+        let outputs = 0..to.len() / self.0.left.rows;
+        dispatch_at(self.0.level, Run(&self.0, columns, outputs, to));
+    }
+}
+
+/// Adds some columns, times the elements of the left side, for some outputs.
+struct Run<'a, T>(&'a Lines<'a, T>, Range<usize>, Range<usize>, &'a mut [f32]);
 
 impl<T: Stored> SimdOp for Run<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn eval<I: Isa>(self, isa: I) {
-        let Run(lines, outputs, to) = self;
-        let ops = isa.f32();
+        let Run(lines, columns, outputs, to) = self;
         let at = |column: usize| lines.at(column, outputs.start);
-        let bytes = outputs.len() * size_of::<T>();
-        let columns = lines.left.columns;
-        let whole = columns / TOGETHER * TOGETHER;
-        for start in (0..whole).step_by(TOGETHER) {
-            for column in (start + AHEAD..start + AHEAD + TOGETHER).take_while(|&column| column < columns) {
-                let from = at(column).cast::<f32>();
-                (0..bytes).step_by(LINE).for_each(
-                    #[inline(always)]
-                    |byte| ops.prefetch(from.wrapping_byte_add(byte)),
-                );
-            }
+        let whole = columns.start + columns.len() / TOGETHER * TOGETHER;
+        for start in (columns.start..whole).step_by(TOGETHER) {
             // SAFETY: the columns are there, and `to` has room for all rows.
             unsafe {
                 add::<I, T, TOGETHER>(
@@ -56,19 +58,24 @@ impl<T: Stored> SimdOp for Run<'_, T> {
                         #[inline(always)]
                         |i| at(start + i),
                     ),
+                    std::array::from_fn(
+                        #[inline(always)]
+                        |i| at(start + TOGETHER + i),
+                    ),
                     start,
                     to,
                 )
             }
         }
-        for column in whole..columns {
+        for column in whole..columns.end {
             // SAFETY: as above.
-            unsafe { add(isa, lines.left, [at(column)], column, to) }
+            unsafe { add(isa, lines.left, [at(column)], [at(column + 1)], column, to) }
         }
     }
 }
 
-/// Adds `N` columns, the first of them number `column`, to the sums of every row.
+/// Adds `N` columns, the first of them number `column`, to the sums of every row, and has those fetched that are `ahead`: they may lie too
+/// far apart for processors to do so by themselves.
 ///
 /// # Safety
 /// Each of `weights` must be readable for as many elements as `to` has for a row.
@@ -78,6 +85,7 @@ unsafe fn add<I: Isa, T: Stored, const N: usize>(
     isa: I,
     left: Left,
     weights: [*const T; N],
+    ahead: [*const T; N],
     column: usize,
     to: &mut [f32],
 ) {
@@ -85,9 +93,15 @@ unsafe fn add<I: Isa, T: Stored, const N: usize>(
     let (lanes, step) = (ops.len(), 2 * ops.len());
     let width = to.len() / left.rows;
     let whole = width / step * step;
+    let bytes = step * size_of::<T>();
     for at in (0..whole).step_by(step) {
         let mut w = [[ops.zero(); 2]; N];
         for n in 0..N {
+            let soon = ahead[n].wrapping_add(at).cast::<f32>();
+            (0..bytes).step_by(LINE).for_each(
+                #[inline(always)]
+                |byte| ops.prefetch(soon.wrapping_byte_add(byte)),
+            );
             // SAFETY: as the caller promises.
             w[n] = unsafe { T::load(isa, weights[n].add(at)) };
         }

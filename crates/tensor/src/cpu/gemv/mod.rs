@@ -6,6 +6,7 @@ mod blocks;
 mod columns;
 mod lines;
 mod rows;
+mod split;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
@@ -26,6 +27,7 @@ use blocks::Blocks;
 use columns::Columns;
 use lines::Lines;
 use rows::Rows;
+use split::InColumns;
 
 use super::gemm::Map;
 use super::level::Level;
@@ -33,12 +35,19 @@ use crate::{DType, Matrix, Result, Weight, pool, team};
 
 /// The most rows that are few: with more, reading the weights is not the work any longer.
 const MAX_ROWS: usize = Weight::FEW_ROWS;
+/// So few rows are multiplied with one output after another: weights that are read in one stream come half again as fast as in several,
+/// and turning blocks would not pay.
+const ONE_BY_ONE: usize = 4;
 /// The most rows that blocks are multiplied with at once, where that takes less time than to unpack them to floats.
 const MAX_ROWS_OF_BLOCKS: usize = 64;
 /// Results of a task, all rows together: its room on the stack.
 const TASK_RESULTS: usize = 2048;
 /// The outputs of a task are a multiple of this.
 const OUTPUTS: usize = 16;
+/// How many bytes ahead weights are fetched that are read in one stream.
+const AHEAD: usize = 4 << 10;
+/// Bytes that are fetched at once.
+const LINE: usize = 64;
 /// Fewer multiplications than this are done on the calling thread: sharing them costs as much.
 const PARALLEL_FROM: usize = 64 << 10;
 
@@ -58,12 +67,12 @@ impl<'a> Left<'a> {
 
 /// A matrix that can be multiplied as it lies.
 trait Part: Sync {
-    /// Writes the products of all rows with some outputs: (rows · terms, outputs).
+    /// Writes the products of all rows with some outputs: (rows, outputs).
     fn run(&self, outputs: Range<usize>, to: &mut [f32]);
 
-    /// How many neighbouring rows of products add up to one.
-    fn terms(&self) -> usize {
-        1
+    /// The same matrix, if some of its columns can be read as one stretch of memory.
+    fn in_columns(&self) -> Option<&dyn InColumns> {
+        None
     }
 }
 
@@ -109,7 +118,8 @@ fn product_at(
     out: &mut [MaybeUninit<f32>],
 ) -> Result<bool> {
     let needs_codes = parts.iter().any(|part| part.quantized().is_some());
-    let activations = needs_codes.then(|| Activations::of(left)).transpose()?;
+    let in_panels = level == Level::Vnni && left.rows > ONE_BY_ONE;
+    let activations = needs_codes.then(|| Activations::of(left, in_panels)).transpose()?;
     let mut readers: SmallVec<[(Box<dyn Part + '_>, usize); 4]> = SmallVec::new();
     for part in parts {
         let Some(reader) = reader(level, left, activations.as_ref(), part) else { return Ok(false) };
@@ -121,9 +131,14 @@ fn product_at(
     }
     let work = left.rows.saturating_mul(left.columns).saturating_mul(total);
     let threads = if work < PARALLEL_FROM { 1 } else { pool::num_threads() };
+    if let ([(reader, _)], false) = (readers.as_slice(), left.rows > ONE_BY_ONE)
+        && let Some(matrix) = reader.in_columns()
+    {
+        split::product(matrix, left, total, add, map, out)?;
+        return Ok(true);
+    }
     // Enough tasks for all threads to end at about the same time.
-    let terms = readers.iter().map(|(reader, _)| reader.terms()).max().unwrap_or(1);
-    let room = TASK_RESULTS / (terms * left.rows) / OUTPUTS * OUTPUTS;
+    let room = TASK_RESULTS / left.rows / OUTPUTS * OUTPUTS;
     let per_task = total.div_ceil(4 * threads).next_multiple_of(OUTPUTS).min(room);
     let counts: SmallVec<[usize; 4]> =
         readers.iter().map(|(_, outputs)| outputs.div_ceil(per_task)).collect();
@@ -134,14 +149,9 @@ fn product_at(
             if task < count {
                 let range = task * per_task..(*outputs).min((task + 1) * per_task);
                 let mut results = [0.0; TASK_RESULTS];
-                let terms = reader.terms();
-                let results = &mut results[..terms * left.rows * range.len()];
+                let results = &mut results[..left.rows * range.len()];
                 reader.run(range.clone(), results);
-                for (row, results) in results.chunks_exact_mut(terms * range.len()).enumerate() {
-                    let (results, others) = results.split_at_mut(range.len());
-                    for other in others.chunks_exact(range.len()) {
-                        results.iter_mut().zip(other).for_each(|(sum, term)| *sum += term);
-                    }
+                for (row, results) in results.chunks_exact_mut(range.len()).enumerate() {
                     // SAFETY: tasks have different outputs.
                     unsafe { out.finish(row, start + range.start, results, add, map) }
                 }

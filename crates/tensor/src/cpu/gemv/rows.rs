@@ -6,15 +6,12 @@ use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
 use super::lines::Lines;
-use super::{Left, Part};
+use super::{AHEAD, LINE, Left, ONE_BY_ONE, Part};
 use crate::cpu::simd::dispatch_at;
 use crate::cpu::stored::Stored;
 
 /// Outputs that are computed side by side: each element of the left side that is loaded meets as many.
 const OUTPUTS: usize = 4;
-const LINE: usize = 64;
-/// So few rows are multiplied by one output after another: weights that are read in one stream come half again as fast as in four.
-const ONE_BY_ONE: usize = 4;
 
 pub(super) struct Rows<'a, T>(pub(super) Lines<'a, T>);
 
@@ -103,10 +100,12 @@ unsafe fn dots<I: Isa, T: Stored, const N: usize, const M: usize>(
     for m in 0..M {
         lefts[m] = left.row(row + m).as_ptr();
     }
-    let soon = weights[N - 1].wrapping_add(left.columns).cast::<f32>();
+    // Processors look no further than the end of a page by themselves. Several outputs are read side by side, which would be far slower
+    // than to fetch the next ones' weights as the one stretch of memory that they are.
+    let ahead = if N > 1 { 0 } else { AHEAD };
+    let soon = weights[N - 1].wrapping_add(left.columns).wrapping_byte_add(ahead).cast::<f32>();
     for at in (0..whole).step_by(step) {
-        if N > 1 && row == 0 {
-            // The next outputs' weights are one stretch of memory; these are read side by side, which would be far slower.
+        if row == 0 {
             let bytes = N * size_of::<T>();
             (at * bytes..(at + step) * bytes).step_by(LINE).for_each(
                 #[inline(always)]

@@ -6,9 +6,11 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::activations::Activations;
+use super::LINE;
+use super::activations::{Activations, PANEL, Panel, TURN};
 use super::blocks::Blocks;
 use super::unpack::Unpack;
+use super::vnni::{MAX_BYTES, there, whole_run};
 use crate::quant::{GROUP, RUN};
 
 /// Outputs of a tile: the lanes of a vector.
@@ -17,7 +19,7 @@ const GROUPS: usize = RUN / GROUP;
 
 /// 256 elements of sixteen rows.
 struct Turned {
-    /// Vector `i` has codes `4 i` to `4 i + 4` of each row.
+    /// Vector `i` has codes `4 i` to `4 i + 4` of each row, in the order of [`super::activations::Row::bytes`].
     codes: [__m512i; RUN / 4],
     scales: [__m512; GROUPS],
     offsets: [__m512; GROUPS],
@@ -35,12 +37,13 @@ pub(super) unsafe fn all<F: Unpack>(
     outputs: Range<usize>,
     to: &mut [f32],
 ) {
-    let width = outputs.len();
+    let (width, runs) = (outputs.len(), columns.div_ceil(RUN));
     to.fill(0.0);
     let mut straight = Straight {
         codes: [[0; RUN]; LANES],
         scales: [[0.0; GROUPS]; LANES],
         offsets: [[0.0; GROUPS]; LANES],
+        copy: [0; MAX_BYTES],
     };
     let mut turned = Turned {
         codes: [_mm512_setzero_si512(); RUN / 4],
@@ -54,17 +57,20 @@ pub(super) unsafe fn all<F: Unpack>(
         for start in (0..columns).step_by(RUN) {
             // SAFETY: as the caller promises. Lanes beyond the last output repeat it and are not stored.
             unsafe {
-                let row = |lane: usize| blocks.row(outputs.start + first + lane.min(count - 1));
-                turn::<F>(row, (start, (columns - start).min(RUN)), &mut straight, &mut turned);
-                let mut row = 0;
-                while row < left.rows {
-                    let sums = to.as_mut_ptr().add(row * width + first);
-                    row += match left.rows - row {
-                        8.. => add::<F, 8>(&turned, left, row, start, sums, width, there),
-                        4.. => add::<F, 4>(&turned, left, row, start, sums, width, there),
-                        2.. => add::<F, 2>(&turned, left, row, start, sums, width, there),
-                        _ => add::<F, 1>(&turned, left, row, start, sums, width, there),
-                    };
+                let row = |lane: usize| blocks.from(outputs.start + first + lane.min(count - 1));
+                turn::<F>(row, (start, columns - start), &mut straight, &mut turned);
+                for (index, panels) in left.panels.chunks_exact(runs).enumerate() {
+                    let panel = &panels[start / RUN];
+                    let (mut row, rows) = (0, PANEL.min(left.rows.len() - index * PANEL));
+                    while row < rows {
+                        let sums = to.as_mut_ptr().add((index * PANEL + row) * width + first);
+                        row += match rows - row {
+                            PANEL => add::<F, PANEL>(&turned, panel, row, sums, width, there),
+                            4.. => add::<F, 4>(&turned, panel, row, sums, width, there),
+                            2.. => add::<F, 2>(&turned, panel, row, sums, width, there),
+                            _ => add::<F, 1>(&turned, panel, row, sums, width, there),
+                        };
+                    }
                 }
             }
         }
@@ -77,6 +83,8 @@ struct Straight {
     codes: [[u8; RUN]; LANES],
     scales: [[f32; GROUPS]; LANES],
     offsets: [[f32; GROUPS]; LANES],
+    /// See [`whole_run`].
+    copy: [u8; MAX_BYTES],
 }
 
 /// Unpacks `len` elements of sixteen rows from `start` on, and turns them.
@@ -89,14 +97,23 @@ unsafe fn turn<'a, F: Unpack>(
     turned: &mut Turned,
 ) {
     for lane in 0..LANES {
+        let row = row(lane);
         // SAFETY: as the caller promises; the rows have room for four vectors of codes and one of either float.
         unsafe {
-            let unpacked = F::unpack(row(lane).as_ptr(), start, len);
-            for (part, codes) in unpacked.codes.iter().enumerate() {
-                _mm512_store_si512(straight.codes[lane].as_mut_ptr().add(64 * part).cast(), *codes);
+            let run = whole_run::<F>(row, start, &mut straight.copy);
+            // Sixteen rows are more than processors look ahead in by themselves.
+            for line in (F::BYTES..2 * F::BYTES).step_by(LINE) {
+                _mm_prefetch::<_MM_HINT_T0>(run.wrapping_add(line).cast());
             }
-            _mm512_store_ps(straight.scales[lane].as_mut_ptr(), unpacked.scales);
-            _mm512_store_ps(straight.offsets[lane].as_mut_ptr(), unpacked.offsets);
+            let [scales, offsets] = F::scales(row.as_ptr(), run, there(len));
+            _mm512_store_ps(straight.scales[lane].as_mut_ptr(), scales);
+            _mm512_store_ps(straight.offsets[lane].as_mut_ptr(), offsets);
+            for half in 0..RUN / TURN {
+                let to = straight.codes[lane].as_mut_ptr().add(TURN * half);
+                let [even, odd] = F::codes(run, half);
+                _mm512_store_si512(to.cast(), even);
+                _mm512_store_si512(to.add(TURN / 2).cast(), odd);
+            }
         }
     }
     let (codes, scales, offsets) =
@@ -143,49 +160,56 @@ unsafe fn turn_four(from: *const u8, stride: usize, to: *mut __m512i) {
     }
 }
 
-/// Adds the products with `M` rows of the left side, from `row` on, to their sums, which are `width` apart; says M.
+/// Adds the products with `M` rows of a panel, from `row` on, to their sums, which are `width` apart; says M.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 #[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
 unsafe fn add<F: Unpack, const M: usize>(
     turned: &Turned,
-    left: &Activations,
+    panel: &Panel,
     row: usize,
-    start: usize,
     sums: *mut f32,
     width: usize,
     there: __mmask16,
 ) -> usize {
     /// Vectors of codes in a group of 16.
     const VECTORS: usize = GROUP / 4;
-    // SAFETY: the left side is filled up to whole runs, and the mask leaves out what is beyond the sums.
+    // SAFETY: the rows are the panel's, and the mask leaves out what is beyond the sums.
     unsafe {
-        let mut codes = [std::ptr::null::<i8>(); M];
-        let mut groups = [(std::ptr::null::<f32>(), std::ptr::null::<f32>()); M];
+        let each = |all: &[f32; PANEL], m: usize| _mm512_set1_ps(*all.as_ptr().add(row + m));
         let mut total = [_mm512_setzero_ps(); M];
         for m in 0..M {
-            codes[m] = left.codes(row + m).as_ptr().add(start);
-            let (scales, totals) = left.groups(row + m);
-            groups[m] = (scales.as_ptr().add(start / GROUP), totals.as_ptr().add(start / GROUP));
             total[m] = _mm512_maskz_loadu_ps(there, sums.add(m * width));
         }
         for group in (0..GROUPS).step_by(F::GROUPS_TOGETHER) {
-            let scale = turned.scales[group];
             let mut products = [_mm512_setzero_si512(); M];
-            for i in 0..VECTORS * F::GROUPS_TOGETHER {
-                let w = turned.codes[VECTORS * group + i];
-                for m in 0..M {
-                    let x = codes[m].add(4 * (VECTORS * group + i)).cast::<i32>().read_unaligned();
-                    products[m] = _mm512_dpbusd_epi32(products[m], w, _mm512_set1_epi32(x));
+            for (byte, bytes) in panel.bytes.iter().enumerate() {
+                for group in group..group + F::GROUPS_TOGETHER {
+                    let first = TURN / 4 * (group / 8) + TURN / 8 * (group % 2) + VECTORS * (group % 8 / 2);
+                    let (codes, fours) = (turned.codes.as_ptr().add(first), bytes.as_ptr().add(first));
+                    for i in 0..VECTORS {
+                        let (w, fours) = (*codes.add(i), fours.add(i).cast::<i32>().add(row));
+                        for m in 0..M {
+                            let x = _mm512_set1_epi32(fours.add(m).read_unaligned());
+                            products[m] = _mm512_dpbusd_epi32(products[m], w, x);
+                        }
+                    }
+                }
+                if byte == 0 {
+                    for m in 0..M {
+                        products[m] = _mm512_slli_epi32::<8>(products[m]);
+                    }
                 }
             }
+            let (scale, offset) = (turned.scales[group], turned.offsets[group]);
             for m in 0..M {
-                let scale = _mm512_mul_ps(scale, _mm512_set1_ps(*groups[m].0.add(group)));
+                let scale = _mm512_mul_ps(scale, each(&panel.scales[group], m));
                 total[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products[m]), scale, total[m]);
-                for g in group..group + F::GROUPS_TOGETHER {
-                    let sum = _mm512_set1_ps(*groups[m].1.add(g));
-                    total[m] = _mm512_fmadd_ps(turned.offsets[g], sum, total[m]);
-                }
+                let sum = match F::GROUPS_TOGETHER {
+                    1 => each(&panel.sums[group], m),
+                    _ => each(&panel.sums_of_two[group / 2], m),
+                };
+                total[m] = _mm512_fmadd_ps(offset, sum, total[m]);
             }
         }
         for m in 0..M {

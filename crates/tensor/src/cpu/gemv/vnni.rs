@@ -1,14 +1,15 @@
 //! Products with blocks by AVX-512 VNNI: four products of a byte with a signed byte added up in each lane.
 //!
-//! With 256 elements unpacked as [`super::unpack`] does it, `Σ w x = Σ_groups scale · Σ code · x + offset · Σ x`.
+//! With 256 elements unpacked as [`super::unpack`] does it, `Σ w x = Σ_groups scale · Σ code · x + offset · Σ x`, and since `x` is two bytes,
+//! `Σ code · x = 256 Σ code · high + Σ code · low`.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::activations::Activations;
+use super::activations::{Activations, Row, TURN};
 use super::blocks::Blocks;
-use super::tile;
 use super::unpack::{Int8, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Unpack};
+use super::{AHEAD, LINE, ONE_BY_ONE, tile};
 use crate::quant::{BlockFormat, GROUP, RUN};
 
 /// Writes the products of some outputs with all rows: (rows, outputs).
@@ -41,9 +42,6 @@ pub(super) unsafe fn run(
     }
 }
 
-/// So few rows are multiplied by one output after another: turning the weights would not pay.
-const ROWS: usize = 4;
-
 unsafe fn some<F: Unpack>(
     blocks: &Blocks,
     left: &Activations,
@@ -53,8 +51,8 @@ unsafe fn some<F: Unpack>(
 ) {
     // SAFETY: as the caller promises.
     unsafe {
-        match left.rows {
-            0..=ROWS => one_by_one::<F>(blocks, left, columns, outputs, to),
+        match left.rows.len() {
+            0..=ONE_BY_ONE => one_by_one::<F>(blocks, left, columns, outputs, to),
             _ => tile::all::<F>(blocks, left, columns, outputs, to),
         }
     }
@@ -68,64 +66,164 @@ unsafe fn one_by_one<F: Unpack>(
     outputs: Range<usize>,
     to: &mut [f32],
 ) {
-    blocks.each(
-        outputs,
-        to,
-        #[inline(always)]
-        |row, sums| {
-            // SAFETY: as the caller promises.
-            unsafe {
-                match sums.len() {
-                    1 => dots::<F, 1>(row, columns, left, sums),
-                    2 => dots::<F, 2>(row, columns, left, sums),
-                    3 => dots::<F, 3>(row, columns, left, sums),
-                    _ => dots::<F, ROWS>(row, columns, left, sums),
-                }
-            }
-        },
-    );
-}
-
-/// The products of one row of blocks with `M` rows of the left side.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-#[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
-unsafe fn dots<F: Unpack, const M: usize>(row: &[u8], columns: usize, left: &Activations, to: &mut [f32]) {
-    // SAFETY: the left side is filled up to whole runs; formats read only blocks that there are.
+    // SAFETY: as the caller promises.
     unsafe {
-        let mut sums = [[_mm512_setzero_ps(); 2]; M];
-        let mut lefts = [std::ptr::null::<i8>(); M];
-        let mut groups = [(std::ptr::null::<f32>(), std::ptr::null::<f32>()); M];
-        for m in 0..M {
-            lefts[m] = left.codes(m).as_ptr();
-            let (scales, totals) = left.groups(m);
-            groups[m] = (scales.as_ptr(), totals.as_ptr());
-        }
-        for start in (0..columns).step_by(RUN) {
-            let unpacked = F::unpack(row.as_ptr(), start, (columns - start).min(RUN));
-            for m in 0..M {
-                let scale = _mm512_mul_ps(unpacked.scales, _mm512_loadu_ps(groups[m].0.add(start / GROUP)));
-                let totals = _mm512_loadu_ps(groups[m].1.add(start / GROUP));
-                sums[m][0] = _mm512_fmadd_ps(unpacked.offsets, totals, sums[m][0]);
-                for part in 0..4 {
-                    let x = _mm512_loadu_si512(lefts[m].add(start + 64 * part).cast());
-                    let products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), unpacked.codes[part], x);
-                    let four = _mm512_permutexvar_ps(each_four_times(4 * part as i32), scale);
-                    let sum = &mut sums[m][part % 2];
-                    *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(products), four, *sum);
-                }
-            }
-        }
-        for m in 0..M {
-            to[m] = _mm512_reduce_add_ps(_mm512_add_ps(sums[m][0], sums[m][1]));
+        match left.rows.len() {
+            1 => dots::<F, 1>(blocks, left, columns, outputs, to),
+            2 => dots::<F, 2>(blocks, left, columns, outputs, to),
+            3 => dots::<F, 3>(blocks, left, columns, outputs, to),
+            _ => dots::<F, ONE_BY_ONE>(blocks, left, columns, outputs, to),
         }
     }
 }
 
-/// Lanes `first` to `first + 4`, each four times.
+/// Outputs whose sums across lanes are taken at once.
+const TOGETHER: usize = 4;
+
+/// The products of rows of blocks with `M` rows of the left side.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+unsafe fn dots<F: Unpack, const M: usize>(
+    blocks: &Blocks,
+    left: &Activations,
+    columns: usize,
+    outputs: Range<usize>,
+    to: &mut [f32],
+) {
+    let width = outputs.len();
+    let left: [&Row; M] = std::array::from_fn(|m| &left.rows[m]);
+    let mut copy = [0; MAX_BYTES];
+    for first in (0..width).step_by(TOGETHER) {
+        let count = TOGETHER.min(width - first);
+        let mut sums = [[_mm512_setzero_ps(); TOGETHER]; M];
+        for n in 0..count {
+            // SAFETY: as the caller promises.
+            let dots =
+                unsafe { dot::<F, M>(blocks.from(outputs.start + first + n), columns, left, &mut copy) };
+            sums.iter_mut().zip(dots).for_each(|(sums, dot)| sums[n] = dot);
+        }
+        for (m, sums) in sums.into_iter().enumerate() {
+            // SAFETY: so many results are there.
+            unsafe {
+                let to = to.as_mut_ptr().add(m * width + first);
+                _mm_mask_storeu_ps(to, (1u8 << count) - 1, across(sums));
+            }
+        }
+    }
+}
+
+/// The sums across the lanes of each of four vectors.
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+fn across([a, b, c, d]: [__m512; TOGETHER]) -> __m128 {
+    let two = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let [ab, cd] = [two(a, b), two(c, d)].map(|two| _mm512_castps_pd(two));
+    let [low, high] =
+        [_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd)].map(|all| _mm512_castpd_ps(all));
+    let all = _mm512_add_ps(low, high);
+    let all = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps::<1>(all));
+    _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all))
+}
+
+/// The products of the row of blocks that `row` begins with and `M` rows of the left side, as terms in lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+#[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
+unsafe fn dot<F: Unpack, const M: usize>(
+    row: &[u8],
+    columns: usize,
+    left: [&Row; M],
+    copy: &mut [u8; MAX_BYTES],
+) -> [__m512; M] {
+    let mut sums = [[_mm512_setzero_ps(); 2]; M];
+    for start in (0..columns).step_by(RUN) {
+        // SAFETY: the left side is filled up to whole runs, and a run has all its bytes.
+        unsafe {
+            let run = whole_run::<F>(row, start, copy);
+            let soon = run.wrapping_add(AHEAD);
+            for line in (0..F::BYTES).step_by(LINE) {
+                _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(line).cast());
+            }
+            let len = columns - start;
+            let [scales, offsets] = F::scales(row.as_ptr(), run, there(len));
+            let mut products = [_mm512_setzero_ps(); M];
+            for m in 0..M {
+                let of_groups = |all: &[f32]| _mm512_loadu_ps(all.as_ptr().add(start / GROUP));
+                products[m] = _mm512_mul_ps(scales, of_groups(&left[m].scales));
+                sums[m][0] = _mm512_fmadd_ps(offsets, of_groups(&left[m].sums), sums[m][0]);
+            }
+            add_half::<F, M, 0>(run, start, left, products, &mut sums);
+            if len > TURN {
+                add_half::<F, M, 1>(run, start, left, products, &mut sums);
+            }
+        }
+    }
+    sums.map(|[a, b]| _mm512_add_ps(a, b))
+}
+
+/// Adds the products of codes of half a run, which starts with element `start`, times `scales`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+#[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
+unsafe fn add_half<F: Unpack, const M: usize, const HALF: usize>(
+    run: *const u8,
+    start: usize,
+    left: [&Row; M],
+    scales: [__m512; M],
+    sums: &mut [[__m512; 2]; M],
+) {
+    // SAFETY: as for `dot`.
+    unsafe {
+        let codes = F::codes(run, HALF);
+        for m in 0..M {
+            let high = left[m].bytes.as_ptr().add(start + TURN * HALF);
+            let low = high.add(left[m].codes.len());
+            let add = |sum: __m512i, vector: usize, bytes: *const i8| {
+                let x = _mm512_loadu_si512(bytes.add(64 * vector).cast());
+                _mm512_dpbusd_epi32(sum, codes[vector], x)
+            };
+            for first in (0..2).step_by(F::GROUPS_TOGETHER) {
+                let vectors = first..first + F::GROUPS_TOGETHER;
+                let mut total = _mm512_setzero_si512();
+                for vector in vectors.clone() {
+                    total = add(total, vector, high);
+                }
+                total = _mm512_slli_epi32::<8>(total);
+                for vector in vectors {
+                    total = add(total, vector, low);
+                }
+                let places = every_other((RUN / GROUP / 2 * HALF + first) as i32);
+                let scales = _mm512_permutexvar_ps(places, scales[m]);
+                sums[m][HALF] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), scales, sums[m][HALF]);
+            }
+        }
+    }
+}
+
+/// The most bytes of a run.
+pub(super) const MAX_BYTES: usize = 34 * RUN / 32;
+
+/// A run of a row that all its bytes can be read of. At the end of a matrix that is a copy, with anything behind it.
+#[inline(always)]
+pub(super) fn whole_run<F: Unpack>(row: &[u8], start: usize, copy: &mut [u8; MAX_BYTES]) -> *const u8 {
+    let run = &row[F::HEADER + start / RUN * F::BYTES..];
+    if run.len() >= F::BYTES {
+        return run.as_ptr();
+    }
+    copy[..run.len()].copy_from_slice(run);
+    copy.as_ptr()
+}
+
+/// The groups of a run that are within so many elements.
+#[inline(always)]
+pub(super) fn there(len: usize) -> __mmask16 {
+    if len < RUN { (1 << len.div_ceil(GROUP)) - 1 } else { !0 }
+}
+
+/// Four lanes from `first` on, every other one, each four times.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn each_four_times(first: i32) -> __m512i {
-    let quarters = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+fn every_other(first: i32) -> __m512i {
+    let quarters = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
     _mm512_add_epi32(quarters, _mm512_set1_epi32(first))
 }
