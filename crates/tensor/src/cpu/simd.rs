@@ -1,8 +1,11 @@
 //! Plain loops, compiled for the vectors that the processor has.
 
-use std::mem::MaybeUninit;
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+use std::mem::{self, MaybeUninit};
 
 use rten_simd::isa::GenericIsa;
+use rten_simd::ops::NumOps;
 use rten_simd::{Isa, SimdOp};
 
 use super::level::Level;
@@ -40,6 +43,40 @@ pub(super) fn dispatch_at<Op: SimdOp>(level: Level, op: Op) -> Op::Output {
     }
     let _ = level;
     op.eval(GenericIsa::new())
+}
+
+/// The sum of the lanes of each of four vectors.
+#[inline(always)]
+pub(super) fn sums<I: Isa>(isa: I, x: [I::F32; 4]) -> [f32; 4] {
+    #[cfg(target_arch = "x86_64")]
+    if size_of::<I::F32>() == size_of::<__m512>() {
+        // SAFETY: vectors of this width are those of AVX-512, whose ISA there is only where the processor has it.
+        unsafe {
+            let x = x.map(
+                #[inline(always)]
+                |x| mem::transmute_copy::<I::F32, __m512>(&x),
+            );
+            return mem::transmute::<__m128, [f32; 4]>(sums_of_lanes(x));
+        }
+    }
+    x.map(
+        #[inline(always)]
+        |x| isa.f32().sum(x),
+    )
+}
+
+/// [`sums`] with AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f,avx512dq")]
+pub(super) fn sums_of_lanes([a, b, c, d]: [__m512; 4]) -> __m128 {
+    let two = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let [ab, cd] = [two(a, b), two(c, d)].map(|two| _mm512_castps_pd(two));
+    let [low, high] =
+        [_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd)].map(|all| _mm512_castpd_ps(all));
+    let all = _mm512_add_ps(low, high);
+    let all = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps::<1>(all));
+    _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all))
 }
 
 struct Loop<F>(F);

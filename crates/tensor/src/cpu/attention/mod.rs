@@ -19,7 +19,7 @@ use crate::ops::{Attended, Attention, Sequence};
 use crate::{Result, Tensor, pool, team};
 
 /// Fewer multiplications than this are done on the calling thread: waking another costs more.
-const PARALLEL_FROM: usize = 1 << 17;
+const PARALLEL_FROM: usize = 1 << 15;
 /// So many tasks per thread are enough for all threads to end at about the same time.
 const TASKS_PER_THREAD: usize = 4;
 
@@ -143,7 +143,7 @@ impl Plan<'_> {
         let (decoding, others): (Vec<usize>, Vec<usize>) =
             indices.partition(|&index| is_decoding(&self.sequences()[index]));
         let blocks = block::blocks(self, &others, lanes, threads);
-        let stretches = stretch::stretches(self, &decoding, threads);
+        let stretches = stretch::stretches(self, &decoding);
         let work = |index: usize| {
             scratch::with(|scratch| {
                 // SAFETY: the operation has checked that the tensors hold what the sequences name; no two tasks write to one place.

@@ -8,10 +8,10 @@ use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp, SimdUnaryOp};
 use rten_vecmath::Tanh;
 
-use super::scratch::Scratch;
-use super::{Outputs, Plan, TASKS_PER_THREAD};
+use super::scratch::{LINE, Scratch};
+use super::{Outputs, Plan};
 use crate::cpu::math::ExpOfNegative;
-use crate::cpu::simd::dispatch_at;
+use crate::cpu::simd::{self, dispatch_at};
 use crate::ops::Sequence;
 
 /// Keys whose scores are held at a time.
@@ -19,8 +19,11 @@ const TILE: usize = 64;
 /// Keys that are read side by side: sums that do not wait for one another, and no more streams than processors fetch ahead.
 const TOGETHER: usize = 4;
 
-/// The fewest keys of a stretch, if its sequence has as many.
-const MIN_KEYS: usize = 128;
+/// How many keys ahead they are fetched.
+const AHEAD: usize = 8;
+
+/// The most stretches of a sequence. How many there are must not depend on the threads, or results would.
+const MAX_STRETCHES: usize = 32;
 
 /// Some keys of one sequence.
 pub(super) struct Stretch {
@@ -33,10 +36,8 @@ pub(super) struct Stretch {
 // SAFETY: one task alone has the partial result, before all are put together.
 unsafe impl Sync for Stretch {}
 
-/// Cuts the keys of some sequences into enough stretches for all threads.
-pub(super) fn stretches(plan: &Plan, sequences: &[usize], threads: usize) -> Vec<Stretch> {
-    let keys: usize = sequences.iter().map(|&index| plan.sequences()[index].keys).sum();
-    let length = keys.div_ceil(threads * TASKS_PER_THREAD).max(MIN_KEYS).next_multiple_of(TILE);
+/// Cuts the keys of some sequences into stretches.
+pub(super) fn stretches(plan: &Plan, sequences: &[usize]) -> Vec<Stretch> {
     let mut stretches = Vec::new();
     for &sequence in sequences {
         let s = &plan.sequences()[sequence];
@@ -45,6 +46,7 @@ pub(super) fn stretches(plan: &Plan, sequences: &[usize], threads: usize) -> Vec
             0 => continue,
             rows => mask.visible(s, 0).start..mask.visible(s, rows - 1).end,
         };
+        let length = seen.len().div_ceil(MAX_STRETCHES).max(1).next_multiple_of(TILE);
         // A sequence that sees nothing has results, too: zeros.
         for start in (seen.start..seen.end.max(seen.start + 1)).step_by(length) {
             let keys = start..(start + length).min(seen.end);
@@ -152,6 +154,14 @@ impl<'a, I: Isa> Read<'a, I> {
             .flat_map(move |row| (0..group).map(move |head| row * heads + kv_head * group + head))
     }
 
+    /// Has what will be read fetched.
+    #[inline(always)]
+    fn fetch(&self, from: *const f32, elements: usize) {
+        for at in (0..elements).step_by(LINE) {
+            self.isa.f32().prefetch(from.wrapping_add(at));
+        }
+    }
+
     /// The products of queries and keys. Beyond the tile's last key that one again.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
@@ -166,6 +176,7 @@ impl<'a, I: Isa> Read<'a, I> {
                 for j in 0..TOGETHER {
                     let key = (first + j).min(tile.end - 1);
                     keys[j] = plan.key.at(self.sequence.key_start + key, kv_head);
+                    self.fetch(plan.key.at(self.sequence.key_start + key + AHEAD, kv_head), plan.head_dim);
                 }
                 for row in self.rows_of(kv_head) {
                     // SAFETY: the keys are there; the parts have room for the row.
@@ -186,9 +197,7 @@ impl<'a, I: Isa> Read<'a, I> {
                             }
                         }
                         let to = self.scores.add(row * TILE + (first - tile.start));
-                        for j in 0..TOGETHER {
-                            *to.add(j) = ops.sum(sums[j]);
-                        }
+                        to.cast::<[f32; TOGETHER]>().write_unaligned(simd::sums(self.isa, sums));
                     }
                 }
             }
@@ -270,6 +279,7 @@ impl<'a, I: Isa> Read<'a, I> {
                     // The weight of what is beyond the last is 0, as long as it is a number.
                     let key = (first + j).min(tile.end - 1);
                     values[j] = plan.value.at(self.sequence.key_start + key, kv_head);
+                    self.fetch(plan.value.at(self.sequence.key_start + key + AHEAD, kv_head), plan.value_dim);
                 }
                 for row in self.rows_of(kv_head) {
                     // SAFETY: the values are there; the parts have room for the row.
@@ -315,12 +325,15 @@ pub(super) unsafe fn merge(plan: &Plan, stretches: &[Stretch], outputs: &Outputs
             let max = parts().map(|part| part[0]).fold(f32::MIN, f32::max);
             let total: f32 = parts().map(|part| part[1] * (part[0] - max).exp()).sum();
             let share = if total == 0.0 { 0.0 } else { 1.0 / total };
-            let weights: Vec<f32> = parts().map(|part| share * (part[0] - max).exp()).collect();
-            let to = outputs.context.wrapping_add((s.start * plan.heads + row) * plan.value_dim);
-            for i in 0..plan.value_dim {
-                let sum = parts().zip(&weights).map(|(part, weight)| weight * part[2 + i]).sum();
-                // SAFETY: as the caller promises.
-                unsafe { to.add(i).write(sum) }
+            let first = (s.start * plan.heads + row) * plan.value_dim;
+            // SAFETY: as the caller promises; any bits are a float.
+            let to = unsafe {
+                outputs.context.add(first).write_bytes(0, plan.value_dim);
+                std::slice::from_raw_parts_mut(outputs.context.add(first), plan.value_dim)
+            };
+            for part in parts() {
+                let weight = share * (part[0] - max).exp();
+                to.iter_mut().zip(&part[2..]).for_each(|(to, sum)| *to += weight * sum);
             }
         }
     }

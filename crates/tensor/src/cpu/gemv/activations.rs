@@ -120,19 +120,21 @@ impl Row {
         // As whole numbers, which magnitudes are ordered like: nan is the greatest.
         let most = f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() & !(1 << 31))));
         let (scale, inverse) = if most < LEAST { (0.0, 0.0) } else { (most / MOST, MOST / most) };
-        let codes = &mut self.codes.as_chunks_mut::<SHARED>().0[share];
-        for (x, code) in x.iter().zip(codes.iter_mut()) {
+        // Here and not in place, so that the compiler sees that nothing else is written.
+        let mut codes = [0; SHARED];
+        for i in 0..SHARED {
             // Adding this rounds to an integer, ties to even, which is then in the lowest bits.
-            *code = (x * inverse + 12_582_912.0).to_bits() as i16;
+            codes[i] = (x[i] * inverse + 12_582_912.0).to_bits() as i16;
         }
+        self.codes.as_chunks_mut().0[share] = codes;
         self.scales.as_chunks_mut::<2>().0[share] = [scale; 2];
-        let sums = codes.as_chunks::<GROUP>().0.iter().map(
+        let (first, second) = codes.split_at(GROUP);
+        let sums = [first, second].map(
             #[inline(always)]
             |codes| scale * codes.iter().map(|&code| i32::from(code)).sum::<i32>() as f32,
         );
-        let to = &mut self.sums.as_chunks_mut::<2>().0[share];
-        to.iter_mut().zip(sums).for_each(|(to, sum)| *to = sum);
-        self.sums_of_two[share] = to[0] + to[1];
+        self.sums.as_chunks_mut().0[share] = sums;
+        self.sums_of_two[share] = sums[0] + sums[1];
     }
 
     #[inline(always)]
@@ -142,20 +144,23 @@ impl Row {
         for (codes, (high, low)) in self.codes.as_chunks::<TURN>().0.iter().zip(to) {
             for (group, codes) in codes.as_chunks::<GROUP>().0.iter().enumerate() {
                 let place = group % 2 * (TURN / GROUP / 2) + group / 2;
-                let (high, low) =
-                    (&mut high.as_chunks_mut().0[place], &mut low.as_chunks_mut::<GROUP>().0[place]);
-                split(codes, high, low);
+                let to =
+                    [&mut high.as_chunks_mut::<GROUP>().0[place], &mut low.as_chunks_mut::<GROUP>().0[place]];
+                to.into_iter().zip(split(*codes)).for_each(|(to, bytes)| *to = bytes);
             }
         }
     }
 }
 
+/// High and low bytes.
 #[inline(always)]
-fn split(codes: &[i16; GROUP], high: &mut [i8; GROUP], low: &mut [i8; GROUP]) {
+fn split(codes: [i16; GROUP]) -> [[i8; GROUP]; 2] {
+    let (mut high, mut low) = ([0; GROUP], [0; GROUP]);
     for i in 0..GROUP {
         high[i] = ((codes[i] + 128) >> 8) as i8;
         low[i] = codes[i] as i8;
     }
+    [high, low]
 }
 
 impl Activations {

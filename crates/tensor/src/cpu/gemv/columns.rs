@@ -21,7 +21,6 @@ pub(super) struct Columns<'a, T>(pub(super) Lines<'a, T>);
 
 impl<T: Stored> Part for Columns<'_, T> {
     fn run(&self, outputs: Range<usize>, to: &mut [f32]) {
-        to.fill(0.0);
         dispatch_at(self.0.level, Run(&self.0, 0..self.0.left.columns, outputs, to));
     }
 

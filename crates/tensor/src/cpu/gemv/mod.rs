@@ -67,7 +67,7 @@ impl<'a> Left<'a> {
 
 /// A matrix that can be multiplied as it lies.
 trait Part: Sync {
-    /// Writes the products of all rows with some outputs: (rows, outputs).
+    /// Writes the products of all rows with some outputs: (rows, outputs), which are 0 before.
     fn run(&self, outputs: Range<usize>, to: &mut [f32]);
 
     /// The same matrix, if some of its columns can be read as one stretch of memory.
@@ -148,8 +148,11 @@ fn product_at(
         for ((reader, outputs), &count) in readers.iter().zip(&counts) {
             if task < count {
                 let range = task * per_task..(*outputs).min((task + 1) * per_task);
-                let mut results = [0.0; TASK_RESULTS];
+                let mut results = [MaybeUninit::uninit(); TASK_RESULTS];
                 let results = &mut results[..left.rows * range.len()];
+                results.fill(MaybeUninit::new(0.0));
+                // SAFETY: just written.
+                let results = unsafe { results.assume_init_mut() };
                 reader.run(range.clone(), results);
                 for (row, results) in results.chunks_exact_mut(range.len()).enumerate() {
                     // SAFETY: tasks have different outputs.

@@ -38,7 +38,6 @@ pub(super) unsafe fn all<F: Unpack>(
     to: &mut [f32],
 ) {
     let (width, runs) = (outputs.len(), columns.div_ceil(RUN));
-    to.fill(0.0);
     let mut straight = Straight {
         codes: [[0; RUN]; LANES],
         scales: [[0.0; GROUPS]; LANES],

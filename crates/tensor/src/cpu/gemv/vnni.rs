@@ -10,6 +10,7 @@ use super::activations::{Activations, Row, TURN};
 use super::blocks::Blocks;
 use super::unpack::{Int8, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Unpack};
 use super::{AHEAD, LINE, ONE_BY_ONE, tile};
+use crate::cpu::simd::sums_of_lanes;
 use crate::quant::{BlockFormat, GROUP, RUN};
 
 /// Writes the products of some outputs with all rows: (rows, outputs).
@@ -106,23 +107,10 @@ unsafe fn dots<F: Unpack, const M: usize>(
             // SAFETY: so many results are there.
             unsafe {
                 let to = to.as_mut_ptr().add(m * width + first);
-                _mm_mask_storeu_ps(to, (1u8 << count) - 1, across(sums));
+                _mm_mask_storeu_ps(to, (1u8 << count) - 1, sums_of_lanes(sums));
             }
         }
     }
-}
-
-/// The sums across the lanes of each of four vectors.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq")]
-fn across([a, b, c, d]: [__m512; TOGETHER]) -> __m128 {
-    let two = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
-    let [ab, cd] = [two(a, b), two(c, d)].map(|two| _mm512_castps_pd(two));
-    let [low, high] =
-        [_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd)].map(|all| _mm512_castpd_ps(all));
-    let all = _mm512_add_ps(low, high);
-    let all = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps::<1>(all));
-    _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all))
 }
 
 /// The products of the row of blocks that `row` begins with and `M` rows of the left side, as terms in lanes.
