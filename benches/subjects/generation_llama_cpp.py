@@ -23,9 +23,14 @@ class Opened:
         self.model.reset()
         self.model.eval(ids)
         for _ in range(tokens - 1):
-            scores = self.model.scores[self.model.n_tokens - 1]
-            self.model.eval([int(np.argmax(scores))])
-        return int(np.argmax(self.model.scores[self.model.n_tokens - 1]))
+            self.model.eval([self.likeliest()])
+        return self.likeliest()
+
+    def likeliest(self) -> int:
+        from llama_cpp import llama_get_logits_ith
+
+        scores = llama_get_logits_ith(self.model.ctx, -1)
+        return int(np.argmax(np.ctypeslib.as_array(scores, shape=(self.model.n_vocab(),))))
 
 
 def calls(settings: dict) -> dict:

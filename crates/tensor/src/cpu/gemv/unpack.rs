@@ -140,6 +140,7 @@ unsafe fn headers<B: Block32>(run: *const u8) -> __m512i {
 /// The same address, unknown to the compiler: what is loaded from here it would otherwise shuffle out of what it has loaded from there,
 /// and that takes longer than to load it again.
 #[inline(always)]
+#[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read through it")]
 fn apart(mut at: *const u8) -> *const u8 {
     // SAFETY: nothing is done.
     unsafe { asm!("/* {0} */", inout(reg) at, options(pure, nomem, nostack, preserves_flags)) };
