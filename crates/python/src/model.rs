@@ -38,7 +38,7 @@ pub fn read_config(
         let file = match (repo, file, gguf_file) {
             (_, Some(file), _) => file,
             (Some(repo), None, Some(name)) => {
-                let config = Config::from_gguf(&repo.0.require(name)?)?;
+                let config = Config::from_gguf(&models::gguf_file(&repo.0, name)?)?;
                 let named = config.architecture()?.model_type.to_owned();
                 return Ok((config, Some(named)));
             }
