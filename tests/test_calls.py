@@ -83,6 +83,17 @@ def test_logits_to_keep_gives_the_last_or_some(llama: Any) -> None:
         llama(IDS, labels=IDS, logits_to_keep=2)
 
 
+def test_losses_may_be_divided_by_the_items_of_several_batches(llama: Any, bert: Any) -> None:
+    labels = np.where(MASK == 0, -100, IDS)
+    mean, count = llama(IDS, labels=labels).loss, (labels[:, 1:] != -100).sum()
+    for items in (20, np.array(20), trustformers.tensor(20)):
+        divided = llama(IDS, labels=labels, num_items_in_batch=items).loss
+        np.testing.assert_allclose(divided, mean * count / 20, rtol=1e-5)
+    assert llama(IDS, num_items_in_batch=20).get("loss") is None
+    with pytest.raises(TypeError, match="num_items_in_batch"):
+        bert(IDS, labels=[0, 1], num_items_in_batch=2)
+
+
 def test_the_cache_has_two_names(llama: Any) -> None:
     first = llama(IDS[:, :2])
     assert first.cache is first["cache"] is first.get("cache") is first.past_key_values

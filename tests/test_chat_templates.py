@@ -67,6 +67,16 @@ def test_ids_and_masks_are_those_of_transformers(tokenizer: Any, case: dict[str,
     assert (dict(made) if hasattr(made, "data") else made) == case["result"]
 
 
+@pytest.mark.parametrize("case", RECORDED["messages"], ids=lambda case: case["template"])
+def test_a_message_adds_what_it_adds_with_transformers(tokenizer: Any, case: dict[str, Any]) -> None:
+    tokenizer.chat_template = TEMPLATES[case["template"]]
+    *history, message = RECORDED["conversations"]["system"]
+    assert tokenizer.encode_message_with_chat_template(message, history) == case["after"]
+    assert tokenizer.encode_message_with_chat_template(message) == case["alone"]
+    with pytest.raises(ValueError, match="does not support `add_generation_prompt`"):
+        tokenizer.encode_message_with_chat_template(message, add_generation_prompt=False)
+
+
 def test_batches_are_padded_and_masked(tokenizer: Any) -> None:
     tokenizer.chat_template = TEMPLATES["marked"]
     talk = RECORDED["conversations"]["talk"]

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,14 @@ from trustformers import (
 ROWS = sorted(path.name for path in (FIXTURES / "gguf").iterdir())
 #: Those whose tokenizer is of that kind; `<|end|>` is no special token there.
 SENTENCEPIECE = ("gemma", "gemma2", "gemma3", "llama-tied", "phi3")
-#: Products with blocks round what goes in to 8 bits, as llama.cpp does. In models as tiny as these, of random
-#: numbers, that shows; what a row or a half in the wrong place leaves of the correlation is next to nothing.
-ROUNDED = 0.998
+#: Products with blocks round what goes in to 16 bits, which moves logits by 1e-3 of how much they vary.
+ROUNDED = 3e-3
 TEXTS = ("Hello world", "  two  spaces, and 1234 digits!", "déjà vu <|end|>你好", "hello <tool>and", "")
 
 
 def file_of(row: str) -> Path:
-    return FIXTURES / "gguf" / row / "model.gguf"
+    """The file of a model, or the first of several."""
+    return min((FIXTURES / "gguf" / row).glob("*.gguf"))
 
 
 def cases_of(row: str) -> dict[str, np.ndarray]:
@@ -43,26 +44,23 @@ def cases_of(row: str) -> dict[str, np.ndarray]:
 def off(model: Any, row: str) -> float:
     """How far the logits are from transformers', relative to how much they vary."""
     cases = cases_of(row)
-    return float(np.abs(model(cases["input_ids"]).logits - cases["logits"]).max() / cases["logits"].std())
+    return distance(model(cases["input_ids"]).logits, cases["logits"])
 
 
-def likeness(model: Any, row: str) -> float:
-    """The correlation of the logits with transformers'."""
-    cases = cases_of(row)
-    return correlation(model(cases["input_ids"]).logits, cases["logits"])
-
-
-def correlation(some: np.ndarray, others: np.ndarray) -> float:
-    return float(np.corrcoef(some.ravel(), others.ravel())[0, 1])
+def distance(some: np.ndarray, others: np.ndarray) -> float:
+    return float(np.abs(some - others).max() / others.std())
 
 
 @pytest.mark.parametrize("row", ROWS)
 class TestFixtures:
     def test_blocks_are_used_as_they_are(self, row: str) -> None:
-        model = AutoModelForCausalLM.from_pretrained(file_of(row).parent, gguf_file="model.gguf")
-        assert likeness(model, row) > ROUNDED
+        path = file_of(row)
+        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name)
+        assert off(model, row) < ROUNDED
         assert model.dtype == model.config.dtype
-        assert model.get_memory_footprint() < 1.1 * file_of(row).stat().st_size
+        assert model.get_memory_footprint() < 1.1 * sum(
+            part.stat().st_size for part in path.parent.glob("*.gguf")
+        )
 
     def test_numbers_are_transformers(self, row: str) -> None:
         model = AutoModelForCausalLM.from_pretrained(file_of(row), dtype="float32")
@@ -71,14 +69,12 @@ class TestFixtures:
         assert model.get_memory_footprint() == 4 * model.num_parameters()
 
     def test_tokens_are_transformers(self, row: str) -> None:
-        tokenizer = AutoTokenizer.from_pretrained(file_of(row).parent, gguf_file="model.gguf")
+        tokenizer = AutoTokenizer.from_pretrained(file_of(row).parent, gguf_file=file_of(row).name)
         assert tokenizer.chat_template == "{% for m in messages %}{{ m.content }}{% endfor %}"
         cases = cases_of(row)
         for number, text in enumerate(TEXTS):
             ids = tokenizer(text)["input_ids"]
-            # Of the ways to split, transformers does not know this one.
-            if row != "llama":
-                assert ids == cases[f"text/{number}"].tolist(), text
+            assert ids == cases[f"text/{number}"].tolist(), text
             shown = text.replace("<|end|>", "") if row not in SENTENCEPIECE else text
             # Phi-3's has a space behind tokens that are found whole.
             spelled = tokenizer.decode(ids, skip_special_tokens=True)
@@ -102,6 +98,17 @@ class TestModels:
     def model(self) -> Any:
         return AutoModelForCausalLM.from_pretrained(file_of("llama"))
 
+    def test_a_model_in_several_files_is_opened_by_its_first(self, tmp_path: Path) -> None:
+        first, *others = sorted((FIXTURES / "gguf" / "llama-split").glob("*.gguf"))
+        assert off(LlamaForCausalLM.from_pretrained(first, dtype="float32"), "llama-split") < 1e-4
+        with pytest.raises(ValueError, match=r"open the first, which is called model-00001-of-00003\.gguf"):
+            LlamaForCausalLM.from_pretrained(others[0])
+        copied = Path(shutil.copy(first, tmp_path))
+        # The first says all that a tokenizer needs.
+        assert AutoTokenizer.from_pretrained(copied)("Hello")["input_ids"]
+        with pytest.raises(OSError, match=r"model-00002-of-00003\.gguf"):
+            LlamaForCausalLM.from_pretrained(copied)
+
     def test_the_configuration_is_the_files(self) -> None:
         config = AutoConfig.from_pretrained(file_of("llama-scaled").parent, gguf_file="model.gguf")
         assert config.model_type == "llama"
@@ -120,7 +127,7 @@ class TestModels:
         cache = DynamicCache()
         steps = [model(ids[:, at : at + 1], past_key_values=cache).logits for at in range(ids.shape[1])]
         # One row and several go other ways through the kernels.
-        assert correlation(np.concatenate(steps, axis=1), model(ids).logits) > ROUNDED
+        assert distance(np.concatenate(steps, axis=1), model(ids).logits) < ROUNDED
         expanded = copy.deepcopy(model).float()
         cache = DynamicCache()
         steps = [expanded(ids[:, at : at + 1], past_key_values=cache).logits for at in range(ids.shape[1])]
@@ -157,12 +164,12 @@ class TestModels:
         name = "model.layers.1.self_attn.q_proj.weight"
         model._replace({name: expanded.state_dict()[name]})
         assert model.is_quantized
-        assert likeness(model, "llama") > ROUNDED
+        assert off(model, "llama") < ROUNDED
 
     def test_copies_and_pickles(self, model: Any) -> None:
         for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
             assert twin.is_quantized
-            assert likeness(twin, "llama") > ROUNDED
+            assert off(twin, "llama") < ROUNDED
         base = AutoModel.from_pretrained(file_of("llama"))
         ids = cases_of("llama")["input_ids"]
         np.testing.assert_array_equal(base(ids).last_hidden_state, model.base_model(ids).last_hidden_state)
@@ -201,12 +208,31 @@ class TestBadFiles:
             (gguf_file.join([]), ValueError, r"general\.architecture` is missing"),
             (gguf_file.join([*GOOD[:2]]), ValueError, r"llama\.block_count` is missing"),
             (gguf_file.join([*GOOD, GOOD[1]]), OSError, r"`llama\.context_length` comes twice"),
-            (gguf_file.join([*GOOD, gguf_file.u32("llama.expert_count", 8)]), ValueError, "8 experts"),
-            (gguf_file.join([*GOOD, gguf_file.u32("split.count", 3)]), ValueError, "llama-gguf-split"),
+            (
+                gguf_file.join([*GOOD, gguf_file.u32("split.count", 3)]),
+                ValueError,
+                "NAME-00001-of-00003.gguf",
+            ),
+            (
+                gguf_file.join(
+                    [
+                        *GOOD,
+                        gguf_file.u32("llama.expert_count", 2),
+                        gguf_file.u32("llama.expert_used_count", 1),
+                    ],
+                    [
+                        gguf_file.tensor("blk.0.ffn_gate_inp.weight", (2,), 0, 0),
+                        gguf_file.tensor("blk.0.ffn_up_exps.weight", (8, 2), 0, 32),
+                    ],
+                    bytes(96),
+                ),
+                ValueError,
+                r"ffn_up_exps\.weight of shape \[2, 8\] does not fit experts",
+            ),
             (
                 gguf_file.join([gguf_file.value("general.architecture", 8, gguf_file.text("mamba"))]),
                 ValueError,
-                "mamba is not supported yet. Supported are: llama",
+                "mamba is not supported yet. Supported are: bloom, falcon, gemma",
             ),
             (
                 gguf_file.join([*GOOD], [gguf_file.tensor("output.weight", (256, 2), 16, 0)], bytes(132)),
@@ -305,7 +331,7 @@ class TestQuantization:
         assert model.is_quantized
         cases = cases_of(row)
         logits = model(cases["input_ids"]).logits
-        assert least < correlation(logits, cases["logits"]) < 1 - 1e-7
+        assert least < np.corrcoef(logits.ravel(), cases["logits"].ravel())[0, 1] < 1 - 1e-7
         plain = AutoModelForCausalLM.from_pretrained(path)
         sizes = {name: (count, size) for name, count, size in model._engine.parameter_sizes()}
         for name, count, size in plain._engine.parameter_sizes():
@@ -342,14 +368,18 @@ class TestSmolLM2:
         model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
         assert model.num_parameters() == 134_515_008
         assert model.get_memory_footprint() < 100e6
-        first = 0
         for prompt, case in prompts.items():
             assert tokenizer(prompt)["input_ids"] == case["ids"]
             logits = model([case["ids"]]).logits[0, -1]
-            # 2e-4 where products are in float32, up to 1.6 where what meets blocks is rounded to 8 bits.
-            assert np.abs(logits[case["best"]] - case["logits"]).max() < 2.0, prompt
-            first += int(logits.argmax()) == case["continuation"][0]
-        assert first >= 0.9 * len(prompts)
+            # 2e-4 where products are in float32, up to 2e-3 where what meets blocks is rounded to 16 bits.
+            assert np.abs(logits[case["best"]] - case["logits"]).max() < 6e-3, prompt
+            assert logits.argmax() == case["continuation"][0], prompt
+
+    def test_greedy_texts_are_transformers(self, path: Path, prompts: Any) -> None:
+        model = AutoModelForCausalLM.from_pretrained(path)
+        texts = [(case["ids"], case["continuation"]) for case in prompts.values()]
+        same = [greedy(model, ids, len(continuation)) == continuation for ids, continuation in texts]
+        assert sum(same) >= 0.9 * len(same)
 
     def test_greedy_texts_of_the_expanded_model_are_transformers(self, path: Path, prompts: Any) -> None:
         model = AutoModelForCausalLM.from_pretrained(path, dtype="float32")

@@ -1,9 +1,13 @@
-//! Throws broken files at every target, or at those named, for so many seconds each.
+//! Throws broken files at every target, or at those named, for so many seconds each, at as many at a time as there are cores.
 //!
 //!     cargo run --release -p trustformers-fuzz -- 60 bin config
 //!     cargo run --release -p trustformers-fuzz -- again bin fuzz/crashes/bin-1234
 //!
 //! `FUZZ_SEED` makes a run throw the same files as another, so far as the seconds reach.
+//!
+//! Guided by coverage, with a nightly compiler and `cargo install cargo-fuzz` (what it finds anew goes to the first folder):
+//!
+//!     cargo +nightly fuzz run --features libfuzzer gguf fuzz/corpus/gguf fuzz/seeds/gguf tests/fixtures/gguf -- -max_total_time=60
 //!
 //! A target runs in a process of its own with little memory: it may panic, abort, crash, hang or ask for too much, and the file that it did
 //! it with is kept in `fuzz/crashes`. Once mended, that file becomes a seed.
@@ -17,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use std::{env, fs, panic, process};
+use std::{env, fs, iter, panic, process, thread};
 
 use mutate::Mutator;
 use trustformers_fuzz::{TARGETS, Target};
@@ -40,8 +44,7 @@ fn main() -> ExitCode {
         }
         [seconds, names @ ..] => {
             let wanted = TARGETS.iter().filter(|target| names.is_empty() || names.contains(&target.name));
-            let failed = wanted.filter(|target| !survives(target, number(seconds))).count();
-            ExitCode::from(u8::from(failed > 0))
+            ExitCode::from(u8::from(!all_survive(wanted.collect(), number(seconds))))
         }
         [] => panic!("usage: trustformers-fuzz SECONDS [TARGET…] or trustformers-fuzz again TARGET FILE…"),
     }
@@ -53,6 +56,18 @@ fn find(name: &str) -> &'static Target {
 
 fn number(text: &str) -> u64 {
     text.parse().unwrap_or_else(|_| panic!("{text} is no number"))
+}
+
+/// Runs all targets, each core one after another.
+fn all_survive(targets: Vec<&Target>, seconds: u64) -> bool {
+    let waiting = Mutex::new(targets.into_iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let ended = || iter::from_fn(next).filter(|target| !survives(target, seconds)).count();
+    thread::scope(|scope| {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(ended)).collect();
+        workers.into_iter().all(|worker| worker.join().is_ok_and(|ended| ended == 0))
+    })
 }
 
 /// Runs a target in a process of its own; keeps the file that ends it.

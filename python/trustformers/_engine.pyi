@@ -133,6 +133,7 @@ class Model:
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         output_router_logits: bool | None = None,
+        num_items_in_batch: float | None = None,
         logits_to_keep: int | list[int] = ...,
         max_length: int | None = None,
         encoder_only: bool = False,

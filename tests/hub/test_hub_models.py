@@ -9,7 +9,7 @@ import pytest
 from hub_cases import NAME
 from hub_server import Hub, Repository, large
 
-from trustformers import AutoConfig, AutoModel, AutoTokenizer
+from trustformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 IDS = np.array([[5, 9, 2, 17]])
@@ -91,6 +91,18 @@ def test_force_download_fetches_again(hub: Hub, bert: Repository) -> None:
     hub.requests.clear()
     AutoModel.from_pretrained(NAME, force_download=True)
     assert len([request for request in hub.asked("GET") if "config.json" in request.path]) == 1
+
+
+def test_all_parts_of_a_gguf_model_are_fetched(hub: Hub) -> None:
+    parts = sorted((FIXTURES / "gguf" / "llama-split").glob("*.gguf"))
+    first = parts[0].name
+    hub.add(NAME, {part.name: large(part.read_bytes()) for part in parts})
+    AutoTokenizer.from_pretrained(NAME, gguf_file=first)
+    fetched = {part.name for part in parts if any(part.name in one.path for one in hub.asked("GET"))}
+    assert fetched == {first}, "a tokenizer needs the first alone"
+    model = AutoModelForCausalLM.from_pretrained(NAME, gguf_file=first)
+    here = AutoModelForCausalLM.from_pretrained(parts[0])
+    np.testing.assert_array_equal(model(IDS).logits, here(IDS).logits)
 
 
 def test_a_model_that_is_not_there(hub: Hub) -> None:

@@ -132,10 +132,18 @@ def main() -> None:
             if hasattr(made.get("result"), "data"):
                 made["result"] = dict(made["result"])
             tokenized.append({"conversation": name, "settings": settings, **made})
+    messages = []
+    *history, message = CONVERSATIONS["system"]
+    for template in ("chatml", "llama3", "mistral"):
+        tokenizer.chat_template = TEMPLATES[template]
+        after = tokenizer.encode_message_with_chat_template(message, history)
+        alone = tokenizer.encode_message_with_chat_template(message)
+        messages.append({"template": template, "after": after, "alone": alone})
     recorded = {
         "conversations": CONVERSATIONS,
         "cases": cases,
         "tokenized": tokenized,
+        "messages": messages,
     }
     path = FIXTURES / "chat" / "cases.json"
     lines = (

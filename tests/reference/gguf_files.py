@@ -15,6 +15,7 @@ those of its package `gguf`.
 import shutil
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ TEXTS = ("Hello world", "  two  spaces, and 1234 digits!", "déjà vu <|end|>你
 #: Tokens that byte-level BPE makes of two, and the pieces of a SentencePiece vocabulary.
 MERGES = "h e,l l,he ll,hell o,Ġ w,o r,Ġw or,l d,Ġ Ġ,1 2,12 3,a n,Ġ an,Ġan d"
 PIECES = "▁ e l o h H w r d t s a n c p , ! el lo ello Hello ▁w or ld orld ▁world ▁▁ an ▁Hello and ▁and sp"
-#: Ways to split texts that transformers does not know.
-UNKNOWN_SPLITS = ("smollm",)
+#: Ways to split texts that transformers does not know: llama.cpp says what is right.
+UNKNOWN_SPLITS = ("smollm", "bloom", "falcon")
 BASIC = (Kind.Q4_0, Kind.Q4_1, Kind.Q5_0, Kind.Q5_1, Kind.Q8_0)
 K = (Kind.Q2_K, Kind.Q3_K, Kind.Q4_K, Kind.Q5_K, Kind.Q6_K)
 LLAMA = {
@@ -47,6 +48,8 @@ LLAMA = {
     "rms_norm_eps": 1e-3,
     "rope_theta": 500.0,
 }
+NO_RMS = {key: value for key, value in LLAMA.items() if key != "rms_norm_eps"}
+FALCON = {"model_type": "falcon", "layer_norm_epsilon": 1e-3, "ffn_hidden_size": 64, **NO_RMS}
 GEMMA = LLAMA | {"head_dim": 16, "num_attention_heads": 2, "num_key_value_heads": 1}
 
 
@@ -63,6 +66,8 @@ class Row:
     untied: bool = True
     metadata: dict[str, Any] = field(default_factory=dict)
     read_by_transformers: bool = True
+    split: int = 0
+    """How many tensors a file may hold, if there shall be several."""
 
 
 ROWS = [
@@ -74,6 +79,7 @@ ROWS = [
         kinds=(Kind.F16, Kind.BF16, Kind.F32),
         pre="llama-bpe",
     ),
+    Row("llama-split", {"model_type": "llama"} | LLAMA, split=8, read_by_transformers=False),
     # With its queries in blocks and its keys in numbers.
     Row("llama-mixed", {"model_type": "llama"} | LLAMA, kinds=(Kind.Q8_0, Kind.F16)),
     Row(
@@ -96,6 +102,12 @@ ROWS = [
                 "original_max_position_embeddings": 16,
             }
         },
+        read_by_transformers=False,
+    ),
+    Row(
+        "mixtral",
+        {"model_type": "mixtral", "num_local_experts": 3, "num_experts_per_tok": 2} | LLAMA,
+        arch="llama",
         read_by_transformers=False,
     ),
     Row("smollm3", {"model_type": "smollm3"} | LLAMA, pre="llama-bpe", read_by_transformers=False),
@@ -131,7 +143,47 @@ ROWS = [
     Row(
         "stablelm",
         {"model_type": "stablelm", "use_qkv_bias": True, "layer_norm_eps": 1e-3, "partial_rotary_factor": 0.5}
-        | {key: value for key, value in LLAMA.items() if key != "rms_norm_eps"},
+        | NO_RMS,
+        read_by_transformers=False,
+    ),
+    Row(
+        "phi2",
+        {"model_type": "phi", "layer_norm_eps": 1e-3, "partial_rotary_factor": 0.5} | NO_RMS,
+        pre="phi-2",
+        read_by_transformers=False,
+    ),
+    Row(
+        "gptneox",
+        {
+            "model_type": "gpt_neox",
+            "layer_norm_eps": 1e-3,
+            "rotary_pct": 0.5,
+            "rotary_emb_base": 500.0,
+            "use_parallel_residual": False,
+        }
+        | {key: value for key, value in NO_RMS.items() if key not in ("rope_theta", "num_key_value_heads")},
+        read_by_transformers=False,
+    ),
+    Row(
+        "bloom",
+        {"model_type": "bloom", "hidden_size": 32, "n_layer": 2, "n_head": 4, "layer_norm_epsilon": 1e-3},
+        pre="bloom",
+    ),
+    # One key for all heads, and a norm for both halves of a layer.
+    Row(
+        "falcon",
+        FALCON | {"num_kv_heads": 1},
+        pre="falcon",
+        untied=False,
+        # It reads another norm's epsilon.
+        read_by_transformers=False,
+    ),
+    # A key for each group of heads, and a norm for each half.
+    Row(
+        "falcon-new",
+        FALCON | {"num_kv_heads": 2, "new_decoder_architecture": True},
+        pre="falcon",
+        untied=False,
         read_by_transformers=False,
     ),
     Row(
@@ -202,34 +254,44 @@ def add_tokenizer(writer: gguf.GGUFWriter, row: Row) -> int:
 
 def add_config(writer: gguf.GGUFWriter, row: Row, config: Any) -> None:
     arch = row.arch or row.folder.split("-")[0]
-    writer.add_context_length(config.max_position_embeddings)
+    writer.add_context_length(getattr(config, "max_position_embeddings", 40))
     writer.add_embedding_length(config.hidden_size)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_head_count(config.num_attention_heads)
     width = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     writer.add_feed_forward_length(width)
-    if arch == "gpt2":
-        writer.add_layer_norm_eps(config.layer_norm_epsilon)
-        return
-    if arch == "stablelm":
-        writer.add_layer_norm_eps(config.layer_norm_eps)
-        head = config.hidden_size // config.num_attention_heads
-        writer.add_rope_dimension_count(int(head * config.rope_parameters["partial_rotary_factor"]))
-    else:
+    if hasattr(config, "rms_norm_eps"):
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_head_count_kv(config.num_key_value_heads)
+    else:
+        eps = "layer_norm_eps" if hasattr(config, "layer_norm_eps") else "layer_norm_epsilon"
+        writer.add_layer_norm_eps(getattr(config, eps))
+    if arch in ("gpt2", "bloom"):
+        return
+    if arch == "gptneox":
+        writer.add_parallel_residual(config.use_parallel_residual)
+    else:
+        writer.add_head_count_kv(keys_of(config))
     parameters = config.rope_parameters
     theta = parameters.get("rope_theta") or parameters["full_attention"]["rope_theta"]
     writer.add_rope_freq_base(theta)
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    if "stablelm" not in arch:
-        writer.add_rope_dimension_count(head_dim)
+    writer.add_rope_dimension_count(int(head_dim * parameters.get("partial_rotary_factor", 1.0)))
+    if arch in ("llama", "smollm3", "qwen2", "qwen3", "olmo2", "phi3") or arch.startswith("gemma"):
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)
     if getattr(config, "sliding_window", None) is not None and arch in ("gemma2", "gemma3", "phi3"):
         writer.add_sliding_window(config.sliding_window)
+    if hasattr(config, "num_local_experts"):
+        writer.add_expert_count(config.num_local_experts)
+        writer.add_expert_used_count(config.num_experts_per_tok)
     for key, value in row.metadata.items():
         writer.add_float32(f"{arch}.{key}", value)
+
+
+def keys_of(config: Any) -> int:
+    """The number of heads that keys have."""
+    names = ("num_kv_heads", "num_key_value_heads", "num_attention_heads")
+    return next(getattr(config, name) for name in names if getattr(config, name, None))
 
 
 def turned(name: str, array: np.ndarray, arch: str, config: Any, back: bool) -> np.ndarray:
@@ -240,6 +302,16 @@ def turned(name: str, array: np.ndarray, arch: str, config: Any, back: bool) -> 
             half = array.shape[0] // count // 2
             parts = (count, half, 2) if back else (count, 2, half)
             return array.reshape(*parts, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+    if "query_key_value" in name:
+        # Of each key with its queries and its value, or of all queries, all keys, all values.
+        keys, rest = keys_of(config), array.shape[1:]
+        group = config.num_attention_heads // keys
+        if back:
+            parts = np.split(array.reshape(keys * (group + 2), -1, *rest), [keys * group, keys * (group + 1)])
+            parts = [part.reshape(keys, -1, *part.shape[1:]) for part in parts]
+            return np.concatenate(parts, axis=1).reshape(array.shape)
+        parts = np.split(array.reshape(keys, group + 2, -1, *rest), [group, group + 1], axis=1)
+        return np.concatenate([part.reshape(-1, *rest) for part in parts])
     if arch.startswith("gemma") and name.endswith("norm.weight"):
         return array - 1 if back else array + 1
     if arch == "gpt2" and name.endswith((".c_attn.weight", ".c_proj.weight", ".c_fc.weight")):
@@ -250,8 +322,8 @@ def turned(name: str, array: np.ndarray, arch: str, config: Any, back: bool) -> 
 def stored(seed: str, array: np.ndarray, kind: Kind) -> tuple[np.ndarray, Kind]:
     """A matrix as blocks, or as float32 where it cannot be."""
     block, _ = gguf.GGML_QUANT_SIZES[kind]
-    if array.ndim != 2 or array.shape[1] % block:
-        kind = Kind.Q8_0 if array.ndim == 2 and array.shape[1] % 32 == 0 and kind in K else Kind.F32
+    if array.ndim < 2 or array.shape[-1] % block:
+        kind = Kind.Q8_0 if array.ndim > 1 and array.shape[-1] % 32 == 0 and kind in K else Kind.F32
     if kind in K:
         return random_blocks(seed, array.shape, kind), kind
     return gguf.quants.quantize(np.ascontiguousarray(array, np.float32), kind), kind
@@ -271,13 +343,27 @@ def random_blocks(seed: str, shape: tuple[int, ...], kind: Kind) -> np.ndarray:
     return blocks.reshape(shape[0], -1)
 
 
+def pieces(name: str, array: np.ndarray, names: gguf.TensorNameMap) -> dict[str, np.ndarray]:
+    """A tensor of transformers as those of llama.cpp."""
+    if name.endswith(".experts.gate_up_proj"):
+        layer = f"blk.{name.split('.')[2]}"
+        gate, up = np.split(array, 2, axis=1)
+        return {f"{layer}.ffn_gate_exps.weight": gate, f"{layer}.ffn_up_exps.weight": up}
+    if name.endswith(".experts.down_proj"):
+        return {f"blk.{name.split('.')[2]}.ffn_down_exps.weight": array}
+    base, suffix = name.rsplit(".", 1)
+    known = names.get_name(base) or names.get_name(base.removeprefix("transformer."))
+    if known is None:
+        raise SystemExit(f"{name} has no name in GGUF")
+    return {f"{known}.{suffix}": array}
+
+
 def write(row: Row) -> None:
     folder = FIXTURES / row.folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     arch = row.arch or row.folder.split("-")[0]
-    path = folder / "model.gguf"
-    writer = gguf.GGUFWriter(path, arch)
+    writer = gguf.GGUFWriter(folder / "model.gguf", arch, split_max_tensors=row.split)
     writer.add_name(f"tiny {row.folder}")
     tokens = add_tokenizer(writer, row)
     special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -293,16 +379,16 @@ def write(row: Row) -> None:
     for name, tensor in model.state_dict().items():
         if name == "lm_head.weight" and not row.untied:
             continue
-        base, suffix = name.rsplit(".", 1)
-        known = names.get_name(base)
-        if known is None:
-            raise SystemExit(f"{row.folder}: {name} has no name in GGUF")
         seed = f"gguf/{row.folder}"
         array = turned(name, draw(seed, name, tensor.shape), arch, config, back=False)
-        kind = next(kinds) if array.ndim == 2 else Kind.F32
-        blocks, kind = stored(f"{seed}/{name}", array, kind)
-        writer.add_tensor(f"{known}.{suffix}", blocks, raw_dtype=kind)
-        numbers = gguf.quants.dequantize(blocks, kind).reshape(array.shape)
+        parts = []
+        for own, piece in pieces(name, array, names).items():
+            # What chooses experts is never rounded.
+            kind = next(kinds) if piece.ndim > 1 and "ffn_gate_inp" not in own else Kind.F32
+            blocks, kind = stored(f"{seed}/{name}", piece, kind)
+            writer.add_tensor(own, blocks, raw_dtype=kind)
+            parts.append(gguf.quants.dequantize(blocks, kind).reshape(piece.shape))
+        numbers = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         numbers = turned(name, numbers, arch, config, back=True)
         state[name] = torch.from_numpy(np.array(numbers, np.float32, copy=True))
     if row.folder == "llama-scaled":
@@ -331,20 +417,29 @@ def write(row: Row) -> None:
         if error > 1e-4:
             raise SystemExit(f"{row.folder}: transformers' own loading differs")
     arrays = {"input_ids": ids, "logits": logits.numpy()}
-    if row.pre not in UNKNOWN_SPLITS:
-        tokenizer = tokenizer_of(folder, arch)
-        for number, text in enumerate(TEXTS):
-            arrays[f"text/{number}"] = np.array(tokenizer(text)["input_ids"], np.int64)
+    path = min(folder.glob("*.gguf"))
+    tokenize = llama_cpp_of(path) if row.pre in UNKNOWN_SPLITS else tokenizer_of(path, arch)
+    for number, text in enumerate(TEXTS):
+        arrays[f"text/{number}"] = np.array(tokenize(text), np.int64)
     safetensors_file.write(folder / "cases.safetensors", arrays)
 
 
-def tokenizer_of(folder: Path, arch: str) -> Any:
+def tokenizer_of(path: Path, arch: str) -> Callable[[str], list[int]]:
     """transformers' tokenizer of a file, also where it does not read the model."""
     from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
 
-    _, parts, settings = get_gguf_tokenizer(str(folder / "model.gguf"))
+    _, parts, settings = get_gguf_tokenizer(str(path))
     backend, _ = convert_gguf_tokenizer(arch, parts)
-    return hf.PreTrainedTokenizerFast(tokenizer_object=backend, **settings)
+    tokenizer = hf.PreTrainedTokenizerFast(tokenizer_object=backend, **settings)
+    return lambda text: tokenizer(text)["input_ids"]
+
+
+def llama_cpp_of(path: Path) -> Callable[[str], list[int]]:
+    """llama.cpp's tokenizer of a file."""
+    from llama_cpp import Llama
+
+    model = Llama(model_path=str(path), vocab_only=True, verbose=False)
+    return lambda text: model.tokenize(text.encode(), add_bos=False, special=True)
 
 
 def main(prefix: str = "") -> None:

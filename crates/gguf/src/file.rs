@@ -22,9 +22,10 @@ const SMALLEST_VALUE: u64 = 8 + 4 + 1;
 /// What a GGUF file says, and where its tensors are. Everything has been checked against the file's size.
 #[derive(Clone, Debug)]
 pub struct File {
-    path: PathBuf,
+    /// The file, and the others that hold tensors of its model.
+    pub(crate) paths: Vec<PathBuf>,
     metadata: BTreeMap<String, Value>,
-    tensors: Vec<TensorInfo>,
+    pub(crate) tensors: Vec<TensorInfo>,
 }
 
 /// A tensor of a file.
@@ -38,6 +39,8 @@ pub struct TensorInfo {
     pub kind: Kind,
     /// The bytes of the file that hold it.
     pub bytes: Range<usize>,
+    /// Which of [`File::paths`] that file is.
+    pub part: usize,
 }
 
 impl File {
@@ -59,7 +62,12 @@ impl File {
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.paths[0]
+    }
+
+    /// Where it is, and where the other parts of its model are if they were opened with it.
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 
     /// Its tensors, in the file's order.
@@ -135,12 +143,13 @@ impl File {
             );
         }
         let mut bytes = vec![0; tensor.bytes.len()];
-        fs::File::open(&self.path)
+        let path = &self.paths[tensor.part];
+        fs::File::open(path)
             .and_then(|mut file| {
                 file.seek(SeekFrom::Start(tensor.bytes.start as u64))?;
                 file.read_exact(&mut bytes)
             })
-            .map_err(|source| Error::Io { path: self.path.clone(), source })?;
+            .map_err(|source| Error::Io { path: path.clone(), source })?;
         let number = |bytes: &[u8]| bytes.try_into().map_or(f32::NAN, f32::from_le_bytes);
         Ok(Some(bytes.chunks_exact(4).map(number).collect()))
     }
@@ -153,12 +162,12 @@ impl File {
 
     /// The error that says what is wrong with a value.
     pub fn wrong(&self, key: &str, reason: impl Into<String>) -> Error {
-        Error::Field { path: self.path.clone(), key: key.into(), reason: reason.into() }
+        Error::Field { path: self.path().into(), key: key.into(), reason: reason.into() }
     }
 
     /// The error that says that something in the file is not supported.
     pub fn unsupported(&self, reason: impl Into<String>) -> Error {
-        Error::Unsupported { path: self.path.clone(), reason: reason.into() }
+        Error::Unsupported { path: self.path().into(), reason: reason.into() }
     }
 
     fn one_of<'a, T>(
@@ -191,7 +200,7 @@ fn read(source: impl BufRead, size: u64, path: &Path) -> Result<File> {
         return Err(Error::Unsupported { path: path.into(), reason });
     }
     let (metadata, unplaced) = contents(&mut reader).map_err(failed)?;
-    let mut file = File { path: path.into(), metadata, tensors: Vec::new() };
+    let mut file = File { paths: vec![path.into()], metadata, tensors: Vec::new() };
     let alignment = match file.size("general.alignment")? {
         None => ALIGNMENT,
         Some(bytes) if bytes.is_power_of_two() && bytes as u64 <= LARGEST => bytes as u64,
@@ -295,7 +304,7 @@ impl Unplaced {
             Some(start..end)
         });
         match place {
-            Some(bytes) => Ok(TensorInfo { name, shape, kind, bytes }),
+            Some(bytes) => Ok(TensorInfo { name, shape, kind, bytes, part: 0 }),
             None => damaged(format!(
                 "{name}, {} {shape:?} at {offset} behind the header, lies outside the file of {size} bytes",
                 kind.name

@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod kind;
 mod metadata;
+mod parts;
 mod reader;
 #[cfg(test)]
 mod testing;
@@ -15,3 +16,4 @@ pub use error::{Error, Result};
 pub use file::{File, TensorInfo};
 pub use kind::Kind;
 pub use metadata::{Numbers, Texts, Value};
+pub use parts::part_names;

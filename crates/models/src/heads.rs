@@ -313,8 +313,12 @@ impl Head {
     /// Adds logits, and the loss if there are labels, to `outputs`.
     pub fn forward(&self, finished: &Finished, labels: Option<&[i64]>, outputs: &mut Outputs) -> Result<()> {
         let Finished { hidden, packing, inputs, .. } = *finished;
+        let items = match self {
+            Head::Language(language) if language.spec.shifts => inputs.num_items_in_batch,
+            _ => None,
+        };
         let position_loss = |logits: &Tensor| -> Result<Option<Tensor>> {
-            labels.map(|labels| loss::cross_entropy(logits, &packing.pack_ids(labels))).transpose()
+            labels.map(|labels| loss::cross_entropy(logits, &packing.pack_ids(labels), items)).transpose()
         };
         match self {
             Head::Bare => {}

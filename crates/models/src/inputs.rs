@@ -28,6 +28,9 @@ pub struct Inputs {
     pub start_positions: Option<Tensor>,
     /// Where answers end.
     pub end_positions: Option<Tensor>,
+    /// What a causal language model divides the sum of its losses by, instead of the number of labels that count here: that of all
+    /// batches whose gradients are added up.
+    pub num_items_in_batch: Option<f64>,
     /// Of which positions a language model gives logits.
     pub logits_to_keep: Keep,
     /// Whether to return the hidden states of every layer.

@@ -32,8 +32,8 @@ mod weights;
 
 pub use cache::Cache;
 pub use checkpoint::{
-    Checkpoint, Init, Loaded, Loader, MappedFile, Mismatch, Quantization, Report, Resize, Scope, load_bin,
-    parse_size, save_checkpoint, save_file,
+    Checkpoint, Init, Loaded, Loader, MappedFile, Mismatch, Quantization, Report, Resize, Scope, gguf_file,
+    load_bin, parse_size, save_checkpoint, save_file,
 };
 pub use config::Config;
 pub use error::{Error, Result};

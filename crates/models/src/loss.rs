@@ -8,10 +8,13 @@ use crate::{Config, Error, Packing, Result};
 /// A label that counts for nothing.
 pub(crate) const IGNORED: i64 = -100;
 
-/// The mean cross entropy of `logits` (rows, classes) against one label per row.
-pub(crate) fn cross_entropy(logits: &Tensor, labels: &[i64]) -> Result<Tensor> {
+/// The mean cross entropy of `logits` (rows, classes) against one label per row; or the sum, divided by so many `items`.
+pub(crate) fn cross_entropy(logits: &Tensor, labels: &[i64], items: Option<f64>) -> Result<Tensor> {
     let labels = Tensor::from_slice(labels, &[labels.len()])?;
-    Ok(logits.cross_entropy(&labels, IGNORED, Reduction::Mean, 0.0)?)
+    match items {
+        None => Ok(logits.cross_entropy(&labels, IGNORED, Reduction::Mean, 0.0)?),
+        Some(items) => Ok(logits.cross_entropy(&labels, IGNORED, Reduction::Sum, 0.0)?.div(items)?),
+    }
 }
 
 /// What is least where tokens are spread evenly over experts (Fedus et al. 2021): the number of experts times the sum, over experts, of

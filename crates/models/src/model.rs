@@ -8,7 +8,7 @@ use trustformers_tensor::{Activation, DType, Tensor};
 
 use crate::architecture::{Class, Task};
 use crate::cache::Cache;
-use crate::checkpoint::{Checkpoint, Loaded, Loader, Quantization, Report, Scope};
+use crate::checkpoint::{Checkpoint, Loaded, Loader, Quantization, Report, Scope, gguf_file};
 use crate::heads::{Finished, Head};
 use crate::inputs::{Inputs, Text};
 use crate::layers::Linear;
@@ -124,7 +124,7 @@ impl Model {
             };
             return Model::from_checkpoint(checkpoint, config, &LoadOptions { dtype, ..options.clone() });
         };
-        Model::from_checkpoint(Checkpoint::from_gguf(&repo.require(name)?)?, config, options)
+        Model::from_checkpoint(Checkpoint::from_gguf(&gguf_file(repo, name)?)?, config, options)
     }
 
     /// A model of the tensors of a checkpoint, which may be the caller's own. They are shared, not copied, unless the options say another

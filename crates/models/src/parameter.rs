@@ -94,7 +94,17 @@ impl Parameter {
         let rows = matrix.shape()[0];
         let numbers = Tensor::arange(0i64.into(), (rows as i64).into(), 1i64.into(), DType::I64)?;
         let numbers = separated(&numbers, *heads)?;
-        Ok(Parameter::Quantized(matrix.select_rows(numbers.as_slice()?)?, Order::Same))
+        Parameter::Quantized(matrix.clone(), Order::Same).select_rows(numbers.as_slice()?)
+    }
+
+    /// The rows that `ids` name, copied; those of blocks stay blocks in their order.
+    pub fn select_rows(&self, ids: &[i64]) -> Result<Parameter> {
+        Ok(match self {
+            Parameter::Dense(tensor) => {
+                tensor.index_select(0, &Tensor::from_slice(ids, &[ids.len()])?)?.into()
+            }
+            Parameter::Quantized(matrix, order) => Parameter::Quantized(matrix.select_rows(ids)?, *order),
+        })
     }
 
     /// The rows that `ids` name of a table: (ids, columns), float32.

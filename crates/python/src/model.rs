@@ -38,7 +38,7 @@ pub fn read_config(
         let file = match (repo, file, gguf_file) {
             (_, Some(file), _) => file,
             (Some(repo), None, Some(name)) => {
-                let config = Config::from_gguf(&repo.0.require(name)?)?;
+                let config = Config::from_gguf(&models::gguf_file(&repo.0, name)?)?;
                 let named = config.architecture()?.model_type.to_owned();
                 return Ok((config, Some(named)));
             }
@@ -433,7 +433,7 @@ impl PyModel {
     /// lists of tensors. A cache holds the text so far and takes this one in.
     #[pyo3(signature = (
         tensors, *, cache=None, output_hidden_states=false, output_attentions=false, output_router_logits=None,
-        logits_to_keep=Keep::Last(0), max_length=None, encoder_only=false
+        num_items_in_batch=None, logits_to_keep=Keep::Last(0), max_length=None, encoder_only=false
     ))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' forward.
     fn forward<'py>(
@@ -444,6 +444,7 @@ impl PyModel {
         output_hidden_states: bool,
         output_attentions: bool,
         output_router_logits: Option<bool>,
+        num_items_in_batch: Option<f64>,
         logits_to_keep: Keep,
         max_length: Option<usize>,
         encoder_only: bool,
@@ -456,6 +457,7 @@ impl PyModel {
             output_hidden_states,
             output_attentions,
             output_router_logits,
+            num_items_in_batch,
             max_length,
             ..inputs(tensors)?
         };

@@ -1,7 +1,7 @@
 //! Chat templates: a conversation becomes a text by a template in Jinja's language, as in transformers' `apply_chat_template`.
 //!
 //! Templates come from strangers. They see nothing but what they are given, read no files, and have so much fuel for their steps and for
-//! the bytes that they make. (One thing minijinja 3.1 does not count: lists that are joined to themselves dozens of times over.)
+//! the bytes that they make; lists are kept within bounds (`bounded.rs`).
 //!
 //! Values print as in Python, except that a float from 1e16 on or below 1e-4 that is not written by `tojson` has the exponent of Rust.
 
@@ -13,10 +13,13 @@ use minijinja::{Environment, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::Value as Json;
 
+use crate::bounded::{FILTER, bounded, with_bounds};
 use crate::{Error, Result, json};
 
 /// What a rendering may use: instructions, and 64 bytes that it makes, cost one. So at most 256 MiB.
 const FUEL: u64 = 4 << 20;
+/// What messages call a template.
+const NAME: &str = "chat template";
 /// What stands before a template's own words in an error that it raises.
 const RAISED: &str = "\u{1}raised: ";
 
@@ -44,18 +47,27 @@ pub fn render_chat(template: &str, context: &Json, clock: Option<&Clock>, track:
     let rendered = environment(clock.cloned()).and_then(|mut environment| {
         environment.add_global(BEGIN, shown(marks[0]));
         environment.add_global(END, shown(marks[1]));
-        let template = environment.template_from_named_str("chat template", &template)?;
+        let template = with_bounds(&template, NAME, syntax()?)?;
+        let template = environment.template_from_named_str(NAME, &template)?;
         template.render(Value::from(Serde(context)))
     });
     rendered.map(|text| unmarked(&text, marks)).map_err(|error| Error::Chat(in_words(&error)))
 }
 
+fn syntax() -> std::result::Result<SyntaxConfig, minijinja::Error> {
+    SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()
+}
+
 fn environment(clock: Option<Clock>) -> std::result::Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_syntax(syntax()?);
     environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(unknown_method_callback);
     environment.add_filter("tojson", tojson);
+    environment.add_filter(FILTER, bounded);
+    // Two that Jinja does not have, and whose lists would go unmeasured.
+    environment.remove_filter("chain");
+    environment.remove_filter("zip");
     // In Python a text and a mapping are sequences too.
     environment.add_test("sequence", |value: &Value| value.try_iter().is_ok());
     environment.add_function(
@@ -286,12 +298,54 @@ mod tests {
         assert_eq!(told.text, "26 Jul");
     }
 
+    /// A list that becomes `made` a hundred times over.
+    fn looped(made: &str, then: &str) -> String {
+        format!(
+            "{{% set ns = namespace(x=[1]) %}}{{% for i in range(100) %}}{{% set ns.x = {made} %}}{{% endfor %}}{then}"
+        )
+    }
+
+    #[test]
+    fn lists_within_bounds_are_as_written() {
+        let context = json!({"l": [1, 2], "d": {"k": [1]}});
+        for (template, shown) in [
+            (
+                "{{ l + [3] + l[:1] }} {{ ['a', 'b'][1] }} {{ {'a': [1]}['a'][0] + 2 * 3 }}",
+                "[1, 2, 3, 1] b 7",
+            ),
+            ("{% for (k, v) in d.items() %}{{ k }}{{ v + v }}{% endfor %}", "k[1, 1]"),
+            (
+                "{% set ns = namespace(a=[1]) %}{% set b = [ns] %}{% set ns.a = ns.a+[2]|list %}{{ b }}",
+                "[{'a': [1, 2]}]",
+            ),
+            ("{% set a, b = 1, [2] %}{{ a }}{{ b }}{{ 1 in l + [3] and 'x' + 'y' == 'xy' }}", "1[2]True"),
+            ("{{ -1 + 2 - 3 }}{{ 'é' + ('ß' ~ l) }}{{ (1, 2) * 2 }}", "-2éß[1, 2](1, 2, 1, 2)"),
+            ("{{\n [1] +\n l\n}}{{ (l + l)|length if l + [] else [] }}", "[1, 1, 2]4"),
+        ] {
+            assert_eq!(text(template, context.clone()), shown, "{template}");
+        }
+    }
+
     #[test]
     fn what_explodes_comes_to_an_end() {
         let deep = "(".repeat(100_000) + &")".repeat(100_000);
         for template in [
             "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}".to_owned(),
             "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}".to_owned(),
+            "{% macro m(x, n) %}{% if n %}{{ m(x + x, n - 1) }}{% endif %}{% endmacro %}{{ m([1], 60) }}".to_owned(),
+            looped("ns.x + ns.x", ""),
+            looped("(ns.x,) * 2", "{{ ns.x|tojson }}"),
+            looped("[ns.x, ns.x]", "{{ ns.x }}"),
+            looped("{'a': ns.x, 'b': ns.x}", "{{ ns.x == ns }}"),
+            looped("[ns.x]", ""),
+            "{% set ns = namespace(x=1) %}{% set ns.x = [ns] %}{{ ns }}".to_owned(),
+            "{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}".to_owned(),
+            "{{ ([1] * 90000000)[0] }}".to_owned(),
+            "{{ (['a' * 1000000] * 100000)|tojson }}".to_owned(),
+            "{{ ['a' * 1000000] * 100000 }}".to_owned(),
+            "{{ (['a' * 1000000] * 100000)|join }}".to_owned(),
+            "{{ 'b' ~ ['a' * 1000000] * 100000 }}".to_owned(),
+            "{{ (['a' * 1000000] * 100000)|string }}".to_owned(),
             "{% set ns = namespace(x='aaaaaaaa') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}".to_owned(),
             "{% set x = 'aaaaaaaa' %}".to_owned() + &"{% set x = x ~ x %}".repeat(60),
             "{{ 'a' * 9999999999 }}".to_owned(),

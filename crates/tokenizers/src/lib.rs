@@ -24,6 +24,7 @@
 
 mod batch;
 mod bert;
+mod bounded;
 mod chat;
 mod encode;
 mod error;

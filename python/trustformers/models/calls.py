@@ -87,6 +87,7 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
         output_attentions=asked("output_attentions"),
         output_hidden_states=asked("output_hidden_states"),
         output_router_logits=others.get("output_router_logits"),
+        num_items_in_batch=others.get("num_items_in_batch"),
         logits_to_keep=_kept(others.get("logits_to_keep")),
         max_length=max_length,
     )
@@ -136,6 +137,8 @@ def accepted(family: str, task: str, has_experts: bool = False) -> tuple[str, ..
         names += ("past_key_values", "cache_position")
     if family == "encoder-decoder":
         names += ("encoder_outputs",)
+    if task == "CausalLM":
+        names += ("num_items_in_batch",)
     return (*names, "logits_to_keep") if task in _LANGUAGE else names
 
 

@@ -102,6 +102,7 @@ class PreTrainedModel(GenerationMixin, Weights):
         twin = type(self).__new__(type(self))
         twin._attach(copy.deepcopy(self.config, memo), self._engine.copy())
         twin.generation_config = copy.deepcopy(self.generation_config, memo)
+        twin.training = self.training
         return twin
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -167,7 +168,8 @@ class PreTrainedModel(GenerationMixin, Weights):
         Every model: ``output_attentions``, ``output_hidden_states``, ``return_dict``; ``max_length`` cuts
         longer inputs. With a head: ``labels``, or ``start_positions`` and ``end_positions``, or
         ``next_sentence_label``, which give a loss. Decoders: ``past_key_values``, ``use_cache``,
-        ``cache_position``, and with a language model's head ``logits_to_keep``. Encoder-decoders:
+        ``cache_position``, and with a language model's head ``logits_to_keep``, and ``num_items_in_batch``,
+        which the sum of the losses is divided by instead of the number of labels. Encoder-decoders:
         ``decoder_input_ids``, ``decoder_attention_mask``, ``decoder_inputs_embeds``,
         ``decoder_position_ids``, ``encoder_outputs``.
 
@@ -197,16 +199,20 @@ class PreTrainedModel(GenerationMixin, Weights):
         return self.config.name_or_path
 
     def eval(self: ModelT) -> ModelT:
-        """Return the model: it is always ready for inference."""
+        """Return the model, with ``training`` False."""
         return self.train(False)
 
     def train(self: ModelT, mode: bool = True) -> ModelT:
-        """Refuse the training mode, which is not there yet; ``train(False)`` is :meth:`eval`."""
-        if mode:
-            raise NotImplementedError(
-                "training mode is not supported yet: the model runs without dropout. Gradients are recorded "
-                "in evaluation mode too, for parameters with requires_grad_()"
-            )
+        """Return the model, with ``training`` as ``mode`` says.
+
+        Both modes compute the same: there is no dropout yet, whatever probabilities the configuration has.
+        Gradients are recorded in both, for parameters with ``requires_grad_()``.
+
+        :raises ValueError: for a mode that is not a bool.
+        """
+        if not isinstance(mode, bool):
+            raise ValueError("training mode is expected to be boolean")
+        self.training = mode
         return self
 
     @classmethod

@@ -326,6 +326,31 @@ class PreTrainedTokenizerBase(SpecialTokens):
             variables=kwargs,
         )
 
+    def encode_message_with_chat_template(
+        self,
+        message: Mapping[str, Any],
+        conversation_history: Sequence[Mapping[str, Any]] | None = None,
+        **kwargs: Any,
+    ) -> list[int]:
+        """The ids that a message adds to a conversation: all from where they differ from those without it.
+
+        :param conversation_history: the messages before it.
+        :param kwargs: those of :meth:`apply_chat_template`.
+        :raises ValueError: for `add_generation_prompt`, which belongs behind the message.
+        """
+        if "add_generation_prompt" in kwargs:
+            raise ValueError(
+                "`encode_message_with_chat_template` does not support `add_generation_prompt`. Please add "
+                "the generation prompt separately."
+            )
+        history = list(conversation_history or ())
+        ids: list[int] = self.apply_chat_template([*history, message], return_dict=False, **kwargs)
+        before = self.apply_chat_template(history, return_dict=False, **kwargs) if history else []
+        same = 0
+        while same < min(len(before), len(ids)) and before[same] == ids[same]:
+            same += 1
+        return ids[same:]
+
     def _encode(self, text: TextInputs, text_pair: TextInputs | None = None, **options: Any) -> BatchEncoding:
         raise NotImplementedError
 

@@ -21,6 +21,7 @@ use self::files::{Files, Index};
 use crate::{Error, Parameter, Result};
 
 pub use bin::load_bin;
+pub use gguf::gguf_file;
 pub use loader::{Init, Loaded, Loader, Mismatch, Report, Scope};
 pub use quantization::Quantization;
 pub use resize::Resize;

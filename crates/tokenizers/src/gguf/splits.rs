@@ -17,12 +17,14 @@ enum How {
     Gpt2,
     /// As GPT-2, each digit for itself.
     Digits,
+    /// Runs of punctuation apart, the rest as GPT-2, and digits by threes.
+    Falcon,
     /// As an expression says.
     Expression(&'static str),
 }
 
 /// The ways by the names that llama.cpp has for them.
-static SPLITS: [(&[&str], Split); 7] = [
+static SPLITS: [(&[&str], Split); 9] = [
     (
         &[
             "gpt-2",
@@ -69,9 +71,12 @@ static SPLITS: [(&[&str], Split); 7] = [
         Split { ignores_merges: true, adds_bos: true, ..Split::new(How::Expression(LLAMA3)) },
     ),
     (&["tekken"], Split { ignores_merges: true, adds_bos: true, ..Split::new(How::Expression(TEKKEN)) }),
+    (&["falcon"], Split::new(How::Falcon)),
+    (&["bloom", "gpt3-finnish"], Split::new(How::Expression(BLOOM))),
     (&["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], Split::new(How::Expression(GPT4O))),
 ];
 
+const BLOOM: &str = r" ?[^(\s|[.,!?…。，、।۔،])]+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -85,12 +90,17 @@ impl Split {
     /// The same as a part of a `tokenizer.json`.
     pub fn pre_tokenizer(&self) -> Value {
         let bytes = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
+        let split = |expression: &str| json!({"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false});
         let first = match self.how {
             How::Gpt2 => return bytes(true),
+            How::Falcon => {
+                let punctuation = json!({"type": "Punctuation", "behavior": "Contiguous"});
+                let digits = json!({"type": "Digits", "individual_digits": false});
+                let parts = [punctuation, bytes(true), digits, split("[0-9][0-9][0-9]")];
+                return json!({"type": "Sequence", "pretokenizers": parts});
+            }
             How::Digits => json!({"type": "Digits", "individual_digits": true}),
-            How::Expression(expression) => json!({
-                "type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": false
-            }),
+            How::Expression(expression) => split(expression),
         };
         json!({"type": "Sequence", "pretokenizers": [first, bytes(matches!(self.how, How::Digits))]})
     }

@@ -12,10 +12,6 @@ use crate::{Config, Error, Result};
 /// `Gguf` for an architecture that is not supported, and for values that are missing or cannot be.
 pub fn read(file: &File) -> Result<Config> {
     let row = Row::of(file)?;
-    if file.size("split.count")?.is_some_and(|parts| parts > 1) {
-        let reason = "it is one part of several: join them with `llama-gguf-split --merge`";
-        return Err(file.unsupported(reason).into());
-    }
     let mut values = Map::new();
     values.insert("model_type".into(), row.model_type.into());
     for field in row.fields.iter().copied().flatten() {
@@ -141,12 +137,11 @@ pub(super) fn gemma_scale(values: &mut Map<String, Value>, layers: u64) -> Resul
     Ok(())
 }
 
-/// Mixtures of experts come as `llama` too, and are not read.
-pub(super) fn refuse_experts(file: &File) -> Result<()> {
-    match file.size("llama.expert_count")? {
-        None | Some(0) => Ok(()),
-        Some(experts) => Err(file
-            .unsupported(format!("it is a mixture of {experts} experts (Mixtral), which are not read yet"))
-            .into()),
-    }
+/// What tells Falcon's layouts apart: a key for all heads, or one for each group of them.
+pub(super) fn falcon_layout(file: &File, values: &mut Map<String, Value>) -> Result<()> {
+    let is_new = values.get("num_kv_heads").and_then(Value::as_u64) != Some(1);
+    let norms = if file.has_tensor("blk.0.attn_norm_2.weight") { 2 } else { 1 };
+    values.insert("new_decoder_architecture".into(), is_new.into());
+    values.insert("num_ln_in_parallel_attn".into(), norms.into());
+    Ok(())
 }

@@ -1,26 +1,31 @@
 //! What llama.cpp calls things, as tables: one row is one architecture. Sources: llama.cpp's `convert_hf_to_gguf.py`, whose doings are
 //! undone here, and transformers' `GGUF_CONFIG_MAPPING`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use trustformers_gguf::File;
 
-use super::config;
+use super::{config, names};
 use crate::{Error, Result};
 
 /// An architecture of llama.cpp.
 pub(super) struct Row {
     /// Its name there: `general.architecture`.
     pub name: &'static str,
+    /// A tensor that tells its files from others of this name.
+    pub mark: Option<&'static str>,
     /// Ours.
     pub model_type: &'static str,
     /// The values of a file, whose names begin with the architecture's, and the fields of the configuration that they are.
     pub fields: &'static [&'static [Field]],
     /// Fields that follow from others, or that files leave to llama.cpp.
     pub complete: fn(&File, &mut Map<String, Value>) -> Result<()>,
-    /// The parts between the dots of a tensor's name, and what they are called here. The first that fits counts.
+    /// The parts between the dots of a tensor's name, and what they are called here. The first that fits counts. `*` stands for the
+    /// number of a matrix where several are stacked.
     pub names: &'static [&'static [(&'static str, &'static str)]],
     /// What was done to tensors, by a part of their names.
-    pub changes: &'static [(&'static str, Change)],
+    pub changes: &'static [&'static [(&'static str, Change)]],
 }
 
 /// A value of a file as a field of a configuration.
@@ -39,6 +44,11 @@ pub(super) enum Change {
     Transposed,
     /// One was added.
     PlusOne,
+    /// The rows of all queries, then those of all keys and of all values stand together, instead of those of each key with its queries and
+    /// its value. There are as many heads and keys as these fields say.
+    Ungrouped(&'static str, &'static str),
+    /// The matrices of all experts are one tensor.
+    Stacked,
 }
 
 const fn required(key: &'static str, field: &'static str) -> Field {
@@ -49,8 +59,8 @@ const fn optional(key: &'static str, field: &'static str) -> Field {
     Field { key, field, required: false }
 }
 
+const CONTEXT: &[Field] = &[required("context_length", "max_position_embeddings")];
 const SIZES: &[Field] = &[
-    required("context_length", "max_position_embeddings"),
     required("block_count", "num_hidden_layers"),
     required("embedding_length", "hidden_size"),
     required("attention.head_count", "num_attention_heads"),
@@ -66,6 +76,10 @@ const LLAMA: &[Field] = &[
 ];
 
 const HEAD_DIM: &[Field] = &[optional("attention.key_length", "head_dim")];
+/// All of a head is turned.
+const TURNED: &[Field] = &[optional("rope.dimension_count", "head_dim")];
+const EXPERTS: &[Field] =
+    &[required("expert_count", "num_local_experts"), required("expert_used_count", "num_experts_per_tok")];
 const WINDOW: &[Field] = &[optional("attention.sliding_window", "sliding_window")];
 const LAYER_NORM: &[Field] = &[
     optional("feed_forward_length", "intermediate_size"),
@@ -73,46 +87,27 @@ const LAYER_NORM: &[Field] = &[
     optional("rope.freq_base", "rope_theta"),
 ];
 
-const LLAMA_NAMES: &[(&str, &str)] = &[
-    ("token_embd", "model.embed_tokens"),
-    ("blk", "model.layers"),
-    ("output_norm", "model.norm"),
-    ("output", "lm_head"),
-    ("attn_norm", "input_layernorm"),
-    ("attn_q", "self_attn.q_proj"),
-    ("attn_k", "self_attn.k_proj"),
-    ("attn_v", "self_attn.v_proj"),
-    ("attn_output", "self_attn.o_proj"),
-    ("attn_q_norm", "self_attn.q_norm"),
-    ("attn_k_norm", "self_attn.k_norm"),
-    ("ffn_norm", "post_attention_layernorm"),
-    ("ffn_gate", "mlp.gate_proj"),
-    ("ffn_up", "mlp.up_proj"),
-    ("ffn_down", "mlp.down_proj"),
-];
-
-/// Norms on the way out of attention and feed-forward network.
-const OUT_NORMS: &[(&str, &str)] =
-    &[("post_attention_norm", "post_attention_layernorm"), ("post_ffw_norm", "post_feedforward_layernorm")];
-
-const GPT2_NAMES: &[(&str, &str)] = &[
-    ("token_embd", "transformer.wte"),
-    ("position_embd", "transformer.wpe"),
-    ("blk", "transformer.h"),
-    ("output_norm", "transformer.ln_f"),
-    ("output", "lm_head"),
-    ("attn_norm", "ln_1"),
-    ("attn_qkv", "attn.c_attn"),
-    ("attn_output", "attn.c_proj"),
-    ("ffn_norm", "ln_2"),
-    ("ffn_up", "mlp.c_fc"),
-    ("ffn_down", "mlp.c_proj"),
+const FALCON: &[&[Field]] = &[
+    CONTEXT,
+    SIZES,
+    &[
+        required("attention.head_count_kv", "num_kv_heads"),
+        required("attention.layer_norm_epsilon", "layer_norm_epsilon"),
+        optional("feed_forward_length", "ffn_hidden_size"),
+        optional("rope.freq_base", "rope_theta"),
+    ],
 ];
 
 /// Llama's rotation of neighbours.
 const INTERLEAVED: &[(&str, Change)] = &[
     ("attn_q", Change::Interleaved("num_attention_heads")),
     ("attn_k", Change::Interleaved("num_key_value_heads")),
+];
+
+const STACKED: &[(&str, Change)] = &[
+    ("ffn_gate_exps", Change::Stacked),
+    ("ffn_up_exps", Change::Stacked),
+    ("ffn_down_exps", Change::Stacked),
 ];
 
 /// Gemma's norms, which scale with one more than their weight.
@@ -130,59 +125,73 @@ const PLUS_ONE: &[(&str, Change)] = &[
 const ROWS: &[Row] = &[
     Row {
         name: "llama",
+        mark: Some("blk.0.ffn_gate_inp.weight"),
+        model_type: "mixtral",
+        fields: &[CONTEXT, SIZES, LLAMA, HEAD_DIM, TURNED, EXPERTS],
+        complete: config::rope_scaling,
+        names: &[names::MIXTRAL, names::LLAMA],
+        changes: &[INTERLEAVED, STACKED],
+    },
+    Row {
+        name: "llama",
+        mark: None,
         model_type: "llama",
-        fields: &[SIZES, LLAMA, HEAD_DIM, &[optional("rope.dimension_count", "head_dim")]],
-        complete: |file, values| {
-            config::refuse_experts(file)?;
-            config::rope_scaling(file, values)
-        },
-        names: &[LLAMA_NAMES],
-        changes: INTERLEAVED,
+        fields: &[CONTEXT, SIZES, LLAMA, HEAD_DIM, TURNED],
+        complete: config::rope_scaling,
+        names: &[names::LLAMA],
+        changes: &[INTERLEAVED],
     },
     Row {
         name: "smollm3",
+        mark: None,
         model_type: "smollm3",
-        fields: &[SIZES, LLAMA],
+        fields: &[CONTEXT, SIZES, LLAMA],
         complete: config::rope_scaling,
-        names: &[LLAMA_NAMES],
-        changes: INTERLEAVED,
+        names: &[names::LLAMA],
+        changes: &[INTERLEAVED],
     },
     Row {
         name: "qwen2",
+        mark: None,
         model_type: "qwen2",
-        fields: &[SIZES, LLAMA],
+        fields: &[CONTEXT, SIZES, LLAMA],
         complete: config::rope_scaling,
-        names: &[LLAMA_NAMES],
+        names: &[names::LLAMA],
         changes: &[],
     },
     Row {
         name: "qwen3",
+        mark: None,
         model_type: "qwen3",
-        fields: &[SIZES, LLAMA, HEAD_DIM],
+        fields: &[CONTEXT, SIZES, LLAMA, HEAD_DIM],
         complete: config::rope_scaling,
-        names: &[LLAMA_NAMES],
+        names: &[names::LLAMA],
         changes: &[],
     },
     Row {
         name: "olmo2",
+        mark: None,
         model_type: "olmo2",
-        fields: &[SIZES, LLAMA],
+        fields: &[CONTEXT, SIZES, LLAMA],
         complete: config::rope_scaling,
-        names: &[OUT_NORMS, LLAMA_NAMES],
+        names: &[names::OUT_NORMS, names::LLAMA],
         changes: &[],
     },
     Row {
         name: "gemma",
+        mark: None,
         model_type: "gemma",
-        fields: &[SIZES, LLAMA, HEAD_DIM],
+        fields: &[CONTEXT, SIZES, LLAMA, HEAD_DIM],
         complete: config::rope_scaling,
-        names: &[LLAMA_NAMES],
-        changes: PLUS_ONE,
+        names: &[names::LLAMA],
+        changes: &[PLUS_ONE],
     },
     Row {
         name: "gemma2",
+        mark: None,
         model_type: "gemma2",
         fields: &[
+            CONTEXT,
             SIZES,
             LLAMA,
             HEAD_DIM,
@@ -193,13 +202,15 @@ const ROWS: &[Row] = &[
             ],
         ],
         complete: |_, values| config::gemma_scale(values, 46),
-        names: &[&[("ffn_norm", "pre_feedforward_layernorm")], OUT_NORMS, LLAMA_NAMES],
-        changes: PLUS_ONE,
+        names: &[&[("ffn_norm", "pre_feedforward_layernorm")], names::OUT_NORMS, names::LLAMA],
+        changes: &[PLUS_ONE],
     },
     Row {
         name: "gemma3",
+        mark: None,
         model_type: "gemma3_text",
         fields: &[
+            CONTEXT,
             SIZES,
             LLAMA,
             HEAD_DIM,
@@ -214,36 +225,101 @@ const ROWS: &[Row] = &[
             config::gemma_scale(values, 62)?;
             config::rope_scaling(file, values)
         },
-        names: &[&[("ffn_norm", "pre_feedforward_layernorm")], OUT_NORMS, LLAMA_NAMES],
-        changes: PLUS_ONE,
+        names: &[&[("ffn_norm", "pre_feedforward_layernorm")], names::OUT_NORMS, names::LLAMA],
+        changes: &[PLUS_ONE],
     },
     Row {
         name: "phi3",
+        mark: None,
         model_type: "phi3",
-        fields: &[SIZES, LLAMA, WINDOW],
+        fields: &[CONTEXT, SIZES, LLAMA, WINDOW],
         complete: |file, values| {
             config::partial_rotary(file, values)?;
             config::rope_scaling(file, values)
         },
-        names: &[&[("attn_qkv", "self_attn.qkv_proj"), ("ffn_up", "mlp.gate_up_proj")], LLAMA_NAMES],
+        names: &[&[("attn_qkv", "self_attn.qkv_proj"), ("ffn_up", "mlp.gate_up_proj")], names::LLAMA],
         changes: &[],
     },
     Row {
         name: "stablelm",
+        mark: None,
         model_type: "stablelm",
-        fields: &[SIZES, LAYER_NORM, &[required("attention.layer_norm_epsilon", "layer_norm_eps")]],
+        fields: &[CONTEXT, SIZES, LAYER_NORM, &[required("attention.layer_norm_epsilon", "layer_norm_eps")]],
         complete: |file, values| {
             values.insert("use_qkv_bias".into(), file.has_tensor("blk.0.attn_q.bias").into());
             values.insert("use_parallel_residual".into(), (!file.has_tensor("blk.0.ffn_norm.weight")).into());
             config::partial_rotary(file, values)
         },
-        names: &[LLAMA_NAMES],
+        names: &[names::LLAMA],
         changes: &[],
     },
     Row {
+        name: "phi2",
+        mark: None,
+        model_type: "phi",
+        fields: &[CONTEXT, SIZES, LAYER_NORM, &[required("attention.layer_norm_epsilon", "layer_norm_eps")]],
+        complete: config::partial_rotary,
+        names: &[names::PHI, names::LLAMA],
+        changes: &[],
+    },
+    Row {
+        name: "gptneox",
+        mark: None,
+        model_type: "gpt_neox",
+        fields: &[
+            CONTEXT,
+            SIZES,
+            &[
+                required("feed_forward_length", "intermediate_size"),
+                required("attention.layer_norm_epsilon", "layer_norm_eps"),
+                optional("rope.freq_base", "rotary_emb_base"),
+            ],
+        ],
+        complete: |file, values| {
+            let parallel = file.flag("gptneox.use_parallel_residual")?;
+            values.extend(parallel.map(|parallel| ("use_parallel_residual".into(), parallel.into())));
+            config::partial_rotary(file, values)?;
+            let turned = values.remove("partial_rotary_factor");
+            values.extend(turned.map(|turned| ("rotary_pct".into(), turned)));
+            Ok(())
+        },
+        names: &[names::GPT_NEOX],
+        changes: &[&[("attn_qkv", Change::Ungrouped("num_attention_heads", "num_attention_heads"))]],
+    },
+    Row {
+        name: "bloom",
+        mark: None,
+        model_type: "bloom",
+        fields: &[SIZES, &[required("attention.layer_norm_epsilon", "layer_norm_epsilon")]],
+        complete: |_, _| Ok(()),
+        names: &[names::BLOOM],
+        changes: &[&[("attn_qkv", Change::Ungrouped("n_head", "n_head"))]],
+    },
+    // With a key for each group of heads and a norm before each of both halves of a layer: Falcon 40B.
+    Row {
+        name: "falcon",
+        mark: Some("blk.0.attn_norm_2.weight"),
+        model_type: "falcon",
+        fields: FALCON,
+        complete: config::falcon_layout,
+        names: &[&[("attn_norm", "ln_mlp"), ("attn_norm_2", "ln_attn")], names::BLOOM],
+        changes: &[&[("attn_qkv", Change::Ungrouped("num_attention_heads", "num_kv_heads"))]],
+    },
+    Row {
+        name: "falcon",
+        mark: None,
+        model_type: "falcon",
+        fields: FALCON,
+        complete: config::falcon_layout,
+        names: &[names::BLOOM],
+        changes: &[&[("attn_qkv", Change::Ungrouped("num_attention_heads", "num_kv_heads"))]],
+    },
+    Row {
         name: "gpt2",
+        mark: None,
         model_type: "gpt2",
         fields: &[
+            CONTEXT,
             SIZES,
             &[
                 optional("feed_forward_length", "n_inner"),
@@ -251,13 +327,13 @@ const ROWS: &[Row] = &[
             ],
         ],
         complete: |_, _| Ok(()),
-        names: &[GPT2_NAMES],
-        changes: &[
+        names: &[names::GPT2],
+        changes: &[&[
             ("attn_qkv", Change::Transposed),
             ("attn_output", Change::Transposed),
             ("ffn_up", Change::Transposed),
             ("ffn_down", Change::Transposed),
-        ],
+        ]],
     },
 ];
 
@@ -265,9 +341,10 @@ impl Row {
     /// The row of a file's architecture.
     pub fn of(file: &File) -> Result<&'static Row> {
         let name = file.architecture()?;
-        ROWS.iter().find(|row| row.name == name).ok_or_else(|| {
-            let known: Vec<_> = ROWS.iter().map(|row| row.name).collect();
-            let known = known.join(", ");
+        let fits = |row: &&Row| row.name == name && row.mark.is_none_or(|tensor| file.has_tensor(tensor));
+        ROWS.iter().find(fits).ok_or_else(|| {
+            let known: BTreeSet<_> = ROWS.iter().map(|row| row.name).collect();
+            let known = known.into_iter().collect::<Vec<_>>().join(", ");
             Error::from(file.unsupported(format!(
                 "GGUF model with architecture {name} is not supported yet. Supported are: {known}"
             )))
@@ -286,8 +363,8 @@ impl Row {
                 None if is_own => part,
                 None => return None,
             });
-            change =
-                change.or(self.changes.iter().find(|(theirs, _)| *theirs == part).map(|(_, change)| *change));
+            let changed = self.changes.iter().copied().flatten().find(|(theirs, _)| *theirs == part);
+            change = change.or(changed.map(|(_, change)| *change));
         }
         Some((names.join("."), change))
     }
@@ -306,7 +383,9 @@ mod tests {
             for Field { field, .. } in row.fields.iter().copied().flatten() {
                 let own = aliases.iter().find(|(common, _)| common == field).map_or(*field, |(_, own)| own);
                 // Older names, which become `rope_parameters`, and what is a constant of the class.
-                let older = ["rope_theta", "rope_local_base_freq", "sliding_window_pattern"].contains(field);
+                let older =
+                    ["rope_theta", "rope_local_base_freq", "rotary_emb_base", "sliding_window_pattern"]
+                        .contains(field);
                 assert!(defaults.contains_key(own) || older, "{}: {field}", row.name);
             }
         }
@@ -314,7 +393,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_transformers() {
-        let row = |name| ROWS.iter().find(|row| row.name == name).unwrap();
+        let row = |model_type| ROWS.iter().find(|row| row.model_type == model_type).unwrap();
         let turned = Some(Change::Interleaved("num_attention_heads"));
         for (architecture, theirs, ours) in [
             ("llama", "token_embd.weight", Some(("model.embed_tokens.weight", None))),
@@ -325,6 +404,11 @@ mod tests {
                 "gemma2",
                 "blk.1.ffn_norm.weight",
                 Some(("model.layers.1.pre_feedforward_layernorm.weight", Some(Change::PlusOne))),
+            ),
+            (
+                "mixtral",
+                "blk.3.ffn_up_exps.weight",
+                Some(("model.layers.3.block_sparse_moe.experts.*.w3.weight", Some(Change::Stacked))),
             ),
             ("gpt2", "output.weight", Some(("lm_head.weight", None))),
             (
