@@ -14,8 +14,9 @@ use crate::{Result, Shape, Strides, Tensor, pool, team};
 
 /// Elements of one chunk: with 8 bytes each, two operands and a result take half of the smallest first-level cache.
 pub(super) const CHUNK: usize = 1024;
-/// Results that go past the caches are made in pieces of so many elements: while the stores of one leave, the next one is read.
-const PIECE: usize = 128;
+/// Results that go past the caches are made in pieces of so many elements: while the stores of one leave, the next one is read. Stores
+/// of smaller pieces would meet on the bus with what the kernel reads.
+const PIECE: usize = CHUNK;
 /// Fewer elements than this are done on the calling thread: waking another costs more.
 pub(super) const PARALLEL_FROM: usize = 32 << 10;
 /// Results of so many bytes are written past the caches: whoever reads them next would hardly find them there.
@@ -30,6 +31,7 @@ struct Scratch<C> {
 }
 
 impl<C> Scratch<C> {
+    #[inline(always)]
     fn new() -> Scratch<C> {
         Scratch { room: [const { MaybeUninit::uninit() }; CHUNK], same: 0 }
     }

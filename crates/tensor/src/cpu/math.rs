@@ -2,7 +2,6 @@
 
 use rten_simd::ops::{BitOps, FloatOps, IntOps, NumOps};
 use rten_simd::{Isa, Simd, SimdUnaryOp};
-use rten_vecmath::Exp;
 
 pub(super) mod f32 {
     pub(in crate::cpu) const ROOT_2_OVER_PI: f32 = 0.797_884_6;
@@ -42,7 +41,7 @@ impl SimdUnaryOp<f32> for Erf {
         let r = fma(r, t, -6.348_468_7e-1);
         let r = fma(r, t, -1.287_175_1e-1);
         let r = ops.mul_add(r, t, ops.neg(t));
-        let large = ops.sub(ops.one(), Exp::apply(isa, r));
+        let large = ops.sub(ops.one(), ExpOfNegative::apply(isa, r));
         let large = ops.select(ops.neg(large), large, ops.lt(x, ops.zero()));
 
         let p = fma(ops.splat(-5.967_617e-4), s, 4.991_194_2e-3);
@@ -56,7 +55,40 @@ impl SimdUnaryOp<f32> for Erf {
     }
 }
 
-/// x Φ(x) = x (1 + erf(x / √2)) / 2, in the order in which torch rounds.
+/// Φ(-u), the tail of the normal distribution, for u ≥ 0 up to [`TAIL_END`]: within 3e-7 of what u - u Φ(-u) is there.
+///
+/// log₂ Φ(-u) is a polynomial, minimax for what it does to GELU; its integer part k goes into the exponent, 2ᶠ of the rest is another.
+#[inline(always)]
+fn normal_tail<I: Isa>(isa: I, u: I::F32) -> I::F32 {
+    let ops = isa.f32();
+    let log = polynomial(
+        isa,
+        u,
+        [
+            2.827_342_8e-8,
+            -1.106_109_2e-6,
+            1.531_369e-5,
+            -6.962_776_4e-5,
+            -4.059_727e-4,
+            7.380_844e-3,
+            -5.268_259e-2,
+            -4.591_601e-1,
+            -1.151_109_1,
+            -1.0,
+        ],
+    );
+    let shifted = ops.add(log, ops.splat(ROUNDS));
+    let rest = ops.sub(log, ops.sub(shifted, ops.splat(ROUNDS)));
+    #[expect(clippy::approx_constant, reason = "near ln 2, but the best with these others")]
+    let power =
+        polynomial(isa, rest, [1.326_459_1e-3, 9.671_619e-3, 5.550_735e-2, 2.402_224_1e-1, 6.931_47e-1, 1.0]);
+    times_power_of_2(isa, power, shifted)
+}
+
+/// Up to where Φ(-u) is a normal number.
+const TAIL_END: std::primitive::f32 = 12.9;
+
+/// x Φ(x) = max(x, 0) - |x| Φ(-|x|).
 #[derive(Default)]
 pub(super) struct Gelu {}
 
@@ -64,8 +96,9 @@ impl SimdUnaryOp<f32> for Gelu {
     #[inline(always)]
     fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
         let ops = isa.f32();
-        let erf = Erf::apply(isa, ops.mul(x, ops.splat(std::f32::consts::FRAC_1_SQRT_2)));
-        ops.mul(ops.mul(x, ops.splat(0.5)), ops.add(ops.one(), erf))
+        let distance = ops.min(ops.abs(x), ops.splat(TAIL_END));
+        let positive = ops.select(ops.zero(), x, ops.lt(x, ops.zero()));
+        ops.mul_sub_from(distance, normal_tail(isa, distance), positive)
     }
 }
 
@@ -79,42 +112,131 @@ impl SimdUnaryOp<f32> for GeluDerivative {
         let ops = isa.f32();
         let erf = Erf::apply(isa, ops.mul(x, ops.splat(std::f32::consts::FRAC_1_SQRT_2)));
         let distribution = ops.mul_add(erf, ops.splat(0.5), ops.splat(0.5));
-        let exponential = Exp::apply(isa, ops.mul(ops.mul(x, x), ops.splat(-0.5)));
+        let exponential = ExpOfNegative::apply(isa, ops.mul(ops.mul(x, x), ops.splat(-0.5)));
         // 1 / √(2 π)
         ops.mul_add(ops.mul(x, exponential), ops.splat(0.398_942_3), distribution)
     }
 }
 
+/// 1.5 × 2²³: the sum with a number rounds that to an integer, which is then in the lowest bits.
+const ROUNDS: std::primitive::f32 = 12_582_912.0;
+/// What is added to an exponent in the bits of a float.
+const BIAS: std::primitive::f32 = 127.0;
+
+/// `c[0] xⁿ + … + c[n]`
+#[inline(always)]
+fn polynomial<I: Isa, const N: usize>(isa: I, x: I::F32, c: [std::primitive::f32; N]) -> I::F32 {
+    let ops = isa.f32();
+    let mut sum = ops.splat(c[0]);
+    for &c in &c[1..] {
+        sum = ops.mul_add(sum, x, ops.splat(c));
+    }
+    sum
+}
+
+/// `y`, but NaN where `x` is: not all processors' minimum and maximum keep it.
+#[inline(always)]
+fn or_nan<I: Isa>(isa: I, x: I::F32, y: I::F32) -> I::F32 {
+    let ops = isa.f32();
+    ops.select(y, x, ops.eq(x, x))
+}
+
+/// `x 2ᵏ` from `shifted`, which is [`ROUNDS`] + k, where both `x` and the product are normal numbers.
+#[inline(always)]
+fn times_power_of_2<I: Isa>(isa: I, x: I::F32, shifted: I::F32) -> I::F32 {
+    let ints = isa.i32();
+    let (x, shifted): (I::I32, I::I32) = (x.reinterpret_cast(), shifted.reinterpret_cast());
+    ints.add(x, ints.shift_left::<23>(shifted)).reinterpret_cast()
+}
+
+/// x as k ln 2 + r with |r| ≤ ln 2 / 2: [`ROUNDS`] + `bias` + k, and eʳ by a minimax polynomial, after N. Juffa.
+#[inline(always)]
+fn exp_parts<I: Isa>(isa: I, x: I::F32, bias: std::primitive::f32) -> (I::F32, I::F32) {
+    let ops = isa.f32();
+    let rounds = ops.splat(ROUNDS + bias);
+    let shifted = ops.mul_add(x, ops.splat(std::f32::consts::LOG2_E), rounds);
+    let k = ops.sub(shifted, rounds);
+    let r = ops.mul_add(k, ops.splat(-6.931_457_5e-1), x);
+    let r = ops.mul_add(k, ops.splat(-1.428_606_8e-6), r);
+    let c = [1.378_059_4e-3, 8.373_124_5e-3, 4.166_953_6e-2, 1.666_647_2e-1, 4.999_998_5e-1, 1.0, 1.0];
+    (shifted, polynomial(isa, r, c))
+}
+
+/// eˣ, within 1 ULP.
+#[derive(Default)]
+pub(super) struct Exp {}
+
+impl SimdUnaryOp<f32> for Exp {
+    #[inline(always)]
+    fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
+        let (ops, ints) = (isa.f32(), isa.i32());
+        // Beyond, all are infinite or zero.
+        let within = ops.min(ops.max(x, ops.splat(-105.0)), ops.splat(90.0));
+        // In two steps, since 2ᵏ need not be a float.
+        let (shifted, e) = exp_parts(isa, within, 2.0 * BIAS);
+        let both: I::I32 = shifted.reinterpret_cast();
+        let half = ints.shift_right::<1>(both);
+        let power = |bits: I::I32| -> I::F32 { ints.shift_left::<23>(bits).reinterpret_cast() };
+        or_nan(isa, x, ops.mul(ops.mul(e, power(half)), power(ints.sub(both, half))))
+    }
+}
+
 /// eˣ for x ≤ 0, within 1 ULP; 0 where it would be subnormal.
-///
-/// x = k ln 2 + r with |r| ≤ ln 2 / 2, and a minimax polynomial for eʳ, after N. Juffa. The sum with a large number rounds x / ln 2 to k,
-/// and leaves the exponent bits of 2ᵏ in the lowest bits.
 #[derive(Default)]
 pub(super) struct ExpOfNegative {}
 
 impl SimdUnaryOp<f32> for ExpOfNegative {
     #[inline(always)]
     fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
-        const ROUNDS: std::primitive::f32 = 12_582_912.0 + 127.0;
         let ops = isa.f32();
-        let fma = |a, b, c: f32| ops.mul_add(a, b, ops.splat(c));
-        let shifted = fma(x, ops.splat(std::f32::consts::LOG2_E), ROUNDS);
-        let k = ops.sub(shifted, ops.splat(ROUNDS));
-        let r = ops.mul_add(k, ops.splat(-6.931_457_5e-1), x);
-        let r = ops.mul_add(k, ops.splat(-1.428_606_8e-6), r);
-
-        let p = fma(ops.splat(1.378_059_4e-3), r, 8.373_124_5e-3);
-        let p = fma(p, r, 4.166_953_6e-2);
-        let p = fma(p, r, 1.666_647_2e-1);
-        let p = fma(p, r, 4.999_998_5e-1);
-        let p = fma(p, r, 1.0);
-        let p = fma(p, r, 1.0);
-
+        let (shifted, e) = exp_parts(isa, x, BIAS);
         let bits: I::I32 = shifted.reinterpret_cast();
         let power: I::F32 = isa.i32().shift_left::<23>(bits).reinterpret_cast();
         // 2ᵏ is a normal number from here on.
         let is_tiny = ops.lt(x, ops.splat(-87.33));
-        ops.select(ops.zero(), ops.mul(p, power), is_tiny)
+        ops.select(ops.zero(), ops.mul(e, power), is_tiny)
+    }
+}
+
+/// tanh x, within 3 ULP.
+///
+/// With e⁻²ᵘ = 2ᵏ (1 + 2p), u = |x|, it is n / (1 - n) for n = (1 - 2ᵏ) / 2 - 2ᵏ p: nothing is lost where x is small, since k is 0 there.
+#[derive(Default)]
+pub(super) struct Tanh {}
+
+impl SimdUnaryOp<f32> for Tanh {
+    #[inline(always)]
+    fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
+        let ops = isa.f32();
+        // Beyond, all round to 1.
+        let u = ops.min(ops.abs(x), ops.splat(10.0));
+        let rounds = ops.splat(ROUNDS + BIAS);
+        let shifted = ops.mul_add(u, ops.splat(-2.0 * std::f32::consts::LOG2_E), rounds);
+        let k = ops.sub(shifted, rounds);
+        // -2u = k ln 2 + 2h
+        let h = ops.mul_sub_from(k, ops.splat(3.465_728_8e-1), ops.neg(u));
+        let h = ops.mul_sub_from(k, ops.splat(7.143_034e-7), h);
+        // (e²ʰ - 1) / 2 = h + h² P(h), minimax.
+        let c = [4.442_405_3e-2, 1.338_647_6e-1, 3.333_376e-1, 6.666_617_4e-1, 9.999_999_4e-1];
+        let p = ops.mul_add(ops.mul(h, h), polynomial(isa, h, c), h);
+        let bits: I::I32 = shifted.reinterpret_cast();
+        let power: I::F32 = isa.i32().shift_left::<23>(bits).reinterpret_cast();
+        let half = ops.splat(0.5);
+        let n = ops.mul_sub_from(power, p, ops.mul_sub_from(power, half, half));
+        let sign = ops.and(x, ops.splat(-0.0));
+        or_nan(isa, x, ops.or(ops.div(n, ops.sub(ops.one(), n)), sign))
+    }
+}
+
+/// σ(x) = 1 / (1 + e⁻ˣ)
+#[derive(Default)]
+pub(super) struct Sigmoid {}
+
+impl SimdUnaryOp<f32> for Sigmoid {
+    #[inline(always)]
+    fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
+        let ops = isa.f32();
+        ops.reciprocal(ops.add(ops.one(), Exp::apply(isa, ops.neg(x))))
     }
 }
 
@@ -202,6 +324,52 @@ mod tests {
             [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
         );
         assert!(at(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn exp_is_exact_to_the_last_digit_and_ends_where_floats_do() {
+        let exp = |x| Exp {}.scalar_eval(x);
+        let (error, x) = worst(sample(1e-30, 88.7), exp, std::primitive::f64::exp);
+        assert!(error <= 1.0, "exp({x}) is {error} ULP off");
+        let (error, x) = worst(sample(1e-30, 103.0), |x| exp(-x), |x| std::primitive::f64::exp(-x));
+        assert!(error <= 1.0, "exp(-{x}) is {error} ULP off");
+        assert_eq!(
+            [
+                exp(0.0),
+                exp(89.0),
+                exp(1e30),
+                exp(f32::INFINITY),
+                exp(-104.5),
+                exp(-1e30),
+                exp(f32::NEG_INFINITY)
+            ],
+            [1.0, f32::INFINITY, f32::INFINITY, f32::INFINITY, 0.0, 0.0, 0.0]
+        );
+        assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn tanh_is_exact_to_the_last_digits() {
+        let tanh = |x| Tanh {}.scalar_eval(x);
+        let (error, x) = worst(sample(1e-30, 20.0), tanh, std::primitive::f64::tanh);
+        assert!(error <= 3.0, "tanh({x}) is {error} ULP off");
+        assert_eq!(
+            [tanh(-0.5), tanh(-f32::INFINITY), tanh(1e30), tanh(1e-40)],
+            [-tanh(0.5), -1.0, 1.0, 1e-40]
+        );
+        assert!(tanh(-0.0).is_sign_negative() && tanh(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn gelu_is_exact_to_what_its_largest_part_holds() {
+        for x in sample(1e-30, 100.0).flat_map(|x| [x, -x]) {
+            let (got, wide) = (f64::from(Gelu {}.scalar_eval(x)), f64::from(x));
+            let tail = |u: f64| 0.5 * libm::erfc(u * std::f64::consts::FRAC_1_SQRT_2);
+            let (want, largest) = (wide * tail(-wide), wide.abs() * tail(-wide.abs()));
+            assert!((got - want).abs() <= 3e-7 * largest, "gelu({x}) is {got}, not {want}");
+        }
+        assert_eq!(Gelu {}.scalar_eval(f32::INFINITY), f32::INFINITY);
+        assert!(Gelu {}.scalar_eval(f32::NAN).is_nan());
     }
 
     #[test]

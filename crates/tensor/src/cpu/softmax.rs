@@ -2,11 +2,13 @@
 
 use std::mem::MaybeUninit;
 
-use rten_simd::{SimdOp, SimdUnaryOp};
-use rten_vecmath::{Exp, LogSoftmax, Softmax};
+use rten_simd::ops::{BitOps, NumOps};
+use rten_simd::{Isa, SimdUnaryOp};
 
+use super::combine::{Max, Reduction, Sum};
+use super::math::{Exp, ExpOfNegative};
 use super::rows::for_each_run;
-use super::simd::vectorized;
+use super::simd::{each, vectorized};
 use crate::{DType, Element, Result, Tensor};
 
 /// See [`crate::Backend::softmax`].
@@ -27,14 +29,49 @@ pub(super) fn softmax(x: &Tensor, log: bool) -> Result<Tensor> {
     Tensor::build(x.shape(), |out| {
         for_each_run(out, width, |first, rows| {
             for (out, x) in rows.chunks_exact_mut(width).zip(source[first * width..].chunks_exact(width)) {
-                if log {
-                    LogSoftmax::new(x, out).dispatch();
-                } else {
-                    Softmax::new(x, out).dispatch();
-                }
+                single(x, out, log);
             }
         })
     })
+}
+
+/// e to the power of how far numbers are below the largest of them.
+struct ExpBelow {
+    max: f32,
+}
+
+impl SimdUnaryOp<f32> for ExpBelow {
+    #[inline(always)]
+    fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
+        let ops = isa.f32();
+        ExpOfNegative::apply(isa, ops.sub(x, ops.splat(self.max)))
+    }
+}
+
+fn single(x: &[f32], out: &mut [MaybeUninit<f32>], log: bool) {
+    let max = <Max as Reduction<f32>>::fold(f32::NEG_INFINITY, x);
+    let powers = ExpBelow { max }.map(x, out);
+    let sum = <Sum as Reduction<f32>>::fold(0.0, powers);
+    if log {
+        // Two subtractions: the logarithm would lose its digits beside a large maximum.
+        let log_sum = sum.ln() as f32;
+        each(
+            x,
+            out,
+            #[inline(always)]
+            |x| x - max - log_sum,
+        );
+    } else {
+        let scale = (1.0 / sum) as f32;
+        vectorized(
+            #[inline(always)]
+            || {
+                for power in powers {
+                    *power *= scale;
+                }
+            },
+        );
+    }
 }
 
 fn double(x: &[f64], out: &mut [MaybeUninit<f64>], log: bool) {

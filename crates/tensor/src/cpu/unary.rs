@@ -127,12 +127,12 @@ macro_rules! float {
 
 pub(super) fn single(op: UnaryOp) -> Kernel<f32> {
     match op {
-        UnaryOp::Exp => vector!(vecmath::Exp {}),
+        UnaryOp::Exp => vector!(math::Exp {}),
         UnaryOp::Sin => vector!(vecmath::Sin::default()),
         UnaryOp::Cos => vector!(vecmath::Cos::default()),
-        UnaryOp::Tanh => vector!(vecmath::Tanh {}),
+        UnaryOp::Tanh => vector!(math::Tanh {}),
         UnaryOp::Erf => vector!(math::Erf {}),
-        UnaryOp::Sigmoid => vector!(vecmath::Sigmoid {}),
+        UnaryOp::Sigmoid => vector!(math::Sigmoid {}),
         UnaryOp::Gelu => vector!(math::Gelu {}),
         UnaryOp::GeluTanh => vector!(vecmath::ApproxGelu {}),
         UnaryOp::QuickGelu => vector!(vecmath::Swish { alpha: 1.702 }),
