@@ -13,7 +13,7 @@ import sys
 import comparison
 import report
 from figures import Figure, side_by_side
-from generation_workloads import LONG, PREFILL, SHORT, WRITTEN
+from generation_workloads import LONG, PREFILL, READ, READING, SHORT, WRITTEN, weights
 from harness import Subject
 
 NAMES = ("ours", "torch", "llama_cpp")
@@ -32,12 +32,15 @@ def main() -> None:
     )
     labels = {name: comparison.label(f"generation_{name}") for name in NAMES}
     about = comparison.about(described, versions, options)
-    print(report.write(figures, about, labels, options.results, "generation", "Writing"))
-    print("\n".join(derived(figures)))
+    lines = derived(figures)
+    print(report.write(figures, about | {"derived": lines}, labels, options.results, "generation", "Writing"))
+    print("\n".join(lines))
 
 
-def tokens(name: str) -> int:
+def tokens(name: str) -> int | None:
     """How many tokens a call goes through."""
+    if name == READING:
+        return None
     if "prompt" in name:
         return PREFILL
     return WRITTEN * (16 if "16 texts" in name else 1)
@@ -59,6 +62,7 @@ def goals(figure: Figure) -> Figure:
 def derived(figures: list[Figure]) -> list[str]:
     """What two rows say together, of ours."""
     ours = {figure.name: figure.medians["ours"] for figure in figures if "ours" in figure.samples}
+    bandwidth = READ / ours.pop(READING)
     lines = []
     for model in dict.fromkeys(name.split(",")[0] for name in ours):
         one = ours[f"{model}, {WRITTEN} tokens"]
@@ -68,7 +72,8 @@ def derived(figures: list[Figure]) -> list[str]:
         near, far = one / WRITTEN, (far - first) / (WRITTEN - 1)
         lines.append(
             f"{model}: {near:.2f} ms a token behind {SHORT}, {far:.2f} behind {LONG} ({far / near:.2f} "
-            f"times; goal 1.3); 16 texts at {16 * one / many:.1f} times the tokens a second of one (goal 5)"
+            f"times; goal 1.3); 16 texts at {16 * one / many:.1f} times the tokens a second of one (goal 5); "
+            f"weights read at {weights(model) / near / bandwidth:.0%} of {bandwidth / 1e6:.1f} GB/s"
         )
     return lines
 

@@ -10,6 +10,18 @@ WRITTEN = 32
 #: Prompts, in tokens.
 SHORT, LONG, PREFILL = 10, 1000, 512
 
+#: Bytes that are read to know how fast memory is.
+READ = 512 << 20
+READING = "reading 512 MiB"
+PARAMETERS_OF_GPT2 = 124_439_808
+
+
+def weights(model: str) -> int:
+    """Bytes that a step must read at least."""
+    if model.startswith("SmolLM2"):
+        return Path(smollm2()).stat().st_size
+    return PARAMETERS_OF_GPT2 * (4 if model.endswith("f32") else 2)
+
 
 class Model(Protocol):
     """A model as a subject opens it."""

@@ -1,7 +1,11 @@
 """The language models of trustformers."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+
+import bandwidth
 import generation_workloads
 
 LABEL = "trustformers"
@@ -34,4 +38,7 @@ def calls(settings: dict) -> dict:
         "GPT-2 f32": lambda: gpt2("float32"),
         "GPT-2 bf16": lambda: gpt2("bfloat16"),
     }
-    return generation_workloads.calls(models)
+    threads = settings["threads"]
+    parts = np.split(np.ones(generation_workloads.READ // 4, np.float32), threads)
+    read = bandwidth.reader(parts, ThreadPoolExecutor(threads))
+    return generation_workloads.calls(models) | {generation_workloads.READING: read}
