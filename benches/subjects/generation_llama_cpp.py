@@ -16,7 +16,9 @@ def import_it() -> None:
 
 class Opened:
     def __init__(self, model: Any) -> None:
-        self.model = model
+        from llama_cpp import llama_get_logits_ith
+
+        self.model, self.scores = model, llama_get_logits_ith
 
     def write(self, prompt: list[list[int]], tokens: int) -> Any:
         (ids,) = prompt
@@ -27,9 +29,7 @@ class Opened:
         return self.likeliest()
 
     def likeliest(self) -> int:
-        from llama_cpp import llama_get_logits_ith
-
-        scores = llama_get_logits_ith(self.model.ctx, -1)
+        scores = self.scores(self.model.ctx, -1)
         return int(np.argmax(np.ctypeslib.as_array(scores, shape=(self.model.n_vocab(),))))
 
 

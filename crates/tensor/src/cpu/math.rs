@@ -119,7 +119,7 @@ impl SimdUnaryOp<f32> for GeluDerivative {
 }
 
 /// 1.5 × 2²³: the sum with a number rounds that to an integer, which is then in the lowest bits.
-const ROUNDS: std::primitive::f32 = 12_582_912.0;
+pub(super) const ROUNDS: std::primitive::f32 = 12_582_912.0;
 /// What is added to an exponent in the bits of a float.
 const BIAS: std::primitive::f32 = 127.0;
 
@@ -147,6 +147,13 @@ fn times_power_of_2<I: Isa>(isa: I, x: I::F32, shifted: I::F32) -> I::F32 {
     let ints = isa.i32();
     let (x, shifted): (I::I32, I::I32) = (x.reinterpret_cast(), shifted.reinterpret_cast());
     ints.add(x, ints.shift_left::<23>(shifted)).reinterpret_cast()
+}
+
+/// 2ᵏ from `shifted`, which is [`ROUNDS`] + [`BIAS`] + k, where it is a normal number.
+#[inline(always)]
+fn power_of_2<I: Isa>(isa: I, shifted: I::F32) -> I::F32 {
+    let bits: I::I32 = shifted.reinterpret_cast();
+    isa.i32().shift_left::<23>(bits).reinterpret_cast()
 }
 
 /// x as k ln 2 + r with |r| ≤ ln 2 / 2: [`ROUNDS`] + `bias` + k, and eʳ by a minimax polynomial, after N. Juffa.
@@ -190,8 +197,7 @@ impl SimdUnaryOp<f32> for ExpOfNegative {
     fn eval<I: Isa>(&self, isa: I, x: I::F32) -> I::F32 {
         let ops = isa.f32();
         let (shifted, e) = exp_parts(isa, x, BIAS);
-        let bits: I::I32 = shifted.reinterpret_cast();
-        let power: I::F32 = isa.i32().shift_left::<23>(bits).reinterpret_cast();
+        let power = power_of_2(isa, shifted);
         // 2ᵏ is a normal number from here on.
         let is_tiny = ops.lt(x, ops.splat(-87.33));
         ops.select(ops.zero(), ops.mul(e, power), is_tiny)
@@ -219,8 +225,7 @@ impl SimdUnaryOp<f32> for Tanh {
         // (e²ʰ - 1) / 2 = h + h² P(h), minimax.
         let c = [4.442_405_3e-2, 1.338_647_6e-1, 3.333_376e-1, 6.666_617_4e-1, 9.999_999_4e-1];
         let p = ops.mul_add(ops.mul(h, h), polynomial(isa, h, c), h);
-        let bits: I::I32 = shifted.reinterpret_cast();
-        let power: I::F32 = isa.i32().shift_left::<23>(bits).reinterpret_cast();
+        let power = power_of_2(isa, shifted);
         let half = ops.splat(0.5);
         let n = ops.mul_sub_from(power, p, ops.mul_sub_from(power, half, half));
         let sign = ops.and(x, ops.splat(-0.0));

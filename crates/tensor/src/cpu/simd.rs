@@ -2,13 +2,14 @@
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
-use std::mem::{self, MaybeUninit};
+use std::mem::MaybeUninit;
 
 use rten_simd::isa::GenericIsa;
-use rten_simd::ops::NumOps;
+use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp};
 
 use super::level::Level;
+use super::stream::LINE;
 
 /// Evaluates `op` with the vectors of a level that the processor has.
 pub(super) fn dispatch_at<Op: SimdOp>(level: Level, op: Op) -> Op::Output {
@@ -45,6 +46,27 @@ pub(super) fn dispatch_at<Op: SimdOp>(level: Level, op: Op) -> Op::Output {
     op.eval(GenericIsa::new())
 }
 
+/// Asks for so many bytes before they are needed, wherever they are.
+#[inline(always)]
+pub(super) fn fetch<I: Isa, T>(isa: I, from: *const T, bytes: usize) {
+    let (ops, from) = (isa.f32(), from.cast::<f32>());
+    // Not a loop over the steps, which would stay one.
+    (0..bytes).step_by(LINE).for_each(
+        #[inline(always)]
+        |at| ops.prefetch(from.wrapping_byte_add(at)),
+    );
+}
+
+/// [`fetch`] where there is no ISA at hand.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn fetch_x86(from: *const u8, bytes: usize) {
+    for at in (0..bytes).step_by(LINE) {
+        // SAFETY: a hint never faults, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(at).cast()) };
+    }
+}
+
 /// The sum of the lanes of each of four vectors.
 #[inline(always)]
 pub(super) fn sums<I: Isa>(isa: I, x: [I::F32; 4]) -> [f32; 4] {
@@ -54,9 +76,9 @@ pub(super) fn sums<I: Isa>(isa: I, x: [I::F32; 4]) -> [f32; 4] {
         unsafe {
             let x = x.map(
                 #[inline(always)]
-                |x| mem::transmute_copy::<I::F32, __m512>(&x),
+                |x| std::mem::transmute_copy::<I::F32, __m512>(&x),
             );
-            return mem::transmute::<__m128, [f32; 4]>(sums_of_lanes(x));
+            return std::mem::transmute::<__m128, [f32; 4]>(sums_of_lanes(x));
         }
     }
     x.map(

@@ -31,6 +31,7 @@ mod machine {
     use std::arch::x86_64::*;
 
     use super::{LINE, Soon};
+    use crate::cpu::simd::fetch_x86;
 
     /// Writes `lines` whole cache lines by `store`; with each as many elements of what is needed soon are fetched.
     ///
@@ -48,10 +49,7 @@ mod machine {
         for line in 0..lines {
             for soon in soon {
                 let first = soon.from.wrapping_add(line * elements * soon.size);
-                for at in (0..elements * soon.size).step_by(LINE) {
-                    // SAFETY: a hint never faults, wherever it points.
-                    unsafe { _mm_prefetch::<_MM_HINT_T0>(first.wrapping_add(at).cast()) };
-                }
+                fetch_x86(first, elements * soon.size);
             }
             store(from.wrapping_add(line * LINE), to.wrapping_add(line * LINE));
         }

@@ -7,11 +7,11 @@ use rten_simd::{Isa, SimdOp};
 use smallvec::SmallVec;
 
 use super::product::{MAX_HELD, MAX_VECTORS};
-use super::scratch::{LINE, Scratch};
+use super::scratch::Scratch;
 use super::walker::Walker;
 use super::{Outputs, Plan, TASKS_PER_THREAD};
 use crate::cpu::level::Level;
-use crate::cpu::simd::dispatch_at;
+use crate::cpu::simd::{self, dispatch_at};
 use crate::ops::Sequence;
 
 /// Keys whose scores are held at a time: with queries and sums they stay in the first-level cache.
@@ -165,15 +165,10 @@ unsafe fn walk<I: Isa>(isa: I, block: &Block, plan: &Plan, outputs: &Outputs, sc
 /// Asks for a tile of keys and values before it is needed: their rows lie too far apart for processors to do so by themselves.
 #[inline(always)]
 fn fetch<I: Isa>(isa: I, plan: &Plan, block: &Block, tile: Range<usize>) {
-    let ops = isa.f32();
     let first = plan.sequences()[block.sequence].key_start;
     for (view, len) in [(&plan.key, plan.head_dim), (&plan.value, plan.value_dim)] {
         for key in tile.clone() {
-            let row = view.at(first + key, block.kv_head);
-            (0..len).step_by(LINE).for_each(
-                #[inline(always)]
-                |i| ops.prefetch(row.wrapping_add(i)),
-            );
+            simd::fetch(isa, view.at(first + key, block.kv_head), len * size_of::<f32>());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 /// Floats of a cache line, and of the widest vector.
-pub(super) const LINE: usize = 16;
+const LINE: usize = 16;
 
 #[derive(Clone, Copy)]
 #[repr(align(64))]

@@ -8,7 +8,7 @@ use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp, SimdUnaryOp};
 use rten_vecmath::Tanh;
 
-use super::scratch::{LINE, Scratch};
+use super::scratch::Scratch;
 use super::{Outputs, Plan};
 use crate::cpu::math::ExpOfNegative;
 use crate::cpu::simd::{self, dispatch_at};
@@ -154,14 +154,6 @@ impl<'a, I: Isa> Read<'a, I> {
             .flat_map(move |row| (0..group).map(move |head| row * heads + kv_head * group + head))
     }
 
-    /// Has what will be read fetched.
-    #[inline(always)]
-    fn fetch(&self, from: *const f32, elements: usize) {
-        for at in (0..elements).step_by(LINE) {
-            self.isa.f32().prefetch(from.wrapping_add(at));
-        }
-    }
-
     /// The products of queries and keys. Beyond the tile's last key that one again.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
@@ -176,7 +168,8 @@ impl<'a, I: Isa> Read<'a, I> {
                 for j in 0..TOGETHER {
                     let key = (first + j).min(tile.end - 1);
                     keys[j] = plan.key.at(self.sequence.key_start + key, kv_head);
-                    self.fetch(plan.key.at(self.sequence.key_start + key + AHEAD, kv_head), plan.head_dim);
+                    let soon = plan.key.at(self.sequence.key_start + key + AHEAD, kv_head);
+                    simd::fetch(self.isa, soon, plan.head_dim * size_of::<f32>());
                 }
                 for row in self.rows_of(kv_head) {
                     // SAFETY: the keys are there; the parts have room for the row.
@@ -279,7 +272,8 @@ impl<'a, I: Isa> Read<'a, I> {
                     // The weight of what is beyond the last is 0, as long as it is a number.
                     let key = (first + j).min(tile.end - 1);
                     values[j] = plan.value.at(self.sequence.key_start + key, kv_head);
-                    self.fetch(plan.value.at(self.sequence.key_start + key + AHEAD, kv_head), plan.value_dim);
+                    let soon = plan.value.at(self.sequence.key_start + key + AHEAD, kv_head);
+                    simd::fetch(self.isa, soon, plan.value_dim * size_of::<f32>());
                 }
                 for row in self.rows_of(kv_head) {
                     // SAFETY: the values are there; the parts have room for the row.

@@ -4,6 +4,7 @@
 //! not what it writes with its blocks as floats.
 
 use super::Left;
+use crate::cpu::math::ROUNDS;
 use crate::cpu::simd::vectorized;
 use crate::quant::{GROUP, RUN};
 use crate::{Result, team};
@@ -123,8 +124,7 @@ impl Row {
         // Here and not in place, so that the compiler sees that nothing else is written.
         let mut codes = [0; SHARED];
         for i in 0..SHARED {
-            // Adding this rounds to an integer, ties to even, which is then in the lowest bits.
-            codes[i] = (x[i] * inverse + 12_582_912.0).to_bits() as i16;
+            codes[i] = (x[i] * inverse + ROUNDS).to_bits() as i16;
         }
         self.codes.as_chunks_mut().0[share] = codes;
         self.scales.as_chunks_mut::<2>().0[share] = [scale; 2];

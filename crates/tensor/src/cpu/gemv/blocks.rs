@@ -31,25 +31,6 @@ impl<'a> Blocks<'a> {
     pub(super) fn from(&self, row: usize) -> &'a [u8] {
         &self.rows[row * self.row_bytes..]
     }
-
-    /// Writes to (rows, outputs) what `dots` writes for each output, a number for each row of the left side; it is given the blocks from
-    /// the output's on.
-    #[inline(always)]
-    pub(super) fn each(
-        &self,
-        outputs: Range<usize>,
-        to: &mut [f32],
-        mut dots: impl FnMut(&[u8], &mut [f32]),
-    ) {
-        let (width, rows) = (outputs.len(), self.left.rows.len());
-        let mut sums = [0.0; MAX_ROWS_OF_BLOCKS];
-        for (i, output) in outputs.enumerate() {
-            dots(self.from(output), &mut sums[..rows]);
-            for (row, sum) in sums[..rows].iter().enumerate() {
-                to[row * width + i] = *sum;
-            }
-        }
-    }
 }
 
 impl Part for Blocks<'_> {
@@ -74,23 +55,23 @@ impl SimdOp for Plain<'_> {
     #[inline(always)]
     fn eval<I: Isa>(self, _isa: I) {
         let Plain(blocks, outputs, to) = self;
-        let (left, mut run) = (blocks.left, Run::ZERO);
-        blocks.each(
-            outputs,
-            to,
-            #[inline(always)]
-            |row, sums| {
-                let row = &row[..blocks.row_bytes];
-                sums.fill(0.0);
-                for start in (0..blocks.columns).step_by(RUN) {
-                    // What is left from before in a run that is not full meets zeros.
-                    run.unpack(blocks.format, row, start);
-                    for (row, sum) in left.rows.iter().zip(sums.iter_mut()) {
-                        *sum += dot(&run, row, start);
-                    }
+        let (rows, width, mut run) = (&blocks.left.rows, outputs.len(), Run::ZERO);
+        let mut sums = [0.0; MAX_ROWS_OF_BLOCKS];
+        for (i, output) in outputs.enumerate() {
+            let weights = &blocks.from(output)[..blocks.row_bytes];
+            let sums = &mut sums[..rows.len()];
+            sums.fill(0.0);
+            for start in (0..blocks.columns).step_by(RUN) {
+                // What is left from before in a run that is not full meets zeros.
+                run.unpack(blocks.format, weights, start);
+                for (row, sum) in rows.iter().zip(sums.iter_mut()) {
+                    *sum += dot(&run, row, start);
                 }
-            },
-        );
+            }
+            for (row, sum) in sums.iter().enumerate() {
+                to[row * width + i] = *sum;
+            }
+        }
     }
 }
 

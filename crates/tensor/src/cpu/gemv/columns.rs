@@ -10,8 +10,8 @@ use rten_simd::{Isa, SimdOp};
 
 use super::lines::Lines;
 use super::split::InColumns;
-use super::{LINE, Left, Part};
-use crate::cpu::simd::dispatch_at;
+use super::{Left, Part};
+use crate::cpu::simd::{dispatch_at, fetch};
 use crate::cpu::stored::Stored;
 
 /// Columns that are added at once: a sum is loaded and stored once for as many.
@@ -92,15 +92,10 @@ unsafe fn add<I: Isa, T: Stored, const N: usize>(
     let (lanes, step) = (ops.len(), 2 * ops.len());
     let width = to.len() / left.rows;
     let whole = width / step * step;
-    let bytes = step * size_of::<T>();
     for at in (0..whole).step_by(step) {
         let mut w = [[ops.zero(); 2]; N];
         for n in 0..N {
-            let soon = ahead[n].wrapping_add(at).cast::<f32>();
-            (0..bytes).step_by(LINE).for_each(
-                #[inline(always)]
-                |byte| ops.prefetch(soon.wrapping_byte_add(byte)),
-            );
+            fetch(isa, ahead[n].wrapping_add(at), step * size_of::<T>());
             // SAFETY: as the caller promises.
             w[n] = unsafe { T::load(isa, weights[n].add(at)) };
         }

@@ -46,8 +46,6 @@ const TASK_RESULTS: usize = 2048;
 const OUTPUTS: usize = 16;
 /// How many bytes ahead weights are fetched that are read in one stream.
 const AHEAD: usize = 4 << 10;
-/// Bytes that are fetched at once.
-const LINE: usize = 64;
 /// Fewer multiplications than this are done on the calling thread: sharing them costs as much.
 const PARALLEL_FROM: usize = 64 << 10;
 
@@ -129,14 +127,15 @@ fn product_at(
     if left.rows == 0 || total == 0 {
         return Ok(true);
     }
-    let work = left.rows.saturating_mul(left.columns).saturating_mul(total);
-    let threads = if work < PARALLEL_FROM { 1 } else { pool::num_threads() };
-    if let ([(reader, _)], false) = (readers.as_slice(), left.rows > ONE_BY_ONE)
+    if left.rows <= ONE_BY_ONE
+        && let [(reader, _)] = readers.as_slice()
         && let Some(matrix) = reader.in_columns()
     {
         split::product(matrix, left, total, add, map, out)?;
         return Ok(true);
     }
+    let work = left.rows.saturating_mul(left.columns).saturating_mul(total);
+    let threads = if work < PARALLEL_FROM { 1 } else { pool::num_threads() };
     // Enough tasks for all threads to end at about the same time.
     let room = TASK_RESULTS / left.rows / OUTPUTS * OUTPUTS;
     let per_task = total.div_ceil(4 * threads).next_multiple_of(OUTPUTS).min(room);

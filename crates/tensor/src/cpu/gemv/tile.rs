@@ -6,11 +6,11 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::LINE;
 use super::activations::{Activations, PANEL, Panel, TURN};
 use super::blocks::Blocks;
-use super::unpack::Unpack;
+use super::unpack::{Unpack, quarters};
 use super::vnni::{MAX_BYTES, there, whole_run};
+use crate::cpu::simd::fetch_x86;
 use crate::quant::{GROUP, RUN};
 
 /// Outputs of a tile: the lanes of a vector.
@@ -51,8 +51,7 @@ pub(super) unsafe fn all<F: Unpack>(
     };
     for first in (0..width).step_by(LANES) {
         let count = LANES.min(width - first);
-        let there = (1u32 << count) as u16;
-        let there = if count == LANES { !0 } else { there - 1 };
+        let there = u16::MAX >> (LANES - count);
         for start in (0..columns).step_by(RUN) {
             // SAFETY: as the caller promises. Lanes beyond the last output repeat it and are not stored.
             unsafe {
@@ -101,9 +100,7 @@ unsafe fn turn<'a, F: Unpack>(
         unsafe {
             let run = whole_run::<F>(row, start, &mut straight.copy);
             // Sixteen rows are more than processors look ahead in by themselves.
-            for line in (F::BYTES..2 * F::BYTES).step_by(LINE) {
-                _mm_prefetch::<_MM_HINT_T0>(run.wrapping_add(line).cast());
-            }
+            fetch_x86(run.wrapping_add(F::BYTES), F::BYTES);
             let [scales, offsets] = F::scales(row.as_ptr(), run, there(len));
             _mm512_store_ps(straight.scales[lane].as_mut_ptr(), scales);
             _mm512_store_ps(straight.offsets[lane].as_mut_ptr(), offsets);
@@ -142,14 +139,8 @@ unsafe fn turn<'a, F: Unpack>(
 unsafe fn turn_four(from: *const u8, stride: usize, to: *mut __m512i) {
     // SAFETY: as the caller promises.
     unsafe {
-        let row = |row: usize| _mm_loadu_si128(from.add(row * stride).cast());
-        let quarters = |first: usize| {
-            let x = _mm512_castsi128_si512(row(first));
-            let x = _mm512_inserti32x4::<1>(x, row(first + 4));
-            let x = _mm512_inserti32x4::<2>(x, row(first + 8));
-            _mm512_inserti32x4::<3>(x, row(first + 12))
-        };
-        let (a, b, c, d) = (quarters(0), quarters(1), quarters(2), quarters(3));
+        let [a, b, c, d] = [0, 1, 2, 3]
+            .map(|first| quarters([0, 4, 8, 12].map(|row| from.wrapping_add((first + row) * stride))));
         let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
         _mm512_store_si512(to.cast(), _mm512_unpacklo_epi64(ab, cd));
         _mm512_store_si512(to.add(1).cast(), _mm512_unpackhi_epi64(ab, cd));

@@ -150,7 +150,7 @@ fn apart(mut at: *const u8) -> *const u8 {
 /// 16 bytes from each of four places.
 #[inline]
 #[target_feature(enable = "avx512f")]
-unsafe fn quarters(at: [*const u8; 4]) -> __m512i {
+pub(super) unsafe fn quarters(at: [*const u8; 4]) -> __m512i {
     // SAFETY: as the caller promises.
     unsafe {
         let [a, b, c, d] = at.map(|at| _mm_loadu_si128(at.cast()));

@@ -9,8 +9,8 @@ use std::ops::Range;
 use super::activations::{Activations, Row, TURN};
 use super::blocks::Blocks;
 use super::unpack::{Int8, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Unpack};
-use super::{AHEAD, LINE, ONE_BY_ONE, tile};
-use crate::cpu::simd::sums_of_lanes;
+use super::{AHEAD, ONE_BY_ONE, tile};
+use crate::cpu::simd::{fetch_x86, sums_of_lanes};
 use crate::quant::{BlockFormat, GROUP, RUN};
 
 /// Writes the products of some outputs with all rows: (rows, outputs).
@@ -128,10 +128,7 @@ unsafe fn dot<F: Unpack, const M: usize>(
         // SAFETY: the left side is filled up to whole runs, and a run has all its bytes.
         unsafe {
             let run = whole_run::<F>(row, start, copy);
-            let soon = run.wrapping_add(AHEAD);
-            for line in (0..F::BYTES).step_by(LINE) {
-                _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(line).cast());
-            }
+            fetch_x86(run.wrapping_add(AHEAD), F::BYTES);
             let len = columns - start;
             let [scales, offsets] = F::scales(row.as_ptr(), run, there(len));
             let mut products = [_mm512_setzero_ps(); M];
