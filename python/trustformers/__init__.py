@@ -160,6 +160,27 @@ _HOMES = {
         "SequenceClassifierOutputWithPast",
         "TokenClassifierOutput",
     ],
+    "pipelines": [
+        "PIPELINE_REGISTRY",
+        "AggregationStrategy",
+        "ChunkPipeline",
+        "FeatureExtractionPipeline",
+        "FillMaskPipeline",
+        "NerPipeline",
+        "Pipeline",
+        "PipelineException",
+        "PipelineRegistry",
+        "QuestionAnsweringPipeline",
+        "SentenceSimilarityPipeline",
+        "SummarizationPipeline",
+        "Text2TextGenerationPipeline",
+        "TextClassificationPipeline",
+        "TextGenerationPipeline",
+        "TokenClassificationPipeline",
+        "TranslationPipeline",
+        "ZeroShotClassificationPipeline",
+        "pipeline",
+    ],
     "tokenizers": [
         "AddedToken",
         "AutoTokenizer",
@@ -331,6 +352,25 @@ if TYPE_CHECKING:
     from .models.outputs import SequenceClassifierOutput as SequenceClassifierOutput
     from .models.outputs import SequenceClassifierOutputWithPast as SequenceClassifierOutputWithPast
     from .models.outputs import TokenClassifierOutput as TokenClassifierOutput
+    from .pipelines import PIPELINE_REGISTRY as PIPELINE_REGISTRY
+    from .pipelines import AggregationStrategy as AggregationStrategy
+    from .pipelines import ChunkPipeline as ChunkPipeline
+    from .pipelines import FeatureExtractionPipeline as FeatureExtractionPipeline
+    from .pipelines import FillMaskPipeline as FillMaskPipeline
+    from .pipelines import NerPipeline as NerPipeline
+    from .pipelines import Pipeline as Pipeline
+    from .pipelines import PipelineException as PipelineException
+    from .pipelines import PipelineRegistry as PipelineRegistry
+    from .pipelines import QuestionAnsweringPipeline as QuestionAnsweringPipeline
+    from .pipelines import SentenceSimilarityPipeline as SentenceSimilarityPipeline
+    from .pipelines import SummarizationPipeline as SummarizationPipeline
+    from .pipelines import Text2TextGenerationPipeline as Text2TextGenerationPipeline
+    from .pipelines import TextClassificationPipeline as TextClassificationPipeline
+    from .pipelines import TextGenerationPipeline as TextGenerationPipeline
+    from .pipelines import TokenClassificationPipeline as TokenClassificationPipeline
+    from .pipelines import TranslationPipeline as TranslationPipeline
+    from .pipelines import ZeroShotClassificationPipeline as ZeroShotClassificationPipeline
+    from .pipelines import pipeline as pipeline
     from .tokenizers import AddedToken as AddedToken
     from .tokenizers import AutoTokenizer as AutoTokenizer
     from .tokenizers import BatchEncoding as BatchEncoding
@@ -341,7 +381,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    if name in ("generation", "models", "tokenizers"):
+    if name in ("generation", "models", "pipelines", "tokenizers"):
         return importlib.import_module(f".{name}", __name__)
     if name == "__all__":
         return __dir__()
@@ -359,4 +399,4 @@ def __dir__() -> list[str]:
     # A star import takes all but the dtypes that would hide Python's own names.
     architectures = importlib.import_module(".models.named", __name__).__all__
     names = _HOME_OF.keys() - {"bool", "float", "int"}
-    return sorted({"__version__", "generation", "models", "tokenizers", *names, *architectures})
+    return sorted({"__version__", "generation", "models", "pipelines", "tokenizers", *names, *architectures})

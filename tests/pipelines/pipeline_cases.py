@@ -1,0 +1,142 @@
+"""The pipelines' fixtures: tiny checkpoints with real tokenizers, and what is asked of them.
+
+A checkpoint is a configuration, a tokenizer of fixtures/pipelines and weights that are drawn from their
+names, so that transformers and we can both open it. `reference/pipelines.py` records transformers' answers.
+"""
+
+import functools
+import json
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors_file
+import trustformers
+from drawn_weights import draw_all
+
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "pipelines"
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+LABELS = {"id2label": {"0": "negative", "1": "neutral", "2": "positive"}, "problem_type": None}
+ENTITIES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A class of model, a tokenizer, and the configuration's fields."""
+
+    name: str
+    model: str
+    tokenizer: str
+    config: dict[str, Any] = field(hash=False)
+
+    @functools.cached_property
+    def folder(self) -> Path:
+        """A folder with all of it, written once."""
+        folder = Path(tempfile.mkdtemp(prefix="trustformers-")) / self.name
+        shutil.copytree(FIXTURES / self.tokenizer, folder)
+        tokenizer = trustformers.AutoTokenizer.from_pretrained(folder)
+        fields = {"vocab_size": len(tokenizer), "architectures": [self.model], **self.config}
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+            fields.setdefault(name, getattr(tokenizer, name))
+        (folder / "config.json").write_text(json.dumps(fields))
+        model_class = getattr(trustformers, self.model)
+        model = model_class(trustformers.AutoConfig.from_pretrained(folder))
+        shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+        safetensors_file.write(folder / "model.safetensors", draw_all(self.name, shapes))
+        return folder
+
+
+def bert(name: str, model: str, **config: Any) -> Checkpoint:
+    fields = {"model_type": "bert", "max_position_embeddings": 128, **SMALL, **config}
+    return Checkpoint(name, model, "wordpiece", fields)
+
+
+def roberta(name: str, model: str, **config: Any) -> Checkpoint:
+    fields = {
+        "model_type": "roberta",
+        "max_position_embeddings": 130,
+        "type_vocab_size": 1,
+        **SMALL,
+        **config,
+    }
+    return Checkpoint(name, model, "roberta", fields)
+
+
+def gpt2(name: str, model: str, **config: Any) -> Checkpoint:
+    fields = {"model_type": "gpt2", "n_positions": 256, "n_embd": 32, "n_layer": 2, "n_head": 4, **config}
+    return Checkpoint(name, model, "gpt2", fields)
+
+
+def t5(name: str, **config: Any) -> Checkpoint:
+    fields = {"model_type": "t5", "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
+    fields |= {"decoder_start_token_id": 0, **config}
+    return Checkpoint(name, "T5ForConditionalGeneration", "unigram", fields)
+
+
+CHECKPOINTS = {
+    one.name: one
+    for one in (
+        bert("labels", "BertForSequenceClassification", **LABELS),
+        bert("stars", "BertForSequenceClassification", problem_type="regression", id2label={"0": "stars"}),
+        bert("one-label", "BertForSequenceClassification", id2label={"0": "relevant"}),
+        bert(
+            "multi-label",
+            "BertForSequenceClassification",
+            **{**LABELS, "problem_type": "multi_label_classification"},
+        ),
+        gpt2("decoder-labels", "GPT2ForSequenceClassification", **LABELS),
+    )
+}
+
+TEXTS = [
+    "The committee met in New York on Friday.",
+    "A short one.",
+    "Maria and Hans Müller live in Berlin, near the river; they like it there.",
+    "",
+    "It is raining again, and nobody has an umbrella! What shall we do? Wait until it stops, I suppose.",
+]
+PAIR = {"text": "The river is long.", "text_pair": "It is a very long river."}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pipeline of a checkpoint, made with some keywords, called with an input and others."""
+
+    task: str
+    checkpoint: str
+    inputs: Any
+    call: dict[str, Any] = field(default_factory=dict)
+    made: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        keywords = {**self.made, **self.call}
+        said = ",".join(f"{key}={value}" for key, value in keywords.items())
+        inputs = zlib.crc32(json.dumps(self.inputs).encode()) & 0xFFFF
+        return f"{self.task}/{self.checkpoint}/{type(self.inputs).__name__}-{inputs:04x}/{said}"
+
+
+def text_classification() -> Iterator[Case]:
+    for checkpoint in ("labels", "stars", "one-label", "multi-label", "decoder-labels"):
+        # Without special tokens an empty text has nothing to classify.
+        texts = [text for text in TEXTS if text] if checkpoint == "decoder-labels" else TEXTS
+        yield Case("text-classification", checkpoint, texts)
+        yield Case("text-classification", checkpoint, texts[0])
+        yield Case("text-classification", checkpoint, texts, {"top_k": None})
+    for keywords in ({"top_k": 2}, {"top_k": 1}, {"function_to_apply": "none", "top_k": None}):
+        yield Case("text-classification", "labels", TEXTS[0], keywords)
+        yield Case("text-classification", "labels", TEXTS, {}, keywords)
+    yield Case("sentiment-analysis", "labels", TEXTS, {"function_to_apply": "sigmoid"})
+    yield Case("text-classification", "labels", PAIR)
+    yield Case("text-classification", "labels", [PAIR, PAIR], {"top_k": 2})
+    yield Case("text-classification", "labels", [[["one text", "another"]]])
+    yield Case("text-classification", "labels", TEXTS, {"truncation": True, "max_length": 6})
+    yield Case("text-classification", "labels", TEXTS, {"batch_size": 3, "top_k": None})
+
+
+#: The cases by the release of transformers that is asked: the newest, or the last that had the task.
+CASES = {"5": [*text_classification()], "4": []}
