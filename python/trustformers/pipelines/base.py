@@ -106,7 +106,7 @@ class Pipeline(Generating):
             )
 
     def _sanitize_parameters(
-        self, **pipeline_parameters: Any
+        self, *args: Any, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Sort keywords, of the constructor or a call, into those of the three steps.
 
@@ -114,15 +114,17 @@ class Pipeline(Generating):
         """
         raise NotImplementedError("_sanitize_parameters not implemented")
 
-    def preprocess(self, input_: Any, **preprocess_parameters: Any) -> Any:
+    # Signatures that any other one may take the place of, as type checkers see it.
+
+    def preprocess(self, *args: Any, **kwargs: Any) -> Any:
         """Make of one input what :meth:`_forward` takes: a dictionary with arrays of one row."""
         raise NotImplementedError("preprocess not implemented")
 
-    def _forward(self, input_tensors: Any, **forward_parameters: Any) -> Any:
+    def _forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the model over a batch; call :meth:`forward`."""
         raise NotImplementedError("_forward not implemented")
 
-    def postprocess(self, model_outputs: Any, **postprocess_parameters: Any) -> Any:
+    def postprocess(self, *args: Any, **kwargs: Any) -> Any:
         """Make the answer to one input of what came out of the model for it."""
         raise NotImplementedError("postprocess not implemented")
 

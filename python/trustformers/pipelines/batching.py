@@ -86,13 +86,16 @@ def _windows(elements: Iterator[Any], steps: Steps, size: int) -> Iterator[list[
 
 def _ahead(values: Iterator[T]) -> Iterator[T]:
     """The same values, of which a thread makes the next one while the caller works with this one."""
-    end = object()
     context = contextvars.copy_context()
+
+    def draw() -> list[T]:
+        return context.run(list, islice(values, 1))
+
     with ThreadPoolExecutor(1, thread_name_prefix="trustformers-pipeline") as thread:
-        coming = thread.submit(context.run, next, values, end)
-        while (value := coming.result()) is not end:
-            coming = thread.submit(context.run, next, values, end)
-            yield value  # type: ignore[misc]
+        coming = thread.submit(draw)
+        while drawn := coming.result():
+            coming = thread.submit(draw)
+            yield from drawn
 
 
 def _run_window(items: list[_Item], steps: Steps, batch_size: int, tokenizer: Any) -> Iterator[Any]:
