@@ -21,6 +21,7 @@ from drawn_weights import draw_all
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "pipelines"
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
 LABELS = {"id2label": {"0": "negative", "1": "neutral", "2": "positive"}, "problem_type": None}
+ENTAILMENT = {"id2label": {"0": "contradiction", "1": "neutral", "2": "entailment"}}
 ENTITIES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 
 
@@ -40,6 +41,8 @@ class Checkpoint:
         shutil.copytree(FIXTURES / self.tokenizer, folder)
         tokenizer = trustformers.AutoTokenizer.from_pretrained(folder)
         fields = {"vocab_size": len(tokenizer), "architectures": [self.model], **self.config}
+        if "id2label" in fields:
+            fields["label2id"] = {label: int(index) for index, label in fields["id2label"].items()}
         for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
             fields.setdefault(name, getattr(tokenizer, name))
         (folder / "config.json").write_text(json.dumps(fields))
@@ -89,6 +92,12 @@ CHECKPOINTS = {
             **{**LABELS, "problem_type": "multi_label_classification"},
         ),
         gpt2("decoder-labels", "GPT2ForSequenceClassification", **LABELS),
+        bert("features", "BertModel"),
+        gpt2("decoder-features", "GPT2Model"),
+        bert("masks", "BertForMaskedLM"),
+        roberta("byte-masks", "RobertaForMaskedLM"),
+        bert("entailment", "BertForSequenceClassification", **ENTAILMENT),
+        gpt2("decoder-entailment", "GPT2ForSequenceClassification", **ENTAILMENT),
     )
 }
 
@@ -138,5 +147,48 @@ def text_classification() -> Iterator[Case]:
     yield Case("text-classification", "labels", TEXTS, {"batch_size": 3, "top_k": None})
 
 
+def feature_extraction() -> Iterator[Case]:
+    yield Case("feature-extraction", "features", TEXTS)
+    yield Case("feature-extraction", "features", TEXTS[0])
+    yield Case(
+        "feature-extraction", "features", TEXTS[2], {"truncation": True, "tokenize_kwargs": {"max_length": 5}}
+    )
+    yield Case("feature-extraction", "decoder-features", TEXTS[:3])
+    yield Case("feature-extraction", "labels", TEXTS[:3])
+
+
+def fill_mask() -> Iterator[Case]:
+    for checkpoint, mask in (("masks", "[MASK]"), ("byte-masks", "<mask>")):
+        texts = [f"The {mask} met in New York.", f"{mask} live in Berlin", f"A {mask} and a {mask}."]
+        for text in (*texts, texts, [texts[0]]):
+            yield Case("fill-mask", checkpoint, text)
+            yield Case("fill-mask", checkpoint, text, {"top_k": 2})
+        yield Case("fill-mask", checkpoint, texts, {"targets": ["river", "Paris", "a", "quickly"]})
+        yield Case("fill-mask", checkpoint, texts[0], {"targets": "king", "top_k": 3}, {"top_k": 1})
+        truncated = {"tokenizer_kwargs": {"truncation": True, "max_length": 8}}
+        yield Case("fill-mask", checkpoint, texts, truncated)
+
+
+def zero_shot_classification() -> Iterator[Case]:
+    task = "zero-shot-classification"
+    texts = [text for text in TEXTS if text]
+    for checkpoint in ("entailment", "decoder-entailment", "labels"):
+        yield Case(task, checkpoint, texts, {"candidate_labels": ["politics", "the weather", "rivers"]})
+        yield Case(task, checkpoint, texts[0], {"candidate_labels": "politics, sports ,"})
+        yield Case(task, checkpoint, texts[0], {"candidate_labels": "music"})
+        yield Case(task, checkpoint, texts, {"candidate_labels": ["one", "two"], "multi_label": True})
+    template = {"hypothesis_template": "It is about {}, is it?", "candidate_labels": ["rivers", "kings"]}
+    yield Case(task, "entailment", texts, {}, template)
+    yield Case(task, "entailment", " ".join(texts * 9), template)
+
+
 #: The cases by the release of transformers that is asked: the newest, or the last that had the task.
-CASES = {"5": [*text_classification()], "4": []}
+CASES = {
+    "5": [
+        *text_classification(),
+        *feature_extraction(),
+        *fill_mask(),
+        *zero_shot_classification(),
+    ],
+    "4": [],
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import types
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .._grad import no_grad
@@ -40,6 +40,8 @@ class Pipeline(Generating):
     _load_tokenizer: ClassVar[bool | None] = None
     #: What the heads of the models are for, as their classes say it; empty for any.
     _tasks: ClassVar[tuple[str, ...]] = ()
+    #: How many chunks run together if nobody says it.
+    _default_batch_size: ClassVar[int] = 1
     default_input_names: ClassVar[Any] = None
     #: The kind of arrays that the steps hand on, as tokenizers call it in ``return_tensors``.
     framework = "tensor"
@@ -155,20 +157,27 @@ class Pipeline(Generating):
         if args:
             logger.warning("Ignoring args : %s", args)
         steps = self._steps(kwargs)
-        size = batch_size or self._batch_size or 1
+        size = self._size(batch_size)
         if isinstance(inputs, list):
-            return list(self._run(inputs, steps, size))
+            return list(batching.run(inputs, steps, size, self.tokenizer))
         if is_stream(inputs):
-            return self._run(inputs, steps, size)
-        return steps.finish([steps.forward(chunk) for chunk in steps.prepare(inputs)])
+            return batching.run(inputs, steps, size, self.tokenizer)
+        return batching.run_one(inputs, steps, size, self.tokenizer)
 
-    def _run(self, inputs: Iterable[Any], steps: batching.Steps, batch_size: int) -> Iterator[Any]:
-        if batch_size > 1 and self.tokenizer is not None and self.tokenizer.pad_token_id is None:
+    def _size(self, batch_size: int | None) -> int:
+        """How many chunks run together."""
+        asked = self._batch_size if batch_size is None else batch_size
+        size = self._default_batch_size if asked is None else asked
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"batch_size must be a number of inputs, at least 1, got {size!r}")
+        if size > 1 and self.tokenizer is not None and self.tokenizer.pad_token_id is None:
+            if asked is None:
+                return 1
             raise ValueError(
                 "Pipeline with tokenizer without pad_token cannot do batching. You can try to set it with "
                 "`pipe.tokenizer.pad_token_id = model.config.eos_token_id`."
             )
-        return batching.run(inputs, steps, batch_size, self.tokenizer)
+        return size
 
     def _steps(self, kwargs: dict[str, Any]) -> batching.Steps:
         """The three steps with the keywords of the constructor, and over them those of a call."""

@@ -25,9 +25,9 @@ _BATCHES_AHEAD = 8
 
 @dataclass
 class _Item:
-    """An input on its way: its number, the chunks that the model is given, and what came out of each."""
+    """An input on its way: its number among several, its chunks for the model, what came out of each."""
 
-    index: int
+    index: int | None
     chunks: list[Any]
     outputs: list[Any] = field(default_factory=list)
     waiting: int = 0
@@ -53,8 +53,6 @@ def run(inputs: Iterable[Any], steps: Steps, batch_size: int, tokenizer: Any) ->
     of which rows of like length run together. A generator is asked for no more than one batch ahead of its
     answers. An error about an input names its number.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     at_hand = isinstance(inputs, Sized)
     size = batch_size * _BATCHES_AHEAD if at_hand else batch_size
     windows = _windows(_elements(inputs), steps, size)
@@ -62,6 +60,11 @@ def run(inputs: Iterable[Any], steps: Steps, batch_size: int, tokenizer: Any) ->
         windows = _ahead(windows)
     for window in windows:
         yield from _run_window(window, steps, batch_size, tokenizer)
+
+
+def run_one(one: Any, steps: Steps, batch_size: int, tokenizer: Any) -> Any:
+    """The answer to one input, whose chunks run together."""
+    return next(_run_window([_Item(None, steps.prepare(one))], steps, batch_size, tokenizer))
 
 
 def _elements(inputs: Any) -> Iterator[Any]:
@@ -143,8 +146,10 @@ def _run_batch(batch: list[tuple[_Item, int]], steps: Steps, tokenizer: Any) -> 
         raise
 
 
-def naming(error: Exception, index: int) -> Exception:
-    """The error, whose message now begins with the number of the input that it is about."""
+def naming(error: Exception, index: int | None) -> Exception:
+    """The error, whose message now begins with the number of the input, if it is about one of several."""
+    if index is None:
+        return error
     first = error.args[0] if error.args else None
     if isinstance(first, str) and len(error.args) == 1:
         error.args = (f"input {index}: {first}",)

@@ -167,22 +167,30 @@ def _open(
 
 
 def _open_model(name: str, entry: dict[str, Any], keywords: dict[str, Any]) -> Any:
-    """Open a model with the first of the task's classes that knows its configuration.
+    """Open a model with the task's class.
 
-    :raises ValueError: if none does.
+    :raises ValueError: if that does not know its configuration, or the task has none.
     """
     classes = auto_classes(entry)
     if not classes:
-        raise ValueError("The task says of no class that it opens its models: pass a model")
-    refusals = []
+        raise ValueError("The task does not say which class opens its models: pass a model")
+    return _fitting(classes, name, keywords).from_pretrained(name, **keywords)
+
+
+def _fitting(classes: tuple[Any, ...], name: str, keywords: dict[str, Any]) -> Any:
+    """The one of several auto classes that makes what the checkpoint is; the first if it does not say."""
+    if len(classes) == 1:
+        return classes[0]
+    from ..models import named
+
+    config = keywords.get("config")
+    if config is None:
+        config = AutoConfig.from_pretrained(name, **take_source(dict(keywords)))
     for auto in classes:
-        try:
-            return auto.from_pretrained(name, **keywords)
-        except ValueError as error:
-            if "Unrecognized configuration class" not in str(error) or len(classes) == 1:
-                raise
-            refusals.append(f"{auto.__name__}: {error}")
-    raise ValueError(f"Could not load model {name} with any of the following classes: " + "\n".join(refusals))
+        made = named.models_for(auto._task).get(config.model_type)
+        if made is not None and made.__name__ in (config.architectures or ()):
+            return auto
+    return classes[0]
 
 
 def _dtype(dtype: Any, kwargs: dict[str, Any], model_kwargs: dict[str, Any]) -> Any:

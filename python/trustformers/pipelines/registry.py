@@ -17,9 +17,10 @@ TASK_ALIASES = {
 }
 
 
-def _task(impl: str, auto: str, *default: str) -> dict[str, Any]:
+def _task(impl: str, auto: str | tuple[str, ...], *default: str) -> dict[str, Any]:
     """A task: where its pipeline is, its auto class, and name and revision of its default model."""
-    return {"impl": impl, "pt": (auto,), "default": {"model": default}, "type": "text"}
+    autos = (auto,) if isinstance(auto, str) else auto
+    return {"impl": impl, "pt": autos, "default": {"model": default}, "type": "text"}
 
 
 #: Each task. Default models are those of the last transformers that had the task: 5.24, or 4.57.
@@ -77,10 +78,10 @@ SUPPORTED_TASKS: dict[str, dict[str, Any]] = {
         "AutoModelForSequenceClassification",
         *("facebook/bart-large-mnli", "d7645e1"),
     ),
-    # Not in transformers: what sentence-transformers' CrossEncoder does.
+    # Not in transformers: what sentence-transformers does with cross-encoders and with embeddings.
     "sentence-similarity": _task(
         "sentence_similarity.SentenceSimilarityPipeline",
-        "AutoModelForSequenceClassification",
+        ("AutoModelForSequenceClassification", "AutoModel"),
         *("cross-encoder/ms-marco-MiniLM-L6-v2", "main"),
     ),
 }
