@@ -1,0 +1,22 @@
+"""The tokenizers and pipelines of trustformers."""
+
+import generation_workloads
+import pipeline_workloads
+
+LABEL = "trustformers"
+PACKAGES = ("trustformers", "numpy")
+
+
+def import_it() -> None:
+    import trustformers  # noqa: F401
+
+
+def calls(settings: dict) -> dict:
+    import trustformers
+
+    file = generation_workloads.smollm2()
+    opened = (
+        trustformers.AutoModelForCausalLM.from_pretrained(file),
+        trustformers.AutoTokenizer.from_pretrained(file),
+    )
+    return pipeline_workloads.calls(trustformers, settings, opened)
