@@ -22,6 +22,7 @@ _HOMES = {
         "cat",
         "complex128",
         "complex64",
+        "cpu_capabilities",
         "dtype",
         "empty_cache",
         "eye",
@@ -29,6 +30,7 @@ _HOMES = {
         "float32",
         "float64",
         "full",
+        "get_num_threads",
         "grad",
         "int16",
         "int32",
@@ -51,6 +53,7 @@ _HOMES = {
         "reset_peak_memory_stats",
         "save_file",
         "set_grad_enabled",
+        "set_num_threads",
         "stack",
         "tensor",
         "uint16",
@@ -215,6 +218,7 @@ if TYPE_CHECKING:
     from ._engine import cat as cat
     from ._engine import complex64 as complex64
     from ._engine import complex128 as complex128
+    from ._engine import cpu_capabilities as cpu_capabilities
     from ._engine import dtype as dtype
     from ._engine import empty_cache as empty_cache
     from ._engine import eye as eye
@@ -222,6 +226,7 @@ if TYPE_CHECKING:
     from ._engine import float32 as float32
     from ._engine import float64 as float64
     from ._engine import full as full
+    from ._engine import get_num_threads as get_num_threads
     from ._engine import grad as grad
     from ._engine import int8 as int8
     from ._engine import int16 as int16
@@ -244,6 +249,7 @@ if TYPE_CHECKING:
     from ._engine import reset_peak_memory_stats as reset_peak_memory_stats
     from ._engine import save_file as save_file
     from ._engine import set_grad_enabled as set_grad_enabled
+    from ._engine import set_num_threads as set_num_threads
     from ._engine import stack as stack
     from ._engine import tensor as tensor
     from ._engine import uint8 as uint8

@@ -5,6 +5,7 @@ mod generation;
 mod hub;
 mod model;
 mod tensor;
+mod threads;
 mod tokenizer;
 
 use pyo3::prelude::*;
@@ -26,6 +27,8 @@ mod _engine {
     };
     #[pymodule_export]
     use crate::tensor::{PyDType, PyTensor};
+    #[pymodule_export]
+    use crate::threads::{cpu_capabilities, get_num_threads, set_num_threads};
     #[pymodule_export]
     use crate::tokenizer::{PyAddedToken, PyBatch, PyEncoding, PyTokenizer, render_chat};
 

@@ -7,7 +7,7 @@
 pub mod autograd;
 mod backend;
 mod buffer;
-mod cpu;
+pub mod cpu;
 mod dtype;
 mod error;
 mod layout;

@@ -72,6 +72,20 @@ impl Level {
     }
 }
 
+/// Which instructions kernels use, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The set that is used.
+    pub level: &'static str,
+    /// Those that this processor has, lowest first.
+    pub available: Vec<&'static str>,
+}
+
+/// Which instructions kernels use, and which they could.
+pub fn capabilities() -> Capabilities {
+    Capabilities { level: Level::current().name(), available: Level::available().map(Level::name).collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

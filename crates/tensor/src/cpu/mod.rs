@@ -43,6 +43,8 @@ use crate::ops::{
 };
 use crate::{Backend, DType, Quantized, Result, Scalar, Tensor, Weight};
 
+pub use level::{Capabilities, capabilities};
+
 pub(crate) use gemm::{Packed, Stacked};
 pub(crate) use rows::for_each_run_of;
 
