@@ -37,7 +37,7 @@ def test_the_type_checker_sees_the_names_that_are_there() -> None:
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1]
     seen = {alias.asname for node in imports for alias in node.names if alias.name != "*"}
     seen |= set(trustformers.models.named.__all__)
-    assert seen == {*trustformers.__all__, "bool", "float", "int"} - {"__version__"}
+    assert seen == {*trustformers.__all__, "bool", "float", "int", "logging"} - {"__version__"}
 
 
 def test_the_stub_of_the_architectures_is_what_the_engine_says() -> None:

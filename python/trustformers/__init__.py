@@ -6,6 +6,7 @@ Importing the package loads nothing but this file; every name is loaded when it 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 #: Where each public name lives, beside the classes of the architectures (``models.named``). The type checker
@@ -193,6 +194,7 @@ _HOMES = {
         "PreTrainedTokenizerBase",
         "PreTrainedTokenizerFast",
     ],
+    "utils": ["logging", "show_versions"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -201,7 +203,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import generation as generation
     from . import models as models
+    from . import pipelines as pipelines
     from . import tokenizers as tokenizers
+    from . import utils as utils
     from ._dtypes import bool as bool
     from ._dtypes import double as double
     from ._dtypes import float as float
@@ -384,10 +388,17 @@ if TYPE_CHECKING:
     from .tokenizers import BertTokenizerFast as BertTokenizerFast
     from .tokenizers import PreTrainedTokenizerBase as PreTrainedTokenizerBase
     from .tokenizers import PreTrainedTokenizerFast as PreTrainedTokenizerFast
+    from .utils import logging as logging
+    from .utils import show_versions as show_versions
+
+_SUBMODULES = ("generation", "models", "pipelines", "tokenizers", "utils")
+
+if {"TRUSTFORMERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"} & os.environ.keys():
+    importlib.import_module(".utils.logging", __name__).from_environment()
 
 
 def __getattr__(name: str) -> object:
-    if name in ("generation", "models", "pipelines", "tokenizers"):
+    if name in _SUBMODULES:
         return importlib.import_module(f".{name}", __name__)
     if name == "__all__":
         return __dir__()
@@ -402,7 +413,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    # A star import takes all but the dtypes that would hide Python's own names.
+    # A star import takes all but what would hide Python's own names.
     architectures = importlib.import_module(".models.named", __name__).__all__
-    names = _HOME_OF.keys() - {"bool", "float", "int"}
-    return sorted({"__version__", "generation", "models", "pipelines", "tokenizers", *names, *architectures})
+    names = _HOME_OF.keys() - {"bool", "float", "int", "logging"}
+    return sorted({"__version__", *_SUBMODULES, *names, *architectures})
