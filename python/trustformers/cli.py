@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -14,17 +15,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with the given arguments, by default those of the process, and return its exit code."""
     parser = argparse.ArgumentParser(prog="trustformers", description=__doc__)
     parser.add_argument("--version", action="version", version=f"trustformers {__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command", required=True)
+    commands = parser.add_subparsers(
+        title="commands", dest="command", required=True, parser_class=_CommandParser
+    )
     _add_demo(commands)
     _add_chat(commands)
+    _add_run(commands)
 
     given = parser.parse_args(arguments)
     try:
         given.run(given)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Who read what we print wants no more of it; what is still in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"trustformers {given.command}: {error}", file=sys.stderr)
+        print(f"trustformers {given.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """Takes options between texts as well as before and behind them."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # What mixes them asks this method for each kind.
+        self.parse_known_args = super().parse_known_args  # type: ignore[method-assign]
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            del self.parse_known_args
 
 
 def _add_demo(commands: Any) -> None:
@@ -84,3 +106,51 @@ def _chat(given: argparse.Namespace) -> None:
         drawn = {name: value for name, value in drawn.items() if value is not None}
         settings |= {"do_sample": True, **drawn} if drawn else {}
     run(given.model, given.gguf_file, given.system, **settings)
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser(
+        "run",
+        help="answer texts with a pipeline: classify, translate, summarize, go on, ...",
+        description="Answer texts, the lines of a file, or those of a pipe, with the pipeline of a task.",
+    )
+    run.add_argument("task", metavar="TASK", help="text-classification, question-answering, ...")
+    run.add_argument("texts", nargs="*", metavar="TEXT", help="what to answer; without any, the pipe is read")
+    run.add_argument("--model", metavar="M", help="a folder, a repository, a .gguf file; the task's default")
+    run.add_argument("--gguf-file", metavar="FILE", help="the .gguf file in it")
+    run.add_argument(
+        "--input", metavar="FILE", help="one text a line, or JSON if it ends in .jsonl; - the pipe"
+    )
+    run.add_argument("--jsonl", action="store_true", help="each text or line is JSON: a chat, a pair, ...")
+    run.add_argument("--context", metavar="TEXT", help="where question-answering looks for the answers")
+    run.add_argument("--labels", metavar="A,B", help="what zero-shot-classification chooses from")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a keyword of the pipeline, the value as JSON or a text; may be given again",
+    )
+    run.add_argument("--batch-size", type=int, metavar="N", help="how many inputs run together")
+    run.add_argument(
+        "--output", choices=("text", "json"), default="text", help="json: a line of JSON for each input"
+    )
+    run.set_defaults(run=_run)
+
+
+def _run(given: argparse.Namespace) -> None:
+    from .run import run
+
+    run(
+        given.task,
+        given.texts,
+        model=given.model,
+        gguf_file=given.gguf_file,
+        file=given.input,
+        is_jsonl=given.jsonl,
+        context=given.context,
+        labels=given.labels,
+        settings=given.set,
+        batch_size=given.batch_size,
+        as_json=given.output == "json",
+    )

@@ -80,6 +80,21 @@ def t5(name: str, **config: Any) -> Checkpoint:
     return Checkpoint(name, "T5ForConditionalGeneration", "unigram", fields)
 
 
+def bart(name: str, **config: Any) -> Checkpoint:
+    fields = {"model_type": "bart", "d_model": 32, "max_position_embeddings": 128, "forced_eos_token_id": 2}
+    for half in ("encoder", "decoder"):
+        fields |= {f"{half}_layers": 2, f"{half}_attention_heads": 4, f"{half}_ffn_dim": 48}
+    fields |= {"decoder_start_token_id": 2, **config}
+    return Checkpoint(name, "BartForConditionalGeneration", "roberta", fields)
+
+
+#: What T5's configuration says about tasks, without lengths.
+TASKS = {
+    "summarization": {"prefix": "Summarize: ", "num_beams": 3, "length_penalty": 2.0, "min_length": 4},
+    "translation_en_to_de": {"prefix": "Translate it to German. ", "num_beams": 2, "no_repeat_ngram_size": 2},
+}
+
+
 CHECKPOINTS = {
     one.name: one
     for one in (
@@ -98,6 +113,10 @@ CHECKPOINTS = {
         roberta("byte-masks", "RobertaForMaskedLM"),
         bert("entailment", "BertForSequenceClassification", **ENTAILMENT),
         gpt2("decoder-entailment", "GPT2ForSequenceClassification", **ENTAILMENT),
+        gpt2("writer", "GPT2LMHeadModel"),
+        gpt2("prefixed-writer", "GPT2LMHeadModel", prefix="Once upon a time "),
+        t5("t5", task_specific_params=TASKS),
+        bart("bart", max_length=12, num_beams=2, no_repeat_ngram_size=3),
     )
 }
 
@@ -182,6 +201,68 @@ def zero_shot_classification() -> Iterator[Case]:
     yield Case(task, "entailment", " ".join(texts * 9), template)
 
 
+QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
+CHATS = [
+    QUESTION,
+    [{"role": "system", "content": "Be short."}, *QUESTION],
+    [*QUESTION, {"role": "assistant", "content": "The capital of"}],
+]
+
+
+def text_generation() -> Iterator[Case]:
+    task, short = "text-generation", {"max_new_tokens": 8, "do_sample": False}
+    for texts in (TEXTS, TEXTS[0], TEXTS[3], CHATS, CHATS[1], CHATS[2]):
+        yield Case(task, "writer", texts, short)
+        yield Case(task, "writer", texts, {"return_full_text": False, "skip_special_tokens": False, **short})
+        yield Case(task, "writer", texts, {"return_tensors": True}, short)
+    for keywords in (
+        {"prefix": "The quick brown fox "},
+        {"prefix": "The quick brown fox ", "max_length": 70},
+        {"max_length": 80},
+        {"truncation": True, "max_length": 12, "max_new_tokens": 8},
+        {"handle_long_generation": "hole", "max_new_tokens": 110},
+        {"stop_sequence": "e"},
+        {"stop_sequence": ["er", " "], "return_full_text": False},
+        {"num_beams": 3, "num_return_sequences": 2},
+        {"num_beams": 3, "num_return_sequences": 3, "return_tensors": True},
+        {"add_special_tokens": True, "padding": "max_length", "tokenizer_encode_kwargs": {"max_length": 60}},
+        {"tokenizer_encode_kwargs": {"truncation": True, "max_length": 5}},
+        {"clean_up_tokenization_spaces": True},
+        {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2, "min_new_tokens": 4},
+    ):
+        texts = [text for text in TEXTS if text]
+        call = {**({"do_sample": False} if "max_length" in keywords else short), **keywords}
+        yield Case(task, "writer", texts, call)
+        yield Case(task, "writer", texts[0], call)
+    yield Case(task, "writer", CHATS[2], {**short, "continue_final_message": False})
+    yield Case(task, "writer", CHATS[0], {**short, "continue_final_message": True})
+    yield Case(task, "prefixed-writer", TEXTS, short)
+    scores = {
+        "return_dict_in_generate": True,
+        "output_scores": True,
+        "num_beams": 2,
+        "num_return_sequences": 2,
+    }
+    yield Case(task, "writer", TEXTS[1], {**short, **scores, "max_new_tokens": 2})
+
+
+def text2text_generation() -> Iterator[Case]:
+    short = {"max_new_tokens": 8}
+    for checkpoint in ("t5", "bart"):
+        for task in ("text2text-generation", "summarization", "translation", "translation_en_to_de"):
+            yield Case(task, checkpoint, TEXTS, short)
+            yield Case(task, checkpoint, TEXTS[0], short)
+            yield Case(task, checkpoint, TEXTS, {"return_tensors": True, **short})
+            yield Case(task, checkpoint, TEXTS, {"num_beams": 1}, short)
+            yield Case(task, checkpoint, TEXTS, {}, {"num_beams": 1 if checkpoint == "t5" else 3, **short})
+            yield Case(task, checkpoint, TEXTS, {"num_return_sequences": 2, **short})
+            yield Case(task, checkpoint, TEXTS[2], {"clean_up_tokenization_spaces": True, **short})
+    for task in ("summarization", "translation"):
+        yield Case(task, "bart", TEXTS, {"truncation": True})
+        yield Case(task, "bart", TEXTS[0], {"max_length": 6, "min_length": 5})
+        yield Case(task, "bart", TEXTS[0], {"stop_sequence": "t", "max_length": 20})
+
+
 #: The cases by the release of transformers that is asked: the newest, or the last that had the task.
 CASES = {
     "5": [
@@ -189,6 +270,7 @@ CASES = {
         *feature_extraction(),
         *fill_mask(),
         *zero_shot_classification(),
+        *text_generation(),
     ],
-    "4": [],
+    "4": [*text2text_generation()],
 }

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pipeline_cases import CASES, CHECKPOINTS, FIXTURES, Case
 
-from trustformers import pipeline
+from trustformers import Tensor, pipeline
+from trustformers.pipelines import Text2TextGenerationPipeline
 
 
 @cache
@@ -27,6 +28,7 @@ def assert_alike(ours: Any, theirs: Any, place: str = "answer") -> None:
         for key, value in theirs.items():
             assert_alike(ours[key], value, f"{place}[{key!r}]")
     elif isinstance(theirs, list):
+        ours = ours.tolist() if isinstance(ours, Tensor) else ours
         assert isinstance(ours, list), place
         assert len(ours) == len(theirs), place
         for index, (one, other) in enumerate(zip(ours, theirs, strict=True)):
@@ -57,4 +59,8 @@ def test_batches_answer_alike(release: str, case: Case) -> None:
     pipe = pipeline(case.task, model=str(CHECKPOINTS[case.checkpoint].folder), **case.made)
     theirs = answers(release)[case.name]
     assert_alike(pipe(case.inputs, **case.call, batch_size=2), theirs)
-    assert_alike(list(pipe(iter(case.inputs), **case.call, batch_size=3)), theirs)
+    streamed = list(pipe(iter(case.inputs), **case.call, batch_size=3))
+    if isinstance(pipe, Text2TextGenerationPipeline) and isinstance(theirs[0], dict):
+        # Only of a list does transformers make a flat one.
+        streamed = [one for (one,) in streamed]
+    assert_alike(streamed, theirs)

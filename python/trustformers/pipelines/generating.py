@@ -19,17 +19,22 @@ _SAMPLING = frozenset(
 class Generating:
     """Settings of ``generate``, from the call, the constructor, the task, the model, and the pipeline.
 
-    They count in this order, as in transformers: what a call says; what the constructor was told; what the
-    model's configuration says for this task (``task_specific_params``), where the pipeline looks at that; the
-    model's ``generation_config``; the pipeline's own defaults.
+    Who says a setting first, in the order of :attr:`_order`, is heard. That is transformers' order: 5 has
+    the one that stands here, 4.57 another for the tasks that only it has. One thing is the same in both: the
+    pipeline's own ``max_new_tokens`` goes where anybody has chosen a ``max_length`` (4.57 hears the model's
+    and the constructor's only).
     """
 
     _pipeline_calls_generate: ClassVar[bool] = False
     _default_generation_config: ClassVar[GenerationConfig | None] = None
     #: Keywords of the pipeline that are called like a setting of ``generate`` and are none.
     _non_generation_params: ClassVar[tuple[str, ...]] = ()
-    #: Whether the model's ``task_specific_params`` count, as they did in transformers 4.
-    _reads_task_params: ClassVar[bool] = False
+    #: Who is heard first: "call" and "constructor" are keywords, "config" is the ``generation_config`` among
+    #: them, "task" what the model's configuration says for the task (``task_specific_params``), "model" its
+    #: own ``generation_config``, "pipeline" the defaults, "tokenizer" what fills up rows.
+    _order: ClassVar[tuple[str, ...]] = ("call", "constructor", "config", "model", "pipeline", "tokenizer")
+    #: Who is not heard when a call passes a ``generation_config``.
+    _silenced: ClassVar[tuple[str, ...]] = ("constructor",)
 
     model: PreTrainedModel
     tokenizer: Any
@@ -49,57 +54,72 @@ class Generating:
         self.assistant_model, self.assistant_tokenizer = _assistant(
             self.model, kwargs.pop("assistant_model", None), kwargs.pop("assistant_tokenizer", None)
         )
-        self.prefix = getattr(self.model.config, "prefix", None)
-        names = {name for name in vars(GenerationConfig()) if not name.startswith("_")} | {
-            "generation_config"
-        }
-        names -= set(self._non_generation_params)
+        names = {name for name in vars(GenerationConfig()) if not name.startswith("_")}
+        names = (names | {"generation_config"}) - set(self._non_generation_params)
         self._generate_kwargs = {name: kwargs.pop(name) for name in names & kwargs.keys()}
-
-        defaults = (
-            {} if self._default_generation_config is None else self._default_generation_config.to_diff_dict()
-        )
-        defaults.pop("transformers_version", None)
-        if self.tokenizer is not None and self.tokenizer.pad_token_id is not None:
-            defaults["pad_token_id"] = self.tokenizer.pad_token_id
-        self._generation_defaults = defaults
         tasks = getattr(self.model.config, "task_specific_params", None) or {}
-        self._task_params = dict(tasks.get(self.task) or {}) if self._reads_task_params else {}
-        self.prefix = self._task_params.pop("prefix", self.prefix)
+        self._task_settings = dict(tasks.get(self.task) or {}) if "task" in self._order else {}
+        self.prefix = self._task_settings.pop("prefix", getattr(self.model.config, "prefix", None))
         return kwargs
 
-    def _generation_settings(self, given: dict[str, Any]) -> dict[str, Any]:
-        """What ``generate`` is not left to take from its own defaults, given the keywords of a call."""
-        settings = self.model.generation_config.to_diff_dict()  # type: ignore[union-attr]
-        if (config := given.get("generation_config")) is not None:
-            settings.update(config.to_diff_dict())
-        return {**settings, **given}
+    def _said(self, given: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """What each of those that are heard says, given the keywords of a call."""
+        silenced = self._silenced if "generation_config" in given else ()
+        constructor = {} if "constructor" in silenced else self._generate_kwargs
+        config = {**constructor, **given}.get("generation_config")
+        padding = None if self.tokenizer is None else self.tokenizer.pad_token_id
+        said = {
+            "call": given,
+            "constructor": constructor,
+            "config": _values(config),
+            "task": self._task_settings,
+            "model": _values(self.model.generation_config),
+            "pipeline": _values(self._default_generation_config),
+            "tokenizer": {} if padding is None else {"pad_token_id": padding},
+        }
+        return {who: {} if who in silenced else said[who] for who in self._order}
 
     def _generate_arguments(self, given: dict[str, Any]) -> dict[str, Any]:
-        """The keywords for ``generate``: those of a call, over those of the constructor, over defaults.
+        """The keywords for ``generate``, given those of a call; what the model itself says is left to it.
 
-        A ``generation_config`` of the call takes the place of the constructor's keywords; what the pipeline
-        adds then goes into a copy of it.
+        What nobody said who called goes into a copy of a ``generation_config``, if there is one.
         """
-        if "generation_config" not in given:
-            given = {**self._generate_kwargs, **given}
-        settings = self._generation_settings(given)
-        added = {
-            name: value
-            for name, value in self._generation_defaults.items()
-            # A default for the new tokens would take the place of a length that somebody has chosen.
-            if name not in settings and not (name == "max_new_tokens" and "max_length" in settings)
-        }
-        if not {**settings, **added}.get("do_sample"):
-            added = {name: value for name, value in added.items() if name not in _SAMPLING}
-        config = given.get("generation_config")
-        said = given if config is None else {**given, **config.to_diff_dict()}
-        added |= {name: value for name, value in self._task_params.items() if name not in said}
+        heard: dict[str, tuple[str, Any]] = {}
+        for who, settings in self._said(given).items():
+            for name, value in settings.items():
+                heard.setdefault(name, (who, value))
+        if not heard.get("do_sample", (None, False))[1]:
+            heard = {
+                name: one for name, one in heard.items() if one[0] != "pipeline" or name not in _SAMPLING
+            }
+        if heard.get("max_new_tokens", (None,))[0] == "pipeline" and "max_length" in heard:
+            del heard["max_new_tokens"]
+
+        def of(*speakers: str) -> dict[str, Any]:
+            return {name: value for name, (who, value) in heard.items() if who in speakers}
+
+        keywords, added = of("call", "constructor"), of("task", "pipeline", "tokenizer")
+        config = keywords.get("generation_config")
         if config is None:
-            return {**given, **added}
+            return {**keywords, **added}
         config = copy.deepcopy(config)
         config.update(**added)
-        return {**given, "generation_config": config}
+        return {**keywords, "generation_config": config}
+
+    def _generation_settings(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """What ``generate`` is not left to take from its own defaults, given its keywords."""
+        config = arguments.get("generation_config")
+        return {**_values(self.model.generation_config), **_values(config), **arguments}
+
+
+def _values(config: GenerationConfig | None) -> dict[str, Any]:
+    """The settings that a configuration sets."""
+    values = {} if config is None else config.to_diff_dict()
+    return {
+        name: value
+        for name, value in values.items()
+        if not name.startswith("_") and name != "transformers_version"
+    }
 
 
 def _assistant(model: PreTrainedModel, assistant: Any, tokenizer: Any) -> tuple[Any, Any]:
