@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "i
 LABELS = {"id2label": {"0": "negative", "1": "neutral", "2": "positive"}, "problem_type": None}
 ENTAILMENT = {"id2label": {"0": "contradiction", "1": "neutral", "2": "entailment"}}
 ENTITIES = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+NAMES = {"id2label": {str(index): entity for index, entity in enumerate(ENTITIES)}}
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ def gpt2(name: str, model: str, **config: Any) -> Checkpoint:
     return Checkpoint(name, model, "gpt2", fields)
 
 
+def unigram_bert(name: str, model: str, **config: Any) -> Checkpoint:
+    """A BERT whose tokenizer knows words by the spaces before them, as those of many languages do."""
+    return replace(bert(name, model, **config), tokenizer="unigram")
+
+
 def t5(name: str, **config: Any) -> Checkpoint:
     fields = {"model_type": "t5", "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4}
     fields |= {"decoder_start_token_id": 0, **config}
@@ -117,6 +123,13 @@ CHECKPOINTS = {
         gpt2("prefixed-writer", "GPT2LMHeadModel", prefix="Once upon a time "),
         t5("t5", task_specific_params=TASKS),
         bart("bart", max_length=12, num_beams=2, no_repeat_ngram_size=3),
+        bert("entities", "BertForTokenClassification", **NAMES),
+        roberta("byte-entities", "RobertaForTokenClassification", **NAMES),
+        unigram_bert("unigram-entities", "BertForTokenClassification", **NAMES),
+        gpt2("decoder-entities", "GPT2ForTokenClassification", **NAMES),
+        bert("answers", "BertForQuestionAnswering"),
+        roberta("byte-answers", "RobertaForQuestionAnswering"),
+        unigram_bert("unigram-answers", "BertForQuestionAnswering"),
     )
 }
 
@@ -263,6 +276,72 @@ def text2text_generation() -> Iterator[Case]:
         yield Case(task, "bart", TEXTS[0], {"stop_sequence": "t", "max_length": 20})
 
 
+#: Texts with what is no plain word: accents of both kinds, emoji, other scripts, special tokens.
+UNUSUAL = [
+    "Zoë Müller, naïve re\u0301sume\u0301 in München.",
+    "\U0001f600 in \u6771\u4eac, Москва and New\u00a0York\u200b!  \n\tO'Neil's U.S.A. 3.14",
+    "Maria [MASK] lives </s> in [SEP] Berlin",
+]
+LONG = " ".join([*TEXTS, *UNUSUAL] * 2)
+STRATEGIES = ("none", "simple", "first", "average", "max")
+
+
+def token_classification() -> Iterator[Case]:
+    task = "token-classification"
+    for checkpoint in ("entities", "byte-entities", "unigram-entities", "decoder-entities"):
+        # Without special tokens an empty text has nothing to label.
+        texts = [text for text in (*TEXTS[2:4], *UNUSUAL) if text or checkpoint != "decoder-entities"]
+        yield Case(task, checkpoint, texts)
+        for strategy in STRATEGIES:
+            yield Case(task, checkpoint, texts, {"aggregation_strategy": strategy, "ignore_labels": []})
+        for strategy in STRATEGIES[1:]:
+            yield Case(task, checkpoint, [LONG, TEXTS[1]], {"stride": 20, "aggregation_strategy": strategy})
+        yield Case(task, checkpoint, [text.split() for text in texts], {"is_split_into_words": True})
+        joined = {"is_split_into_words": True, "delimiter": "_", "aggregation_strategy": "first"}
+        yield Case(task, checkpoint, [TEXTS[2].split()], joined)
+        yield Case(task, checkpoint, [LONG.split()], {**joined, "stride": 11})
+    yield Case(
+        "ner", "entities", TEXTS[2], {"ignore_labels": ["PER", "B-LOC"]}, {"aggregation_strategy": "max"}
+    )
+    yield Case("ner", "entities", TEXTS[2], {}, {"stride": 3, "aggregation_strategy": "average"})
+    spread = [(3 * index, 3 * index + 2) for index in range(40)]
+    yield Case("ner", "entities", TEXTS[2], {"offset_mapping": spread, "aggregation_strategy": "simple"})
+
+
+QUESTIONS = ["Where do they live?", "Who has an umbrella?", "What is \u6771\u4eac?"]
+
+
+def question_answering() -> Iterator[Case]:
+    task = "question-answering"
+    short = [text for text in TEXTS if text]
+    for checkpoint in ("answers", "byte-answers", "unigram-answers"):
+        several = [{"question": q, "context": c} for q in QUESTIONS[:2] for c in (*short, *UNUSUAL)]
+        one, long = (
+            {"question": QUESTIONS[0], "context": short[2]},
+            {"question": QUESTIONS[2], "context": LONG},
+        )
+        yield Case(task, checkpoint, several)
+        yield Case(task, checkpoint, one)
+        yield Case(task, checkpoint, [one])
+        for keywords in (
+            {"top_k": 4},
+            {"align_to_words": False},
+            {"align_to_words": False, "top_k": 3},
+            {"max_answer_len": 2, "top_k": 2},
+            {"handle_impossible_answer": True, "top_k": 3},
+        ):
+            yield Case(task, checkpoint, several[:5], keywords)
+            yield Case(task, checkpoint, [one, long], keywords)
+        for keywords in (
+            {"max_seq_len": 60},
+            {"max_seq_len": 60, "doc_stride": 20, "top_k": 3},
+            {"doc_stride": 7, "handle_impossible_answer": True},
+            {"padding": "max_length"},
+        ):
+            yield Case(task, checkpoint, [one, long], keywords)
+            yield Case(task, checkpoint, long, {}, keywords)
+
+
 #: The cases by the release of transformers that is asked: the newest, or the last that had the task.
 CASES = {
     "5": [
@@ -271,6 +350,7 @@ CASES = {
         *fill_mask(),
         *zero_shot_classification(),
         *text_generation(),
+        *token_classification(),
     ],
-    "4": [*text2text_generation()],
+    "4": [*text2text_generation(), *question_answering()],
 }

@@ -4,6 +4,7 @@ import json
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 from pipeline_cases import CASES, CHECKPOINTS, FIXTURES, Case
 
@@ -20,7 +21,7 @@ def answers(release: str) -> dict[str, Any]:
 def assert_alike(ours: Any, theirs: Any, place: str = "answer") -> None:
     """Scores within 1e-5, all else exactly."""
     if isinstance(theirs, float):
-        assert isinstance(ours, float), place
+        assert isinstance(ours, (float, np.floating)), place
         assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-5), place
     elif isinstance(theirs, dict):
         assert isinstance(ours, dict), place

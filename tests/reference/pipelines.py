@@ -86,7 +86,9 @@ def write_tokenizers() -> None:
         folder.mkdir(parents=True)
         tokenizer, config = make()
         tokenizer.save(str(folder / "tokenizer.json"))
-        config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 128, **config}
+        # transformers 4 would add token types, which 5 does not.
+        inputs = {} if "tokenizer_class" in config else {"model_input_names": ["input_ids", "attention_mask"]}
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 128, **inputs, **config}
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 

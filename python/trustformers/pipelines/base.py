@@ -42,6 +42,9 @@ class Pipeline(Generating):
     _tasks: ClassVar[tuple[str, ...]] = ()
     #: How many chunks run together if nobody says it.
     _default_batch_size: ClassVar[int] = 1
+    #: The side on which rows of a batch are filled up, if not the tokenizer's. "right" leaves every token at
+    #: the position that it has alone.
+    _padding_side: ClassVar[str | None] = None
     default_input_names: ClassVar[Any] = None
     #: The kind of arrays that the steps hand on, as tokenizers call it in ``return_tensors``.
     framework = "tensor"
@@ -189,6 +192,7 @@ class Pipeline(Generating):
             lambda one: self._chunks(one, before),
             lambda chunk: self.forward(chunk, **during),
             lambda outputs: self._answer(outputs, after),
+            self._padding_side,
         )
 
     def _chunks(self, one: Any, params: dict[str, Any]) -> list[Any]:
@@ -256,6 +260,11 @@ class ChunkPipeline(Pipeline):
 
     def _answer(self, outputs: list[Any], params: dict[str, Any]) -> Any:
         return self.postprocess(outputs, **params)
+
+
+def given(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Those of some keywords that somebody gave: that are not ``None``."""
+    return {name: value for name, value in keywords.items() if value is not None}
 
 
 def is_stream(inputs: Any) -> bool:

@@ -39,11 +39,15 @@ class _Item:
 
 @dataclass(frozen=True)
 class Steps:
-    """What a pipeline does with an input: into chunks, a chunk through the model, and to an answer."""
+    """What a pipeline does with an input: into chunks, a chunk through the model, and to an answer.
+
+    Rows of a batch are filled up on the ``padding_side``, or else on the tokenizer's.
+    """
 
     prepare: Callable[[Any], list[Any]]
     forward: Callable[[Any], Any]
     finish: Callable[[list[Any]], Any]
+    padding_side: str | None = None
 
 
 def run(inputs: Iterable[Any], steps: Steps, batch_size: int, tokenizer: Any) -> Iterator[Any]:
@@ -135,7 +139,7 @@ def _run_batch(batch: list[tuple[_Item, int]], steps: Steps, tokenizer: Any) -> 
         except Exception as error:
             raise naming(error, batch[0][0].index) from error.__cause__
     try:
-        return split(steps.forward(collate(chunks, tokenizer)), len(chunks))
+        return split(steps.forward(collate(chunks, tokenizer, steps.padding_side)), len(chunks))
     except Exception:
         # Which of them is it? Only one that fails alone too can be blamed.
         for item, place in batch:
@@ -164,7 +168,7 @@ def _length(chunk: Any) -> int:
     return max((value.shape[1] for value in values if len(getattr(value, "shape", ())) > 1), default=0)
 
 
-def collate(chunks: list[Any], tokenizer: Any) -> dict[str, Any]:
+def collate(chunks: list[Any], tokenizer: Any, side: str | None = None) -> dict[str, Any]:
     """Make one batch of chunks: arrays (1, length, ...) are filled up to one length, all else is listed."""
     keys = chunks[0].keys()
     for chunk in chunks:
@@ -173,10 +177,9 @@ def collate(chunks: list[Any], tokenizer: Any) -> dict[str, Any]:
                 "The elements of the batch contain different keys. Cannot batch them "
                 f"({set(chunk.keys())} != {set(keys)})"
             )
-    if tokenizer is None:
-        filler, side = 0, "right"
-    else:
-        filler, side = tokenizer.pad_token_id, tokenizer.padding_side
+    filler = 0 if tokenizer is None else tokenizer.pad_token_id
+    if side is None:
+        side = "right" if tokenizer is None else tokenizer.padding_side
     fillers = {**_FILLERS, "input_ids": filler}
     return {key: _stacked([chunk[key] for chunk in chunks], fillers.get(key, 0), side) for key in keys}
 
