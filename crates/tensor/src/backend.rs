@@ -52,8 +52,9 @@ pub trait Backend: Send + Sync {
     /// The sums over `axes` (ascending), which go away, of the squared distances of the floats of `x` from their mean, as its dtype.
     fn spread(&self, x: &Tensor, axes: &[usize]) -> Result<Tensor>;
 
-    /// Where along its last dimension, which goes away, `x` has its first largest or smallest element; NaN is both. int64.
-    fn arg_extreme(&self, x: &Tensor, largest: bool) -> Result<Tensor>;
+    /// Where among its elements over `axes` (ascending), which go away, counted in C order, `x` has the first largest or smallest; NaN
+    /// is both. There is at least one. int64.
+    fn arg_extreme(&self, x: &Tensor, axes: &[usize], largest: bool) -> Result<Tensor>;
 
     /// The running sum or product of `x` along its last dimension, as `dtype`.
     fn scan(&self, op: ReduceOp, x: &Tensor, dtype: DType) -> Result<Tensor>;

@@ -372,10 +372,18 @@ fn reductions_scans_and_order() {
                             .fold(0, |best, (i, &x)| if wins(x, values[best]) { i } else { best })
                             as f64
                     };
-                    let want: Vec<f64> = (0..rows).map(|i| first(row(i), |x, y| x > y)).collect();
-                    close("argmax", &backend.arg_extreme(&x, true).unwrap(), &want, 0.0);
-                    let want: Vec<f64> = (0..rows).map(|i| first(row(i), |x, y| x < y)).collect();
-                    close("argmin", &backend.arg_extreme(&x, false).unwrap(), &want, 0.0);
+                    for (largest, wins) in
+                        [(true, (|x, y| x > y) as fn(f64, f64) -> bool), (false, |x, y| x < y)]
+                    {
+                        let each: [(&[usize], Vec<f64>); 3] = [
+                            (&[1], (0..rows).map(|i| first(row(i), wins)).collect()),
+                            (&[0], (0..columns).map(|j| first(column(j), wins)).collect()),
+                            (&[0, 1], vec![first(values.clone(), wins)]),
+                        ];
+                        for (axes, want) in each {
+                            close("argmax", &backend.arg_extreme(&x, axes, largest).unwrap(), &want, 0.0);
+                        }
+                    }
                     let running = |i: usize| {
                         row(i)
                             .into_iter()

@@ -100,8 +100,8 @@ impl Backend for Cpu {
         reduce::spread(x, axes)
     }
 
-    fn arg_extreme(&self, x: &Tensor, largest: bool) -> Result<Tensor> {
-        extreme::arg_extreme(x, largest)
+    fn arg_extreme(&self, x: &Tensor, axes: &[usize], largest: bool) -> Result<Tensor> {
+        extreme::arg_extreme(x, axes, largest)
     }
 
     fn scan(&self, op: ReduceOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
