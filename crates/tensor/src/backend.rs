@@ -130,15 +130,16 @@ pub trait Backend: Send + Sync {
         eps: f32,
     ) -> Result<Tensor>;
 
-    /// The gradients of [`Backend::layer_norm`] for `h = x (+ residual)`, weight and bias, from `grad`, that of its result; all
-    /// contiguous float32.
+    /// The gradients of [`Backend::layer_norm`] for `h = x (+ residual)` and, with `parameters`, weight and bias, from `grad`, that of
+    /// its result; all contiguous float32.
     fn layer_norm_gradient(
         &self,
         grad: &Tensor,
         h: &Tensor,
         weight: &Tensor,
         eps: f32,
-    ) -> Result<[Tensor; 3]>;
+        parameters: bool,
+    ) -> Result<[Option<Tensor>; 3]>;
 
     /// `grad` times the derivative of GELU at `x`; both contiguous float32 of one shape.
     fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor>;
@@ -152,8 +153,16 @@ pub trait Backend: Send + Sync {
     /// Divides each row of the contiguous float32 `x` by its root mean square and scales it.
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor>;
 
-    /// The gradients of [`Backend::rms_norm`] for `x` and weight, from `grad`, that of its result; all contiguous float32.
-    fn rms_norm_gradient(&self, grad: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<[Tensor; 2]>;
+    /// The gradients of [`Backend::rms_norm`] for `x` and, with `parameters`, the weight, from `grad`, that of its result; all
+    /// contiguous float32.
+    fn rms_norm_gradient(
+        &self,
+        grad: &Tensor,
+        x: &Tensor,
+        weight: &Tensor,
+        eps: f32,
+        parameters: bool,
+    ) -> Result<[Option<Tensor>; 2]>;
 
     /// Turns pairs of elements by the angles of their row; see [`crate::ops::rope`]. All float32 or all float64; contiguous, but that
     /// `x` may have any strides that walk forwards, 1 along its last dimension.

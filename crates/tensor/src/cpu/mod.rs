@@ -195,8 +195,9 @@ impl Backend for Cpu {
         h: &Tensor,
         weight: &Tensor,
         eps: f32,
-    ) -> Result<[Tensor; 3]> {
-        norm_gradient::layer_norm(grad, h, weight, eps)
+        parameters: bool,
+    ) -> Result<[Option<Tensor>; 3]> {
+        norm_gradient::layer_norm(grad, h, weight, eps, parameters)
     }
 
     fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
@@ -215,8 +216,15 @@ impl Backend for Cpu {
         layer_norm::rms_norm(x, weight, eps)
     }
 
-    fn rms_norm_gradient(&self, grad: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<[Tensor; 2]> {
-        norm_gradient::rms_norm(grad, x, weight, eps)
+    fn rms_norm_gradient(
+        &self,
+        grad: &Tensor,
+        x: &Tensor,
+        weight: &Tensor,
+        eps: f32,
+        parameters: bool,
+    ) -> Result<[Option<Tensor>; 2]> {
+        norm_gradient::rms_norm(grad, x, weight, eps, parameters)
     }
 
     fn rope(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
