@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::elementwise::{RUN, Reader};
 use super::number::Number;
+use super::reader::{RUN, Reader};
 
 /// Columns whose numbers are in registers at a time.
 pub(super) const BLOCK: usize = 16;

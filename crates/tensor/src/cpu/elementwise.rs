@@ -110,19 +110,19 @@ impl Path<'_> {
 }
 
 /// A tensor that is read.
-struct Operand<'w, C> {
-    path: Path<'w>,
+pub(super) struct Operand<'w, C> {
+    pub(super) path: Path<'w>,
     /// Bytes of an element in memory.
-    size: usize,
-    load: Load<C>,
+    pub(super) size: usize,
+    pub(super) load: Load<C>,
     /// Whether chunks may be borrowed: the elements are of the kernel's type and not about to be overwritten.
-    borrow: bool,
+    pub(super) borrow: bool,
 }
 
 impl<'w, C: Copy> Operand<'w, C> {
     /// The elements `start..start + len` of the walk.
     #[inline]
-    fn chunk<'s>(&self, start: usize, len: usize, scratch: &'s mut Scratch<C>) -> &'s [C]
+    pub(super) fn chunk<'s>(&self, start: usize, len: usize, scratch: &'s mut Scratch<C>) -> &'s [C]
     where
         'w: 's,
     {
@@ -143,7 +143,7 @@ impl<'w, C: Copy> Operand<'w, C> {
 
     /// The elements `start..start + len` where they lie, if they lie as the kernel wants them.
     #[inline]
-    fn lend(&self, start: usize, len: usize) -> Option<&'w [C]> {
+    pub(super) fn lend(&self, start: usize, len: usize) -> Option<&'w [C]> {
         let address = if self.borrow { self.path.straight(start, len, size_of::<C>()) } else { None }?;
         // SAFETY: these elements are of type C, lie one after another within the storage of a tensor that the caller of the walk
         // borrows, and are written by nobody.
@@ -151,7 +151,7 @@ impl<'w, C: Copy> Operand<'w, C> {
     }
 
     /// Fills `to` with the elements from `start` on.
-    fn gather(&self, start: usize, to: &mut [MaybeUninit<C>]) {
+    pub(super) fn gather(&self, start: usize, to: &mut [MaybeUninit<C>]) {
         let mut filled = 0;
         self.path.runs(start, to.len(), |address, stride, run| {
             // SAFETY: the runs stay within the tensor's shape, hence within its storage.
@@ -252,7 +252,7 @@ impl<O: Copy> Target<'_, O> {
 
 /// The walk over tensors that are broadcast to one shape: its dimensions, merged where all allow it, how far apart neighbours are in each
 /// tensor, in bytes, and how far chunks reach.
-struct Walk<const N: usize> {
+pub(super) struct Walk<const N: usize> {
     shape: Shape,
     strides: [Strides; N],
     total: usize,
@@ -260,7 +260,7 @@ struct Walk<const N: usize> {
 }
 
 impl<const N: usize> Walk<N> {
-    fn new(shape: &[usize], tensors: [&Tensor; N]) -> Walk<N> {
+    pub(super) fn new(shape: &[usize], tensors: [&Tensor; N]) -> Walk<N> {
         let (shape, mut strides) = coalesce(shape, tensors.map(Tensor::layout));
         for (strides, tensor) in strides.iter_mut().zip(tensors) {
             strides.iter_mut().for_each(|stride| *stride *= tensor.dtype().size() as isize);
@@ -274,7 +274,7 @@ impl<const N: usize> Walk<N> {
     }
 
     /// The paths of the tensors that this walk was made for.
-    fn paths(&self, tensors: [&Tensor; N]) -> [Path<'_>; N] {
+    pub(super) fn paths(&self, tensors: [&Tensor; N]) -> [Path<'_>; N] {
         std::array::from_fn(|i| Path {
             first: Address(tensors[i].as_ptr().cast_mut()),
             shape: &self.shape,
@@ -422,62 +422,4 @@ pub(super) fn copy<T: Copy + To<T> + Send + Sync>(out: &Tensor, x: &Tensor) -> R
             to.chunk(start, len, &mut t, read, |part, out| _ = out.write_copy_of_slice(&from[part]));
         }
     })
-}
-
-/// Elements that a reader gives at once of a tensor that lies in one piece as the kernel wants it.
-pub(super) const RUN: usize = 4 * CHUNK;
-
-/// A tensor that is read alone.
-struct Alone<'x, C> {
-    x: &'x Tensor,
-    walk: Walk<1>,
-    load: Load<C>,
-}
-
-impl<C: Number> Alone<'_, C> {
-    #[inline]
-    fn operand(&self) -> Operand<'_, C> {
-        let ([path], dtype) = (self.walk.paths([self.x]), self.x.dtype());
-        Operand { path, size: dtype.size(), load: self.load, borrow: C::is_native(dtype) }
-    }
-}
-
-/// Reads one tensor in C order, run by run: for kernels that are not elementwise.
-pub(super) struct Reader<'s, C> {
-    from: Alone<'s, C>,
-    /// Lent by the caller: a struct that holds it would be copied, all of it, to where the caller keeps that.
-    scratch: &'s mut Scratch<C>,
-    reach: usize,
-}
-
-impl<'s, C: Number> Reader<'s, C> {
-    /// A reader of the elements of `x` in C order.
-    pub(super) fn new(x: &'s Tensor, scratch: &'s mut Scratch<C>) -> Result<Reader<'s, C>> {
-        let reach = if C::is_native(x.dtype()) && x.is_contiguous() { RUN } else { CHUNK };
-        let from = Alone { x, walk: Walk::new(x.shape(), [x]), load: C::load(x.dtype())? };
-        Ok(Reader { from, scratch, reach })
-    }
-
-    /// How many elements [`Reader::read`] gives at most: [`CHUNK`], or [`RUN`].
-    pub(super) fn reach(&self) -> usize {
-        self.reach
-    }
-
-    /// The elements `start..start + len`.
-    pub(super) fn read(&mut self, start: usize, len: usize) -> &[C] {
-        self.from.operand().chunk(start, len, self.scratch)
-    }
-
-    /// The elements `start..start + len` where they lie, if they lie as the kernel wants them.
-    #[inline]
-    pub(super) fn lend(&self, start: usize, len: usize) -> Option<&[C]> {
-        self.from.operand().lend(start, len)
-    }
-
-    /// A copy of the elements from `start` on, all that there is room for.
-    pub(super) fn gather<'t>(&self, start: usize, to: &'t mut [MaybeUninit<C>]) -> &'t mut [C] {
-        self.from.operand().gather(start, to);
-        // SAFETY: `gather` writes all elements.
-        unsafe { to.assume_init_mut() }
-    }
 }

@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 
 use super::columns::{BLOCK, Columns, PerColumn, Rows, blocks};
 use super::combine::{Combine, Max, Min, Reduction};
-use super::elementwise::Reader;
 use super::number::{Number, by_class};
+use super::reader::Reader;
 use super::reduce::{Few, Plan};
 use super::simd::vectorized;
 use crate::{Result, Tensor};

@@ -2,8 +2,9 @@
 
 use std::mem::MaybeUninit;
 
-use super::elementwise::{CHUNK, Reader, Scratch};
+use super::elementwise::{CHUNK, Scratch};
 use super::number::{Number, by_class};
+use super::reader::Reader;
 use super::rows::for_each_run;
 use crate::{DType, Result, Tensor};
 

@@ -25,6 +25,7 @@ mod matmul;
 mod norm_gradient;
 mod number;
 mod random;
+mod reader;
 mod reduce;
 mod rope;
 mod rows;

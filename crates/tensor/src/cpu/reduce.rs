@@ -6,8 +6,9 @@ use smallvec::SmallVec;
 
 use super::columns::Rows;
 use super::combine::{Max, Min, Prod, Reduction, Sum, SumSquares};
-use super::elementwise::{CHUNK, PARALLEL_FROM, RUN, Reader, Scratch};
+use super::elementwise::{CHUNK, PARALLEL_FROM, Scratch};
 use super::number::{Number, by_class};
+use super::reader::{RUN, Reader};
 use super::spread::Spread;
 use crate::layout::{Layout, coalesce};
 use crate::ops::ReduceOp;

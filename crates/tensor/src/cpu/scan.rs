@@ -1,8 +1,9 @@
 //! Running sums and products.
 
 use super::combine::{Combine, Max, Min, Prod, Sum, SumSquares};
-use super::elementwise::{CHUNK, Reader, Scratch};
+use super::elementwise::{CHUNK, Scratch};
 use super::number::{Number, by_class};
+use super::reader::Reader;
 use super::rows::for_each_run;
 use crate::ops::ReduceOp;
 use crate::{DType, Result, Tensor};

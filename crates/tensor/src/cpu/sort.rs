@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::mem::MaybeUninit;
 
-use super::elementwise::{CHUNK, Reader, Scratch};
+use super::elementwise::{CHUNK, Scratch};
 use super::number::{Number, by_class};
+use super::reader::Reader;
 use super::rows::for_each_run;
 use crate::{Result, Tensor};
 
