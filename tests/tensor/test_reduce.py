@@ -65,6 +65,20 @@ def test_reductions_of_nothing() -> None:
     assert x.amax(1).shape == (0,)
 
 
+REALS = [dtype for dtype in NUMPY_DTYPES if not dtype.startswith("complex")]
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+@given(x=arrays(REALS, min_side=1), data=st.data())
+def test_places_of_extremes_are_the_first(name: str, x: np.ndarray, data) -> None:
+    if x.dtype.kind == "f" and data.draw(st.booleans(), "with NaN"):
+        x = np.where(x % 5 == 3, np.nan, x).astype(x.dtype)
+    t = tf.Tensor.from_numpy(x)
+    dim = data.draw(st.sampled_from([None, *range(-x.ndim, x.ndim)]), "dim")
+    keep = data.draw(st.booleans(), "keepdim")
+    check(getattr(t, name)(dim, keep), np.asarray(getattr(np, name)(x, dim, keepdims=keep)))
+
+
 @given(numbers([*FLOATS, "int32"], min_dims=1, min_side=1), st.data())
 def test_extremes(x: np.ndarray, data) -> None:
     dim = data.draw(st.integers(-x.ndim, x.ndim - 1))

@@ -52,8 +52,9 @@ pub trait Backend: Send + Sync {
     /// The sums over `axes` (ascending), which go away, of the squared distances of the floats of `x` from their mean, as its dtype.
     fn spread(&self, x: &Tensor, axes: &[usize]) -> Result<Tensor>;
 
-    /// Where along its last dimension, which goes away, `x` has its first largest or smallest element; NaN is both. int64.
-    fn arg_extreme(&self, x: &Tensor, largest: bool) -> Result<Tensor>;
+    /// Where among its elements over `axes` (ascending), which go away, counted in C order, `x` has the first largest or smallest; NaN
+    /// is both. There is at least one. int64.
+    fn arg_extreme(&self, x: &Tensor, axes: &[usize], largest: bool) -> Result<Tensor>;
 
     /// The running sum or product of `x` along its last dimension, as `dtype`.
     fn scan(&self, op: ReduceOp, x: &Tensor, dtype: DType) -> Result<Tensor>;
@@ -129,15 +130,16 @@ pub trait Backend: Send + Sync {
         eps: f32,
     ) -> Result<Tensor>;
 
-    /// The gradients of [`Backend::layer_norm`] for `h = x (+ residual)`, weight and bias, from `grad`, that of its result; all
-    /// contiguous float32.
+    /// The gradients of [`Backend::layer_norm`] for `h = x (+ residual)` and, with `parameters`, weight and bias, from `grad`, that of
+    /// its result; all contiguous float32.
     fn layer_norm_gradient(
         &self,
         grad: &Tensor,
         h: &Tensor,
         weight: &Tensor,
         eps: f32,
-    ) -> Result<[Tensor; 3]>;
+        parameters: bool,
+    ) -> Result<[Option<Tensor>; 3]>;
 
     /// `grad` times the derivative of GELU at `x`; both contiguous float32 of one shape.
     fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor>;
@@ -151,8 +153,16 @@ pub trait Backend: Send + Sync {
     /// Divides each row of the contiguous float32 `x` by its root mean square and scales it.
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor>;
 
-    /// The gradients of [`Backend::rms_norm`] for `x` and weight, from `grad`, that of its result; all contiguous float32.
-    fn rms_norm_gradient(&self, grad: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<[Tensor; 2]>;
+    /// The gradients of [`Backend::rms_norm`] for `x` and, with `parameters`, the weight, from `grad`, that of its result; all
+    /// contiguous float32.
+    fn rms_norm_gradient(
+        &self,
+        grad: &Tensor,
+        x: &Tensor,
+        weight: &Tensor,
+        eps: f32,
+        parameters: bool,
+    ) -> Result<[Option<Tensor>; 2]>;
 
     /// Turns pairs of elements by the angles of their row; see [`crate::ops::rope`]. All float32 or all float64; contiguous, but that
     /// `x` may have any strides that walk forwards, 1 along its last dimension.

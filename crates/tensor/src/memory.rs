@@ -112,10 +112,12 @@ static CHECKED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("TRUSTFORMERS
 /// NaN in every float, true in no bool, an absurd index.
 const POISON: u8 = 0xff;
 
-/// An owned block of `size` bytes, a multiple of its size class.
+/// An owned block of `size` bytes, one of the size classes.
 #[derive(Debug)]
 pub(crate) struct Block {
-    ptr: NonNull<u8>,
+    /// What the system gave: a cache line more than `size`, so that the block finds its own alignment in there. Asked for aligned
+    /// memory, the system's allocator takes several times as long.
+    room: NonNull<u8>,
     size: usize,
 }
 
@@ -141,21 +143,30 @@ impl Block {
             block.poison();
         }
         let now = ALLOCATED.fetch_add(size, Ordering::Relaxed) + size;
-        MAX_ALLOCATED.fetch_max(now, Ordering::Relaxed);
+        if now > MAX_ALLOCATED.load(Ordering::Relaxed) {
+            MAX_ALLOCATED.fetch_max(now, Ordering::Relaxed);
+        }
         Some(block)
     }
 
     fn fresh(size: usize) -> Option<Block> {
-        let layout = Layout::from_size_align(size, ALIGN).ok()?;
-        // SAFETY: the size is not zero: `size_class` rounds up to at least one alignment.
-        let ptr = NonNull::new(unsafe { std::alloc::alloc(layout) })?;
+        // SAFETY: the layout's size is not zero.
+        let room = NonNull::new(unsafe { std::alloc::alloc(Block::layout(size)?) })?;
+        let block = Block { room, size };
         #[cfg(target_os = "linux")]
-        ask_for_huge_pages(ptr, size);
-        Some(Block { ptr, size })
+        ask_for_huge_pages(block.as_ptr(), size);
+        Some(block)
+    }
+
+    /// What is asked of the system for `size` bytes.
+    fn layout(size: usize) -> Option<Layout> {
+        Layout::from_size_align(size.checked_add(ALIGN)?, 1).ok()
     }
 
     pub(crate) fn as_ptr(&self) -> NonNull<u8> {
-        self.ptr
+        let skip = self.room.align_offset(ALIGN);
+        // SAFETY: less than the cache line that there is room for beside `size` bytes.
+        unsafe { self.room.add(skip) }
     }
 
     /// Returns the block to the cache, or to the system when it is small or the cache is in use.
@@ -175,13 +186,13 @@ impl Block {
 
     fn poison(&self) {
         // SAFETY: the block is `size` bytes long, and nobody else's before it is handed out or after it was given back.
-        unsafe { self.ptr.as_ptr().write_bytes(POISON, self.size) }
+        unsafe { self.as_ptr().as_ptr().write_bytes(POISON, self.size) }
     }
 
     fn free(self) {
-        if let Ok(layout) = Layout::from_size_align(self.size, ALIGN) {
+        if let Some(layout) = Block::layout(self.size) {
             // SAFETY: allocated above with this very layout, and not used again.
-            unsafe { std::alloc::dealloc(self.ptr.as_ptr(), layout) }
+            unsafe { std::alloc::dealloc(self.room.as_ptr(), layout) }
         }
     }
 }

@@ -372,10 +372,18 @@ fn reductions_scans_and_order() {
                             .fold(0, |best, (i, &x)| if wins(x, values[best]) { i } else { best })
                             as f64
                     };
-                    let want: Vec<f64> = (0..rows).map(|i| first(row(i), |x, y| x > y)).collect();
-                    close("argmax", &backend.arg_extreme(&x, true).unwrap(), &want, 0.0);
-                    let want: Vec<f64> = (0..rows).map(|i| first(row(i), |x, y| x < y)).collect();
-                    close("argmin", &backend.arg_extreme(&x, false).unwrap(), &want, 0.0);
+                    for (largest, wins) in
+                        [(true, (|x, y| x > y) as fn(f64, f64) -> bool), (false, |x, y| x < y)]
+                    {
+                        let each: [(&[usize], Vec<f64>); 3] = [
+                            (&[1], (0..rows).map(|i| first(row(i), wins)).collect()),
+                            (&[0], (0..columns).map(|j| first(column(j), wins)).collect()),
+                            (&[0, 1], vec![first(values.clone(), wins)]),
+                        ];
+                        for (axes, want) in each {
+                            close("argmax", &backend.arg_extreme(&x, axes, largest).unwrap(), &want, 0.0);
+                        }
+                    }
                     let running = |i: usize| {
                         row(i)
                             .into_iter()
@@ -575,8 +583,10 @@ fn rows_in_one_pass() {
             );
             let grad = on(&numbers(rows * width, DType::F32, 4).view(&[rows, width]).unwrap());
             let g = read(&grad);
-            let [into_h, into_weight, into_bias] =
-                backend.layer_norm_gradient(&grad, &x, &scale, 1e-5).unwrap();
+            let alone = backend.layer_norm_gradient(&grad, &x, &scale, 1e-5, false).unwrap();
+            let all = backend.layer_norm_gradient(&grad, &x, &scale, 1e-5, true).unwrap();
+            assert_eq!(alone.each_ref().map(Option::is_some), [true, false, false]);
+            let [into_h, into_weight, into_bias] = all.map(Option::unwrap);
             let (mut dh, mut dw, mut db) = (vec![], vec![0.0; width], vec![0.0; width]);
             for (h, g) in values.chunks(width).zip(g.chunks(width)) {
                 let mean = h.iter().sum::<f64>() / width as f64;
@@ -592,7 +602,9 @@ fn rows_in_one_pass() {
                     db[i] += g[i];
                 }
             }
-            close("layer_norm's gradient", &into_h, &dh, 3e-5);
+            for into_h in [&into_h, alone[0].as_ref().unwrap()] {
+                close("layer_norm's gradient", into_h, &dh, 3e-5);
+            }
             close("layer_norm's gradient for the weight", &into_weight, &dw, 3e-5);
             close("layer_norm's gradient for the bias", &into_bias, &db, 3e-5);
             let slope = |x: f64| {
@@ -803,14 +815,20 @@ fn gradients_and_losses_in_one_pass() {
             let scale = |r: usize| {
                 1.0 / (row(&x_rows, r).iter().map(|x| x * x).sum::<f64>() / width as f64 + eps).sqrt()
             };
-            let [into_x, into_weight] =
-                backend.rms_norm_gradient(&single(&g), &single(&x), &weight, eps as f32).unwrap();
+            let gradient = |parameters| {
+                backend.rms_norm_gradient(&single(&g), &single(&x), &weight, eps as f32, parameters).unwrap()
+            };
+            let [alone, none] = gradient(false);
+            assert!(none.is_none());
+            let [into_x, into_weight] = gradient(true).map(Option::unwrap);
             let want = by_row(&|r| {
                 let (g, x, s) = (row(&g_rows, r), row(&x_rows, r), scale(r));
                 let vn = (0..width).map(|c| g[c] * w[c] * x[c] * s).sum::<f64>() / width as f64;
                 (0..width).map(|c| s * (g[c] * w[c] - x[c] * s * vn)).collect()
             });
-            close("rms_norm_gradient", &into_x, &want, 1e-4);
+            for into_x in [into_x, alone.unwrap()] {
+                close("rms_norm_gradient", &into_x, &want, 1e-4);
+            }
             let want: Vec<f64> = (0..width)
                 .map(|c| (0..rows).map(|r| g_rows[r * width + c] * x_rows[r * width + c] * scale(r)).sum())
                 .collect();

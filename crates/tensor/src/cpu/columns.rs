@@ -2,8 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::elementwise::{RUN, Reader};
 use super::number::Number;
+use super::reader::{RUN, Reader};
 
 /// Columns whose numbers are in registers at a time.
 pub(super) const BLOCK: usize = 16;
@@ -49,7 +49,12 @@ impl Rows {
     }
 
     /// The next rows where they lie, if they lie as the kernel wants them.
-    fn lent<C: Number>(self, reader: &Reader<C>, row: usize, width: usize) -> Option<[&[C]; ABREAST]> {
+    fn lent<'r, C: Number>(
+        self,
+        reader: &'r Reader<C>,
+        row: usize,
+        width: usize,
+    ) -> Option<[&'r [C]; ABREAST]> {
         let mut rows = [[].as_slice(); ABREAST];
         for (i, lent) in rows.iter_mut().enumerate() {
             *lent = reader.lend(self.first + (row + i) * self.apart, width)?;

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use super::columns::{BLOCK, Columns, PerColumn, Rows, blocks};
-use super::elementwise::Reader;
 use super::number::Number;
+use super::reader::Reader;
 use super::simd::vectorized;
 
 /// Lanes of partial results: four of the widest vectors of f32.

@@ -24,7 +24,7 @@ const STREAM_FROM: usize = 32 << 20;
 
 /// Room for one chunk of one tensor, on a cache line: stores across two would take twice as long.
 #[repr(align(64))]
-struct Scratch<C> {
+pub(super) struct Scratch<C> {
     room: [MaybeUninit<C>; CHUNK],
     /// How many elements hold the one number of an operand that is the same everywhere.
     same: usize,
@@ -32,7 +32,7 @@ struct Scratch<C> {
 
 impl<C> Scratch<C> {
     #[inline(always)]
-    fn new() -> Scratch<C> {
+    pub(super) fn new() -> Scratch<C> {
         Scratch { room: [const { MaybeUninit::uninit() }; CHUNK], same: 0 }
     }
 }
@@ -46,13 +46,14 @@ unsafe impl Sync for Address {}
 unsafe impl Send for Address {}
 
 /// Where one tensor's elements lie along the common walk; strides in bytes.
-pub(super) struct Path {
+#[derive(Clone, Copy)]
+pub(super) struct Path<'w> {
     pub(super) first: Address,
-    pub(super) shape: Shape,
-    pub(super) strides: Strides,
+    pub(super) shape: &'w [usize],
+    pub(super) strides: &'w [isize],
 }
 
-impl Path {
+impl Path<'_> {
     /// Calls `visit` with the address and the number of elements of each straight run among the elements `start..start + len`.
     #[inline]
     fn runs(&self, start: usize, len: usize, mut visit: impl FnMut(*mut u8, isize, usize)) {
@@ -109,19 +110,22 @@ impl Path {
 }
 
 /// A tensor that is read.
-pub(super) struct Operand<C> {
-    path: Path,
+pub(super) struct Operand<'w, C> {
+    pub(super) path: Path<'w>,
     /// Bytes of an element in memory.
-    size: usize,
-    load: Load<C>,
+    pub(super) size: usize,
+    pub(super) load: Load<C>,
     /// Whether chunks may be borrowed: the elements are of the kernel's type and not about to be overwritten.
-    borrow: bool,
+    pub(super) borrow: bool,
 }
 
-impl<C: Copy> Operand<C> {
+impl<'w, C: Copy> Operand<'w, C> {
     /// The elements `start..start + len` of the walk.
     #[inline]
-    fn chunk<'s>(&'s self, start: usize, len: usize, scratch: &'s mut Scratch<C>) -> &'s [C] {
+    pub(super) fn chunk<'s>(&self, start: usize, len: usize, scratch: &'s mut Scratch<C>) -> &'s [C]
+    where
+        'w: 's,
+    {
         if let Some(lent) = self.lend(start, len) {
             return lent;
         }
@@ -139,7 +143,7 @@ impl<C: Copy> Operand<C> {
 
     /// The elements `start..start + len` where they lie, if they lie as the kernel wants them.
     #[inline]
-    fn lend(&self, start: usize, len: usize) -> Option<&[C]> {
+    pub(super) fn lend(&self, start: usize, len: usize) -> Option<&'w [C]> {
         let address = if self.borrow { self.path.straight(start, len, size_of::<C>()) } else { None }?;
         // SAFETY: these elements are of type C, lie one after another within the storage of a tensor that the caller of the walk
         // borrows, and are written by nobody.
@@ -147,7 +151,7 @@ impl<C: Copy> Operand<C> {
     }
 
     /// Fills `to` with the elements from `start` on.
-    fn gather(&self, start: usize, to: &mut [MaybeUninit<C>]) {
+    pub(super) fn gather(&self, start: usize, to: &mut [MaybeUninit<C>]) {
         let mut filled = 0;
         self.path.runs(start, to.len(), |address, stride, run| {
             // SAFETY: the runs stay within the tensor's shape, hence within its storage.
@@ -157,7 +161,7 @@ impl<C: Copy> Operand<C> {
     }
 }
 
-impl<C> Operand<C> {
+impl<C> Operand<'_, C> {
     /// Where the elements `start..start + len` of the walk are, for the next ones to be fetched.
     #[inline]
     fn read(&self, start: usize, len: usize) -> Soon {
@@ -166,8 +170,8 @@ impl<C> Operand<C> {
 }
 
 /// A tensor that is written.
-struct Target<O> {
-    path: Path,
+struct Target<'w, O> {
+    path: Path<'w>,
     /// Bytes of an element in memory.
     size: usize,
     store: Store<O>,
@@ -180,7 +184,7 @@ struct Target<O> {
 #[repr(align(64))]
 struct Outgoing([MaybeUninit<u8>; PIECE * size_of::<u64>()]);
 
-impl<O: Copy> Target<O> {
+impl<O: Copy> Target<'_, O> {
     /// Has `fill` write the elements `start..start + len` of the walk: it is given which of them, from 0 to `len`, and room for those.
     /// If they go past the caches, what follows the elements `read` of the operands is fetched meanwhile.
     #[inline]
@@ -246,19 +250,36 @@ impl<O: Copy> Target<O> {
     }
 }
 
-/// The shape of a walk and how far its chunks reach.
-pub(super) struct Walk {
+/// The walk over tensors that are broadcast to one shape: its dimensions, merged where all allow it, how far apart neighbours are in each
+/// tensor, in bytes, and how far chunks reach.
+pub(super) struct Walk<const N: usize> {
+    shape: Shape,
+    strides: [Strides; N],
     total: usize,
     chunk: usize,
 }
 
-impl Walk {
-    fn new(shape: &[usize]) -> Walk {
+impl<const N: usize> Walk<N> {
+    pub(super) fn new(shape: &[usize], tensors: [&Tensor; N]) -> Walk<N> {
+        let (shape, mut strides) = coalesce(shape, tensors.map(Tensor::layout));
+        for (strides, tensor) in strides.iter_mut().zip(tensors) {
+            strides.iter_mut().for_each(|stride| *stride *= tensor.dtype().size() as isize);
+        }
         let inner = shape[shape.len() - 1];
         // Chunks that end where rows end can be borrowed also where rows do not follow one another.
         let per_row = inner.div_ceil(CHUNK).max(1);
         let even = inner >= CHUNK / 4 && inner.is_multiple_of(per_row);
-        Walk { total: shape.iter().product(), chunk: if even { inner / per_row } else { CHUNK } }
+        let chunk = if even { inner / per_row } else { CHUNK };
+        Walk { total: shape.iter().product(), chunk, shape, strides }
+    }
+
+    /// The paths of the tensors that this walk was made for.
+    pub(super) fn paths(&self, tensors: [&Tensor; N]) -> [Path<'_>; N] {
+        std::array::from_fn(|i| Path {
+            first: Address(tensors[i].as_ptr().cast_mut()),
+            shape: &self.shape,
+            strides: &self.strides[i],
+        })
     }
 
     /// Gives `work` ranges of elements, several to a thread; `work` then goes chunk by chunk.
@@ -283,23 +304,12 @@ impl Walk {
     }
 }
 
-/// The paths of `tensors`, each broadcast to `shape`, with dimensions merged where all allow it.
-fn paths<const N: usize>(shape: &[usize], tensors: [&Tensor; N]) -> [Path; N] {
-    let (shape, strides) = coalesce(shape, tensors.map(Tensor::layout));
-    let mut strides = strides.into_iter();
-    tensors.map(|tensor| {
-        let mut strides = strides.next().unwrap_or_default();
-        strides.iter_mut().for_each(|stride| *stride *= tensor.dtype().size() as isize);
-        Path { first: Address(tensor.as_ptr().cast_mut()), shape: shape.clone(), strides }
-    })
-}
-
-fn operand<C: Number>(path: Path, tensor: &Tensor, out: &Tensor) -> Result<Operand<C>> {
+fn operand<'w, C: Number>(path: Path<'w>, tensor: &Tensor, out: &Tensor) -> Result<Operand<'w, C>> {
     let borrow = C::is_native(tensor.dtype()) && !tensor.shares_storage(out);
     Ok(Operand { path, size: tensor.dtype().size(), load: C::load(tensor.dtype())?, borrow })
 }
 
-fn target<O: Number>(path: Path, out: &Tensor, operands: &[&Tensor]) -> Result<Target<O>> {
+fn target<'w, O: Number>(path: Path<'w>, out: &Tensor, operands: &[&Tensor]) -> Result<Target<'w, O>> {
     let (store, native) = (O::store(out.dtype())?, O::is_native(out.dtype()));
     Ok(Target { path, size: out.dtype().size(), store, native, stream: streams(out, operands) })
 }
@@ -319,11 +329,12 @@ pub(super) fn map1<A: Number, O: Number>(
     if out.numel() == 0 {
         return Ok(());
     }
-    let [to, path] = paths(out.shape(), [out, x]);
-    let walk = Walk::new(&to.shape);
+    let walk = Walk::new(out.shape(), [out, x]);
+    let [to, path] = walk.paths([out, x]);
     let (to, from) = (target::<O>(to, out, &[x])?, operand::<A>(path, x, out)?);
     walk.run(|range| {
-        let (mut s, mut t) = (Scratch::new(), Scratch::new());
+        let mut s = Scratch::new();
+        let mut t = Scratch::new();
         for (start, len) in walk.chunks(range) {
             let x = from.chunk(start, len, &mut s);
             to.chunk(start, len, &mut t, || [from.read(start, len)], |part, out| kernel(&x[part], out));
@@ -341,12 +352,14 @@ pub(super) fn map2<A: Number, O: Number>(
     if out.numel() == 0 {
         return Ok(());
     }
-    let [to, at_x, at_y] = paths(out.shape(), [out, x, y]);
-    let walk = Walk::new(&to.shape);
+    let walk = Walk::new(out.shape(), [out, x, y]);
+    let [to, at_x, at_y] = walk.paths([out, x, y]);
     let to = target::<O>(to, out, &[x, y])?;
     let (left, right) = (operand::<A>(at_x, x, out)?, operand::<A>(at_y, y, out)?);
     walk.run(|range| {
-        let (mut s, mut r, mut t) = (Scratch::new(), Scratch::new(), Scratch::new());
+        let mut s = Scratch::new();
+        let mut r = Scratch::new();
+        let mut t = Scratch::new();
         for (start, len) in walk.chunks(range) {
             let (x, y) = (left.chunk(start, len, &mut s), right.chunk(start, len, &mut r));
             let read = || [left.read(start, len), right.read(start, len)];
@@ -366,13 +379,15 @@ pub(super) fn map3<A: Number>(
     if out.numel() == 0 {
         return Ok(());
     }
-    let [to, at_c, at_x, at_y] = paths(out.shape(), [out, condition, x, y]);
-    let walk = Walk::new(&to.shape);
+    let walk = Walk::new(out.shape(), [out, condition, x, y]);
+    let [to, at_c, at_x, at_y] = walk.paths([out, condition, x, y]);
     let to = target::<A>(to, out, &[condition, x, y])?;
     let choice = operand::<u8>(at_c, condition, out)?;
     let (left, right) = (operand::<A>(at_x, x, out)?, operand::<A>(at_y, y, out)?);
     walk.run(|range| {
-        let (mut q, mut s, mut r) = (Scratch::new(), Scratch::new(), Scratch::new());
+        let mut q = Scratch::new();
+        let mut s = Scratch::new();
+        let mut r = Scratch::new();
         let mut t = Scratch::new();
         for (start, len) in walk.chunks(range) {
             let condition = choice.chunk(start, len, &mut q);
@@ -390,64 +405,21 @@ pub(super) fn copy<T: Copy + To<T> + Send + Sync>(out: &Tensor, x: &Tensor) -> R
     if out.numel() == 0 {
         return Ok(());
     }
-    let [to, path] = paths(out.shape(), [out, x]);
+    let walk = Walk::new(out.shape(), [out, x]);
+    let [to, path] = walk.paths([out, x]);
     if let Some(turn) = Turn::of::<T>(&to, &path) {
         return turn.copy::<T>(&to, &path);
     }
-    let walk = Walk::new(&to.shape);
     let size = size_of::<T>();
     let to = Target { path: to, size, store: store_to::<T, T>, native: true, stream: streams(out, &[]) };
     let x = Operand { path, size, load: load_from::<T, T>, borrow: true };
     walk.run(|range| {
-        let (mut s, mut t) = (Scratch::new(), Scratch::new());
+        let mut s = Scratch::new();
+        let mut t = Scratch::new();
         for (start, len) in walk.chunks(range) {
             let from = x.chunk(start, len, &mut s);
             let read = || [x.read(start, len)];
             to.chunk(start, len, &mut t, read, |part, out| _ = out.write_copy_of_slice(&from[part]));
         }
     })
-}
-
-/// Elements that a reader gives at once of a tensor that lies in one piece as the kernel wants it.
-pub(super) const RUN: usize = 4 * CHUNK;
-
-/// Reads one tensor in C order, run by run: for kernels that are not elementwise.
-pub(super) struct Reader<C> {
-    operand: Operand<C>,
-    scratch: Scratch<C>,
-    reach: usize,
-}
-
-impl<C: Number> Reader<C> {
-    /// A reader of the elements of `x` in C order.
-    pub(super) fn new(x: &Tensor) -> Result<Reader<C>> {
-        let [path] = paths(x.shape(), [x]);
-        let borrow = C::is_native(x.dtype());
-        let reach = if borrow && x.is_contiguous() { RUN } else { CHUNK };
-        let operand = Operand { path, size: x.dtype().size(), load: C::load(x.dtype())?, borrow };
-        Ok(Reader { operand, scratch: Scratch::new(), reach })
-    }
-
-    /// How many elements [`Reader::read`] gives at most: [`CHUNK`], or [`RUN`].
-    pub(super) fn reach(&self) -> usize {
-        self.reach
-    }
-
-    /// The elements `start..start + len`.
-    pub(super) fn read(&mut self, start: usize, len: usize) -> &[C] {
-        self.operand.chunk(start, len, &mut self.scratch)
-    }
-
-    /// The elements `start..start + len` where they lie, if they lie as the kernel wants them.
-    #[inline]
-    pub(super) fn lend(&self, start: usize, len: usize) -> Option<&[C]> {
-        self.operand.lend(start, len)
-    }
-
-    /// A copy of the elements from `start` on, all that there is room for.
-    pub(super) fn gather<'t>(&self, start: usize, to: &'t mut [MaybeUninit<C>]) -> &'t mut [C] {
-        self.operand.gather(start, to);
-        // SAFETY: `gather` writes all elements.
-        unsafe { to.assume_init_mut() }
-    }
 }

@@ -5,15 +5,15 @@ use std::mem::MaybeUninit;
 
 use super::columns::{BLOCK, Columns, PerColumn, Rows, blocks};
 use super::combine::{Combine, Max, Min, Reduction};
-use super::elementwise::{PARALLEL_FROM, Reader};
 use super::number::{Number, by_class};
-use super::reduce::{Plan, columns_of};
+use super::reader::Reader;
+use super::reduce::{Few, Plan};
 use super::simd::vectorized;
 use crate::{Result, Tensor};
 
 /// See [`crate::Backend::arg_extreme`].
-pub(super) fn arg_extreme(x: &Tensor, largest: bool) -> Result<Tensor> {
-    by_class!(x.dtype(), C => if largest { find::<C, Max>(x) } else { find::<C, Min>(x) })
+pub(super) fn arg_extreme(x: &Tensor, axes: &[usize], largest: bool) -> Result<Tensor> {
+    by_class!(x.dtype(), C => if largest { find::<C, Max>(x, axes) } else { find::<C, Min>(x, axes) })
 }
 
 /// The best number so far and its position among those of its result.
@@ -30,29 +30,21 @@ fn beats<C: Number, K: Combine<C>>(x: C, best: C) -> bool {
     (K::step(best, x) != best) & (best == best)
 }
 
-fn find<C: Number, K: Combine<C>>(x: &Tensor) -> Result<Tensor> {
-    let (&size, outer) = x.shape().split_last().unwrap_or((&1, &[]));
-    let last = x.ndim().saturating_sub(1);
-    let axes: Vec<usize> = (0..x.ndim()).collect();
-    let (kept, reduced) = axes.split_at(last);
-    let columns = columns_of(x.layout(), kept, reduced);
-    let plan = Plan::new(x.numel() / size.max(1), size, columns, x.numel() >= PARALLEL_FROM);
-    let view = if columns.is_some() {
-        let order: Vec<usize> = reduced.iter().chain(kept).copied().collect();
-        x.view_with(x.layout().permute(&order))
-    } else {
-        x.clone()
-    };
-    let found = plan.run(&view, columns, None::<Found<C>>, |reader, range, first, found| {
-        if columns.is_some() {
+fn find<C: Number, K: Combine<C>>(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
+    if let Some(few) = Few::<C>::of(x, axes) {
+        return few.map(|row| first_of(K::narrow(K::fold(K::NOTHING, row)), row) as i64);
+    }
+    let plan = Plan::new(x, axes);
+    let found = plan.run(None::<Found<C>>, |reader, range, first, found| {
+        if plan.columns.is_some() {
             down::<C, K>(reader, &plan, range, first, found);
         } else {
             for (i, found) in found.iter_mut().enumerate() {
-                *found = across::<C, K>(reader, (first + i) * size, range);
+                *found = across::<C, K>(reader, (first + i) * plan.reduced, range);
             }
         }
     })?;
-    Tensor::build::<i64>(outer, |out: &mut [MaybeUninit<i64>]| {
+    Tensor::build::<i64>(&plan.shape, |out: &mut [MaybeUninit<i64>]| {
         for (i, out) in out.iter_mut().enumerate() {
             // Parts come in order, so the earlier of equal ones wins.
             let best = (0..plan.parts)
@@ -80,10 +72,38 @@ fn across<C: Number, K: Combine<C>>(
         }
     }
     let best = best?;
-    let run = reader.read(start + best.at, len(best.at));
-    #[allow(clippy::eq_op)]
-    let within = run.iter().position(|&x| x == best.value || x != x).unwrap_or(0);
+    let within = first_of(best.value, reader.read(start + best.at, len(best.at)));
     Some(Found { value: best.value, at: best.at + within })
+}
+
+/// Whether `x` is the extreme `value`: any NaN is, if one is.
+#[inline(always)]
+#[allow(clippy::eq_op)]
+fn is_extreme<C: Number>(x: C, value: C) -> bool {
+    (x == value) | (x != x)
+}
+
+/// Where in `run` the extreme `value` is first.
+fn first_of<C: Number>(value: C, run: &[C]) -> usize {
+    const BLOCK: usize = 64;
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut before = 0;
+            for block in run.as_chunks::<BLOCK>().0 {
+                // Of a whole block whether it has it, not where: so vectors are compared and not numbers.
+                let mut has_it = false;
+                for &x in block {
+                    has_it |= is_extreme(x, value);
+                }
+                if has_it {
+                    break;
+                }
+                before += BLOCK;
+            }
+            before + run[before..].iter().position(|&x| is_extreme(x, value)).unwrap_or(0)
+        },
+    )
 }
 
 /// The first extremes of columns that lie side by side, all at once.

@@ -2,8 +2,9 @@
 
 use std::mem::MaybeUninit;
 
-use super::elementwise::{CHUNK, Reader};
+use super::elementwise::{CHUNK, Scratch};
 use super::number::{Number, by_class};
+use super::reader::Reader;
 use super::rows::for_each_run;
 use crate::{DType, Result, Tensor};
 
@@ -74,7 +75,8 @@ pub(super) fn put(
 fn add<C: Number + Plus>(out: &Tensor, offsets: &Tensor, block: usize, values: &Tensor) -> Result<()> {
     let (load, store, size) = (C::load(out.dtype())?, C::store(out.dtype())?, out.dtype().size());
     let first = First(out.as_ptr().cast_mut());
-    let mut values = Reader::<C>::new(values)?;
+    let mut scratch = Scratch::new();
+    let mut values = Reader::<C>::new(values, &mut scratch)?;
     let mut sums = [const { MaybeUninit::uninit() }; CHUNK];
     for (i, &offset) in offsets.as_slice::<i64>()?.iter().enumerate() {
         for start in (0..block).step_by(CHUNK) {
@@ -110,7 +112,8 @@ plus! { f32: |a, b| a + b; f64: |a, b| a + b; i64: i64::wrapping_add; u64: u64::
 
 /// See [`crate::Backend::nonzero`].
 pub(super) fn nonzero(x: &Tensor) -> Result<Tensor> {
-    let mut reader = Reader::<u8>::new(x)?;
+    let mut scratch = Scratch::new();
+    let mut reader = Reader::<u8>::new(x, &mut scratch)?;
     let mut found = Vec::new();
     for start in (0..x.numel()).step_by(CHUNK) {
         let chunk = reader.read(start, CHUNK.min(x.numel() - start));

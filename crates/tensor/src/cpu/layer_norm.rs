@@ -6,6 +6,7 @@ use rten_simd::SimdOp;
 use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquare, SumSquareSub};
 
 use super::rows::for_each_run;
+use super::simd::each2;
 use crate::{Result, Shape, Tensor};
 
 /// See [`crate::Backend::layer_norm`].
@@ -23,18 +24,27 @@ pub(super) fn layer_norm(
     let residual: Option<&[f32]> = residual.map(|residual| residual.as_slice()).transpose()?;
     let shape = Shape::from(x.shape());
     let x: &[f32] = x.as_slice()?;
-    let normalize = |at: usize, out: &mut [MaybeUninit<f32>]| {
-        let row = add(&x[at..at + width], residual.map(|residual| &residual[at..at + width]), out);
+    let options = |row: &[f32]| {
         let mean = Sum::new(row).dispatch() / width as f32;
         let variance = SumSquareSub::new(row, mean).dispatch() / width as f32;
-        let options = NormalizeOptions {
+        NormalizeOptions {
             pre_scale_bias: mean,
             scale: 1.0 / (variance + eps).sqrt(),
             element_scale: Some(weight),
             element_bias: bias,
             ..Default::default()
-        };
-        Normalize::new_mut(row, options).dispatch();
+        }
+    };
+    let normalize = |at: usize, out: &mut [MaybeUninit<f32>]| {
+        let x = &x[at..at + width];
+        match residual {
+            Some(residual) => {
+                let row = add(x, &residual[at..at + width], out);
+                let options = options(row);
+                Normalize::new_mut(row, options).dispatch();
+            }
+            None => _ = Normalize::new(x, out, options(x)).dispatch(),
+        }
     };
     Tensor::build(&shape, |out| {
         for_each_run(out, width, |first, rows| {
@@ -62,13 +72,14 @@ pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> 
 }
 
 /// `x + residual`, written to `out`.
-fn add<'a>(x: &[f32], residual: Option<&[f32]>, out: &'a mut [MaybeUninit<f32>]) -> &'a mut [f32] {
-    let Some(residual) = residual else {
-        return out.write_copy_of_slice(x);
-    };
-    for ((out, x), r) in out.iter_mut().zip(x).zip(residual) {
-        out.write(x + r);
-    }
+fn add<'a>(x: &[f32], residual: &[f32], out: &'a mut [MaybeUninit<f32>]) -> &'a mut [f32] {
+    each2(
+        x,
+        residual,
+        out,
+        #[inline(always)]
+        |x, r| x + r,
+    );
     // SAFETY: the three slices have one length, so every element was written.
     unsafe { out.assume_init_mut() }
 }

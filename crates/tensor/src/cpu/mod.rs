@@ -25,6 +25,7 @@ mod matmul;
 mod norm_gradient;
 mod number;
 mod random;
+mod reader;
 mod reduce;
 mod rope;
 mod rows;
@@ -102,8 +103,8 @@ impl Backend for Cpu {
         reduce::spread(x, axes)
     }
 
-    fn arg_extreme(&self, x: &Tensor, largest: bool) -> Result<Tensor> {
-        extreme::arg_extreme(x, largest)
+    fn arg_extreme(&self, x: &Tensor, axes: &[usize], largest: bool) -> Result<Tensor> {
+        extreme::arg_extreme(x, axes, largest)
     }
 
     fn scan(&self, op: ReduceOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
@@ -197,8 +198,9 @@ impl Backend for Cpu {
         h: &Tensor,
         weight: &Tensor,
         eps: f32,
-    ) -> Result<[Tensor; 3]> {
-        norm_gradient::layer_norm(grad, h, weight, eps)
+        parameters: bool,
+    ) -> Result<[Option<Tensor>; 3]> {
+        norm_gradient::layer_norm(grad, h, weight, eps, parameters)
     }
 
     fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
@@ -217,8 +219,15 @@ impl Backend for Cpu {
         layer_norm::rms_norm(x, weight, eps)
     }
 
-    fn rms_norm_gradient(&self, grad: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<[Tensor; 2]> {
-        norm_gradient::rms_norm(grad, x, weight, eps)
+    fn rms_norm_gradient(
+        &self,
+        grad: &Tensor,
+        x: &Tensor,
+        weight: &Tensor,
+        eps: f32,
+        parameters: bool,
+    ) -> Result<[Option<Tensor>; 2]> {
+        norm_gradient::rms_norm(grad, x, weight, eps, parameters)
     }
 
     fn rope(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {

@@ -7,39 +7,52 @@ use rten_simd::SimdOp;
 use rten_vecmath::{Sum, SumSquare, SumSquareSub};
 
 use super::rows::for_each_run;
-use super::simd::vectorized;
+use super::simd::{total, vectorized};
 use crate::{Result, Tensor};
+
+/// Partial sums of a row: two of the widest vectors.
+const LANES: usize = 32;
 
 /// See [`crate::Backend::layer_norm_gradient`].
 ///
 /// With n = (h - mean) / σ and v = g · weight: dh = (v - mean(v) - n mean(v n)) / σ, dweight = Σ g n, dbias = Σ g.
-pub(super) fn layer_norm(grad: &Tensor, h: &Tensor, weight: &Tensor, eps: f32) -> Result<[Tensor; 3]> {
+pub(super) fn layer_norm(
+    grad: &Tensor,
+    h: &Tensor,
+    weight: &Tensor,
+    eps: f32,
+    parameters: bool,
+) -> Result<[Option<Tensor>; 3]> {
     let width = h.shape().last().copied().unwrap_or(1);
     let (g, source, weight): (&[f32], &[f32], &[f32]) = (grad.as_slice()?, h.as_slice()?, weight.as_slice()?);
-    let (into_h, sums) = rows_and_sums(h, 2, |at, out, sums| {
+    let (into_h, sums) = rows_and_sums(h, if parameters { 2 } else { 0 }, |at, out, sums| {
         let (g, h) = (&g[at..at + width], &source[at..at + width]);
         let mean = Sum::new(h).dispatch() / width as f32;
         let scale = 1.0 / (SumSquareSub::new(h, mean).dispatch() / width as f32 + eps).sqrt();
-        let (into_weight, into_bias) = sums.split_at_mut(width);
-        row(Row { g, x: h, weight, mean, scale }, true, out, into_weight);
-        into_bias.iter_mut().zip(g).for_each(|(sum, &g)| *sum += g);
+        row(Row { g, x: h, weight, mean, scale }, true, out, sums);
     })?;
-    let (into_weight, into_bias) = sums.split_at(width);
-    Ok([into_h, Tensor::from_slice(into_weight, &[width])?, Tensor::from_slice(into_bias, &[width])?])
+    let mut sums = sums.into_iter();
+    Ok([Some(into_h), sums.next(), sums.next()])
 }
 
 /// See [`crate::Backend::rms_norm_gradient`].
 ///
 /// With n = x / rms and v = g · weight: dx = (v - n mean(v n)) / rms, dweight = Σ g n.
-pub(super) fn rms_norm(grad: &Tensor, x: &Tensor, weight: &Tensor, eps: f32) -> Result<[Tensor; 2]> {
+pub(super) fn rms_norm(
+    grad: &Tensor,
+    x: &Tensor,
+    weight: &Tensor,
+    eps: f32,
+    parameters: bool,
+) -> Result<[Option<Tensor>; 2]> {
     let width = x.shape().last().copied().unwrap_or(1);
     let (g, source, weight): (&[f32], &[f32], &[f32]) = (grad.as_slice()?, x.as_slice()?, weight.as_slice()?);
-    let (into_x, into_weight) = rows_and_sums(x, 1, |at, out, sums| {
+    let (into_x, sums) = rows_and_sums(x, usize::from(parameters), |at, out, sums| {
         let (g, x) = (&g[at..at + width], &source[at..at + width]);
         let scale = 1.0 / (SumSquare::new(x).dispatch() / width as f32 + eps).sqrt();
         row(Row { g, x, weight, mean: 0.0, scale }, false, out, sums);
     })?;
-    Ok([into_x, Tensor::from_slice(&into_weight, &[width])?])
+    Ok([Some(into_x), sums.into_iter().next()])
 }
 
 /// One row and what it is normalised by: n = (x - mean) · scale.
@@ -51,27 +64,37 @@ struct Row<'a> {
     scale: f32,
 }
 
-/// Writes the gradient of a row to `out` and adds its g n to `into_weight`.
-fn row(row: Row, centred: bool, out: &mut [MaybeUninit<f32>], into_weight: &mut [f32]) {
+/// Writes the gradient of a row to `out`, and adds its g n and its g to what there is of `sums`, a width each.
+fn row(row: Row, centred: bool, out: &mut [MaybeUninit<f32>], sums: &mut [f32]) {
     let Row { g, x, weight, mean, scale } = row;
     vectorized(
         #[inline(always)]
         || {
-            let mut lanes = [[0.0f32; 32]; 2];
-            for ((g, x), w) in g.chunks(32).zip(x.chunks(32)).zip(weight.chunks(32)) {
-                for (i, ((&g, &x), &w)) in g.iter().zip(x).zip(w).enumerate() {
-                    let (n, v) = ((x - mean) * scale, g * w);
+            let mut lanes = [[0.0f32; LANES]; 2];
+            let (gs, xs, ws) = (g.as_chunks::<LANES>(), x.as_chunks::<LANES>(), weight.as_chunks::<LANES>());
+            for ((g, x), w) in gs.0.iter().zip(xs.0).zip(ws.0) {
+                for i in 0..LANES {
+                    let v = g[i] * w[i];
                     lanes[0][i] += v;
-                    lanes[1][i] += v * n;
+                    lanes[1][i] += v * (x[i] - mean);
                 }
             }
-            let [v, vn] = lanes.map(|lanes| lanes.iter().sum::<f32>() / g.len() as f32);
-            let v = if centred { v } else { 0.0 };
-            for (((out, &g), &x), &w) in out.iter_mut().zip(g).zip(x).zip(weight) {
-                out.write((g * w - v - (x - mean) * scale * vn) * scale);
+            for (i, ((g, x), w)) in gs.1.iter().zip(xs.1).zip(ws.1).enumerate() {
+                lanes[0][i] += g * w;
+                lanes[1][i] += g * w * (x - mean);
             }
+            let count = g.len() as f32;
+            let v = if centred { total(lanes[0]) / count } else { 0.0 };
+            let slope = total(lanes[1]) / count * scale * scale;
+            for (((out, &g), &x), &w) in out.iter_mut().zip(g).zip(x).zip(weight) {
+                out.write((g * w - v - (x - mean) * slope) * scale);
+            }
+            let (into_weight, into_bias) = sums.split_at_mut(sums.len().min(g.len()));
             for ((sum, &g), &x) in into_weight.iter_mut().zip(g).zip(x) {
                 *sum += g * (x - mean) * scale;
+            }
+            for (sum, &g) in into_bias.iter_mut().zip(g) {
+                *sum += g;
             }
         },
     );
@@ -83,16 +106,17 @@ fn rows_and_sums(
     x: &Tensor,
     count: usize,
     row: impl Fn(usize, &mut [MaybeUninit<f32>], &mut [f32]) + Send + Sync,
-) -> Result<(Tensor, Vec<f32>)> {
+) -> Result<(Tensor, Vec<Tensor>)> {
     let width = x.shape().last().copied().unwrap_or(1);
     // Each run of rows adds its own.
     let sums = Mutex::new(vec![0.0f64; count * width]);
     let out = Tensor::build(x.shape(), |out| {
         for_each_run(out, width, |first, rows| {
             let mut total = vec![0.0f64; count * width];
+            let mut own = vec![0.0f32; count * width];
             // A few rows at a time in float32, so that long sums lose nothing.
             for (block, rows) in rows.chunks_mut(64 * width).enumerate() {
-                let mut own = vec![0.0f32; count * width];
+                own.fill(0.0);
                 for (i, out) in rows.chunks_exact_mut(width).enumerate() {
                     row((first + block * 64 + i) * width, out, &mut own);
                 }
@@ -103,5 +127,7 @@ fn rows_and_sums(
         })
     })?;
     let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((out, sums.iter().map(|&sum| sum as f32).collect()))
+    let sums: Vec<f32> = sums.iter().map(|&sum| sum as f32).collect();
+    let each = (0..count).map(|i| Tensor::from_slice(&sums[i * width..(i + 1) * width], &[width]));
+    Ok((out, each.collect::<Result<_>>()?))
 }

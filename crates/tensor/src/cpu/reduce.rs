@@ -1,13 +1,18 @@
 //! The one engine for reductions: which results are made side by side, and how the work is cut for the threads.
 
+use std::slice::ChunksExact;
+
+use smallvec::SmallVec;
+
 use super::columns::Rows;
 use super::combine::{Max, Min, Prod, Reduction, Sum, SumSquares};
-use super::elementwise::{CHUNK, PARALLEL_FROM, RUN, Reader};
+use super::elementwise::{CHUNK, PARALLEL_FROM, Scratch};
 use super::number::{Number, by_class};
+use super::reader::{RUN, Reader};
 use super::spread::Spread;
 use crate::layout::{Layout, coalesce};
 use crate::ops::ReduceOp;
-use crate::{DType, Result, Shape, Tensor, pool, team};
+use crate::{DType, Element, Result, Shape, Tensor, pool, team};
 
 /// So many rows are added up in the elements' own precision before they go into the wider total.
 const FLUSH: usize = 64;
@@ -33,12 +38,18 @@ pub(super) fn spread(x: &Tensor, axes: &[usize]) -> Result<Tensor> {
     }
 }
 
-/// The sizes of a reduction.
+/// How a tensor is reduced: in which order it is read, and how the work is cut.
 pub(super) struct Plan {
+    /// The elements in the order in which they are read.
+    view: Tensor,
+    /// The shape of the results.
+    pub(super) shape: Shape,
     /// How many results.
     pub(super) kept: usize,
     /// Of how many elements each.
-    reduced: usize,
+    pub(super) reduced: usize,
+    /// How many results are made side by side, if that is how they are made.
+    pub(super) columns: Option<usize>,
     /// Into how many parts each is cut, so that all threads have work.
     pub(super) parts: usize,
     /// Whether the threads share the work.
@@ -46,8 +57,20 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// For `kept` results of `reduced` elements each, `columns` of them made side by side if that is how they are made.
-    pub(super) fn new(kept: usize, reduced: usize, columns: Option<usize>, parallel: bool) -> Plan {
+    /// For `x` reduced over `axes` (ascending), which go away.
+    pub(super) fn new(x: &Tensor, axes: &[usize]) -> Plan {
+        let kept_axes: Shape = (0..x.ndim()).filter(|axis| !axes.contains(axis)).collect();
+        let sizes = |axes: &[usize]| axes.iter().map(|&axis| x.shape()[axis]).collect::<Shape>();
+        let shape = sizes(&kept_axes);
+        let kept: usize = shape.iter().product();
+        let reduced: usize = sizes(axes).iter().product();
+        let columns = columns_of(x.layout(), &kept_axes, axes);
+        let order: Shape = match columns {
+            Some(_) => axes.iter().chain(&kept_axes).copied().collect(),
+            None => kept_axes.iter().chain(axes).copied().collect(),
+        };
+        let view = if order.is_sorted() { x.clone() } else { x.view_with(x.layout().permute(&order)) };
+        let parallel = x.numel() >= PARALLEL_FROM;
         let tasks = kept.div_ceil(columns.unwrap_or(1)).max(1);
         let least = if columns.is_some() { ROWS } else { CHUNK };
         let parts = if parallel {
@@ -55,7 +78,7 @@ impl Plan {
         } else {
             1
         };
-        Plan { kept, reduced, parts, parallel }
+        Plan { view, shape, kept, reduced, columns, parts, parallel }
     }
 
     /// The elements of part `part`.
@@ -64,25 +87,24 @@ impl Plan {
         ((part * size).min(self.reduced), ((part + 1) * size).min(self.reduced))
     }
 
-    /// Has `work` make runs of results of one part each, from a reader of `view`: it is given the elements of the part, the number of
-    /// the first result, and the results, all `nothing`. They come back part by part.
+    /// Has `work` make runs of results of one part each: it is given a reader, the elements of the part, the number of the first
+    /// result, and the results, all `nothing`. They come back part by part.
     pub(super) fn run<C: Number, R: Copy + Send + Sync>(
         &self,
-        view: &Tensor,
-        columns: Option<usize>,
         nothing: R,
         work: impl Fn(&mut Reader<C>, (usize, usize), usize, &mut [R]) + Sync,
-    ) -> Result<Vec<R>> {
-        let mut results = vec![nothing; self.parts * self.kept];
+    ) -> Result<SmallVec<[R; 4]>> {
+        let mut results = SmallVec::from_elem(nothing, self.parts * self.kept);
         if self.kept == 0 || self.reduced == 0 {
             return Ok(results);
         }
         // Rows come one by one, but several to a task, and several tasks to a thread.
-        let run = columns.unwrap_or_else(|| {
+        let run = self.columns.unwrap_or_else(|| {
             (PARALLEL_FROM / 2 / self.reduced).max(self.kept / (8 * pool::num_threads())).clamp(1, self.kept)
         });
         let task = |(part, first, results): &mut (usize, usize, &mut [R])| -> Result<()> {
-            work(&mut Reader::<C>::new(view)?, self.part(*part), *first, results);
+            let mut scratch = Scratch::new();
+            work(&mut Reader::new(&self.view, &mut scratch)?, self.part(*part), *first, results);
             Ok(())
         };
         let tasks = results.chunks_mut(self.kept).enumerate().flat_map(|(part, results)| {
@@ -98,28 +120,56 @@ impl Plan {
     }
 }
 
+/// A tensor whose reduced elements lie one after another as the kernel wants them, and so few that a plan would take longer than the
+/// work.
+pub(super) struct Few<'x, C> {
+    /// The shape of the results.
+    shape: &'x [usize],
+    /// The elements of each.
+    rows: ChunksExact<'x, C>,
+}
+
+impl<'x, C: Number> Few<'x, C> {
+    /// `x`, reduced over `axes`, if it is such a tensor.
+    pub(super) fn of(x: &'x Tensor, axes: &[usize]) -> Option<Few<'x, C>> {
+        let (shape, reduced) = x.shape().split_at(x.ndim() - axes.len());
+        let size = reduced.iter().product::<usize>();
+        let fits = x.numel() < PARALLEL_FROM
+            && (1..=RUN).contains(&size)
+            && axes.iter().zip(shape.len()..).all(|(&axis, last)| axis == last)
+            && C::is_native(x.dtype())
+            && x.is_contiguous();
+        fits.then(|| Few { shape, rows: x.elements().chunks_exact(size) })
+    }
+
+    /// What `work` makes of each.
+    pub(super) fn map<O: Element>(self, work: impl Fn(&[C]) -> O) -> Result<Tensor> {
+        Tensor::build(self.shape, |out| {
+            for (out, row) in out.iter_mut().zip(self.rows) {
+                out.write(work(row));
+            }
+            Ok(())
+        })
+    }
+}
+
 fn by<C: Number, K: Reduction<C>>(x: &Tensor, axes: &[usize], dtype: DType) -> Result<Tensor> {
-    let kept_axes: Vec<usize> = (0..x.ndim()).filter(|axis| !axes.contains(axis)).collect();
-    let kept_shape: Shape = kept_axes.iter().map(|&axis| x.shape()[axis]).collect();
-    let kept: usize = kept_shape.iter().product();
-    let reduced: usize = axes.iter().map(|&axis| x.shape()[axis]).product();
-    let order = |first: &[usize], then: &[usize]| {
-        let order: Vec<usize> = first.iter().chain(then).copied().collect();
-        x.view_with(x.layout().permute(&order))
-    };
-    let columns = columns_of(x.layout(), &kept_axes, axes);
-    let view = if columns.is_some() { order(axes, &kept_axes) } else { order(&kept_axes, axes) };
-    let plan = Plan::new(kept, reduced, columns, x.numel() >= PARALLEL_FROM);
-    let states = plan.run(&view, columns, K::NOTHING, |reader, range, first, states| {
-        if columns.is_some() {
+    if C::DTYPE == dtype
+        && let Some(few) = Few::<C>::of(x, axes)
+    {
+        return few.map(|row| K::finish(K::fold(K::NOTHING, row)));
+    }
+    let plan = Plan::new(x, axes);
+    let states = plan.run(K::NOTHING, |reader, range, first, states| {
+        if plan.columns.is_some() {
             down::<C, K>(reader, &plan, range, first, states);
         } else {
             across::<C, K>(reader, &plan, range, first, states);
         }
     })?;
-    let out = Tensor::build_as::<C>(&kept_shape, C::DTYPE, |out| {
+    let out = Tensor::build_as::<C>(&plan.shape, C::DTYPE, |out| {
         for (i, out) in out.iter_mut().enumerate() {
-            let later = (1..plan.parts).map(|part| states[part * kept + i]);
+            let later = (1..plan.parts).map(|part| states[part * plan.kept + i]);
             out.write(K::finish(later.fold(states[i], K::merge)));
         }
         Ok(())
@@ -128,7 +178,7 @@ fn by<C: Number, K: Reduction<C>>(x: &Tensor, axes: &[usize], dtype: DType) -> R
 }
 
 /// How many results are made side by side, if that is how memory is best walked: when neighbours in memory belong to different results.
-pub(super) fn columns_of(layout: &Layout, kept: &[usize], reduced: &[usize]) -> Option<usize> {
+fn columns_of(layout: &Layout, kept: &[usize], reduced: &[usize]) -> Option<usize> {
     let nearest = |axes: &[usize]| {
         let strides = axes
             .iter()

@@ -1,8 +1,9 @@
 //! Running sums and products.
 
 use super::combine::{Combine, Max, Min, Prod, Sum, SumSquares};
-use super::elementwise::{CHUNK, Reader};
+use super::elementwise::{CHUNK, Scratch};
 use super::number::{Number, by_class};
+use super::reader::Reader;
 use super::rows::for_each_run;
 use crate::ops::ReduceOp;
 use crate::{DType, Result, Tensor};
@@ -22,7 +23,8 @@ fn running<C: Number, K: Combine<C>>(x: &Tensor, dtype: DType) -> Result<Tensor>
     let size = x.shape().last().copied().unwrap_or(1);
     let out = Tensor::build_as::<C>(x.shape(), C::DTYPE, |out| {
         for_each_run(out, size, |first, rows| {
-            let Ok(mut reader) = Reader::<C>::new(x) else { return };
+            let mut scratch = Scratch::new();
+            let Ok(mut reader) = Reader::<C>::new(x, &mut scratch) else { return };
             for (i, row) in rows.chunks_exact_mut(size).enumerate() {
                 let mut total = K::WIDE_START;
                 for (from, out) in (0..size).step_by(CHUNK).zip(row.chunks_mut(CHUNK)) {

@@ -3,6 +3,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
+use std::ops::Add;
 
 use rten_simd::isa::GenericIsa;
 use rten_simd::ops::{BitOps, NumOps};
@@ -99,6 +100,22 @@ pub(super) fn sums_of_lanes([a, b, c, d]: [__m512; 4]) -> __m128 {
     let all = _mm512_add_ps(low, high);
     let all = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps::<1>(all));
     _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all))
+}
+
+/// The sum of partial sums, two halves at a time: one after another, each addition would wait for the last. For work that is
+/// [`vectorized`].
+#[inline(always)]
+pub(super) fn total<T: Copy + Add<Output = T>, const LANES: usize>(mut lanes: [T; LANES]) -> T {
+    const { assert!(LANES.is_power_of_two()) }
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = lanes.split_at_mut(half);
+        for (low, &mut high) in low.iter_mut().zip(high) {
+            *low = *low + high;
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 struct Loop<F>(F);

@@ -1,14 +1,16 @@
 //! Softmax of rows while they are in the cache.
 
 use std::mem::MaybeUninit;
+use std::ops::{Add, Mul};
 
 use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdUnaryOp};
 
 use super::combine::{Max, Reduction, Sum};
 use super::math::{Exp, ExpOfNegative};
+use super::number::Number;
 use super::rows::for_each_run;
-use super::simd::{each, vectorized};
+use super::simd::{each, each2, total, vectorized};
 use crate::{DType, Element, Result, Tensor};
 
 /// See [`crate::Backend::softmax`].
@@ -118,24 +120,19 @@ macro_rules! gradient {
     ($($type:ty, $exp:expr;)*) => {$(
         impl Gradient for $type {
             fn gradient(g: &[$type], y: &[$type], out: &mut [MaybeUninit<$type>], log: bool) {
-                let sum = |product: bool| vectorized(
-                    #[inline(always)]
-                    || {
-                        let mut lanes = [0.0; 32];
-                        for (g, y) in g.chunks(32).zip(y.chunks(32)) {
-                            for ((lane, &g), &y) in lanes.iter_mut().zip(g).zip(y) {
-                                *lane += if product { g * y } else { g };
-                            }
-                        }
-                        lanes.iter().sum::<$type>()
-                    },
-                );
                 if log {
-                    let (sum, exp) = (sum(false), ($exp)(y, out));
-                    exp.iter_mut().zip(g).for_each(|(exp, &g)| *exp = g - *exp * sum);
+                    let (sum, exp) = (<Sum as Reduction<$type>>::fold(0.0, g) as $type, ($exp)(y, out));
+                    vectorized(
+                        #[inline(always)]
+                        || {
+                            for (exp, &g) in exp.iter_mut().zip(g) {
+                                *exp = g - *exp * sum;
+                            }
+                        },
+                    );
                 } else {
-                    let sum = sum(true);
-                    super::simd::each2(g, y, out, #[inline(always)] |g, y| y * (g - sum));
+                    let sum = dot(g, y);
+                    each2(g, y, out, #[inline(always)] |g, y| y * (g - sum));
                 }
             }
         }
@@ -144,6 +141,27 @@ macro_rules! gradient {
 gradient! {
     f32, |y, out| Exp {}.map(y, out);
     f64, exp;
+}
+
+/// Σ x y
+fn dot<F: Number + Add<Output = F> + Mul<Output = F>>(x: &[F], y: &[F]) -> F {
+    const LANES: usize = 64;
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut lanes = [F::default(); LANES];
+            let (xs, ys) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+            for (x, y) in xs.0.iter().zip(ys.0) {
+                for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
+                    *lane = *lane + x * y;
+                }
+            }
+            for ((lane, &x), &y) in lanes.iter_mut().zip(xs.1).zip(ys.1) {
+                *lane = *lane + x * y;
+            }
+            total(lanes)
+        },
+    )
 }
 
 fn exp<'o>(y: &[f64], out: &'o mut [MaybeUninit<f64>]) -> &'o mut [f64] {

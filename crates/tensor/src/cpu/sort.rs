@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::mem::MaybeUninit;
 
-use super::elementwise::{CHUNK, Reader};
+use super::elementwise::{CHUNK, Scratch};
 use super::number::{Number, by_class};
+use super::reader::Reader;
 use super::rows::for_each_run;
 use crate::{Result, Tensor};
 
@@ -19,11 +20,12 @@ fn rows<C: Number>(x: &Tensor, count: usize, descending: bool) -> Result<Tensor>
     if let Some(last) = shape.last_mut() {
         *last = count;
     }
-    Reader::<C>::new(x)?;
+    Reader::<C>::new(x, &mut Scratch::new())?;
     Tensor::build(&shape, |out: &mut [MaybeUninit<i64>]| {
         for_each_run(out, count, |first, run| {
             // Made above without error, for the same tensor.
-            let Ok(mut reader) = Reader::<C>::new(x) else { return };
+            let mut scratch = Scratch::new();
+            let Ok(mut reader) = Reader::<C>::new(x, &mut scratch) else { return };
             let mut row: Vec<(C, i64)> = Vec::with_capacity(size);
             for (i, out) in run.chunks_exact_mut(count).enumerate() {
                 row.clear();

@@ -6,8 +6,8 @@
 
 use super::columns::{BLOCK, Columns, PerColumn, Rows, blocks};
 use super::combine::{Reduction, Sum};
-use super::elementwise::Reader;
 use super::number::Number;
+use super::reader::Reader;
 use super::simd::vectorized;
 
 pub(super) struct Spread;

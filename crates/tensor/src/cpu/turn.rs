@@ -24,7 +24,7 @@ impl Turn {
     }
 
     pub(super) fn copy<T: Copy>(&self, to: &Path, from: &Path) -> Result<()> {
-        let (last, shape) = (to.shape.len() - 1, &to.shape);
+        let (last, shape) = (to.shape.len() - 1, to.shape);
         let others: Vec<usize> = (0..last).filter(|&axis| axis != self.axis).collect();
         let rows = shape[self.axis].div_ceil(Turn::TILE);
         let blocks = others.iter().map(|&axis| shape[axis]).product::<usize>() * rows;

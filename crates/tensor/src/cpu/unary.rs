@@ -8,7 +8,7 @@ use rten_vecmath as vecmath;
 use super::elementwise::{map1, map2};
 use super::math;
 use super::number::Class;
-use super::simd::each;
+use super::simd::{each, vectorized};
 use crate::ops::UnaryOp;
 use crate::{DType, Error, Result, Tensor};
 
@@ -43,7 +43,14 @@ pub(super) fn gelu_gradient(grad: &Tensor, x: &Tensor) -> Result<Tensor> {
     let out = Tensor::uninit(x.shape(), DType::F32)?;
     map2(&out, grad, x, |g: &[f32], x: &[f32], out: &mut [MaybeUninit<f32>]| {
         let derivative = math::GeluDerivative {}.map(x, out);
-        derivative.iter_mut().zip(g).for_each(|(derivative, &g)| *derivative *= g);
+        vectorized(
+            #[inline(always)]
+            || {
+                for (derivative, &g) in derivative.iter_mut().zip(g) {
+                    *derivative *= g;
+                }
+            },
+        );
     })?;
     Ok(out)
 }

@@ -1,8 +1,9 @@
 //! Where extremes are, and the elements there.
 
 use super::expect_real;
+use super::reduce::kept;
 use crate::layout::resolve_axis;
-use crate::{DType, Error, Result, Tensor};
+use crate::{Error, Result, Shape, Tensor};
 
 impl Tensor {
     /// Where along `axis` the largest element is, the first of equal ones; NaN counts as the largest. Over all elements in C order
@@ -30,21 +31,15 @@ impl Tensor {
         keepdim: bool,
     ) -> Result<Tensor> {
         expect_real(op, &[self])?;
-        let Some(axis) = axis else {
-            let found = self.detach().reshape(&[self.numel()])?.arg_extreme(op, largest, Some(0), false)?;
-            return if keepdim { found.view(&vec![1; self.ndim()]) } else { Ok(found) };
-        };
-        let axis = resolve_axis(op, axis, self.ndim())?;
-        if self.ndim() == 0 {
-            return Tensor::zeros_of(&[], DType::I64);
-        }
-        if self.shape()[axis] == 0 {
+        let axis = axis.map(|axis| resolve_axis(op, axis, self.ndim())).transpose()?;
+        let goes = |at: usize| axis.is_none_or(|axis| axis == at);
+        let axes: Shape = (0..self.ndim()).filter(|&at| goes(at)).collect();
+        if axes.iter().any(|&axis| self.shape()[axis] == 0) {
             let message = format!("there is no extreme of no elements, got shape {:?}", self.shape());
             return Err(Error::argument(op, message));
         }
-        let last = self.detach().movedim(axis as isize, -1)?;
-        let found = self.backend().arg_extreme(&last, largest)?;
-        if keepdim { found.unsqueeze(axis as isize) } else { Ok(found) }
+        let found = self.backend().arg_extreme(self, &axes, largest)?;
+        if keepdim { found.view(&kept(self.shape(), &axes)) } else { Ok(found) }
     }
 
     /// The largest elements along `axis`, and where they are: torch's `max(dim)`. The gradient goes to those elements.
@@ -78,6 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::DType;
     use crate::testing::draw;
 
     proptest! {
@@ -106,6 +102,62 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_dtype_has_them_whatever_the_size() {
+        for &dtype in DType::ALL.iter().filter(|dtype| !dtype.is_complex()) {
+            for (rows, size) in
+                [(1, 1), (1, 64), (3, 63), (2, 65), (40, 130), (1, 4096), (2, 4097), (9, 5003)]
+            {
+                let steps = draw(&[rows, size], (0.0, 99.0), size as u64).floor().unwrap();
+                let x = if dtype == DType::Bool {
+                    steps.lt(50.0).unwrap()
+                } else {
+                    steps.to_dtype(dtype).unwrap()
+                };
+                // In one piece, and every other column backwards.
+                let twice = Tensor::stack(&[&x, &x], 2).unwrap().flatten(1, 2).unwrap();
+                for x in [x.clone(), twice.stepped(1, 2 * size - 1, size, -2).unwrap()] {
+                    let values = x.to_dtype(DType::F64).unwrap().copy().unwrap();
+                    let values: &[f64] = values.as_slice().unwrap();
+                    let first = |values: &[f64], beats: fn(f64, f64) -> bool| {
+                        (0..values.len())
+                            .reduce(|best, at| if beats(values[at], values[best]) { at } else { best })
+                    };
+                    let beats: [fn(f64, f64) -> bool; 2] = [|x, best| x > best, |x, best| x < best];
+                    for (find, beats) in [Tensor::argmax, Tensor::argmin].into_iter().zip(beats) {
+                        let all = find(&x, None, false).unwrap();
+                        assert_eq!(
+                            all.item().unwrap().to_i64() as usize,
+                            first(values, beats).unwrap(),
+                            "{dtype}"
+                        );
+                        let each: Vec<i64> =
+                            values.chunks(size).map(|row| first(row, beats).unwrap() as i64).collect();
+                        assert_eq!(
+                            find(&x, Some(1), false).unwrap().as_slice::<i64>().unwrap(),
+                            each,
+                            "{dtype}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_are_those_of_reductions() {
+        let x = Tensor::count(24).unwrap().view(&[2, 3, 4]).unwrap();
+        assert_eq!(x.argmax(None, true).unwrap().shape(), [1, 1, 1]);
+        assert_eq!(x.argmax(Some(1), true).unwrap().shape(), [2, 1, 4]);
+        assert_eq!(x.argmax(Some(-1), false).unwrap().shape(), [2, 3]);
+        let number = x.sum_all().unwrap();
+        assert!(number.argmax(Some(0), false).unwrap().shape().is_empty());
+        assert_eq!(number.argmax(None, true).unwrap().item().unwrap(), 0i64.into());
+        let none = x.narrow(1, 0, 0).unwrap();
+        assert!(none.argmax(None, false).is_err() && none.argmax(Some(1), false).is_err());
+        assert_eq!(none.argmax(Some(0), false).unwrap().shape(), [0, 4]);
     }
 
     #[test]

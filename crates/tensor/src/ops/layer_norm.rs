@@ -58,12 +58,14 @@ impl Parts {
         let x = single(&b.saved[0])?;
         let (h, weight) =
             if self.residual { (x.add(&single(&b.saved[1])?)?, &b.saved[2]) } else { (x, &b.saved[1]) };
+        let (g, weight) = (single(b.grad())?, single(weight)?);
+        let first = 1 + usize::from(self.residual);
+        let parameters = b.needs(first) || self.bias && b.needs(first + 1);
         let [into_h, into_weight, into_bias] =
-            h.backend().layer_norm_gradient(&single(b.grad())?, &h, &single(weight)?, self.eps)?;
-        let mut grads = vec![Some(into_h.clone())];
-        grads.extend(self.residual.then_some(Some(into_h)));
-        grads.push(Some(into_weight));
-        grads.extend(self.bias.then_some(Some(into_bias)));
+            h.backend().layer_norm_gradient(&g, &h, &weight, self.eps, parameters)?;
+        let mut grads = if self.residual { vec![into_h.clone(), into_h] } else { vec![into_h] };
+        grads.push(into_weight);
+        grads.extend(self.bias.then_some(into_bias));
         Ok(grads)
     }
 

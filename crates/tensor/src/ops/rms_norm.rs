@@ -23,7 +23,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
             return differentiate(b, |inputs| composed(&inputs[0], &inputs[1], eps));
         }
         let (g, x, weight) = (single(b.grad())?, single(&b.saved[0])?, single(&b.saved[1])?);
-        Ok(x.backend().rms_norm_gradient(&g, &x, &weight, eps)?.map(Some).into())
+        Ok(x.backend().rms_norm_gradient(&g, &x, &weight, eps, b.needs(1))?.into())
     });
     out.to_dtype(x.dtype())
 }

@@ -57,11 +57,13 @@ impl Tensor {
 
 /// The gradient, in one pass, from that of the result `y`.
 fn gradient(g: &Tensor, y: &Tensor, axis: isize, log: bool) -> Result<Tensor> {
-    if y.ndim() == 0 {
-        return y.backend().softmax_gradient(g, y, log);
+    let (g, y) = (g.detach(), y.detach());
+    if resolve_axis("softmax", axis, y.ndim())? + 1 >= y.ndim() {
+        // Not a view of what the kernel makes: whoever is given the only one there is may keep it.
+        return y.backend().softmax_gradient(&g.contiguous()?, &y.contiguous()?, log);
     }
-    let last = |x: &Tensor| x.detach().movedim(axis, -1)?.contiguous();
-    y.backend().softmax_gradient(&last(g)?, &last(y)?, log)?.movedim(-1, axis)
+    let last = |x: Tensor| x.movedim(axis, -1)?.contiguous();
+    y.backend().softmax_gradient(&last(g)?, &last(y.clone())?, log)?.movedim(-1, axis)
 }
 
 #[cfg(test)]
