@@ -176,6 +176,7 @@ _HOMES = {
         "PipelineRegistry",
         "QuestionAnsweringPipeline",
         "SentenceSimilarityPipeline",
+        "SquadExample",
         "SummarizationPipeline",
         "Text2TextGenerationPipeline",
         "TextClassificationPipeline",
@@ -373,6 +374,7 @@ if TYPE_CHECKING:
     from .pipelines import PipelineRegistry as PipelineRegistry
     from .pipelines import QuestionAnsweringPipeline as QuestionAnsweringPipeline
     from .pipelines import SentenceSimilarityPipeline as SentenceSimilarityPipeline
+    from .pipelines import SquadExample as SquadExample
     from .pipelines import SummarizationPipeline as SummarizationPipeline
     from .pipelines import Text2TextGenerationPipeline as Text2TextGenerationPipeline
     from .pipelines import TextClassificationPipeline as TextClassificationPipeline

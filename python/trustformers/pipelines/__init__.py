@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from .factory import pipeline
     from .feature_extraction import FeatureExtractionPipeline
     from .fill_mask import FillMaskPipeline
-    from .question_answering import QuestionAnsweringPipeline
+    from .question_answering import QuestionAnsweringPipeline, SquadExample
     from .registry import PIPELINE_REGISTRY, PipelineRegistry
     from .sentence_similarity import SentenceSimilarityPipeline
     from .text2text_generation import (
@@ -29,7 +29,7 @@ _HOMES = {
     "factory": ["pipeline"],
     "feature_extraction": ["FeatureExtractionPipeline"],
     "fill_mask": ["FillMaskPipeline"],
-    "question_answering": ["QuestionAnsweringPipeline"],
+    "question_answering": ["QuestionAnsweringPipeline", "SquadExample"],
     "registry": ["PIPELINE_REGISTRY", "PipelineRegistry"],
     "sentence_similarity": ["SentenceSimilarityPipeline"],
     "text2text_generation": [
@@ -58,6 +58,7 @@ __all__ = [
     "PipelineRegistry",
     "QuestionAnsweringPipeline",
     "SentenceSimilarityPipeline",
+    "SquadExample",
     "SummarizationPipeline",
     "Text2TextGenerationPipeline",
     "TextClassificationPipeline",

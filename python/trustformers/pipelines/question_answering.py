@@ -6,6 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,6 @@ class QuestionAnsweringPipeline(ChunkPipeline):
     _tasks = ("QuestionAnswering",)
     _padding_side = "right"
     default_input_names = "question,context"
-    handle_impossible_answer = False
 
     @staticmethod
     def create_sample(question: Any, context: Any) -> Any:
@@ -86,22 +86,18 @@ class QuestionAnsweringPipeline(ChunkPipeline):
         if topk is not None and top_k is None:
             warnings.warn("topk parameter is deprecated, use top_k instead", DeprecationWarning, stacklevel=4)
             top_k = topk
-        preprocess = {
-            "padding": padding,
-            "doc_stride": doc_stride,
-            "max_question_len": max_question_len,
-            "max_seq_len": max_seq_len,
-        }
-        for name, value in (("top_k", top_k), ("max_answer_len", max_answer_len)):
-            if value is not None and value < 1:
+        lengths = given(
+            {"doc_stride": doc_stride, "max_question_len": max_question_len, "max_seq_len": max_seq_len}
+        )
+        sizes = given({"top_k": top_k, "max_answer_len": max_answer_len})
+        for name, value in {**lengths, **sizes}.items():
+            if not isinstance(value, Real):
+                raise TypeError(f"{name} must be a number, got {value!r}")
+        for name, value in sizes.items():
+            if value < 1:
                 raise ValueError(f"{name} parameter should be >= 1 (got {value})")
-        postprocess = {
-            "top_k": top_k,
-            "max_answer_len": max_answer_len,
-            "handle_impossible_answer": handle_impossible_answer,
-            "align_to_words": align_to_words,
-        }
-        return given(preprocess), {}, given(postprocess)
+        choices = {"handle_impossible_answer": handle_impossible_answer, "align_to_words": align_to_words}
+        return {**lengths, **given({"padding": padding})}, {}, {**sizes, **given(choices)}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Answer ``question=`` with ``context=``, or several with one context or with one each.

@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -19,6 +20,10 @@ Entity = dict[str, Any]
 _FOR_THE_ANSWER = (
     *("special_tokens_mask", "offset_mapping", "sentence", "is_last", "word_ids", "word_to_chars_map"),
 )
+
+
+#: What is known about tokenizers by :func:`_marks_subwords`.
+_MARKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 class AggregationStrategy(ExplicitEnum):
@@ -82,7 +87,11 @@ class TokenClassificationPipeline(ChunkPipeline):
             aggregation_strategy = _older_strategy(grouped_entities, ignore_subwords)
         if aggregation_strategy is not None:
             aggregation_strategy = _strategy(aggregation_strategy)
+        if isinstance(ignore_labels, str):
+            raise TypeError(f"ignore_labels must be a list of labels, got {ignore_labels!r}")
         if stride is not None:
+            if not isinstance(stride, int):
+                raise TypeError(f"stride must be a number of tokens, got {stride!r}")
             if stride >= self.tokenizer.model_max_length:
                 raise ValueError(
                     f"`stride` ({stride}) must be less than `tokenizer.model_max_length` "
@@ -156,6 +165,8 @@ class TokenClassificationPipeline(ChunkPipeline):
         encoded.pop("overflow_to_sample_mapping", None)
         words: dict[str, Any] = {}
         if is_split_into_words:
+            if not isinstance(delimiter, str):
+                raise TypeError(f"delimiter must be a text, got {delimiter!r}")
             words["word_to_chars_map"] = _places(sentence, delimiter)
             sentence = delimiter.join(sentence)
         count = len(encoded["input_ids"])
@@ -182,12 +193,13 @@ class TokenClassificationPipeline(ChunkPipeline):
         ignored = ["O"] if ignore_labels is None else ignore_labels
         entities: list[Entity] = []
         for outputs in all_outputs:
+            scores = softmax(outputs["logits"][0].float().numpy())
             offsets = outputs["offset_mapping"]
             pre_entities = self.gather_pre_entities(
                 all_outputs[0]["sentence"],
                 outputs["input_ids"][0].numpy(),
-                softmax(outputs["logits"][0].float().numpy()),
-                None if offsets is None else _pairs(offsets[0]),
+                scores,
+                None if offsets is None else _pairs(offsets[0], len(scores)),
                 outputs["special_tokens_mask"][0].numpy(),
                 aggregation_strategy,
                 word_ids=outputs["word_ids"],
@@ -231,7 +243,7 @@ class TokenClassificationPipeline(ChunkPipeline):
         :param word_to_chars_map: where each of these begins and ends in the text.
         """
         ids = input_ids.tolist()
-        prefixed = offset_mapping is not None and self._marks_subwords()
+        prefixed = offset_mapping is not None and _marks_subwords(self.tokenizer)
         if offset_mapping is not None and not prefixed and aggregation_strategy in _BY_WORD:
             warnings.warn(
                 "Tokenizer does not support real words, using fallback heuristic", UserWarning, stacklevel=2
@@ -265,16 +277,6 @@ class TokenClassificationPipeline(ChunkPipeline):
                 }
             )
         return entities
-
-    def _marks_subwords(self) -> bool:
-        """Whether tokens say themselves that they go on with a word, as WordPiece's do."""
-        known: tuple[Any, bool] = getattr(self, "_known_marks", (None, False))
-        if known[0] is not self.tokenizer:
-            backend = self.tokenizer.backend_tokenizer
-            may = backend.model_type in ("WordPiece", "BPE")
-            model = json.loads(backend.to_str())["model"] if may else {}
-            known = self._known_marks = (self.tokenizer, bool(model.get("continuing_subword_prefix")))
-        return known[1]
 
     def aggregate(
         self, pre_entities: list[Entity], aggregation_strategy: AggregationStrategy
@@ -363,6 +365,19 @@ class TokenClassificationPipeline(ChunkPipeline):
 NerPipeline = TokenClassificationPipeline
 
 
+def _marks_subwords(tokenizer: Any) -> bool:
+    """Whether tokens say themselves that they go on with a word, as WordPiece's do."""
+    if tokenizer not in _MARKS:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        # Only these can, and their file says whether they do.
+        if backend is not None and backend.model_type in ("WordPiece", "BPE"):
+            model = json.loads(backend.to_str())["model"]
+            _MARKS[tokenizer] = bool(model.get("continuing_subword_prefix"))
+        else:
+            _MARKS[tokenizer] = False
+    return _MARKS[tokenizer]
+
+
 def _strategy(name: Any) -> AggregationStrategy:
     values = [member.value for member in AggregationStrategy]
     if not isinstance(name, str):
@@ -395,8 +410,10 @@ def _places(words: Sequence[str], delimiter: str) -> list[tuple[int, int]]:
     return places
 
 
-def _pairs(offsets: Any) -> list[tuple[int, int]]:
+def _pairs(offsets: Any, count: int) -> list[tuple[int, int]]:
     pairs = offsets.tolist() if hasattr(offsets, "tolist") else offsets
+    if len(pairs) < count:
+        raise IndexError(f"offset_mapping has {len(pairs)} pairs, but there are {count} tokens")
     return [(int(start), int(end)) for start, end in pairs]
 
 
