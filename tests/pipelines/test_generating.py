@@ -172,6 +172,23 @@ class TestPassedOn:
         assert pipe.assistant_model is assistant
         assert pipe(TEXTS[0], **GREEDY) == expected
 
+    def test_an_assistant_by_name(self) -> None:
+        named = str(CHECKPOINTS["writer"].folder)
+        expected = made("writer", "text-generation")(TEXTS[0], **GREEDY)
+        assert made("writer", "text-generation", assistant_model=named)(TEXTS[0], **GREEDY) == expected
+        pipe = made("t5", "summarization", assistant_model=str(CHECKPOINTS["t5"].folder), num_beams=1)
+        assert type(pipe.assistant_model) is type(pipe.model)
+
+    def test_an_assistant_of_other_tokens(self) -> None:
+        assistant = made("prefixed-writer", "text-generation").model
+        assistant.config.eos_token_id = 5
+        with pytest.raises(ValueError, match="different tokenizer"):
+            made("writer", "text-generation", assistant_model=assistant)
+        tokenizer = made("writer", "text-generation").tokenizer
+        other = {"assistant_model": assistant, "assistant_tokenizer": tokenizer}
+        with pytest.raises(ValueError, match="assistant_tokenizer= is not supported"):
+            made("writer", "text-generation", **other)(TEXTS[0], **GREEDY)
+
     def test_a_form_for_the_answer(self, writer: Any) -> None:
         form = {"type": "regex", "regex": "(yes|no)!"}
         for answers in writer(TEXTS, response_format=form, return_full_text=False, batch_size=3, **GREEDY):
@@ -224,6 +241,26 @@ class TestAnswers:
         alone = writer(TEXTS, **call)
         assert len({len(one[0]["generated_token_ids"]) for one in alone}) > 1
         assert writer(TEXTS, batch_size=len(TEXTS), **call) == alone
+
+    @pytest.mark.parametrize("place", ["call", "model", "config"])
+    def test_a_length_of_the_whole_is_without_padding(self, place: str) -> None:
+        pipe = made("writer", "text-generation")
+        call: dict[str, Any] = {"return_tensors": True, "do_sample": False}
+        if place == "model":
+            pipe.model.generation_config.max_length = 80
+        elif place == "config":
+            call = {
+                "return_tensors": True,
+                "generation_config": GenerationConfig(max_length=80, do_sample=False),
+            }
+        else:
+            call["max_length"] = 80
+        alone = pipe(TEXTS, **call)
+        assert max(len(one[0]["generated_token_ids"]) for one in alone) == 80
+        assert pipe(TEXTS, batch_size=5, **call) == alone
+        call = {**call, "max_length": 20}
+        with pytest.raises(ValueError, match="input 2: Input length of input_ids is 20"):
+            pipe(TEXTS, batch_size=5, **call)
 
     def test_a_beginning_that_is_drawn_together_with_others(self, writer: Any) -> None:
         call = {"return_tensors": True, "skip_special_tokens": False, **GREEDY}
