@@ -265,41 +265,53 @@ class TextGenerationPipeline(Pipeline):
         texts, lengths = (texts, lengths) if is_batch else ([texts], [lengths])
         ids = inputs["input_ids"]
         count, width = ids.shape
-
-        prefix_length = generate_kwargs.pop("prefix_length", 0)
-        arguments = self._generate_arguments(generate_kwargs)
-        settings = self._generation_settings(arguments)
-        for whole, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
-            # A length of the whole is one without the prefix.
-            if prefix_length and whole in settings and settings.get(new) is None:
-                arguments[whole] = settings[whole] + prefix_length
         before = [width - max(length, 1) for length in lengths] if is_batch else [0]
-        longest = None
-        total: int = arguments.get("max_length") or 0
-        if settings.get("max_new_tokens") is None and max(lengths) < total:
-            # What stands before a prompt counts too: there may be more, and each text is cut to its own.
-            arguments["max_length"], longest = total + max(before), total
+
+        arguments, longest = self._lengths(generate_kwargs, lengths, before)
         # What stop_strings and response_format are read with.
         arguments.setdefault("tokenizer", self.tokenizer)
         output = self.model.generate(**inputs, **arguments)
 
         others = output if isinstance(output, ModelOutput) else {}
         sequences = others["sequences"] if others else output
-        written = by_input(sequences, count, settings, width, before, longest)
+        settings = self._generation_settings(arguments)
         parts = [
             {
                 "generated_sequence": part,
                 # The token that began a text is no prompt.
                 "input_ids": ids[index : index + 1, width - length :] if length else None,
-                "prompt_text": text,
+                "prompt_text": texts[index],
             }
-            for index, (part, length, text) in enumerate(zip(written, lengths, texts, strict=True))
+            for index, (part, length) in enumerate(
+                zip(by_input(sequences, count, settings, width, before, longest), lengths, strict=True)
+            )
         ]
         for name, value in others.items():
             if name != "sequences" and (array := _by_text(value, sequences.shape[0])) is not None:
                 for part, rows in zip(parts, array.reshape(count, -1, *array.shape[1:]), strict=True):
                     part[name] = rows[None]
         return {name: [part[name] for part in parts] for name in parts[0]} if is_batch else parts[0]
+
+    def _lengths(
+        self, generate_kwargs: dict[str, Any], lengths: list[int], before: list[int]
+    ) -> tuple[dict[str, Any], int | None]:
+        """The keywords for ``generate``, and to how many tokens a text with its prompt is cut.
+
+        :param lengths: of the prompts.
+        :param before: how much padding stands before each.
+        """
+        prefix_length = generate_kwargs.pop("prefix_length", 0)
+        arguments = self._generate_arguments(generate_kwargs)
+        settings = self._generation_settings(arguments)
+        for whole, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
+            # A length of the whole is one without the prefix.
+            if prefix_length and whole in settings and settings.get(new) is None:
+                arguments[whole] = settings[whole] = settings[whole] + prefix_length
+        longest = settings.get("max_length") if settings.get("max_new_tokens") is None else None
+        if not any(before) or longest is None or max(lengths) >= longest:
+            return arguments, None
+        # Padding counts too: so much more is written, and each text is cut to its own length.
+        return {**arguments, "max_length": longest + max(before)}, longest
 
     def postprocess(
         self,
