@@ -27,7 +27,9 @@ mod _engine {
     #[pymodule_export]
     use crate::tensor::{PyDType, PyTensor};
     #[pymodule_export]
-    use crate::tokenizer::{PyAddedToken, PyBatch, PyEncoding, PyTokenizer, render_chat};
+    use crate::tokenizer::{
+        PyAddedToken, PyBatch, PyEncoding, PyTokenizer, extra_special_tokens, render_chat, tokenizer_kinds,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -16,6 +16,7 @@ use tokenizers::{
 };
 
 use crate::error::guard;
+use crate::model::{Model, WithIds};
 use crate::{Error, Result, Tokenizer};
 
 const VERSION: &str = "1.0";
@@ -48,7 +49,7 @@ struct Write<'a> {
     pre_tokenizer: Option<&'a PreTokenizerWrapper>,
     post_processor: Option<&'a PostProcessorWrapper>,
     decoder: Option<&'a DecoderWrapper>,
-    model: &'a ModelWrapper,
+    model: &'a Model,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -141,9 +142,10 @@ fn parse(content: &[u8]) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-fn model(json: &str) -> Result<ModelWrapper> {
+fn model(json: &str) -> Result<Model> {
     let ModelType { name } = from_json(json)?;
-    Ok(match name.as_deref() {
+    let model: ModelWrapper = match name.as_deref() {
+        Some(WithIds::TYPE) => return Ok(from_json::<WithIds>(json)?.into()),
         Some("WordPiece") => from_json::<WordPiece>(json)?.into(),
         Some("BPE") => from_json::<BPE>(json)?.into(),
         Some("Unigram") => from_json::<Unigram>(json)?.into(),
@@ -156,7 +158,8 @@ fn model(json: &str) -> Result<ModelWrapper> {
         }
         // Files from before models had types: the crate tries one after the other.
         None => from_json(json)?,
-    })
+    };
+    Ok(model.into())
 }
 
 fn from_json<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T> {

@@ -32,9 +32,13 @@ mod file;
 mod gguf;
 mod json;
 mod memory;
+mod merges;
+mod model;
 mod pieces;
+mod slow;
 mod threads;
 mod tokenizer;
+mod train;
 mod truncate;
 
 pub use batch::{Batch, Column};
@@ -44,9 +48,11 @@ pub use encode::{EncodeOptions, Input, Sequence};
 pub use error::{Error, Result};
 pub use gguf::GgufSettings;
 pub use memory::check_memory;
+pub use slow::{Bpe, Kind, Languages, Settings, Vocabulary, find_kind, kinds};
 pub use tokenizer::Tokenizer;
 pub use tokenizers::normalizers::BertNormalizer;
 pub use tokenizers::{
     AddedToken, Encoding, PaddingDirection, PaddingParams, PaddingStrategy, TruncationDirection,
     TruncationParams, TruncationStrategy,
 };
+pub use train::Training;

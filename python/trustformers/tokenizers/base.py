@@ -55,7 +55,12 @@ class PreTrainedTokenizerBase(SpecialTokens):
     :param chat_template: how a conversation becomes a text, or several ways to do that by name.
     """
 
+    #: The files that a tokenizer is made from, by keyword.
     vocab_files_names: ClassVar[dict[str, str]] = {}
+    #: Those of them that may be missing.
+    optional_files: ClassVar[tuple[str, ...]] = ()
+    #: Whether a `tokenizer.json` cannot say what the tokenizer is.
+    vocabulary_only: ClassVar[bool] = False
     #: What a `tokenizer.json` says better than a configuration beside it.
     said_by_tokenizer_file: ClassVar[tuple[str, ...]] = ()
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012  (as in transformers)
@@ -202,7 +207,7 @@ class PreTrainedTokenizerBase(SpecialTokens):
             return encoded
         if max_target_length is not None:
             options["max_length"] = max_target_length
-        target = self._encode(text_target, text_pair_target, **options)
+        target = self._encode_target(text_target, text_pair_target, **options)
         if encoded is None:
             return target
         encoded["labels"] = target["input_ids"]
@@ -353,6 +358,10 @@ class PreTrainedTokenizerBase(SpecialTokens):
 
     def _encode(self, text: TextInputs, text_pair: TextInputs | None = None, **options: Any) -> BatchEncoding:
         raise NotImplementedError
+
+    def _encode_target(self, text: TextInputs, text_pair: TextInputs | None, **options: Any) -> BatchEncoding:
+        """Encode what a model shall answer; for most it is no other text than what it is asked."""
+        return self._encode(text, text_pair, **options)
 
     def _strategies(
         self,
@@ -519,14 +528,24 @@ class PreTrainedTokenizerBase(SpecialTokens):
 
     @contextmanager
     def as_target_tokenizer(self) -> Iterator[None]:
-        """Do nothing: transformers 4 had targets encoded inside of this, now there is `text_target`."""
+        """Encode targets inside of this, as in transformers 4; now there is `text_target`."""
         warnings.warn(
             "`as_target_tokenizer` is deprecated. Encode the targets with the argument `text_target` of "
             "the tokenizer instead.",
             DeprecationWarning,
             stacklevel=3,
         )
-        yield
+        self._switch_to_target_mode()
+        try:
+            yield
+        finally:
+            self._switch_to_input_mode()
+
+    def _switch_to_target_mode(self) -> None:
+        """Encode targets from now on, where these are other texts than what a model is asked."""
+
+    def _switch_to_input_mode(self) -> None:
+        """Encode what a model is asked from now on."""
 
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:

@@ -1,0 +1,110 @@
+//! tiktoken's files: on each line the bytes of a token in base64 and, behind a space, its rank, which is its id.
+
+use ahash::AHashMap;
+
+use super::Bpe;
+use crate::merges::Vocab;
+use crate::pieces::character_of;
+
+/// Longer tokens are not taken apart, which takes time with the square of their length.
+const LONGEST: usize = 256;
+
+/// Reads a file's bytes into the vocabulary and the merges of a byte-level BPE: transformers' `TikTokenConverter`. Of the ways to put a
+/// token together, those of the lowest ranks come first.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub fn parse(bytes: &[u8]) -> Result<Bpe, String> {
+    let mut ranks: AHashMap<Vec<u8>, u32> = AHashMap::new();
+    for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            continue;
+        }
+        let entry = str::from_utf8(line).ok().and_then(|line| line.split_once(' '));
+        let (token, rank) = entry
+            .and_then(|(token, rank)| Some((decode(token.as_bytes())?, rank.parse().ok()?)))
+            .ok_or_else(|| format!("line {} is no token in base64 with a rank behind it", number + 1))?;
+        ranks.insert(token, rank);
+    }
+    if ranks.is_empty() {
+        return Err("it has no tokens".to_owned());
+    }
+    let mut merges = Vec::new();
+    for (token, &rank) in ranks.iter().filter(|(token, _)| token.len() <= LONGEST) {
+        let parts = (1..token.len()).filter_map(|at| {
+            let (left, right) = token.split_at(at);
+            Some(((rank, *ranks.get(left)?, *ranks.get(right)?), left, right))
+        });
+        merges.extend(parts);
+    }
+    merges.sort_by_key(|(ranks, ..)| *ranks);
+    let merges = merges.into_iter().map(|(_, left, right)| (spell(left), spell(right))).collect();
+    let vocab: Vocab = ranks.iter().map(|(token, &rank)| (spell(token), rank)).collect();
+    Ok(Bpe { vocab, merges })
+}
+
+/// A token in GPT-2's alphabet, which has a character for every byte.
+fn spell(token: &[u8]) -> String {
+    token.iter().map(|&byte| character_of(byte)).collect()
+}
+
+fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let digits = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
+    if !text.len().is_multiple_of(4) || digits.is_empty() {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    for group in digits.chunks(4) {
+        let mut bits = 0_u32;
+        for &digit in group {
+            bits = bits << 6 | digit_of(digit)?;
+        }
+        bits <<= 6 * (4 - group.len());
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..group.len()]);
+    }
+    Some(bytes)
+}
+
+fn digit_of(character: u8) -> Option<u32> {
+    Some(u32::from(match character {
+        b'A'..=b'Z' => character - b'A',
+        b'a'..=b'z' => character - b'a' + 26,
+        b'0'..=b'9' => character - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read() {
+        let read = |text: &str| decode(text.as_bytes());
+        assert_eq!(read("aGVsbG8="), Some(b"hello".to_vec()));
+        assert_eq!(read("IQ=="), Some(b"!".to_vec()));
+        assert_eq!(read("+/+/"), Some(vec![0xfb, 0xff, 0xbf]));
+        for broken in ["", "a", "====", "a===", "IQ=!", "I Q="] {
+            assert_eq!(read(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn merges_come_in_the_order_of_ranks() {
+        let bpe = parse(b"YQ== 0\nYg== 1\nIA== 2\nYWI= 4\nIGE= 3\n\nIGFi 5\n").unwrap();
+        let merges: Vec<_> = bpe.merges.iter().map(|(left, right)| (left.as_str(), right.as_str())).collect();
+        assert_eq!(merges, [("Ġ", "a"), ("a", "b"), ("Ġ", "ab"), ("Ġa", "b")]);
+        assert_eq!(bpe.vocab["Ġab"], 5);
+    }
+
+    #[test]
+    fn what_is_no_line_is_named() {
+        assert!(parse(b"YQ== 0\nYg==\n").unwrap_err().contains("line 2"));
+        assert!(parse(b"YQ== 99999999999\n").unwrap_err().contains("line 1"));
+        assert!(parse(b"\xff\xff 1").unwrap_err().contains("line 1"));
+        assert!(parse(b"").unwrap_err().contains("no tokens"));
+    }
+}
