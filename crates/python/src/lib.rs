@@ -28,7 +28,8 @@ mod _engine {
     use crate::tensor::{PyDType, PyTensor};
     #[pymodule_export]
     use crate::tokenizer::{
-        PyAddedToken, PyBatch, PyEncoding, PyTokenizer, extra_special_tokens, render_chat, tokenizer_kinds,
+        PyAddedToken, PyBatch, PyEncoding, PyTokenizer, chat_template_texts, extra_special_tokens,
+        render_chat, tokenizer_kinds,
     };
 
     #[pymodule_init]

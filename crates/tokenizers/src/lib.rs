@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod base64;
 mod batch;
 mod bert;
 mod bounded;
@@ -43,7 +44,7 @@ mod truncate;
 
 pub use batch::{Batch, Column};
 pub use bert::BertOptions;
-pub use chat::{Clock, Rendered, render_chat};
+pub use chat::{Clock, Rendered, chat_template_texts, render_chat};
 pub use encode::{EncodeOptions, Input, Sequence};
 pub use error::{Error, Result};
 pub use gguf::GgufSettings;

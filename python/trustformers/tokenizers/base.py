@@ -91,6 +91,12 @@ class PreTrainedTokenizerBase(SpecialTokens):
         if isinstance(template, (list, tuple)):  # as tokenizer_config.json has several of them
             template = {named["name"]: named["template"] for named in template}
         self.chat_template: str | dict[str, str] | None = template
+        #: The tokens beside the special ones that `sanitize_control_tokens` takes for control tokens.
+        self.chat_control_tokens: list[str] | None = kwargs.pop("chat_control_tokens", None)
+        if not isinstance(self.chat_control_tokens, (list, tuple, type(None))):
+            raise TypeError(
+                f"`chat_control_tokens` should be a list of strings, got {self.chat_control_tokens!r}"
+            )
         self.backend: str | None = kwargs.pop("backend", None)
         self.deprecation_warnings: dict[str, bool] = {}
 
@@ -292,6 +298,8 @@ class PreTrainedTokenizerBase(SpecialTokens):
         :param continue_final_message: whether the last message is left open; a text names the field to go on
             with.
         :param tokenize: whether ids are returned, in a `BatchEncoding` with `return_dict`.
+        :param sanitize_control_tokens: whether control tokens in what is given (special ones, and those that the
+            template writes, or those in `chat_control_tokens`) are read as ordinary text.
         :param return_assistant_tokens_mask: whether `assistant_masks` says which tokens the model has spoken;
             templates mark that with `{% generation %}`.
         :param kwargs: further variables for the template.
@@ -306,9 +314,10 @@ class PreTrainedTokenizerBase(SpecialTokens):
             raise ValueError(
                 "`return_assistant_tokens_mask=True` requires `return_dict=True` and `tokenize=True`"
             )
-        if sanitize_control_tokens:
+        if sanitize_control_tokens and (return_assistant_tokens_mask or not tokenize):
             raise ValueError(
-                "sanitize_control_tokens=True is not supported: take special tokens out of the messages first"
+                "`sanitize_control_tokens=True` requires `tokenize=True` and is not compatible with "
+                "`return_assistant_tokens_mask=True`."
             )
         return apply(
             self,
@@ -319,6 +328,7 @@ class PreTrainedTokenizerBase(SpecialTokens):
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
             tokenize=tokenize,
+            sanitize_control_tokens=sanitize_control_tokens,
             return_tensors=return_tensors,
             return_dict=return_dict,
             return_assistant_tokens_mask=return_assistant_tokens_mask,

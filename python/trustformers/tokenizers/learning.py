@@ -32,7 +32,6 @@ def train_new(
         iter(text_iterator), vocab_size, new, renamed, json.dumps(plain)
     )
     kwargs = dict(tokenizer.init_kwargs)
-    kwargs.pop("added_tokens_decoder", None)
     for name in ("extra_special_tokens", "additional_special_tokens", *tokenizer.vocab_files_names):
         kwargs.pop(name, None)
     for name, token in tokenizer.special_tokens_map_extended.items():

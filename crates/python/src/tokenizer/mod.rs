@@ -22,7 +22,7 @@ use trustformers::tokenizers::{
 
 pub use self::added_token::PyAddedToken;
 pub use self::batch::PyBatch;
-pub use self::chat::render_chat;
+pub use self::chat::{chat_template_texts, render_chat};
 pub use self::encoding::PyEncoding;
 use self::inputs::Id;
 pub use self::slow::{extra_special_tokens, tokenizer_kinds};

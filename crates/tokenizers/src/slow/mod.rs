@@ -19,6 +19,7 @@ use self::kind::Reads;
 pub use self::kind::{Kind, Languages, Settings};
 pub use self::kinds::{find as find_kind, kinds};
 use self::sentencepiece::SentencePiece;
+pub(crate) use self::sentencepiece::check_charsmap;
 use crate::merges::Vocab;
 use crate::{Error, Result};
 

@@ -119,7 +119,10 @@ impl SentencePiece {
     fn parse_normalizer(&mut self, bytes: &[u8]) -> Result<(), String> {
         for field in fields(bytes) {
             match field? {
-                (field::CHARSMAP, Value::Bytes(charsmap)) => self.charsmap = charsmap.to_vec(),
+                (field::CHARSMAP, Value::Bytes(charsmap)) => {
+                    check_charsmap(charsmap)?;
+                    self.charsmap = charsmap.to_vec();
+                }
                 (field::DUMMY_PREFIX, Value::Number(flag)) => self.spaces.add_dummy_prefix = flag != 0,
                 (field::REMOVE_EXTRA, Value::Number(flag)) => self.spaces.remove_extra = flag != 0,
                 (field::ESCAPE, Value::Number(flag)) => self.spaces.escape = flag != 0,
@@ -127,6 +130,20 @@ impl SentencePiece {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether rules of normalization hold the table whose size they begin with: the crate that reads them allocates it unseen.
+///
+/// # Errors
+/// What is wrong with them, in words.
+pub fn check_charsmap(charsmap: &[u8]) -> Result<(), String> {
+    let mut rest = charsmap;
+    let size = take(&mut rest, 4).and_then(|size| size.try_into().ok()).map(u32::from_le_bytes);
+    match size {
+        None if charsmap.is_empty() => Ok(()),
+        Some(size) if size as usize <= rest.len() => Ok(()),
+        _ => Err("its rules of normalization are cut short".to_owned()),
     }
 }
 
@@ -235,7 +252,7 @@ mod tests {
             piece("<unk>", 0.0, 2),
             piece("▁a", -1.5, 1),
             message(2, &[3 << 3, 2, 0xc0, 0x02, 0, 0xc8, 0x01, 7]),
-            message(3, &[message(2, b"map"), vec![3 << 3, 0]].concat()),
+            message(3, &[message(2, b"\0\0\0\0map"), vec![3 << 3, 0]].concat()),
             message(9, b"what nobody asks for"),
         ];
         let model = SentencePiece::parse(&file.concat()).unwrap();
@@ -245,7 +262,7 @@ mod tests {
             (model.algorithm, model.unk_id, model.spaces.add_dummy_prefix),
             (Algorithm::Bpe, Some(0), false)
         );
-        assert_eq!(model.charsmap, b"map");
+        assert_eq!(model.charsmap, b"\0\0\0\0map");
     }
 
     #[test]
@@ -264,6 +281,8 @@ mod tests {
         assert!(SentencePiece::parse(&[10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]).is_err());
         assert!(SentencePiece::parse(&[0xff; 20]).is_err());
         assert!(SentencePiece::parse(&piece("a", f32::NAN, 1)).unwrap_err().contains("NaN"));
+        let lying = message(3, &message(2, &[0xff, 0xff, 0xff, 0x7f, 1, 2]));
+        assert!(SentencePiece::parse(&lying).unwrap_err().contains("cut short"));
         assert!(SentencePiece::parse(&message(2, &[3 << 3, 4])).unwrap_err().contains("model_type is 4"));
     }
 }
