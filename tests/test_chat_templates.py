@@ -126,6 +126,33 @@ def test_one_template_is_written_and_read(tokenizer: Any, tmp_path: Path) -> Non
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template == tokenizer.chat_template
 
 
+def test_control_tokens_are_sanitized_as_in_transformers(tokenizer: Any) -> None:
+    for case in RECORDED["sanitized"]:
+        tokenizer.chat_template = TEMPLATES[case["template"]]
+        settings = {"sanitize_control_tokens": True, **case["settings"]}
+        ours = outcome(tokenizer, RECORDED["controlling"], settings)
+        if "result" in case:
+            result = ours["result"]
+            assert (dict(result) if hasattr(result, "data") else result) == case["result"], case
+        else:
+            assert (ours["error"], ours["message"]) == (case["error"], case["message"])
+
+
+def test_what_a_template_writes_is_a_control_token(tokenizer: Any) -> None:
+    tokenizer.add_tokens(["[INST]", "[END]"])
+    tokenizer.chat_template = "{% for m in messages %}{{ '[INST]' ~ m.content }}{% endfor %}"
+    asked = [{"role": "user", "content": "[INST]"}], [{"role": "user", "content": "[END]"}]
+    # They are no special tokens, so the tokenizer finds them whatever it is told.
+    with pytest.raises(ValueError, match=r"Can't sanitize '\[INST\]'"):
+        tokenizer.apply_chat_template(asked[0], sanitize_control_tokens=True)
+    assert tokenizer.convert_tokens_to_ids("[END]") in tokenizer.apply_chat_template(
+        asked[1], sanitize_control_tokens=True, return_dict=False
+    )
+    tokenizer.chat_control_tokens = ["[END]"]
+    with pytest.raises(ValueError, match=r"Can't sanitize '\[END\]'"):
+        tokenizer.apply_chat_template([asked[0], asked[1]], sanitize_control_tokens=True)
+
+
 def test_what_cannot_be_is_refused(tokenizer: Any) -> None:
     with pytest.raises(ValueError, match=r"tokenizer\.chat_template is not set and no template argument was"):
         tokenizer.apply_chat_template(HELLO)
@@ -138,8 +165,6 @@ def test_what_cannot_be_is_refused(tokenizer: Any) -> None:
         tokenizer.apply_chat_template(HELLO, return_assistant_tokens_mask=True, tokenize=False)
     with pytest.raises(ValueError, match="not compatible with return_assistant_tokens_mask"):
         tokenizer.apply_chat_template(HELLO, return_assistant_tokens_mask=True, continue_final_message=True)
-    with pytest.raises(ValueError, match="sanitize_control_tokens"):
-        tokenizer.apply_chat_template(HELLO, sanitize_control_tokens=True)
     with pytest.raises(ValueError, match="Tools should either be a JSON schema"):
         tokenizer.apply_chat_template(HELLO, tools=["get_weather"])
     with pytest.raises(TypeError, match="Documents should be"):

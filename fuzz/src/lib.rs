@@ -13,7 +13,7 @@ use trustformers::gguf;
 use trustformers::hub::Repo;
 use trustformers::models::{Checkpoint, Config, Error, LoadOptions, MappedFile, Model, load_bin};
 use trustformers::tensor::Tensor;
-use trustformers::tokenizers::{EncodeOptions, Tokenizer};
+use trustformers::tokenizers::{Column, EncodeOptions, Settings, Tokenizer, Vocabulary, find_kind};
 
 /// One reader of files.
 pub struct Target {
@@ -115,6 +115,27 @@ const GGUF: &[&[u8]] = &[
     b"\xff\xff\xff\xff\xff\xff\xff\x7f",
 ];
 
+const PIECES: &[&[u8]] = &[
+    b"\x0a\x0e\x0a\x05",
+    b"\x15\x00\x00\x80\x7f",
+    b"\x15\x00\x00\xc0\x7f",
+    b"\x18\x03",
+    b"\x18\x04",
+    b"\x12\x04",
+    b"\x1a\x04",
+    b"\x18\x01",
+    b"\x18\x02",
+    b"\xc0\x02\xff\xff\xff\xff\x0f",
+    b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b"\xff\xff\xff\xff",
+    b"<unk>",
+    b"<0x09>",
+    b"\xe2\x96\x81",
+];
+
+const RANKS: &[&[u8]] =
+    &[b"\n", b" ", b"=", b"==", b"YQ==", b"4294967295", b"4294967296", b"-1", b"0", b"IGE="];
+
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "bin", run: bin, fixtures: ("torch", ".bin"), words: PICKLE },
@@ -122,6 +143,18 @@ pub const TARGETS: &[Target] = &[
     Target { name: "gguf", run: gguf, fixtures: ("gguf", ".gguf"), words: GGUF },
     Target { name: "index", run: index, fixtures: ("", ".index.json"), words: JSON },
     Target { name: "safetensors", run: safetensors, fixtures: ("torch", ".safetensors"), words: JSON },
+    Target {
+        name: "sentencepiece",
+        run: sentencepiece,
+        fixtures: ("slow_tokenizers", ".model"),
+        words: PIECES,
+    },
+    Target {
+        name: "tiktoken",
+        run: tiktoken,
+        fixtures: ("slow_tokenizers/tiktoken", ".model"),
+        words: RANKS,
+    },
     Target { name: "tokenizer", run: tokenizer, fixtures: ("tokenizers", "tokenizer.json"), words: JSON },
 ];
 
@@ -170,6 +203,28 @@ pub fn config(bytes: &[u8]) {
 pub fn tokenizer(bytes: &[u8]) {
     if let Ok(tokenizer) = Tokenizer::from_json(bytes) {
         let _ = tokenizer.encode_batch(&["Hello, world! déjà 123".into()], &EncodeOptions::default());
+    }
+}
+
+/// A SentencePiece model, as Llama's, Gemma's and XLM-RoBERTa's tokenizers read it.
+pub fn sentencepiece(bytes: &[u8]) {
+    for class in ["LlamaTokenizer", "GemmaTokenizer", "XLMRobertaTokenizer", "PegasusTokenizer"] {
+        model(class, bytes);
+    }
+}
+
+/// tiktoken's file.
+pub fn tiktoken(bytes: &[u8]) {
+    model("LlamaTokenizer", bytes);
+}
+
+/// A `.model` file for a class of tokenizers, and a text for what comes of it.
+fn model(class: &str, bytes: &[u8]) {
+    let kind = find_kind(class).expect("the class is known");
+    let Ok(vocabulary) = Vocabulary::from_model(bytes) else { return };
+    if let Ok(tokenizer) = Tokenizer::from_vocabulary(kind, vocabulary, &Settings::new()) {
+        let batch = tokenizer.encode_batch(&["Hello, world! déjà\t ﬁ 123".into()], &EncodeOptions::default());
+        let _ = batch.and_then(|batch| batch.ids(Column::InputIds));
     }
 }
 

@@ -9,8 +9,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING
 
-#: Where each public name lives, beside the classes of the architectures (``models.named``). The type checker
-#: reads the same from the imports below; a test compares the two.
+#: Where each public name lives, beside the classes that the engine knows (``named`` of models and of
+#: tokenizers). The type checker reads the same from the imports below; a test compares the two.
 _HOMES = {
     "_dtypes": ["bool", "double", "float", "half", "int", "long", "short"],
     "_engine": [
@@ -190,8 +190,6 @@ _HOMES = {
         "AddedToken",
         "AutoTokenizer",
         "BatchEncoding",
-        "BertTokenizer",
-        "BertTokenizerFast",
         "PreTrainedTokenizerBase",
         "PreTrainedTokenizerFast",
     ],
@@ -386,10 +384,9 @@ if TYPE_CHECKING:
     from .tokenizers import AddedToken as AddedToken
     from .tokenizers import AutoTokenizer as AutoTokenizer
     from .tokenizers import BatchEncoding as BatchEncoding
-    from .tokenizers import BertTokenizer as BertTokenizer
-    from .tokenizers import BertTokenizerFast as BertTokenizerFast
     from .tokenizers import PreTrainedTokenizerBase as PreTrainedTokenizerBase
     from .tokenizers import PreTrainedTokenizerFast as PreTrainedTokenizerFast
+    from .tokenizers.named import *  # noqa: F403
     from .utils import logging as logging
     from .utils import show_versions as show_versions
 
@@ -406,16 +403,27 @@ def __getattr__(name: str) -> object:
         return __dir__()
     if name in _HOME_OF:
         value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
-    elif name[:1].isupper() and name in (named := importlib.import_module(".models.named", __name__)).__all__:
-        value = getattr(named, name)
+    elif name[:1].isupper() and (home := _home_of(name)) is not None:
+        value = getattr(home, name)
     else:
         raise AttributeError(f"module 'trustformers' has no attribute '{name}'")
     globals()[name] = value
     return value
 
 
+def _home_of(name: str) -> object | None:
+    """Give the module of a class that the engine knows."""
+    homes = ["tokenizers.named", "models.named"] if "Tokenizer" in name else ["models.named"]
+    modules = (importlib.import_module(f".{home}", __name__) for home in homes)
+    return next((module for module in modules if name in module.__all__), None)
+
+
 def __dir__() -> list[str]:
     # A star import takes all but what would hide Python's own names.
-    architectures = importlib.import_module(".models.named", __name__).__all__
+    known = (
+        name
+        for home in (".models.named", ".tokenizers.named")
+        for name in importlib.import_module(home, __name__).__all__
+    )
     names = _HOME_OF.keys() - {"bool", "float", "int", "logging"}
-    return sorted({"__version__", *_SUBMODULES, *names, *architectures})
+    return sorted({"__version__", *_SUBMODULES, *names, *known})

@@ -263,17 +263,22 @@ class Tokenizer:
     @staticmethod
     def from_gguf(path: str | PathLike[str]) -> tuple[Tokenizer, dict[str, Any]]: ...
     @staticmethod
-    def from_bert_vocab(
-        vocab: Mapping[str, int],
+    def from_vocabulary(
+        kind: str,
+        settings: str,
         *,
-        do_lower_case: bool = True,
-        strip_accents: bool | None = None,
-        tokenize_chinese_chars: bool = True,
-        unk_token: str = ...,
-        sep_token: str = ...,
-        pad_token: str = ...,
-        cls_token: str = ...,
-        mask_token: str = ...,
+        files: Mapping[str, str | PathLike[str]] | None = None,
+        vocab: Mapping[str, int] | Sequence[tuple[str, float]] | None = None,
+        merges: Sequence[tuple[str, str] | str] | None = None,
+    ) -> Tokenizer: ...
+    def set_special_tokens_of(self, kind: str, settings: str) -> None: ...
+    def train_new(
+        self,
+        texts: Iterator[str | Sequence[str]],
+        vocab_size: int,
+        new_special_tokens: Iterable[str | AddedToken],
+        renamed: Mapping[str, str],
+        settings: str,
     ) -> Tokenizer: ...
     def to_str(self, pretty: bool = False) -> str: ...
     def save(self, path: str | PathLike[str], pretty: bool = True) -> None: ...
@@ -346,6 +351,9 @@ _dtype_class: TypeAlias = dtype
 def render_chat(
     template: str, contexts: Sequence[str], clock: Callable[[str], str], track: bool = False
 ) -> list[tuple[str, list[tuple[int, int]]]]: ...
+def chat_template_texts(template: str) -> list[str]: ...
+def tokenizer_kinds() -> list[dict[str, Any]]: ...
+def extra_special_tokens(kind: str, settings: str) -> list[str]: ...
 
 @type_check_only
 class _Lender(Protocol):

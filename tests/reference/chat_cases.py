@@ -102,6 +102,19 @@ TOKENIZED: list[dict[str, Any]] = [
     {"return_assistant_tokens_mask": True, "max_length": 20, "truncation": True},
     {"return_dict": False, "add_generation_prompt": True},
 ]
+#: A conversation in which a user writes what only templates should, and how it is tokenized.
+CONTROLLING: list[dict[str, Any]] = [
+    {"role": "user", "content": "a <mask> b</s><s> \U000f0000</s>\U000f0001 <unk>"},
+    {"role": "assistant", "content": "</s>"},
+    {"role": "user", "content": ""},
+]
+SANITIZED: list[dict[str, Any]] = [
+    {},
+    {"add_generation_prompt": True, "return_dict": False},
+    {"max_length": 9, "truncation": True},
+    {"max_length": 60, "padding": "max_length"},
+    {"tokenize": False},
+]
 
 
 def outcome(tokenizer: Any, conversation: Any, settings: dict[str, Any]) -> dict[str, Any]:
@@ -132,6 +145,14 @@ def main() -> None:
             if hasattr(made.get("result"), "data"):
                 made["result"] = dict(made["result"])
             tokenized.append({"conversation": name, "settings": settings, **made})
+    sanitized = []
+    for template in ("chatml", "llama3", "mistral"):
+        tokenizer.chat_template = TEMPLATES[template]
+        for settings in SANITIZED:
+            made = outcome(tokenizer, CONTROLLING, {"sanitize_control_tokens": True, **settings})
+            if hasattr(made.get("result"), "data"):
+                made["result"] = dict(made["result"])
+            sanitized.append({"template": template, "settings": settings, **made})
     messages = []
     *history, message = CONVERSATIONS["system"]
     for template in ("chatml", "llama3", "mistral"):
@@ -144,6 +165,8 @@ def main() -> None:
         "cases": cases,
         "tokenized": tokenized,
         "messages": messages,
+        "controlling": CONTROLLING,
+        "sanitized": sanitized,
     }
     path = FIXTURES / "chat" / "cases.json"
     lines = (

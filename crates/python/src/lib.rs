@@ -30,7 +30,10 @@ mod _engine {
     #[pymodule_export]
     use crate::threads::{cpu_capabilities, get_num_threads, set_num_threads};
     #[pymodule_export]
-    use crate::tokenizer::{PyAddedToken, PyBatch, PyEncoding, PyTokenizer, render_chat};
+    use crate::tokenizer::{
+        PyAddedToken, PyBatch, PyEncoding, PyTokenizer, chat_template_texts, extra_special_tokens,
+        render_chat, tokenizer_kinds,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,12 +1,8 @@
 //! BERT's tokenizer from a bare vocabulary (`vocab.txt`), for checkpoints that have no `tokenizer.json`.
 
-use ahash::AHashMap;
 use tokenizers::AddedToken;
-use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 
-use crate::{Result, Tokenizer};
+use crate::{Error, Result, Settings, Tokenizer, Vocabulary, find_kind};
 
 /// How BERT's tokenizer reads text, and which tokens are special.
 #[derive(Debug, Clone)]
@@ -49,57 +45,29 @@ impl Tokenizer {
     /// vocabulary lacks get the next ids.
     ///
     /// # Errors
-    /// [`Error::Template`](crate::Error::Template) if a special token cannot stand in a template, as one with a space cannot.
+    /// [`Error::Template`] if a special token cannot stand in a template, as one with a space cannot.
     pub fn from_bert_vocab<T: Into<String>>(
         tokens: impl IntoIterator<Item = T>,
         options: &BertOptions,
     ) -> Result<Self> {
-        let ids = tokens.into_iter().map(Into::into).zip(0..);
-        Self::from_bert_ids(ids, options)
-    }
-
-    /// BERT's tokenizer over tokens with their ids.
-    ///
-    /// # Errors
-    /// As [`from_bert_vocab`](Self::from_bert_vocab).
-    pub fn from_bert_ids(
-        ids: impl IntoIterator<Item = (String, u32)>,
-        options: &BertOptions,
-    ) -> Result<Self> {
-        let vocab: AHashMap<_, _> = ids.into_iter().collect();
-        let model = WordPiece::builder().vocab(vocab).unk_token(options.unk_token.clone()).build()?;
-        let normalizer = BertNormalizer::new(
-            true,
-            options.tokenize_chinese_chars,
-            options.strip_accents,
-            options.do_lower_case,
-        );
-        let decoder = tokenizers::decoders::wordpiece::WordPiece::new("##".to_owned(), true);
-        let tokenizer = Self::from_parts(
-            model.into(),
-            Some(normalizer.into()),
-            Some(BertPreTokenizer.into()),
-            Some(decoder.into()),
-        );
+        let kind =
+            find_kind("BertTokenizer").ok_or_else(|| Error::Part("BERT is not in the table".into()))?;
         let special = [
-            &options.unk_token,
-            &options.sep_token,
-            &options.pad_token,
-            &options.cls_token,
-            &options.mask_token,
+            ("unk_token", &options.unk_token),
+            ("sep_token", &options.sep_token),
+            ("pad_token", &options.pad_token),
+            ("cls_token", &options.cls_token),
+            ("mask_token", &options.mask_token),
         ];
-        let (tokenizer, _) =
-            tokenizer.with_tokens(special.map(|token| AddedToken::from(token.as_str(), true)))?;
-        let (cls, sep) = (&options.cls_token, &options.sep_token);
-        let placed: Vec<_> = [cls, sep]
-            .into_iter()
-            .filter_map(|token| Some((token.clone(), tokenizer.token_to_id(token)?)))
-            .collect();
-        tokenizer.with_template(
-            &format!("{cls}:0 $A:0 {sep}:0"),
-            &format!("{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1"),
-            &placed,
-        )
+        let mut settings: Settings =
+            special.iter().map(|(name, token)| ((*name).to_owned(), token.as_str().into())).collect();
+        settings.insert("do_lower_case".to_owned(), options.do_lower_case.into());
+        settings.insert("strip_accents".to_owned(), options.strip_accents.into());
+        settings.insert("tokenize_chinese_chars".to_owned(), options.tokenize_chinese_chars.into());
+        let vocab = tokens.into_iter().map(Into::into).zip(0..).collect();
+        let tokenizer = Self::from_vocabulary(kind, Vocabulary::Ids(vocab), &settings)?;
+        let tokens = special.map(|(_, token)| AddedToken::from(token.as_str(), true));
+        tokenizer.with_tokens(tokens)?.0.with_special_tokens_of(kind, &settings)
     }
 }
 

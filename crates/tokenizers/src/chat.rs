@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use minijinja::machinery::{self, Token};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, ErrorKind, State, Value};
@@ -52,6 +53,24 @@ pub fn render_chat(template: &str, context: &Json, clock: Option<&Clock>, track:
         template.render(Value::from(Serde(context)))
     });
     rendered.map(|text| unmarked(&text, marks)).map_err(|error| Error::Chat(in_words(&error)))
+}
+
+/// What a template writes: its plain text, and the texts in its expressions.
+///
+/// # Errors
+/// [`Error::Chat`] for what is no template.
+pub fn chat_template_texts(template: &str) -> Result<Vec<String>> {
+    let template = with_marks(template);
+    let texts = syntax().and_then(|syntax| {
+        let tokens = machinery::tokenize(&template, false, syntax);
+        let text = |token| match token {
+            Token::TemplateData(text) | Token::Str(text) => Some(text.to_owned()),
+            Token::String(text) => Some(text.into()),
+            _ => None,
+        };
+        tokens.filter_map(|token| token.map(|(token, _)| text(token)).transpose()).collect()
+    });
+    texts.map_err(|error| Error::Chat(in_words(&error)))
 }
 
 fn syntax() -> std::result::Result<SyntaxConfig, minijinja::Error> {
@@ -218,6 +237,14 @@ mod tests {
             text("{{ {'b': 1, 'a': []}|tojson(sort_keys=true, separators=(',', ':')) }}", context),
             r#"{"a":[],"b":1}"#
         );
+    }
+
+    #[test]
+    fn what_a_template_writes_is_known() {
+        let texts =
+            chat_template_texts("<a>{% if x == '<b>' %}{{ '<\\x63>' ~ m.d }}{# <e> #}{% endif %}").unwrap();
+        assert_eq!(texts, ["<a>", "<b>", "<c>"]);
+        assert!(chat_template_texts("{{ 'open").is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Text to encodings: what a call says, and the steps from a text to its tokens.
 
 use tokenizers::{
-    Encoding, Model, OffsetType, PaddingParams, PaddingStrategy, PostProcessor, PreTokenizer,
+    Encoding, Model as _, OffsetType, PaddingParams, PaddingStrategy, PostProcessor, PreTokenizer,
     TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
@@ -190,6 +190,23 @@ impl Tokenizer {
     }
 
     fn encode_text(
+        &self,
+        text: &str,
+        type_id: u32,
+        word: Option<u32>,
+        limit: Option<usize>,
+        options: &EncodeOptions,
+    ) -> Result<Encoding> {
+        if let Some((id, code)) = self.model().leading_code(text) {
+            let token = (id, code.to_owned(), (0, code.chars().count()), word, type_id);
+            let mut encoding: Encoding = [token].into_iter().collect();
+            encoding.merge_with(self.encode_plain(&text[code.len()..], type_id, word, limit, options)?, true);
+            return Ok(encoding);
+        }
+        self.encode_plain(text, type_id, word, limit, options)
+    }
+
+    fn encode_plain(
         &self,
         text: &str,
         type_id: u32,

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokenizers::models::bpe::BPE;
 use tokenizers::models::unigram::Unigram;
@@ -15,7 +16,10 @@ use tokenizers::{
     PreTokenizerWrapper, TruncationParams,
 };
 
+use crate::base64::decode;
 use crate::error::guard;
+use crate::model::{Model, WithIds};
+use crate::slow::check_charsmap;
 use crate::{Error, Result, Tokenizer};
 
 const VERSION: &str = "1.0";
@@ -29,7 +33,8 @@ struct Read<'a> {
     padding: Option<PaddingParams>,
     #[serde(default)]
     added_tokens: Vec<TokenWithId>,
-    normalizer: Option<NormalizerWrapper>,
+    #[serde(borrow)]
+    normalizer: Option<&'a RawValue>,
     pre_tokenizer: Option<PreTokenizerWrapper>,
     post_processor: Option<PostProcessorWrapper>,
     decoder: Option<DecoderWrapper>,
@@ -48,7 +53,7 @@ struct Write<'a> {
     pre_tokenizer: Option<&'a PreTokenizerWrapper>,
     post_processor: Option<&'a PostProcessorWrapper>,
     decoder: Option<&'a DecoderWrapper>,
-    model: &'a ModelWrapper,
+    model: &'a Model,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -133,17 +138,43 @@ fn parse(content: &[u8]) -> Result<Tokenizer> {
     if let Some(version) = file.version.filter(|version| version != VERSION) {
         return Err(Error::Part(format!("its version is {version:?}, and only {VERSION:?} is known").into()));
     }
-    let mut tokenizer =
-        Tokenizer::from_parts(model(file.model.get())?, file.normalizer, file.pre_tokenizer, file.decoder)
-            .post_processed(file.post_processor);
+    let normalizer = file.normalizer.map(|normalizer| self::normalizer(normalizer.get())).transpose()?;
+    let mut tokenizer = Tokenizer::from_parts(
+        model(file.model.get())?,
+        normalizer.flatten(),
+        file.pre_tokenizer,
+        file.decoder,
+    )
+    .post_processed(file.post_processor);
     tokenizer.remember(file.truncation, file.padding);
     let (tokenizer, _) = tokenizer.with_tokens(file.added_tokens.into_iter().map(|added| added.token))?;
     Ok(tokenizer)
 }
 
-fn model(json: &str) -> Result<ModelWrapper> {
+fn normalizer(json: &str) -> Result<Option<NormalizerWrapper>> {
+    let rules: Value = from_json(json)?;
+    check_rules(&rules).map_err(|reason| Error::Part(reason.into()))?;
+    from_json(json)
+}
+
+/// Checks the compiled rules of a normalizer, at any depth.
+fn check_rules(normalizer: &Value) -> Result<(), String> {
+    match normalizer {
+        Value::Object(fields) => fields.iter().try_for_each(|(name, value)| match value.as_str() {
+            Some(rules) if name == "precompiled_charsmap" => {
+                check_charsmap(&decode(rules.as_bytes()).unwrap_or_default())
+            }
+            _ => check_rules(value),
+        }),
+        Value::Array(parts) => parts.iter().try_for_each(check_rules),
+        _ => Ok(()),
+    }
+}
+
+fn model(json: &str) -> Result<Model> {
     let ModelType { name } = from_json(json)?;
-    Ok(match name.as_deref() {
+    let model: ModelWrapper = match name.as_deref() {
+        Some(WithIds::TYPE) => return Ok(from_json::<WithIds>(json)?.into()),
         Some("WordPiece") => from_json::<WordPiece>(json)?.into(),
         Some("BPE") => from_json::<BPE>(json)?.into(),
         Some("Unigram") => from_json::<Unigram>(json)?.into(),
@@ -156,7 +187,8 @@ fn model(json: &str) -> Result<ModelWrapper> {
         }
         // Files from before models had types: the crate tries one after the other.
         None => from_json(json)?,
-    })
+    };
+    Ok(model.into())
 }
 
 fn from_json<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T> {
@@ -165,7 +197,7 @@ fn from_json<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::{BertOptions, Column, EncodeOptions};
@@ -234,6 +266,13 @@ mod tests {
         assert!(reason(edited(|file| file["model"]["vocab"] = json!(3))).contains("invalid type"));
         let path = std::path::Path::new("/nowhere/tokenizer.json");
         assert!(Tokenizer::from_file(path).unwrap_err().to_string().contains("/nowhere/tokenizer.json"));
+    }
+
+    #[test]
+    fn rules_of_normalization_that_are_cut_short_are_an_error() {
+        let rules = json!({"type": "Precompiled", "precompiled_charsmap": "////fwEC"});
+        let parts = json!({"type": "Sequence", "normalizers": [rules]});
+        assert!(reason(edited(|file| file["normalizer"] = parts)).contains("cut short"));
     }
 
     #[test]

@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod base64;
 mod batch;
 mod bert;
 mod bounded;
@@ -32,21 +33,27 @@ mod file;
 mod gguf;
 mod json;
 mod memory;
+mod merges;
+mod model;
 mod pieces;
+mod slow;
 mod threads;
 mod tokenizer;
+mod train;
 mod truncate;
 
 pub use batch::{Batch, Column};
 pub use bert::BertOptions;
-pub use chat::{Clock, Rendered, render_chat};
+pub use chat::{Clock, Rendered, chat_template_texts, render_chat};
 pub use encode::{EncodeOptions, Input, Sequence};
 pub use error::{Error, Result};
 pub use gguf::GgufSettings;
 pub use memory::check_memory;
+pub use slow::{Bpe, Kind, Languages, Settings, Vocabulary, find_kind, kinds};
 pub use tokenizer::Tokenizer;
 pub use tokenizers::normalizers::BertNormalizer;
 pub use tokenizers::{
     AddedToken, Encoding, PaddingDirection, PaddingParams, PaddingStrategy, TruncationDirection,
     TruncationParams, TruncationStrategy,
 };
+pub use train::Training;

@@ -76,13 +76,26 @@ impl Tokenizer {
     }
 }
 
+/// Whether a byte stands for itself in GPT-2's alphabet.
+fn is_seen(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff)
+}
+
 /// The byte that a character of GPT-2's alphabet stands for: itself if it can be seen, else one of those beyond 255, in order.
 fn byte_of(character: char) -> Option<u8> {
-    let is_seen = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     match u32::from(character) {
         code @ 0..=255 => Some(code as u8).filter(|&byte| is_seen(byte)),
         code => (0..=255u8).filter(|&byte| !is_seen(byte)).nth(code as usize - 256),
     }
+}
+
+/// The character of GPT-2's alphabet that stands for a byte.
+pub(crate) fn character_of(byte: u8) -> char {
+    if is_seen(byte) {
+        return char::from(byte);
+    }
+    let before = (0..byte).filter(|&byte| !is_seen(byte)).count();
+    char::from_u32(256 + before as u32).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
 fn fallback(token: &str) -> Option<u8> {
@@ -102,6 +115,7 @@ mod tests {
         assert_eq!(byte_of('a'), Some(b'a'));
         assert_eq!(byte_of('Ã'), Some(0xc3));
         assert_eq!(byte_of('▁'), None);
+        assert!((0..=255).all(|byte| byte_of(character_of(byte)) == Some(byte)));
         assert_eq!(fallback("<0x0A>"), Some(10));
         assert_eq!(fallback("<0xA>"), None);
         assert_eq!(fallback("x"), None);

@@ -7,11 +7,12 @@ use tokenizers::normalizers::BertNormalizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::utils::parallelism::set_parallelism;
 use tokenizers::{
-    AddedToken, AddedVocabulary, Decoder, DecoderWrapper, Model, ModelWrapper, NormalizerWrapper,
+    AddedToken, AddedVocabulary, Decoder, DecoderWrapper, Model as _, ModelWrapper, NormalizerWrapper,
     PaddingParams, PostProcessor, PostProcessorWrapper, PreTokenizerWrapper, TruncationParams,
 };
 
 use crate::error::guard;
+use crate::model::{Model, join_pieces};
 use crate::{Error, Result, threads};
 
 /// A tokenizer that nothing can change: share it between threads, in an [`Arc`] or by reference. Adding tokens makes a new one, which
@@ -33,13 +34,13 @@ pub struct Tokenizer {
 #[derive(Debug)]
 struct Parts {
     pre_tokenizer: Option<PreTokenizerWrapper>,
-    model: ModelWrapper,
+    model: Model,
     decoder: Option<DecoderWrapper>,
 }
 
 impl Tokenizer {
     pub(crate) fn from_parts(
-        model: ModelWrapper,
+        model: Model,
         normalizer: Option<NormalizerWrapper>,
         pre_tokenizer: Option<PreTokenizerWrapper>,
         decoder: Option<DecoderWrapper>,
@@ -187,7 +188,7 @@ impl Tokenizer {
 
     /// The kind of model inside: `WordPiece`, `BPE`, `Unigram` or `WordLevel`.
     pub fn model_type(&self) -> &'static str {
-        match self.model() {
+        match self.model().inner() {
             ModelWrapper::WordPiece(_) => "WordPiece",
             ModelWrapper::BPE(_) => "BPE",
             ModelWrapper::Unigram(_) => "Unigram",
@@ -224,17 +225,45 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Part`] if the decoder cannot join the tokens.
     pub fn join(&self, tokens: Vec<String>) -> Result<String> {
+        if self.model().ids().is_some() {
+            return Ok(self.join_sentencepiece(&tokens));
+        }
+        if tokens.is_empty() {
+            return Ok(String::new()); // at which the crate's decoder of ended words panics
+        }
         match self.decoder() {
             Some(decoder) => guard(|| Ok(decoder.decode(tokens)?)),
             None => Ok(tokens.join(" ")),
         }
     }
 
+    /// Text as SentencePiece joins its pieces, with special tokens between. Those beyond the vocabulary, such as M2M100's languages, stand
+    /// apart.
+    fn join_sentencepiece(&self, tokens: &[String]) -> String {
+        let mut texts = vec![String::new()];
+        let is_special = |token: &String| self.added.is_special_token(token);
+        for run in tokens.chunk_by(|left, right| !is_special(left) && !is_special(right)) {
+            match (run, texts.last_mut()) {
+                ([token], _) if is_special(token) && self.model().token_to_id(token).is_none() => {
+                    texts.extend([token.clone(), String::new()]);
+                }
+                ([token], Some(text)) if is_special(token) => {
+                    text.push_str(token);
+                    text.push_str(self.model().behind_special_tokens());
+                }
+                (pieces, Some(text)) => text.push_str(&join_pieces(pieces)),
+                (_, None) => {}
+            }
+        }
+        let texts: Vec<_> = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
+        texts.join(" ")
+    }
+
     pub(crate) fn kept_pieces(&self) -> &OnceLock<Arc<Vec<Vec<u8>>>> {
         &self.pieces
     }
 
-    pub(crate) fn model(&self) -> &ModelWrapper {
+    pub(crate) fn model(&self) -> &Model {
         &self.parts.model
     }
 

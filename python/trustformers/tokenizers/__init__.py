@@ -1,19 +1,27 @@
-"""Tokenizers: text in, ids out, and back."""
+"""Tokenizers: text in, ids out, and back.
+
+The classes of each kind are made when they are first asked for; see ``named``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from .._engine import AddedToken, Encoding
+from . import named
 from .auto import AutoTokenizer
 from .base import PreTrainedTokenizerBase
 from .batch_encoding import BatchEncoding, CharSpan, TokenSpan
-from .bert import BertTokenizer, BertTokenizerFast
 from .fast import PreTrainedTokenizerFast, TokenizersBackend
 from .strategies import PaddingStrategy, TensorType, TruncationStrategy
+
+if TYPE_CHECKING:
+    from .named import *  # noqa: F403
 
 __all__ = [
     "AddedToken",
     "AutoTokenizer",
     "BatchEncoding",
-    "BertTokenizer",
-    "BertTokenizerFast",
     "CharSpan",
     "Encoding",
     "PaddingStrategy",
@@ -24,3 +32,10 @@ __all__ = [
     "TokenizersBackend",
     "TruncationStrategy",
 ]
+__all__ += named.__all__
+
+
+def __getattr__(name: str) -> Any:
+    if name not in named.__all__:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(named, name)

@@ -6,35 +6,13 @@ import os
 from typing import Any, ClassVar
 
 from .._hub import split_gguf, take_source
+from . import named
 from .base import PreTrainedTokenizerBase
-from .bert import BertTokenizer
 from .fast import PreTrainedTokenizerFast
 from .loading import Files, load, load_gguf
 
-#: The classes by model type. Every other model has its tokenizer.json, which says all.
-_BY_MODEL_TYPE: dict[str, type[PreTrainedTokenizerFast]] = dict.fromkeys(
-    (
-        "bert",
-        "convbert",
-        "distilbert",
-        "electra",
-        "layoutlm",
-        "lxmert",
-        "megatron-bert",
-        "mobilebert",
-        "nomic_bert",
-        "qdqbert",
-        "retribert",
-        "squeezebert",
-        "visual_bert",
-    ),
-    BertTokenizer,
-)
-_BY_NAME: dict[str, type[PreTrainedTokenizerFast]] = {
-    "BertTokenizer": BertTokenizer,
-    "PreTrainedTokenizer": PreTrainedTokenizerFast,
-    "TokenizersBackend": PreTrainedTokenizerFast,
-}
+#: Names that stand for any tokenizer with a `tokenizer.json`.
+_ANY = ("PreTrainedTokenizer", "PreTrainedTokenizerFast", "TokenizersBackend")
 #: What a configuration says about its tokenizer.
 _KEYS = ("tokenizer_class", "model_type")
 
@@ -84,13 +62,21 @@ class AutoTokenizer:
 
     @classmethod
     def _of_type(cls, tokenizer_type: str) -> type[PreTrainedTokenizerFast]:
-        types = {**_BY_MODEL_TYPE, **cls._registered}
-        if tokenizer_type not in types:
-            raise ValueError(
-                f"Passed `tokenizer_type` {tokenizer_type} does not exist. "
-                f"`tokenizer_type` should be one of {', '.join(sorted(types))}."
-            )
-        return types[tokenizer_type]
+        if (chosen := cls._for_model(tokenizer_type)) is not None:
+            return chosen
+        types = sorted({*named.BY_MODEL_TYPE, *cls._registered})
+        raise ValueError(
+            f"Passed `tokenizer_type` {tokenizer_type} does not exist. "
+            f"`tokenizer_type` should be one of {', '.join(types)}."
+        )
+
+    @classmethod
+    def _for_model(cls, model_type: str) -> type[PreTrainedTokenizerFast] | None:
+        if model_type in cls._registered:
+            return cls._registered[model_type]
+        name = named.BY_MODEL_TYPE.get(model_type)
+        found: type[PreTrainedTokenizerFast] | None = None if name is None else getattr(named, name)
+        return found
 
     @classmethod
     def _choose(cls, files: Files, config: Any) -> type[PreTrainedTokenizerFast]:
@@ -102,11 +88,15 @@ class AutoTokenizer:
         model = model if isinstance(model, dict) else {key: getattr(model, key, None) for key in _KEYS}
         if isinstance(name := model.get("tokenizer_class"), str):
             registered = {known.__name__: known for known in cls._registered.values()}
-            names = {**_BY_NAME, **registered}
-            return names.get(name) or names.get(name.removesuffix("Fast"), PreTrainedTokenizerFast)
-        return {**_BY_MODEL_TYPE, **cls._registered}.get(
-            str(model.get("model_type")), PreTrainedTokenizerFast
-        )
+            for spelled in (name, name.removesuffix("Fast")):
+                if spelled in registered:
+                    return registered[spelled]
+                if spelled in named.__all__:
+                    found: type[PreTrainedTokenizerFast] = getattr(named, spelled)
+                    return found
+            if name in _ANY or files.find("tokenizer.json") is not None:
+                return PreTrainedTokenizerFast
+        return cls._for_model(str(model.get("model_type"))) or PreTrainedTokenizerFast
 
     @classmethod
     def register(
@@ -122,7 +112,7 @@ class AutoTokenizer:
         if chosen is None:
             raise ValueError("You need to pass a `tokenizer_class`")
         model_type = config_class.model_type
-        if not exist_ok and model_type in {**_BY_MODEL_TYPE, **cls._registered}:
+        if not exist_ok and cls._for_model(model_type) is not None:
             raise ValueError(
                 f"'{model_type}' is already used by a tokenizer: pass exist_ok=True to replace it"
             )

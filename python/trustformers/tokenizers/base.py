@@ -55,7 +55,12 @@ class PreTrainedTokenizerBase(SpecialTokens):
     :param chat_template: how a conversation becomes a text, or several ways to do that by name.
     """
 
+    #: The files that a tokenizer is made from, by keyword.
     vocab_files_names: ClassVar[dict[str, str]] = {}
+    #: Those of them that may be missing.
+    optional_files: ClassVar[tuple[str, ...]] = ()
+    #: Whether a `tokenizer.json` cannot say what the tokenizer is.
+    vocabulary_only: ClassVar[bool] = False
     #: What a `tokenizer.json` says better than a configuration beside it.
     said_by_tokenizer_file: ClassVar[tuple[str, ...]] = ()
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012  (as in transformers)
@@ -86,6 +91,12 @@ class PreTrainedTokenizerBase(SpecialTokens):
         if isinstance(template, (list, tuple)):  # as tokenizer_config.json has several of them
             template = {named["name"]: named["template"] for named in template}
         self.chat_template: str | dict[str, str] | None = template
+        #: The tokens beside the special ones that `sanitize_control_tokens` takes for control tokens.
+        self.chat_control_tokens: list[str] | None = kwargs.pop("chat_control_tokens", None)
+        if not isinstance(self.chat_control_tokens, (list, tuple, type(None))):
+            raise TypeError(
+                f"`chat_control_tokens` should be a list of strings, got {self.chat_control_tokens!r}"
+            )
         self.backend: str | None = kwargs.pop("backend", None)
         self.deprecation_warnings: dict[str, bool] = {}
 
@@ -202,7 +213,7 @@ class PreTrainedTokenizerBase(SpecialTokens):
             return encoded
         if max_target_length is not None:
             options["max_length"] = max_target_length
-        target = self._encode(text_target, text_pair_target, **options)
+        target = self._encode_target(text_target, text_pair_target, **options)
         if encoded is None:
             return target
         encoded["labels"] = target["input_ids"]
@@ -287,6 +298,8 @@ class PreTrainedTokenizerBase(SpecialTokens):
         :param continue_final_message: whether the last message is left open; a text names the field to go on
             with.
         :param tokenize: whether ids are returned, in a `BatchEncoding` with `return_dict`.
+        :param sanitize_control_tokens: whether control tokens in what is given (special ones, and those that the
+            template writes, or those in `chat_control_tokens`) are read as ordinary text.
         :param return_assistant_tokens_mask: whether `assistant_masks` says which tokens the model has spoken;
             templates mark that with `{% generation %}`.
         :param kwargs: further variables for the template.
@@ -301,9 +314,10 @@ class PreTrainedTokenizerBase(SpecialTokens):
             raise ValueError(
                 "`return_assistant_tokens_mask=True` requires `return_dict=True` and `tokenize=True`"
             )
-        if sanitize_control_tokens:
+        if sanitize_control_tokens and (return_assistant_tokens_mask or not tokenize):
             raise ValueError(
-                "sanitize_control_tokens=True is not supported: take special tokens out of the messages first"
+                "`sanitize_control_tokens=True` requires `tokenize=True` and is not compatible with "
+                "`return_assistant_tokens_mask=True`."
             )
         return apply(
             self,
@@ -314,6 +328,7 @@ class PreTrainedTokenizerBase(SpecialTokens):
             add_generation_prompt=add_generation_prompt,
             continue_final_message=continue_final_message,
             tokenize=tokenize,
+            sanitize_control_tokens=sanitize_control_tokens,
             return_tensors=return_tensors,
             return_dict=return_dict,
             return_assistant_tokens_mask=return_assistant_tokens_mask,
@@ -353,6 +368,10 @@ class PreTrainedTokenizerBase(SpecialTokens):
 
     def _encode(self, text: TextInputs, text_pair: TextInputs | None = None, **options: Any) -> BatchEncoding:
         raise NotImplementedError
+
+    def _encode_target(self, text: TextInputs, text_pair: TextInputs | None, **options: Any) -> BatchEncoding:
+        """Encode what a model shall answer; for most it is no other text than what it is asked."""
+        return self._encode(text, text_pair, **options)
 
     def _strategies(
         self,
@@ -519,14 +538,24 @@ class PreTrainedTokenizerBase(SpecialTokens):
 
     @contextmanager
     def as_target_tokenizer(self) -> Iterator[None]:
-        """Do nothing: transformers 4 had targets encoded inside of this, now there is `text_target`."""
+        """Encode targets inside of this, as in transformers 4; now there is `text_target`."""
         warnings.warn(
             "`as_target_tokenizer` is deprecated. Encode the targets with the argument `text_target` of "
             "the tokenizer instead.",
             DeprecationWarning,
             stacklevel=3,
         )
-        yield
+        self._switch_to_target_mode()
+        try:
+            yield
+        finally:
+            self._switch_to_input_mode()
+
+    def _switch_to_target_mode(self) -> None:
+        """Encode targets from now on, where these are other texts than what a model is asked."""
+
+    def _switch_to_input_mode(self) -> None:
+        """Encode what a model is asked from now on."""
 
     @property
     def added_tokens_decoder(self) -> dict[int, AddedToken]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .. import _engine
+from . import sanitizing
 from .json_schema import get_json_schema
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def apply(
     add_generation_prompt: bool,
     continue_final_message: bool | str,
     tokenize: bool,
+    sanitize_control_tokens: bool,
     return_tensors: Any,
     return_dict: bool,
     return_assistant_tokens_mask: bool,
@@ -149,6 +151,11 @@ def apply(
             )
         if return_assistant_tokens_mask:
             raise ValueError("continue_final_message is not compatible with return_assistant_tokens_mask.")
+    if sanitize_control_tokens:
+        tokens = sanitizing.control_tokens(tokenizer, template)
+        conversations, tools, documents, variables = (
+            sanitizing.marked(given, tokens) for given in (conversations, tools, documents, variables)
+        )
     texts, spans = render(
         template,
         conversations,
@@ -164,8 +171,12 @@ def apply(
     )
     if not tokenize:
         return texts if is_batch else texts[0]
+    given = texts if is_batch else texts[0]
+    if sanitize_control_tokens:
+        encoded = sanitizing.encode(tokenizer, given, return_tensors, options)
+        return encoded if return_dict else encoded["input_ids"]
     encoded = tokenizer(
-        texts if is_batch else texts[0],
+        given,
         add_special_tokens=False,
         return_tensors=return_tensors,
         **options,

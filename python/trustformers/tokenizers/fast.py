@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from .._engine import AddedToken, EncodedBatch, Tokenizer
 from .base import LARGE_INTEGER, PreTrainedTokenizerBase, TextInputs, _warn_about
 from .batch_encoding import BatchEncoding, converter, no_tensor
 from .strategies import PaddingStrategy, TensorType, TruncationStrategy
+
+_T = TypeVar("_T", bound="PreTrainedTokenizerFast")
 
 _NOT_TEXT = (
     "text input must be of type `str` (single example), `list[str]` (batch or single pretokenized example) "
@@ -24,12 +27,16 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
 
     :param tokenizer_file: the path of the file.
     :param tokenizer_object: a tokenizer of the engine or of the package `tokenizers`, which is copied.
+    :param vocab_file: a SentencePiece model or a tiktoken file, where there is no `tokenizer.json`.
     :param add_bos_token: whether the template is replaced by one that starts with `bos_token`.
     :param add_eos_token: whether the template is replaced by one that ends with `eos_token`.
     :param kwargs: special tokens by name, and what `PreTrainedTokenizerBase` takes.
     """
 
-    vocab_files_names: ClassVar[dict[str, str]] = {"tokenizer_file": "tokenizer.json"}
+    vocab_files_names: ClassVar[dict[str, str]] = {
+        "vocab_file": "tokenizer.model",
+        "tokenizer_file": "tokenizer.json",
+    }
     said_by_tokenizer_file: ClassVar[tuple[str, ...]] = ("add_bos_token", "add_eos_token")
     is_fast: ClassVar[bool] = True
 
@@ -38,10 +45,18 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         *,
         tokenizer_object: Any = None,
         tokenizer_file: str | os.PathLike[str] | None = None,
+        vocab_file: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
         """Take a tokenizer as a file or as an object, and special tokens and settings by name."""
-        self._tokenizer = engine_of(tokenizer_object, tokenizer_file)
+        if tokenizer_object is None and tokenizer_file is None and vocab_file is not None:
+            settings = {name: kwargs[name] for name in ("legacy",) if name in kwargs}
+            self._tokenizer = Tokenizer.from_vocabulary(
+                "TokenizersBackend", json.dumps(settings), files={"vocab_file": os.fspath(vocab_file)}
+            )
+            kwargs["added_tokens_decoder"] = self._without_gaps(kwargs.get("added_tokens_decoder", {}))
+        else:
+            self._tokenizer = engine_of(tokenizer_object, tokenizer_file)
         if (truncation := self._tokenizer.truncation) is not None:
             kwargs.setdefault("max_length", truncation["max_length"])
             kwargs.setdefault("truncation_side", truncation["direction"])
@@ -62,6 +77,13 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         self._add_missing_tokens(kwargs.get("added_tokens_decoder", {}))
         if templated or not self._tokenizer.has_template:
             self.update_post_processor()
+
+    def _without_gaps(self, listed: Mapping[int, AddedToken]) -> dict[int, AddedToken]:
+        """Fill up the ids behind the vocabulary, so that each added token gets its own."""
+        filled = dict(listed)
+        for index in range(self._tokenizer.get_vocab_size(False), max(listed, default=-1)):
+            filled.setdefault(index, AddedToken(f"<|reserved_token_{index}|>", special=True))
+        return filled
 
     def _add_missing_tokens(self, listed: Mapping[int, AddedToken]) -> None:
         """Add the tokens that the configuration lists, and the special tokens that the vocabulary lacks."""
@@ -110,6 +132,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         text: TextInputs | Sequence[int],
         text_pair: TextInputs | Sequence[int] | None = None,
         *,
+        engine: Tokenizer | None = None,
         is_ids: bool = False,
         add_special_tokens: bool = True,
         padding: bool | str | PaddingStrategy = False,
@@ -159,7 +182,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             )
             if padded is PaddingStrategy.MAX_LENGTH:
                 options["max_length"] = max_length
-        batch = self._tokenizer.encode_batch(
+        batch = (self._tokenizer if engine is None else engine).encode_batch(
             inputs,
             is_pretokenized=is_split_into_words,
             is_ids=is_ids,
@@ -192,6 +215,13 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         if not batched and not return_overflowing_tokens:
             lists = {key: value[0] if isinstance(value[0], list) else value for key, value in lists.items()}
         return BatchEncoding(lists, batch)
+
+    def _target_engine(self) -> Tokenizer:
+        """Give the tokenizer that targets are encoded with."""
+        return self._tokenizer
+
+    def _encode_target(self, text: TextInputs, text_pair: TextInputs | None, **options: Any) -> BatchEncoding:
+        return self._encode(text, text_pair, engine=self._target_engine(), **options)
 
     def _warn_about_length(self, batch: EncodedBatch) -> None:
         told = "sequence-length-is-longer-than-the-specified-maximum"
@@ -280,6 +310,30 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
             )
         special = set(self.all_special_ids)
         return [int(int(index) in special) for index in token_ids_0]
+
+    def train_new_from_iterator(
+        self: _T,
+        text_iterator: Iterable[str | Sequence[str]],
+        vocab_size: int,
+        length: int | None = None,
+        new_special_tokens: Sequence[str | AddedToken] | None = None,
+        special_tokens_map: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> _T:
+        """Make a tokenizer of the same parts whose vocabulary is learned from texts.
+
+        :param text_iterator: texts, or lists of them; each is read once.
+        :param vocab_size: how many tokens there shall be, special ones among them.
+        :param length: how many texts there are; nobody needs to know.
+        :param new_special_tokens: special tokens beside those that there are.
+        :param special_tokens_map: other names for special tokens that there are.
+        :param kwargs: settings of the trainer: `min_frequency`, `limit_alphabet`, `max_token_length`, ...
+        :raises ValueError: for settings that it does not have, and for a tokenizer that cannot be trained.
+        :raises TypeError: for what is no text.
+        """
+        from .learning import train_new
+
+        return train_new(self, text_iterator, vocab_size, new_special_tokens, special_tokens_map, kwargs)
 
     @property
     def backend_tokenizer(self) -> Tokenizer:

@@ -82,7 +82,7 @@ def load(cls: type[_T], files: Files, init_inputs: tuple[Any, ...], kwargs: dict
     config = files.read_config()
     for name in (*_NOT_FOR_FILES, *cls.vocab_files_names, "tokenizer_class"):
         config.pop(name, None)
-    engine, vocab_file = _vocabulary(cls, files, config)
+    engine, paths = _vocabulary(cls, files, config, kwargs)
     if engine is not None:
         for name in cls.said_by_tokenizer_file:
             config.pop(name, None)
@@ -100,7 +100,7 @@ def load(cls: type[_T], files: Files, init_inputs: tuple[Any, ...], kwargs: dict
     if engine is not None:
         config["tokenizer_object"] = engine
     else:
-        config["vocab_file"] = kwargs.get("vocab_file", vocab_file)
+        config.update(paths)
     return cls(*init_inputs, **config)
 
 
@@ -113,29 +113,34 @@ def load_gguf(
     return cls(*init_inputs, **config, name_or_path=files.name, tokenizer_object=engine)
 
 
-def _vocabulary(cls: type, files: Files, config: dict[str, Any]) -> tuple[Tokenizer | None, str | None]:
-    """Read `tokenizer.json`, or find the vocabulary that the class can make a tokenizer from."""
+def _vocabulary(
+    cls: type[PreTrainedTokenizerBase], files: Files, config: dict[str, Any], kwargs: Mapping[str, Any]
+) -> tuple[Tokenizer | None, dict[str, str]]:
+    """Read `tokenizer.json`, or find the files that the class makes a tokenizer from, by keyword."""
+    names = {key: name for key, name in cls.vocab_files_names.items() if key != "tokenizer_file"}
     if files.single:
-        if files.name.endswith(".json"):
-            return Tokenizer.from_file(files.name), None
-        if "vocab_file" in cls.vocab_files_names:  # type: ignore[attr-defined]
-            return None, files.name
+        if files.name.endswith(".json") and "merges_file" not in names:
+            return Tokenizer.from_file(files.name), {}
+        if list(names) == ["vocab_file"]:
+            return None, {"vocab_file": files.name}
         raise ValueError(
             f"Calling {cls.__name__}.from_pretrained() with the path to a single file or url is not "
             "supported for this tokenizer. Use a model identifier or the path to a directory instead."
         )
     path = files.find(_tokenizer_file(config.get("fast_tokenizer_files", ())))
-    if path is not None:
-        return Tokenizer.from_file(path), None
-    names = dict(cls.vocab_files_names)  # type: ignore[attr-defined]
-    vocab_file = files.find(names["vocab_file"]) if "vocab_file" in names else None
-    if vocab_file is None:
+    if path is not None and not cls.vocabulary_only:
+        return Tokenizer.from_file(path), {}
+    found = {key: kwargs.get(key) or files.find(name) for key, name in names.items()}
+    paths = {key: path for key, path in found.items() if path is not None}
+    missing = [names[key] for key in names.keys() - paths.keys() - set(cls.optional_files)]
+    if missing or not names:
         raise ValueError(
-            f"Couldn't instantiate the backend tokenizer: {files.name!r} has none of the files that "
-            f"{cls.__name__} is made from ({', '.join(names.values())}). If it has others, convert them to a "
+            f"Couldn't instantiate the backend tokenizer: {files.name!r} has no tokenizer.json"
+            + "".join(f" and no {name}" for name in sorted(missing))
+            + f", which {cls.__name__} is made from. If it has other files, convert them to a "
             "tokenizer.json, or load it with the class that reads them"
         )
-    return None, vocab_file
+    return None, paths
 
 
 def _tokenizer_file(versions: Any) -> str:

@@ -62,14 +62,16 @@ def save(
     config_file = folder / f"{prefix}tokenizer_config.json"
     text = json.dumps(_plain(config), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     config_file.write_text(text, encoding="utf-8")
-    tokenizer_file = folder / f"{prefix}tokenizer.json"
-    vocabulary: tuple[str, ...] = ()
-    if legacy_format:
+    written = [str(config_file), *templates]
+    if legacy_format or tokenizer.vocabulary_only:
         if not hasattr(tokenizer, "save_vocabulary"):
             raise ValueError(f"{type(tokenizer).__name__} has no legacy format: leave out legacy_format=True")
-        vocabulary = tokenizer.save_vocabulary(folder, filename_prefix)
-    tokenizer.backend_tokenizer.save(tokenizer_file)
-    return (str(config_file), *templates, *vocabulary, str(tokenizer_file))
+        written += tokenizer.save_vocabulary(folder, filename_prefix)
+    if not tokenizer.vocabulary_only:
+        tokenizer_file = folder / f"{prefix}tokenizer.json"
+        tokenizer.backend_tokenizer.save(tokenizer_file)
+        written.append(str(tokenizer_file))
+    return tuple(written)
 
 
 def _save_chat_templates(

@@ -8,6 +8,14 @@ use trustformers::tokenizers::{self, Clock};
 
 use crate::errors;
 
+/// What a chat template writes: its plain text, and the texts in its expressions.
+///
+/// :raises ValueError: for what is no template.
+#[pyfunction]
+pub fn chat_template_texts(template: &str) -> PyResult<Vec<String>> {
+    tokenizers::chat_template_texts(template).map_err(errors::tokenizers)
+}
+
 /// A text and where in it the model has spoken.
 type Text = (String, Vec<(usize, usize)>);
 

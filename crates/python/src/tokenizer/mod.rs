@@ -5,6 +5,7 @@ mod batch;
 mod chat;
 mod encoding;
 mod inputs;
+mod slow;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,15 +16,16 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use trustformers::gguf::File;
 use trustformers::tokenizers::{
-    Batch, BertOptions, EncodeOptions, PaddingDirection, PaddingParams, PaddingStrategy, Tokenizer,
-    TruncationDirection, TruncationParams, TruncationStrategy,
+    Batch, EncodeOptions, PaddingDirection, PaddingParams, PaddingStrategy, Tokenizer, TruncationDirection,
+    TruncationParams, TruncationStrategy,
 };
 
 pub use self::added_token::PyAddedToken;
 pub use self::batch::PyBatch;
-pub use self::chat::render_chat;
+pub use self::chat::{chat_template_texts, render_chat};
 pub use self::encoding::PyEncoding;
 use self::inputs::Id;
+pub use self::slow::{extra_special_tokens, tokenizer_kinds};
 use crate::errors;
 
 /// How many inputs are encoded before Ctrl-C is looked for.
@@ -46,6 +48,16 @@ impl PyTokenizer {
     /// The tokenizer as it is now.
     pub fn get(&self) -> Arc<Tokenizer> {
         Arc::clone(&self.lock())
+    }
+
+    /// Puts what becomes of the tokenizer in its place.
+    fn replace(
+        &self,
+        change: impl FnOnce(&Tokenizer) -> trustformers::tokenizers::Result<Tokenizer>,
+    ) -> PyResult<()> {
+        let mut current = self.lock();
+        *current = Arc::new(change(&current).map_err(errors::tokenizers)?);
+        Ok(())
     }
 
     fn add(&self, tokens: &Bound<'_, PyAny>, special: bool) -> PyResult<usize> {
@@ -94,38 +106,6 @@ impl PyTokenizer {
             said.set_item("chat_template", template)?;
         }
         Ok((Self::new(tokenizer), said))
-    }
-
-    /// BERT's tokenizer over a vocabulary.
-    #[staticmethod]
-    #[pyo3(signature = (vocab, *, do_lower_case=true, strip_accents=None, tokenize_chinese_chars=true,
-                        unk_token="[UNK]".to_owned(), sep_token="[SEP]".to_owned(), pad_token="[PAD]".to_owned(),
-                        cls_token="[CLS]".to_owned(), mask_token="[MASK]".to_owned()))]
-    #[expect(clippy::too_many_arguments, reason = "the keyword arguments of BertTokenizer")]
-    fn from_bert_vocab(
-        py: Python<'_>,
-        vocab: HashMap<String, u32>,
-        do_lower_case: bool,
-        strip_accents: Option<bool>,
-        tokenize_chinese_chars: bool,
-        unk_token: String,
-        sep_token: String,
-        pad_token: String,
-        cls_token: String,
-        mask_token: String,
-    ) -> PyResult<Self> {
-        let options = BertOptions {
-            do_lower_case,
-            strip_accents,
-            tokenize_chinese_chars,
-            unk_token,
-            cls_token,
-            sep_token,
-            pad_token,
-            mask_token,
-        };
-        let tokenizer = py.detach(|| Tokenizer::from_bert_ids(vocab, &options));
-        tokenizer.map(Self::new).map_err(errors::tokenizers)
     }
 
     /// The text of a `tokenizer.json` that makes this tokenizer again.
@@ -275,10 +255,7 @@ impl PyTokenizer {
 
     /// Sets which special tokens go around one sequence and around two.
     fn set_template(&self, single: &str, pair: &str, special_tokens: Vec<(String, u32)>) -> PyResult<()> {
-        let mut current = self.lock();
-        *current =
-            Arc::new(current.with_template(single, pair, &special_tokens).map_err(errors::tokenizers)?);
-        Ok(())
+        self.replace(|tokenizer| tokenizer.with_template(single, pair, &special_tokens))
     }
 
     /// How text is read, if as BERT reads it: `do_lower_case`, `strip_accents` and `tokenize_chinese_chars`.
@@ -300,13 +277,14 @@ impl PyTokenizer {
         strip_accents: Option<bool>,
         tokenize_chinese_chars: Option<bool>,
     ) -> PyResult<()> {
-        let mut current = self.lock();
-        let mut normalizer = current.bert_normalizer().copied().unwrap_or_default();
-        normalizer.lowercase = do_lower_case.unwrap_or(normalizer.lowercase);
-        normalizer.strip_accents = strip_accents.or(normalizer.strip_accents);
-        normalizer.handle_chinese_chars = tokenize_chinese_chars.unwrap_or(normalizer.handle_chinese_chars);
-        *current = Arc::new(current.with_bert_normalizer(normalizer).map_err(errors::tokenizers)?);
-        Ok(())
+        self.replace(|tokenizer| {
+            let mut normalizer = tokenizer.bert_normalizer().copied().unwrap_or_default();
+            normalizer.lowercase = do_lower_case.unwrap_or(normalizer.lowercase);
+            normalizer.strip_accents = strip_accents.or(normalizer.strip_accents);
+            normalizer.handle_chinese_chars =
+                tokenize_chinese_chars.unwrap_or(normalizer.handle_chinese_chars);
+            tokenizer.with_bert_normalizer(normalizer)
+        })
     }
 
     /// Whether special tokens are placed by the tokenizer's own rule, if only the rule to place none.

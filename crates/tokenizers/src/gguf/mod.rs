@@ -1,16 +1,15 @@
 //! The tokenizer that a GGUF file carries: vocabulary, merges and the kinds of tokens under llama.cpp's names, the rest by convention.
 
-mod merges;
 mod splits;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
-use tokenizers::AddedToken;
 use tokenizers::models::bpe::{BPE, BpeBuilder};
+use tokenizers::{AddedToken, ModelWrapper};
 use trustformers_gguf::{self as gguf, File, Texts, Value};
 
-use self::merges::{Vocab, implied, listed};
 use crate::error::guard;
+use crate::merges::{Vocab, implied, listed};
 use crate::{Error, Result, Tokenizer};
 
 /// llama.cpp's `llama_token_type`: special tokens, and ordinary ones that are found whole wherever they stand.
@@ -162,7 +161,7 @@ impl<'a> Vocabulary<'a> {
     /// The merges that the file lists, if it does.
     fn merges(&self, vocab: &Vocab) -> Result<Option<Vec<(String, String)>>> {
         let Some(merges) = self.file.texts(MERGES)? else { return Ok(None) };
-        listed(merges, vocab).map(Some).map_err(|reason| self.file.wrong(MERGES, reason).into())
+        listed(merges.iter(), vocab).map(Some).map_err(|reason| self.file.wrong(MERGES, reason).into())
     }
 
     fn scores(&self) -> Result<Vec<f64>> {
@@ -195,7 +194,7 @@ impl<'a> Vocabulary<'a> {
     ) -> Result<Tokenizer> {
         let made = guard(|| {
             Ok(Tokenizer::from_parts(
-                model.build()?.into(),
+                ModelWrapper::from(model.build()?).into(),
                 normalizer.map(part).transpose()?,
                 pre_tokenizer.map(part).transpose()?,
                 Some(part(decoder)?),

@@ -1,7 +1,6 @@
 //! Which tokens become one, and which of them first.
 
 use ahash::AHashMap;
-use trustformers_gguf::Texts;
 
 /// The ids of tokens.
 pub type Vocab = AHashMap<String, u32>;
@@ -10,14 +9,17 @@ pub type Vocab = AHashMap<String, u32>;
 const LONGEST: usize = 256;
 
 /// Merges as a file lists them: two tokens with a space between.
-pub fn listed(merges: &Texts, vocab: &Vocab) -> Result<Vec<(String, String)>, String> {
+pub fn listed<'a>(
+    merges: impl IntoIterator<Item = &'a str>,
+    vocab: &Vocab,
+) -> Result<Vec<(String, String)>, String> {
     let split = |(index, merge): (usize, &str)| match merge.split_once(' ') {
         Some((left, right)) if vocab.contains_key(left) && vocab.contains_key(right) => {
             Ok((left.to_owned(), right.to_owned()))
         }
         _ => Err(format!("has {merge:?} at {index}, which are no two tokens with a space between")),
     };
-    merges.iter().enumerate().map(split).collect()
+    merges.into_iter().enumerate().map(split).collect()
 }
 
 /// The merges that a vocabulary implies: each two tokens that make a third, those with the better ones first. transformers'
