@@ -186,7 +186,8 @@ fn columns_of(layout: &Layout, kept: &[usize], reduced: &[usize]) -> Option<usiz
             .map(|&axis| layout.strides()[axis].unsigned_abs());
         strides.min()
     };
-    if nearest(kept)? >= nearest(reduced)? {
+    // Results of one element each are nothing but neighbours.
+    if nearest(kept)? >= nearest(reduced).unwrap_or(usize::MAX) {
         return None;
     }
     let (shape, _) = coalesce(layout.permute(kept).shape(), [&layout.permute(kept)]);

@@ -315,6 +315,33 @@ mod tests {
     }
 
     #[test]
+    fn one_element_alone_is_its_own_sum_and_extreme() {
+        for dtype in [DType::F32, DType::F64, DType::BF16, DType::I64, DType::U8] {
+            for (shape, axis) in [([1, 64], 0), ([64, 1], 1), ([1, 50_000], 0), ([50_000, 1], 1), ([3, 1], 1)]
+            {
+                let x = Tensor::count(shape[0] * shape[1]).unwrap().remainder(97.0).unwrap();
+                let x = x.view(&shape).unwrap().to_dtype(dtype).unwrap();
+                for x in [x.clone(), x.flip(&[0, 1]).unwrap()] {
+                    let want = x.select(axis, 0).unwrap();
+                    for op in [ReduceOp::Sum, ReduceOp::Prod, ReduceOp::Max, ReduceOp::Min] {
+                        let got = x.reduce(op, &[axis as isize], false).unwrap();
+                        assert!(got.eq(&want).unwrap().all().unwrap(), "{} of {dtype} {shape:?}", op.name());
+                    }
+                    let squares = x.reduce(ReduceOp::SumSquares, &[axis as isize], false).unwrap();
+                    let wide = want.to_dtype(squares.dtype()).unwrap();
+                    assert!(squares.eq(&wide.square().unwrap()).unwrap().all().unwrap());
+                    let place = x.argmax(Some(axis as isize), false).unwrap();
+                    assert!(place.eq(0i64).unwrap().all().unwrap());
+                    if dtype.is_float() {
+                        let var = x.var(&[axis as isize], 0.0, false).unwrap();
+                        assert!(var.eq(0.0).unwrap().all().unwrap());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn wide_columns_are_reduced_wherever_they_lie() {
         let (rows, width) = (70, 5003);
         let count =
