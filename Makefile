@@ -60,6 +60,7 @@ bench: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[demo]' matplotlib
 	$(BIN)/python benches/run.py --peers-python $(PEERS)
 	$(BIN)/python benches/tensor.py --peers-python $(PEERS)
+	$(BIN)/python benches/encoding.py --peers-python $(PEERS)
 	$(BIN)/python benches/opening.py --peers-python $(PEERS)
 	$(BIN)/python benches/architectures.py --peers-python $(PEERS)
 	$(BIN)/python benches/generation.py --peers-python $(PEERS) --llama-python $(PEERS)

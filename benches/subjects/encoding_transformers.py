@@ -1,6 +1,6 @@
 """The tokenizers of transformers."""
 
-import tokenizers_workloads
+import encoding_workloads
 
 LABEL = "transformers"
 PACKAGES = ("transformers", "tokenizers")
@@ -13,4 +13,4 @@ def import_it() -> None:
 def calls(settings: dict) -> dict:
     from transformers import AutoTokenizer
 
-    return tokenizers_workloads.calls(AutoTokenizer)
+    return encoding_workloads.calls(AutoTokenizer)

@@ -1,10 +1,10 @@
 """Measure how long it takes to encode 10,000 sentences into padded arrays, beside transformers.
 
-    python benches/tokenizers.py
-    python benches/tokenizers.py --peers-python some-venv/bin/python      # where transformers lives
+    python benches/encoding.py
+    python benches/encoding.py --peers-python some-venv/bin/python      # where transformers lives
 
 The tokenizers are MiniLM's (WordPiece) and small ones of the other kinds from the tests' fixtures. Sentences
-are of 5 to 40 words, drawn once. The results are tokenizers.json, tokenizers.md and tokenizers.png in
+are of 5 to 40 words, drawn once. The results are encoding.json, encoding.md and encoding.png in
 benches/results.
 """
 
@@ -14,7 +14,7 @@ import comparison
 import report
 from figures import Figure, side_by_side
 from harness import Subject
-from tokenizers_workloads import SENTENCES, names
+from encoding_workloads import SENTENCES, names
 
 NAMES = ("ours", "transformers")
 
@@ -25,12 +25,12 @@ def main() -> None:
     settings = {"threads": options.threads}
     pythons = {"ours": sys.executable, "transformers": options.peers_python}
     subjects, versions = comparison.present(
-        Subject(f"tokenizers_{name}", pythons[name], settings) for name in NAMES
+        Subject(f"encoding_{name}", pythons[name], settings) for name in NAMES
     )
     figures = side_by_side(subjects, options.rounds, options.seconds, figure)
-    labels = {name: comparison.label(f"tokenizers_{name}") for name in NAMES}
+    labels = {name: comparison.label(f"encoding_{name}") for name in NAMES}
     about = comparison.about(described, versions, options, sentences=SENTENCES)
-    print(report.write(figures, about, labels, options.results, "tokenizers", "Tokenizers"))
+    print(report.write(figures, about, labels, options.results, "encoding", "Encoding text"))
 
 
 def figure(name: str) -> Figure | None:

@@ -1,6 +1,6 @@
 """The tokenizers of trustformers."""
 
-import tokenizers_workloads
+import encoding_workloads
 
 LABEL = "trustformers"
 PACKAGES = ("trustformers",)
@@ -13,4 +13,4 @@ def import_it() -> None:
 def calls(settings: dict) -> dict:
     from trustformers import AutoTokenizer
 
-    return tokenizers_workloads.calls(AutoTokenizer)
+    return encoding_workloads.calls(AutoTokenizer)
