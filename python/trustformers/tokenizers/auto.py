@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 from .._hub import split_gguf, take_source
@@ -56,6 +58,9 @@ class AutoTokenizer:
         if gguf_file is not None:
             return load_gguf(PreTrainedTokenizerFast, files, gguf_file, inputs, kwargs)
         chosen = cls._choose(files, config) if tokenizer_type is None else cls._of_type(tokenizer_type)
+        if chosen.__name__ == "LlamaTokenizer" and _is_byte_level(files):
+            # The class is named after SentencePiece's special tokens, which Llama 3 and others do not have.
+            chosen = PreTrainedTokenizerFast
         if _loads_itself(chosen):
             return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, **source, **kwargs)
         return load(chosen, files, inputs, kwargs)
@@ -117,6 +122,12 @@ class AutoTokenizer:
                 f"'{model_type}' is already used by a tokenizer: pass exist_ok=True to replace it"
             )
         cls._registered[model_type] = chosen
+
+
+def _is_byte_level(files: Files) -> bool:
+    """Whether a `tokenizer.json` splits texts into bytes."""
+    path = files.find("tokenizer.json")
+    return path is not None and re.search(rb'"type":\s*"ByteLevel"', Path(path).read_bytes()) is not None
 
 
 def _loads_itself(chosen: type[PreTrainedTokenizerBase]) -> bool:

@@ -298,8 +298,8 @@ class PreTrainedTokenizerBase(SpecialTokens):
         :param continue_final_message: whether the last message is left open; a text names the field to go on
             with.
         :param tokenize: whether ids are returned, in a `BatchEncoding` with `return_dict`.
-        :param sanitize_control_tokens: whether control tokens in what is given (special ones, and those that
-            the template writes, or those in `chat_control_tokens`) are read as ordinary text.
+        :param sanitize_control_tokens: whether control tokens in what is given are read as ordinary text:
+            special ones, and those that the template writes, or those in `chat_control_tokens`.
         :param return_assistant_tokens_mask: whether `assistant_masks` says which tokens the model has spoken;
             templates mark that with `{% generation %}`.
         :param kwargs: further variables for the template.

@@ -78,7 +78,7 @@ def encode(
 
 
 def _encode_one(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Encode piece by piece. Templates may part two marks; a lone one parts the text and means no more."""
+    """Encode piece by piece. Templates may part two marks; a lone one parts the text, and that is all."""
     tokens = (str(token) for token in tokenizer.added_tokens_decoder.values())
     marks = re.compile(f"{_BEGIN}({_any_of(tokens).pattern}){_END}|[{_BEGIN}{_END}]")
     first, *pieces = marks.split(text)

@@ -27,7 +27,8 @@ const MARIAN: Kind = Kind {
     layout: |_| Layout::default(),
     normalizer: &[
         Step::Charsmap,
-        Step::Part(r#"{"type": "Strip", "strip_left": true, "strip_right": true}"#),
+        // SentencePiece takes away spaces alone, and at the end their signs too.
+        Step::Part(r#"{"type": "Replace", "pattern": {"Regex": "\\A +|[ ▁]+\\z"}, "content": ""}"#),
         Step::Part(r#"{"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}"#),
         // SentencePiece puts a space in front of a text that begins with one's sign too, and the next part does not.
         Step::Part(r#"{"type": "Replace", "pattern": {"Regex": "\\A▁"}, "content": "▁▁"}"#),
