@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trustformers_tensor::ops::Sequence;
-use trustformers_tensor::{DType, Ragged, Tensor};
+use trustformers_tensor::{DType, Ragged, Tensor, Workspace, ops};
 
 use crate::embeddings::Past;
 use crate::packing::Packing;
@@ -23,6 +23,10 @@ pub struct Cache {
     keys: Vec<usize>,
     /// The room for keys of one sequence.
     capacity: usize,
+    /// For every key of the step, its row in the step and in the layers.
+    places: Vec<[usize; 2]>,
+    /// Results of the layers, written over at every step.
+    pub(crate) workspace: Workspace,
 }
 
 /// The encoder's hidden states as the cross-attention of a decoder wants them. They stay the same from step to step.
@@ -142,17 +146,16 @@ impl Cache {
                 layer.value = regrown(&layer.value, batch, old, self.capacity)?;
             }
         }
+        self.places.clear();
+        for (index, s) in packing.ragged().sequences().iter().enumerate() {
+            let first = index * self.capacity + self.keys(index);
+            self.places.extend((0..s.keys).map(|key| [s.start + key, first + key]));
+        }
         Ok(())
     }
 
     /// Writes the step's keys and values (rows, heads, head_dim) of one layer behind those so far and gives all that are stored.
-    pub(crate) fn append(
-        &mut self,
-        layer: usize,
-        packing: &Packing,
-        key: &Tensor,
-        value: &Tensor,
-    ) -> Result<(Tensor, Tensor)> {
+    pub(crate) fn append(&mut self, layer: usize, key: &Tensor, value: &Tensor) -> Result<(Tensor, Tensor)> {
         if trustformers_tensor::autograd::is_grad_enabled() && (key.requires_grad() || value.requires_grad())
         {
             return Err(Error::Runtime(
@@ -169,12 +172,8 @@ impl Cache {
         if keys.shape()[1..] != key.shape()[1..] {
             return Err(Error::Input("past_key_values come from another model".into()));
         }
-        for (index, s) in packing.ragged().sequences().iter().enumerate() {
-            let at = index * self.capacity + self.keys[index];
-            for (store, new) in [(keys, key), (values, value)] {
-                store.narrow(0, at, at + s.keys)?.copy_(&new.narrow(0, s.start, s.start + s.keys)?)?;
-            }
-        }
+        ops::store_rows(keys, key, &self.places)?;
+        ops::store_rows(values, value, &self.places)?;
         Ok((keys.clone(), values.clone()))
     }
 
@@ -233,6 +232,8 @@ impl Cache {
             shown: self.shown.clone(),
             keys: self.keys.clone(),
             capacity: self.capacity,
+            places: Vec::new(),
+            workspace: Workspace::default(),
         })
     }
 

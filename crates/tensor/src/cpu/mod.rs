@@ -29,6 +29,7 @@ mod reduce;
 mod rope;
 mod rows;
 mod scan;
+mod scratch;
 mod simd;
 mod softmax;
 mod sort;
@@ -39,9 +40,9 @@ mod turn;
 mod unary;
 
 use crate::ops::{
-    Activation, AdamW, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp,
+    Activation, AdamW, Attention, BinaryOp, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp,
 };
-use crate::{Backend, DType, Quantized, Result, Scalar, Tensor, Weight};
+use crate::{Backend, DType, Quantized, Result, Scalar, Tensor};
 
 pub(crate) use gemm::{Packed, Stacked};
 pub(crate) use rows::for_each_run_of;
@@ -168,14 +169,8 @@ impl Backend for Cpu {
         loss::gradient(grad, x, classes, log_sum, smoothing)
     }
 
-    fn linear(
-        &self,
-        x: &Tensor,
-        weight: &Weight,
-        bias: Option<&Tensor>,
-        activation: Activation,
-    ) -> Result<Tensor> {
-        linear::linear(x, weight, bias, activation)
+    fn linear(&self, out: &Tensor, step: &LinearStep) -> Result<()> {
+        linear::linear(out, step)
     }
 
     fn layer_norm(
@@ -219,8 +214,8 @@ impl Backend for Cpu {
         norm_gradient::rms_norm(grad, x, weight, eps)
     }
 
-    fn rope(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
-        rope::rope(x, cos, sin, interleaved)
+    fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
+        rope::rope(out, x, cos, sin, interleaved)
     }
 
     fn adamw_step(
@@ -247,7 +242,11 @@ impl Backend for Cpu {
         rows::scatter(x, positions, total)
     }
 
-    fn attention(&self, attention: &Attention) -> Result<Attended> {
-        attention::attention(attention)
+    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
+        attention::store_rows(store, x, places)
+    }
+
+    fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {
+        attention::attention(out, attention)
     }
 }

@@ -7,10 +7,10 @@ use rten_simd::{Isa, SimdOp};
 use smallvec::SmallVec;
 
 use super::product::{MAX_HELD, MAX_VECTORS};
-use super::scratch::Scratch;
 use super::walker::Walker;
 use super::{Outputs, Plan, TASKS_PER_THREAD};
 use crate::cpu::level::Level;
+use crate::cpu::scratch::Scratch;
 use crate::cpu::simd::{self, dispatch_at};
 use crate::ops::Sequence;
 
@@ -36,13 +36,18 @@ pub(super) struct Strip {
 }
 
 /// Cuts some sequences into enough blocks for all threads. Those of one head follow one another: they read the same keys.
-pub(super) fn blocks(plan: &Plan, sequences: &[usize], lanes: usize, threads: usize) -> Vec<Block> {
+pub(super) fn blocks(
+    plan: &Plan,
+    sequences: impl Iterator<Item = usize> + Clone,
+    lanes: usize,
+    threads: usize,
+) -> Vec<Block> {
     let vectors = |s: &Sequence| (s.rows * plan.group()).div_ceil(lanes);
-    let all: usize = sequences.iter().map(|&index| vectors(&plan.sequences()[index])).sum();
+    let all: usize = sequences.clone().map(|index| vectors(&plan.sequences()[index])).sum();
     let per_task = all * plan.kv_heads / (threads * TASKS_PER_THREAD);
     let at_once = (per_task / MAX_VECTORS).clamp(1, MAX_STRIPS);
     let mut blocks = Vec::new();
-    for &sequence in sequences {
+    for sequence in sequences {
         let s = &plan.sequences()[sequence];
         let rows = s.rows * plan.group();
         let count = vectors(s).div_ceil(MAX_VECTORS);

@@ -8,9 +8,9 @@ use rten_simd::ops::{BitOps, NumOps};
 use rten_simd::{Isa, SimdOp, SimdUnaryOp};
 use rten_vecmath::Tanh;
 
-use super::scratch::Scratch;
 use super::{Outputs, Plan};
 use crate::cpu::math::ExpOfNegative;
+use crate::cpu::scratch::{self, Scratch};
 use crate::cpu::simd::{self, dispatch_at};
 use crate::ops::Sequence;
 
@@ -26,20 +26,37 @@ const AHEAD: usize = 8;
 const MAX_STRETCHES: usize = 32;
 
 /// Some keys of one sequence.
-pub(super) struct Stretch {
+struct Stretch {
     sequence: usize,
     keys: Range<usize>,
-    /// For every row the greatest score, the sum of `exp(score - greatest)`, and the values weighed with these: (rows, 2 + value_dim).
-    partial: Cell<Vec<f32>>,
+    /// Where its partial result is: for every row the greatest score, the sum of `exp(score - greatest)`, and the values weighed with
+    /// these, (rows, 2 + value_dim).
+    partial: usize,
 }
 
-// SAFETY: one task alone has the partial result, before all are put together.
-unsafe impl Sync for Stretch {}
+/// The keys of some sequences in stretches, with room for what each sums up.
+pub(super) struct Stretches<'a> {
+    plan: &'a Plan<'a>,
+    all: &'a [Stretch],
+    partials: *mut f32,
+}
 
-/// Cuts the keys of some sequences into stretches.
-pub(super) fn stretches(plan: &Plan, sequences: &[usize]) -> Vec<Stretch> {
-    let mut stretches = Vec::new();
-    for &sequence in sequences {
+// SAFETY: each task writes to the part of its stretch alone, before all are put together.
+unsafe impl Sync for Stretches<'_> {}
+
+/// Cuts the keys of some sequences into stretches and lets `work` use them. They lie in memory of this thread, which is kept for the next.
+pub(super) fn with<R>(
+    plan: &Plan,
+    sequences: impl Iterator<Item = usize>,
+    work: impl FnOnce(&Stretches) -> R,
+) -> R {
+    thread_local! {
+        static OWN: Cell<Vec<Stretch>> = const { Cell::new(Vec::new()) };
+    }
+    let mut all = OWN.take();
+    all.clear();
+    let mut partial = 0;
+    for sequence in sequences {
         let s = &plan.sequences()[sequence];
         let mask = &plan.attention.mask;
         let seen = match s.rows {
@@ -49,29 +66,81 @@ pub(super) fn stretches(plan: &Plan, sequences: &[usize]) -> Vec<Stretch> {
         let length = seen.len().div_ceil(MAX_STRETCHES).max(1).next_multiple_of(TILE);
         // A sequence that sees nothing has results, too: zeros.
         for start in (seen.start..seen.end.max(seen.start + 1)).step_by(length) {
-            let keys = start..(start + length).min(seen.end);
-            stretches.push(Stretch { sequence, keys, partial: Cell::default() });
+            all.push(Stretch { sequence, keys: start..(start + length).min(seen.end), partial });
+            partial += s.rows * plan.heads * plan.partial_width();
         }
     }
-    stretches
+    let result = scratch::with(|scratch| {
+        let [partials] = scratch.parts([partial]);
+        work(&Stretches { plan, all: &all, partials })
+    });
+    OWN.set(all);
+    result
 }
 
-impl Stretch {
-    /// Sums up the stretch.
+impl Plan<'_> {
+    fn partial_width(&self) -> usize {
+        2 + self.value_dim
+    }
+}
+
+impl Stretches<'_> {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Sums up a stretch.
     ///
     /// # Safety
-    /// The tensors of the plan must hold what its sequences name, key and value with neighbouring elements; nobody else may run this.
-    pub(super) unsafe fn run(&self, plan: &Plan, scratch: &mut Scratch) {
-        struct Run<'a>(&'a Stretch, &'a Plan<'a>, &'a mut Scratch);
+    /// The tensors of the plan must hold what its sequences name, key and value with neighbouring elements; nobody else may run this one.
+    pub(super) unsafe fn run(&self, index: usize, scratch: &mut Scratch) {
+        struct Run<'a>(&'a Stretches<'a>, usize, &'a mut Scratch);
         impl SimdOp for Run<'_> {
             type Output = ();
             #[inline(always)]
             fn eval<I: Isa>(self, isa: I) {
+                let Run(stretches, index, scratch) = self;
+                let stretch = &stretches.all[index];
                 // SAFETY: as the caller promises.
-                unsafe { Read::new(isa, self.0, self.1, self.2).run() }
+                unsafe {
+                    let partial = stretches.partials.add(stretch.partial);
+                    Read::new(isa, stretch, stretches.plan, scratch).run(partial)
+                }
             }
         }
-        dispatch_at(plan.level, Run(self, plan, scratch));
+        dispatch_at(self.plan.level, Run(self, index, scratch));
+    }
+
+    /// Puts the partial results together, sequence by sequence.
+    ///
+    /// # Safety
+    /// All must have run; nobody else may touch their sequences' part of the outputs.
+    pub(super) unsafe fn merge(&self, outputs: &Outputs) {
+        let (plan, width) = (self.plan, self.plan.partial_width());
+        for stretches in self.all.chunk_by(|one, other| one.sequence == other.sequence) {
+            let s = &plan.sequences()[stretches[0].sequence];
+            for row in 0..s.rows * plan.heads {
+                // SAFETY: so long is each part.
+                let part = |stretch: &Stretch| unsafe {
+                    std::slice::from_raw_parts(self.partials.add(stretch.partial + row * width), width)
+                };
+                let parts = || stretches.iter().map(part);
+                let max = parts().map(|part| part[0]).fold(f32::MIN, f32::max);
+                let total: f32 = parts().map(|part| part[1] * (part[0] - max).exp()).sum();
+                let share = if total == 0.0 { 0.0 } else { 1.0 / total };
+                let first = (s.start * plan.heads + row) * plan.value_dim;
+                // SAFETY: as the caller promises; any bits are a float.
+                let to = unsafe {
+                    outputs.context.add(first).write_bytes(0, plan.value_dim);
+                    std::slice::from_raw_parts_mut(outputs.context.add(first), plan.value_dim)
+                };
+                for part in parts() {
+                    let weight = share * (part[0] - max).exp();
+                    to.iter_mut().zip(&part[2..]).for_each(|(to, sum)| *to += weight * sum);
+                }
+            }
+        }
     }
 }
 
@@ -108,8 +177,9 @@ impl<'a, I: Isa> Read<'a, I> {
         Read { isa, stretch, plan, sequence, rows, head_width, value_width, query, scores, sums, max, total }
     }
 
+    /// Sums the stretch up and writes the partial result.
     #[inline(always)]
-    unsafe fn run(&self) {
+    unsafe fn run(&self, partial: *mut f32) {
         let plan = self.plan;
         // SAFETY: the parts of the scratch have room for all rows.
         unsafe {
@@ -136,13 +206,13 @@ impl<'a, I: Isa> Read<'a, I> {
                 }
                 self.weigh(&tile);
             }
-            let mut partial = Vec::with_capacity(self.rows * (2 + plan.value_dim));
             for row in 0..self.rows {
-                partial.extend([*self.max.add(row), *self.total.add(row)]);
+                let to = partial.add(row * plan.partial_width());
+                to.write(*self.max.add(row));
+                to.add(1).write(*self.total.add(row));
                 let sums = self.sums.add(row * self.value_width);
-                partial.extend_from_slice(std::slice::from_raw_parts(sums, plan.value_dim));
+                sums.copy_to_nonoverlapping(to.add(2), plan.value_dim);
             }
-            self.stretch.partial.set(partial);
         }
     }
 
@@ -300,34 +370,6 @@ impl<'a, I: Isa> Read<'a, I> {
                         }
                     }
                 }
-            }
-        }
-    }
-}
-
-/// Puts the partial results of stretches together, sequence by sequence.
-///
-/// # Safety
-/// The stretches must have run; nobody else may touch their sequences' part of the outputs.
-pub(super) unsafe fn merge(plan: &Plan, stretches: &[Stretch], outputs: &Outputs) {
-    let width = 2 + plan.value_dim;
-    for stretches in stretches.chunk_by(|one, other| one.sequence == other.sequence) {
-        let s = &plan.sequences()[stretches[0].sequence];
-        let partials: Vec<Vec<f32>> = stretches.iter().map(|stretch| stretch.partial.take()).collect();
-        for row in 0..s.rows * plan.heads {
-            let parts = || partials.iter().map(|partial| &partial[row * width..][..width]);
-            let max = parts().map(|part| part[0]).fold(f32::MIN, f32::max);
-            let total: f32 = parts().map(|part| part[1] * (part[0] - max).exp()).sum();
-            let share = if total == 0.0 { 0.0 } else { 1.0 / total };
-            let first = (s.start * plan.heads + row) * plan.value_dim;
-            // SAFETY: as the caller promises; any bits are a float.
-            let to = unsafe {
-                outputs.context.add(first).write_bytes(0, plan.value_dim);
-                std::slice::from_raw_parts_mut(outputs.context.add(first), plan.value_dim)
-            };
-            for part in parts() {
-                let weight = share * (part[0] - max).exp();
-                to.iter_mut().zip(&part[2..]).for_each(|(to, sum)| *to += weight * sum);
             }
         }
     }

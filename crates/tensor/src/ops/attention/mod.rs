@@ -1,15 +1,19 @@
 //! Scaled dot-product attention (Vaswani et al. 2017) over sequences of different lengths laid one after another.
 
 mod ragged;
+mod store;
 
 #[cfg(test)]
 mod tests;
 
 pub use ragged::{Mask, Ragged, Sequence};
+pub use store::store_rows;
+
+use smallvec::SmallVec;
 
 use crate::autograd::{fused, is_grad_enabled};
 use crate::layout::broadcast_shapes;
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor, Workspace};
 
 /// One attention: every row of a sequence looks at the keys of its own sequence.
 pub struct Attention<'a> {
@@ -55,13 +59,22 @@ impl<'a> Attention<'a> {
     /// # Errors
     /// `Shapes` and `Argument` when the tensors and the ragged batch do not fit one another; `DType` for other than floats.
     pub fn run(&self) -> Result<Attended> {
+        self.run_in(&mut Workspace::default())
+    }
+
+    /// [`Attention::run`] with the context in memory of the `workspace` if it has some.
+    ///
+    /// # Errors
+    /// As for [`Attention::run`].
+    pub fn run_in(&self, workspace: &mut Workspace) -> Result<Attended> {
         let sources = self.check()?;
         let asked = is_grad_enabled() && sources.iter().any(|source| source.requires_grad());
         let is_single = sources.iter().all(|source| source.dtype() == DType::F32);
         if !is_single || asked && self.probabilities {
             return self.composed();
         }
-        let Attended { context, probabilities } = self.query.backend().attention(self)?;
+        let context = workspace.take(&[self.query.shape()[0], self.query.shape()[1] * self.value.shape()[2]])?;
+        let probabilities = self.query.backend().attention(&context, self)?;
         if !asked {
             return Ok(Attended { context, probabilities });
         }
@@ -81,10 +94,10 @@ impl<'a> Attention<'a> {
     }
 
     /// Everything that is computed with: query, key, value and biases, if they fit.
-    fn check(&self) -> Result<Vec<&'a Tensor>> {
+    fn check(&self) -> Result<SmallVec<[&'a Tensor; 4]>> {
         let (query, key, value) = (self.query, self.key, self.value);
-        let mut sources = vec![query, key, value];
-        sources.extend(self.bias.unwrap_or(&[]));
+        let mut sources: SmallVec<[&Tensor; 4]> = SmallVec::from_slice(&[query, key, value]);
+        sources.extend(self.bias.unwrap_or(&[]).iter());
         sources.iter().try_for_each(|source| source.expect_float("attention"))?;
         super::same_place("attention", &sources)?;
         let shapes = |rule, left: &Tensor, right: &Tensor| {

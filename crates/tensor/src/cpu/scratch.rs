@@ -9,7 +9,7 @@ const LINE: usize = 16;
 #[repr(align(64))]
 struct Line(#[allow(dead_code)] [f32; LINE]);
 
-/// Floats that lie on cache lines, taken anew for every block of rows.
+/// Floats that lie on cache lines, taken anew for every piece of work.
 #[derive(Default)]
 pub(super) struct Scratch(Vec<Line>);
 
@@ -30,12 +30,17 @@ impl Scratch {
     }
 }
 
-/// Gives `work` the scratch of this thread, which keeps its memory from one attention to the next.
-pub(super) fn with(work: impl FnOnce(&mut Scratch)) {
+/// Gives `work` a scratch of this thread, which keeps its memory for the next one. Within `work` another one can be had.
+pub(super) fn with<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     thread_local! {
-        static OWN: Cell<Scratch> = const { Cell::new(Scratch(Vec::new())) };
+        static IDLE: Cell<Vec<Scratch>> = const { Cell::new(Vec::new()) };
     }
-    let mut scratch = OWN.take();
-    work(&mut scratch);
-    OWN.set(scratch);
+    let mut idle = IDLE.take();
+    let mut scratch = idle.pop().unwrap_or_default();
+    IDLE.set(idle);
+    let result = work(&mut scratch);
+    let mut idle = IDLE.take();
+    idle.push(scratch);
+    IDLE.set(idle);
+    result
 }
