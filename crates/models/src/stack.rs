@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use trustformers_hub::Interrupt;
+use trustformers_tensor::ops::StoreForm;
 use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, Workspace, ops};
 
 use crate::attention::{Heads, Look, MultiHead};
@@ -178,7 +179,7 @@ impl Stack {
         }
         let packing = pass.packing;
         if let Some(cache) = &mut pass.cache {
-            cache.prepare(packing)?;
+            cache.prepare(packing, self.form()?)?;
         }
         let past: &dyn Past = match &pass.cache {
             Some(cache) => &**cache,
@@ -248,6 +249,20 @@ impl Stack {
         }
         let cross_attentions = cross_attentions.filter(|all| !all.is_empty());
         Ok(Passed { hidden, hidden_states, attentions, cross_attentions, routed })
+    }
+
+    /// How keys and values are kept: to the digit where the weights are, and else as float16, whose rounding is far below that of weights
+    /// of 16 bits or fewer.
+    fn form(&self) -> Result<StoreForm> {
+        let Some(layer) = self.layers.first() else { return Ok(StoreForm::F32) };
+        for linear in layer.linears() {
+            let weight = linear.weight()?;
+            let mut parts = weight.parts().iter().map(|part| part.dense().map(Tensor::dtype));
+            if parts.any(|dtype| !matches!(dtype, Some(DType::F32 | DType::F64))) {
+                return Ok(StoreForm::F16);
+            }
+        }
+        Ok(StoreForm::F32)
     }
 
     /// Cosines and sines of each of the stack's rotary embeddings for the packed rows.
@@ -424,7 +439,7 @@ fn self_attention(
         rotary.turn(&mut heads.key)?;
     }
     if let Some(cache) = &mut step.cache {
-        (heads.key, heads.value) = cache.append(index, &heads.key, &heads.value)?;
+        (heads.key, heads.value) = cache.append(index, heads.key, heads.value)?;
     }
     let (window, bias) = step.windows.of(part.window(), step.bias);
     let own = match &step.distances {
@@ -599,8 +614,7 @@ impl Layer {
         let normed = (!own).then(|| attention.enter(hidden).normed()).transpose()?;
         let entry = normed.as_ref().map_or(attention.enter(hidden), Entry::of);
         let residual = attention.after.is_none().then_some(hidden);
-        let mut attended =
-            attention.leave(self_attention(&attention.part, entry, residual, index, step)?)?;
+        let mut attended = attention.leave(self_attention(&attention.part, entry, residual, index, step)?)?;
         if residual.is_none() {
             attended = attended.add(hidden)?;
         }

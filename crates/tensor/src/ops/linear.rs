@@ -153,7 +153,12 @@ impl<'a> LinearStep<'a> {
             Then::Add(residual) if residual.shape() == shape.as_slice() => {}
             Then::Add(residual) => {
                 let rule = "what is added must have the shape of the result";
-                return Err(Error::Shapes { op: "linear", rule, left: shape.to_vec(), right: residual.shape().into() });
+                return Err(Error::Shapes {
+                    op: "linear",
+                    rule,
+                    left: shape.to_vec(),
+                    right: residual.shape().into(),
+                });
             }
         }
         Ok(shape)
@@ -319,6 +324,85 @@ mod tests {
         check_gradient("linear", &[&[2, 3], &[4, 3], &[4]], (-1.0, 1.0), 1, |x| {
             linear(&x[0], &Weight::new(vec![x[1].clone()])?, Some(&x[2]), Activation::Tanh)
         });
+    }
+
+    #[test]
+    fn a_step_is_what_stands_in_it_one_after_another() {
+        let float = |shape: &[usize], seed| draw(shape, (-1.0, 1.0), seed).to_dtype(DType::F32).unwrap();
+        let workspace = &mut Workspace::default();
+        // Few rows, more, and so many that they go another way.
+        for rows in [1, 3, 7, 20, 70] {
+            let inputs = [
+                float(&[rows, 64], 1),
+                float(&[64], 2),
+                float(&[64], 3),
+                float(&[40], 4),
+                float(&[rows, 40], 5),
+            ];
+            let blocks =
+                |rows, seed| Quantized::quantize(&float(&[rows, 64], seed), BlockFormat::Q4_1).unwrap();
+            let turned = float(&[64, 40], 8).mt().unwrap();
+            let weights = [
+                Weight::new([float(&[20, 64], 6), float(&[20, 64], 7)]).unwrap(),
+                Weight::new([turned]).unwrap(),
+                Weight::new([blocks(40, 9)]).unwrap(),
+                Weight::new([blocks(20, 10), blocks(20, 11)]).unwrap(),
+                // Halves that are not parts.
+                Weight::new([blocks(8, 12), blocks(32, 13)]).unwrap(),
+            ];
+            let [x, scale, shift, bias, residual] = &inputs;
+            let norms = [
+                None,
+                Some(Norm::Layer { weight: scale, bias: Some(shift), eps: 1e-5 }),
+                Some(Norm::Layer { weight: scale, bias: None, eps: 1e-5 }),
+                Some(Norm::Rms { weight: scale, eps: 1e-5 }),
+            ];
+            for (weight, norm) in
+                weights.iter().flat_map(|weight| norms.iter().map(move |norm| (weight, norm)))
+            {
+                let normed = norm.map_or(Ok(x.clone()), |norm| norm.apply(x)).unwrap();
+                for bias in [None, Some(bias)] {
+                    let plain = linear(&normed, weight, bias, Activation::Identity).unwrap();
+                    for (then, want) in [
+                        (Then::Activate(Activation::Gelu), Activation::Gelu.apply(&plain).unwrap()),
+                        (Then::Gate(Activation::Silu), gated(&plain, Activation::Silu).unwrap()),
+                        (Then::Add(residual), plain.add(residual).unwrap()),
+                    ] {
+                        let step = LinearStep { x, norm: *norm, weight, bias, then };
+                        let got = step.run(workspace).unwrap();
+                        let most =
+                            |x: &Tensor| x.abs().unwrap().amax(&[], false).unwrap().item().unwrap().to_f64();
+                        let off = most(&got.sub(&want).unwrap());
+                        // What is read in another way rounds what it is multiplied with in another way.
+                        assert!(off < 1e-4 * most(&want).max(1.0), "{rows} rows: off by {off}");
+                        workspace.give(got);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_a_step_is_that_of_its_parts() {
+        let shapes: [&[usize]; 5] = [&[3, 6], &[6], &[8, 6], &[8], &[3, 8]];
+        fn step(x: &[Tensor], then: Then) -> Result<Tensor> {
+            let norm = Some(Norm::Rms { weight: &x[1], eps: 1e-5 });
+            let weight = &Weight::new([x[2].clone()])?;
+            LinearStep { x: &x[0], norm, weight, bias: Some(&x[3]), then }.run(&mut Workspace::default())
+        }
+        check_gradient("a step that adds", &shapes, (0.5, 1.5), 1, |x| step(x, Then::Add(&x[4])));
+        check_gradient("a step that gates", &shapes[..4], (0.5, 1.5), 1, |x| {
+            step(x, Then::Gate(Activation::Silu))
+        });
+        let misfits =
+            [Then::Add(&Tensor::zeros(&[3, 7]).unwrap()), Then::Gate(Activation::Silu)].map(|then| {
+                let (x, weight) = (Tensor::zeros(&[3, 6]).unwrap(), Tensor::zeros(&[7, 6]).unwrap());
+                let weight = Weight::new([weight]).unwrap();
+                LinearStep { x: &x, norm: None, weight: &weight, bias: None, then }
+                    .run(&mut Workspace::default())
+                    .is_err()
+            });
+        assert_eq!(misfits, [false, true]);
     }
 
     #[test]

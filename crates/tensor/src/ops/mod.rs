@@ -33,7 +33,9 @@ mod views;
 
 pub use activation::Activation;
 pub use adamw::{AdamW, adamw_step};
-pub use attention::{Attended, Attention, Mask, Ragged, Sequence, store_rows};
+pub use attention::{
+    Attended, Attention, Mask, Ragged, Sequence, StoreForm, store_rows, stored_dim, stored_rows,
+};
 pub use binary::BinaryOp;
 pub use compare::CompareOp;
 pub use embedding::embedding;

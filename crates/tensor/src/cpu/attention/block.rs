@@ -109,8 +109,9 @@ unsafe fn walk<I: Isa>(isa: I, block: &Block, plan: &Plan, outputs: &Outputs, sc
     let width = MAX_VECTORS * isa.f32().len();
     let own = head_dim + value_dim + MAX_HELD + 2;
     let sizes = [TILE + MAX_HELD, TILE, longest, 1, 1, 1, own * block.strips.len()];
-    let [scores, bias, rows, correction, from, to, mut own_parts] =
-        scratch.parts(sizes.map(|rows| rows * width));
+    let [a, b, c, d, e, f, g] = sizes.map(|rows| rows * width);
+    let [scores, bias, rows, correction, from, to, mut own_parts, kept] =
+        scratch.parts([a, b, c, d, e, f, g, TILE * head_dim.max(value_dim)]);
     let mut walkers = SmallVec::<[Walker<I>; MAX_STRIPS]>::new();
     for strip in &block.strips {
         let width = strip.vectors * isa.f32().len();
@@ -131,6 +132,7 @@ unsafe fn walk<I: Isa>(isa: I, block: &Block, plan: &Plan, outputs: &Outputs, sc
             sums,
             bias,
             rows,
+            kept,
             max,
             total,
             correction,
@@ -171,9 +173,9 @@ unsafe fn walk<I: Isa>(isa: I, block: &Block, plan: &Plan, outputs: &Outputs, sc
 #[inline(always)]
 fn fetch<I: Isa>(isa: I, plan: &Plan, block: &Block, tile: Range<usize>) {
     let first = plan.sequences()[block.sequence].key_start;
-    for (view, len) in [(&plan.key, plan.head_dim), (&plan.value, plan.value_dim)] {
+    for kept in [&plan.key, &plan.value] {
         for key in tile.clone() {
-            simd::fetch(isa, view.at(first + key, block.kv_head), len * size_of::<f32>());
+            simd::fetch(isa, kept.at(first + key, block.kv_head), kept.head_bytes());
         }
     }
 }

@@ -12,6 +12,7 @@ mod stretch;
 mod tests;
 mod walker;
 
+use store::Kept;
 pub(super) use store::store_rows;
 
 use crate::cpu::level::Level;
@@ -41,13 +42,13 @@ fn attention_at(level: Level, out: &Tensor, attention: &Attention) -> Result<Opt
         level,
         attention,
         query: View::of(query),
-        key: View::of(key),
-        value: View::of(value),
+        key: Kept::of(key),
+        value: Kept::of(value),
         biases: biases.iter().map(View::of).collect(),
         heads,
         kv_heads: key.shape()[1],
         head_dim: query.shape()[2],
-        value_dim: value.shape()[2],
+        value_dim: Kept::of(value).dim,
     };
     let empty = |s: &Sequence| Tensor::zeros(&[heads, s.rows, s.keys]);
     let probabilities: Option<Vec<Tensor>> =
@@ -102,8 +103,8 @@ struct Plan<'a> {
     level: Level,
     attention: &'a Attention<'a>,
     query: View,
-    key: View,
-    value: View,
+    key: Kept,
+    value: Kept,
     /// (heads, rows, keys) for every sequence, or none at all.
     biases: Vec<View>,
     heads: usize,
@@ -132,9 +133,8 @@ impl Plan<'_> {
     fn run(&self, outputs: &Outputs, threads: usize) -> Result<()> {
         let lanes = block::lanes(self.level);
         let is_decoding = |s: &Sequence| {
-            let is_near = |view: &View| view.strides[2] == 1;
             let few = s.rows * self.group() <= lanes / 4;
-            few && outputs.probabilities.is_empty() && is_near(&self.key) && is_near(&self.value)
+            few && outputs.probabilities.is_empty() && self.key.is_near() && self.value.is_near()
         };
         let some = |decoding: bool| {
             let sequences = self.sequences().iter().enumerate();

@@ -7,6 +7,7 @@ use std::cell::Cell;
 
 use super::Left;
 use crate::cpu::math::ROUNDS;
+use crate::cpu::scratch::Aligned;
 use crate::cpu::simd::vectorized;
 use crate::quant::{GROUP, RUN};
 use crate::{Result, team};
@@ -76,29 +77,25 @@ impl Panel {
 /// A row, filled up with zeros to whole runs of [`RUN`]: element `i` is `scales[i / GROUP] * codes[i]`.
 #[derive(Default)]
 pub(super) struct Row {
-    pub(super) codes: Vec<i16>,
+    pub(super) codes: Aligned<i16>,
     /// The codes' high bytes, `code = 256 * high + low`, and behind them their low bytes, both signed. Of each [`TURN`] elements the
     /// groups 0, 2, 4 and 6 come first and then the groups 1, 3, 5 and 7.
-    pub(super) bytes: Vec<i8>,
-    pub(super) scales: Vec<f32>,
+    pub(super) bytes: Aligned<i8>,
+    pub(super) scales: Aligned<f32>,
     /// The sum of each group, scaled.
-    pub(super) sums: Vec<f32>,
+    pub(super) sums: Aligned<f32>,
     /// The sum of each two groups.
-    pub(super) sums_of_two: Vec<f32>,
+    pub(super) sums_of_two: Aligned<f32>,
 }
 
 impl Row {
     /// Rounds `x`, filled up with zeros to `width`.
     fn fill(&mut self, x: &[f32], width: usize) {
-        fn zeros<T: Copy + Default>(all: &mut Vec<T>, count: usize) {
-            all.clear();
-            all.resize(count, T::default());
-        }
-        zeros(&mut self.codes, width);
-        zeros(&mut self.bytes, 2 * width);
-        zeros(&mut self.scales, width / GROUP);
-        zeros(&mut self.sums, width / GROUP);
-        zeros(&mut self.sums_of_two, width / GROUP / 2);
+        self.codes.zero(width);
+        self.bytes.zero(2 * width);
+        self.scales.zero(width / GROUP);
+        self.sums.zero(width / GROUP);
+        self.sums_of_two.zero(width / GROUP / 2);
         vectorized(
             #[inline(always)]
             || {

@@ -43,6 +43,8 @@ const ONE_BY_ONE: usize = 4;
 const MAX_ROWS_OF_BLOCKS: usize = 64;
 /// Results of a task, all rows together: its room on the stack.
 const TASK_RESULTS: usize = 2048;
+/// Bytes of weights that a task reads: a few microseconds' worth. What the last task takes, the other threads wait for.
+const TASK_BYTES: usize = 96 << 10;
 /// The outputs of a task are a multiple of this.
 const OUTPUTS: usize = 16;
 /// How many bytes ahead weights are fetched that are read in one stream.
@@ -165,9 +167,11 @@ fn read(
     let results = if finish.gates { total / 2 } else { total };
     let work = left.rows.saturating_mul(left.columns).saturating_mul(total);
     let threads = if work < PARALLEL_FROM { 1 } else { pool::num_threads() };
-    // Enough tasks for all threads to end at about the same time.
+    // Short enough tasks for all threads to end at about the same time.
     let room = TASK_RESULTS / left.rows / OUTPUTS * OUTPUTS;
-    let per_task = results.div_ceil(4 * threads).next_multiple_of(OUTPUTS).min(room);
+    let bytes: usize = parts.iter().map(|part| part.memory().numel() * part.memory().dtype().size()).sum();
+    let per_task = (TASK_BYTES * results / bytes.max(1)).min(results.div_ceil(4 * threads));
+    let per_task = per_task.next_multiple_of(OUTPUTS).clamp(OUTPUTS, room);
     let out = Out { data: out.as_mut_ptr().cast(), width: results, finish };
     let task = |mut task: usize| {
         for span in &spans {
