@@ -136,6 +136,7 @@ _HOMES = {
         "PreTrainedConfig",
         "PreTrainedModel",
         "PretrainedConfig",
+        "QuantizedCache",
     ],
     "models.outputs": [
         "AlbertForPreTrainingOutput",
@@ -331,6 +332,7 @@ if TYPE_CHECKING:
     from .models import PreTrainedConfig as PreTrainedConfig
     from .models import PretrainedConfig as PretrainedConfig
     from .models import PreTrainedModel as PreTrainedModel
+    from .models import QuantizedCache as QuantizedCache
     from .models.named import *  # noqa: F403
     from .models.outputs import AlbertForPreTrainingOutput as AlbertForPreTrainingOutput
     from .models.outputs import BaseModelOutput as BaseModelOutput

@@ -36,6 +36,8 @@ pub struct GenerationConfig {
     pub num_beams: Option<usize>,
     /// Whether keys and values are kept from step to step: yes.
     pub use_cache: Option<bool>,
+    /// `quantized` keeps keys and values in 8 bits; every other kind of cache is one that holds them as the model does.
+    pub cache_implementation: Option<String>,
     /// What scores are divided by before they are drawn from: 1.
     pub temperature: Option<f64>,
     /// So many likeliest tokens are drawn from: 50; 0 for all.

@@ -1,11 +1,11 @@
 //! Multi-head attention with its projections.
 
-use trustformers_tensor::ops::Mask;
-use trustformers_tensor::{Activation, Attended, Attention, Ragged, Tensor};
+use trustformers_tensor::ops::{Mask, Then};
+use trustformers_tensor::{Activation, Attended, Attention, Ragged, Tensor, Workspace};
 
 use crate::checkpoint::Scope;
 use crate::disentangled::{DistanceBias, Distances};
-use crate::layers::{Linear, Norm};
+use crate::layers::{Entry, Linear, Norm, adding};
 use crate::spec::{AttentionSpec, FusedOrder, NormOver, NormSpec, Projection};
 use crate::{Error, Result};
 
@@ -109,15 +109,16 @@ impl MultiHead {
         linears
     }
 
-    /// Queries, keys and values of `x` (rows, width), normalised where the architecture does so.
-    pub fn project(&self, x: &Tensor) -> Result<Heads> {
+    /// Queries, keys and values of some rows (rows, width), normalised where the architecture does so.
+    pub fn project(&self, entry: Entry, workspace: &mut Workspace) -> Result<Heads> {
         let Inputs::Together(linear) = &self.inputs else {
-            let [key, value] = self.project_keys(x)?;
-            return Ok(Heads { query: self.project_queries(x)?, key, value });
+            let x = entry.normed()?;
+            let [key, value] = self.project_keys(&x)?;
+            return Ok(Heads { query: self.project_queries(Entry::of(&x))?, key, value });
         };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
-        let rows = x.shape()[0];
-        let all = linear.forward(x, Activation::Identity)?;
+        let rows = entry.x.shape()[0];
+        let all = linear.step(entry, Then::Activate(Activation::Identity), workspace)?;
         let (query, key, value) = match self.spec.projection {
             Projection::Fused(_, FusedOrder::Grouped) => {
                 let group = heads / kv_heads;
@@ -137,14 +138,15 @@ impl MultiHead {
         }
     }
 
-    /// The queries of `x` alone, for attention to other hidden states.
-    pub fn project_queries(&self, x: &Tensor) -> Result<Tensor> {
+    /// The queries alone, for attention to other hidden states.
+    pub fn project_queries(&self, entry: Entry) -> Result<Tensor> {
+        let workspace = &mut Workspace::default();
         match &self.inputs {
             Inputs::Apart { query, .. } => {
-                let shape = [x.shape()[0], self.spec.heads, self.spec.head_dim];
-                Ok(query.forward(x, Activation::Identity)?.view(&shape)?)
+                let shape = [entry.x.shape()[0], self.spec.heads, self.spec.head_dim];
+                Ok(query.step(entry, Then::Activate(Activation::Identity), workspace)?.view(&shape)?)
             }
-            Inputs::Together(_) => Ok(self.project(x)?.query),
+            Inputs::Together(_) => Ok(self.project(entry, workspace)?.query),
         }
     }
 
@@ -158,7 +160,7 @@ impl MultiHead {
                 Ok([both.narrow(1, 0, kv_heads)?, both.narrow(1, kv_heads, 2 * kv_heads)?])
             }
             Inputs::Together(_) => {
-                let Heads { key, value, .. } = self.project(x)?;
+                let Heads { key, value, .. } = self.project(Entry::of(x), &mut Workspace::default())?;
                 Ok([key, value])
             }
         }
@@ -172,13 +174,21 @@ impl MultiHead {
         ragged: &Ragged,
     ) -> Result<Option<Vec<Tensor>>> {
         match &self.distances {
-            Some(own) => own.of(heads, distances, ragged, self.spec.scale, |vectors| self.project(vectors)),
+            Some(own) => own.of(heads, distances, ragged, self.spec.scale, |vectors| {
+                self.project(Entry::of(vectors), &mut Workspace::default())
+            }),
             None => Ok(None),
         }
     }
 
-    /// What the heads see, back in the hidden size, and the probabilities if they are asked for.
-    pub fn attend(&self, heads: &Heads, look: &Look) -> Result<(Tensor, Option<Vec<Tensor>>)> {
+    /// What the heads see, back in the hidden size and with `residual` added, and the probabilities if they are asked for.
+    pub fn attend(
+        &self,
+        heads: &Heads,
+        look: &Look,
+        residual: Option<&Tensor>,
+        workspace: &mut Workspace,
+    ) -> Result<(Tensor, Option<Vec<Tensor>>)> {
         let Attended { context, probabilities } = Attention {
             query: &heads.query,
             key: &heads.key,
@@ -190,8 +200,10 @@ impl MultiHead {
             softcap: self.spec.softcap,
             probabilities: look.probabilities,
         }
-        .run()?;
-        Ok((self.output.forward(&context, Activation::Identity)?, probabilities))
+        .run_in(workspace)?;
+        let out = self.output.step(Entry::of(&context), adding(residual), workspace)?;
+        workspace.give(context);
+        Ok((out, probabilities))
     }
 }
 

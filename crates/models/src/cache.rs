@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use trustformers_tensor::ops::Sequence;
-use trustformers_tensor::{DType, Ragged, Tensor};
+use trustformers_tensor::ops::{Sequence, StoreForm};
+use trustformers_tensor::{Ragged, Tensor, Workspace, ops};
 
 use crate::embeddings::Past;
 use crate::packing::Packing;
@@ -12,9 +12,12 @@ use crate::{Error, Result};
 /// The keys and values that a decoder has computed: transformers' `past_key_values`.
 ///
 /// Padding is not stored: every sequence has its own number of keys. Memory grows by doubling; [`Cache::reserve`] asks for all at once.
+/// They are kept as float32 for a model of float32 weights and as float16 for any other, unless [`Cache::keep_as`] says otherwise.
 #[derive(Default)]
 pub struct Cache {
     layers: Vec<Layer>,
+    /// How they are kept, once that has been asked for or is known from the model.
+    form: Option<StoreForm>,
     /// What the cross-attention looks at, if there is one.
     pub(crate) source: Option<Source>,
     /// For every sequence, which positions so far the masks have shown. All are of one length.
@@ -23,6 +26,10 @@ pub struct Cache {
     keys: Vec<usize>,
     /// The room for keys of one sequence.
     capacity: usize,
+    /// For every key of the step, its row in the step and in the layers.
+    places: Vec<[usize; 2]>,
+    /// Results of the layers, written over at every step.
+    pub(crate) workspace: Workspace,
 }
 
 /// The encoder's hidden states as the cross-attention of a decoder wants them. They stay the same from step to step.
@@ -96,6 +103,13 @@ impl Cache {
         }
     }
 
+    /// Asks for a form in which keys and values are kept. Once there is something in it, it stays as it is.
+    pub fn keep_as(&mut self, form: StoreForm) {
+        if self.layers.is_empty() {
+            self.form = Some(form);
+        }
+    }
+
     /// Which positions of a sequence the masks have shown so far.
     pub(crate) fn shown(&self, sequence: usize) -> &[bool] {
         self.shown.get(sequence).map_or(&[], Vec::as_slice)
@@ -111,8 +125,11 @@ impl Cache {
         self.keys.get(sequence).copied().unwrap_or(0)
     }
 
-    /// Where the attention of a step over `packing` finds its keys: those so far and the step's own.
+    /// Where the attention of a step over `packing` finds its keys: those so far and the step's own, see [`Cache::append`].
     pub(crate) fn ragged(&self, packing: &Packing) -> Ragged {
+        if !self.has_keys() {
+            return packing.ragged().clone();
+        }
         let mut ragged = Ragged::default();
         for (index, s) in packing.ragged().sequences().iter().enumerate() {
             ragged.push_at(s.rows, index * self.capacity, self.keys(index) + s.keys);
@@ -120,8 +137,10 @@ impl Cache {
         ragged
     }
 
-    /// Makes room for the step's keys. Before the first layer of each step.
-    pub(crate) fn prepare(&mut self, packing: &Packing) -> Result<()> {
+    /// Makes room for the step's keys, which are kept in a form of the model's unless another was asked for. Before the first layer of each
+    /// step.
+    pub(crate) fn prepare(&mut self, packing: &Packing, form: StoreForm) -> Result<()> {
+        self.form.get_or_insert(form);
         let [batch, length] = packing.shape();
         if self.shown.is_empty() {
             self.shown = vec![Vec::new(); batch];
@@ -142,17 +161,22 @@ impl Cache {
                 layer.value = regrown(&layer.value, batch, old, self.capacity)?;
             }
         }
+        self.places.clear();
+        for (index, s) in packing.ragged().sequences().iter().enumerate() {
+            let first = index * self.capacity + self.keys(index);
+            self.places.extend((0..s.keys).map(|key| [s.start + key, first + key]));
+        }
         Ok(())
     }
 
-    /// Writes the step's keys and values (rows, heads, head_dim) of one layer behind those so far and gives all that are stored.
-    pub(crate) fn append(
-        &mut self,
-        layer: usize,
-        packing: &Packing,
-        key: &Tensor,
-        value: &Tensor,
-    ) -> Result<(Tensor, Tensor)> {
+    /// Whether there are keys of earlier steps.
+    pub(crate) fn has_keys(&self) -> bool {
+        self.keys.iter().any(|&keys| keys > 0)
+    }
+
+    /// Writes the step's keys and values (rows, heads, head_dim) of one layer behind those so far and gives what its attention looks at: all
+    /// that are stored, or those of the step as they are if they are the first.
+    pub(crate) fn append(&mut self, layer: usize, key: Tensor, value: Tensor) -> Result<(Tensor, Tensor)> {
         if trustformers_tensor::autograd::is_grad_enabled() && (key.requires_grad() || value.requires_grad())
         {
             return Err(Error::Runtime(
@@ -162,20 +186,17 @@ impl Cache {
         }
         let rows = self.batch() * self.capacity;
         while self.layers.len() <= layer {
-            let room = |x: &Tensor| Tensor::zeros(&[rows, x.shape()[1], x.shape()[2]]);
-            self.layers.push(Layer { key: room(key)?, value: room(value)? });
+            let form = self.form.unwrap_or(StoreForm::F32);
+            let room = |x: &Tensor| form.zeros(rows, x.shape()[1], x.shape()[2]);
+            self.layers.push(Layer { key: room(&key)?, value: room(&value)? });
         }
         let Layer { key: keys, value: values } = &self.layers[layer];
-        if keys.shape()[1..] != key.shape()[1..] {
+        if keys.shape()[1] != key.shape()[1] || ops::stored_dim(keys) != Some(key.shape()[2]) {
             return Err(Error::Input("past_key_values come from another model".into()));
         }
-        for (index, s) in packing.ragged().sequences().iter().enumerate() {
-            let at = index * self.capacity + self.keys[index];
-            for (store, new) in [(keys, key), (values, value)] {
-                store.narrow(0, at, at + s.keys)?.copy_(&new.narrow(0, s.start, s.start + s.keys)?)?;
-            }
-        }
-        Ok((keys.clone(), values.clone()))
+        ops::store_rows(keys, &key, &self.places)?;
+        ops::store_rows(values, &value, &self.places)?;
+        Ok(if self.has_keys() { (keys.clone(), values.clone()) } else { (key, value) })
     }
 
     /// Counts the step's keys in. After its last layer.
@@ -229,10 +250,13 @@ impl Cache {
         let copy = |layer: &Layer| Ok(Layer { key: layer.key.copy()?, value: layer.value.copy()? });
         Ok(Cache {
             layers: self.layers.iter().map(copy).collect::<Result<_>>()?,
+            form: self.form,
             source: self.source.clone(),
             shown: self.shown.clone(),
             keys: self.keys.clone(),
             capacity: self.capacity,
+            places: Vec::new(),
+            workspace: Workspace::default(),
         })
     }
 
@@ -256,9 +280,9 @@ impl Cache {
         let select = |store: &Tensor| -> Result<Tensor> {
             let index: Vec<i64> = sources.iter().map(|&source| source as i64).collect();
             let index = Tensor::from_slice(&index, &[index.len()])?;
-            let (rows, heads, head_dim) = (store.shape()[0], store.shape()[1], store.shape()[2]);
-            let blocks = store.view(&[batch, rows / batch * heads * head_dim])?.index_select(0, &index)?;
-            Ok(blocks.view(&[sources.len() * (rows / batch), heads, head_dim])?)
+            let (rows, heads, width) = (store.shape()[0], store.shape()[1], store.shape()[2]);
+            let blocks = store.view(&[batch, rows / batch * heads * width])?.index_select(0, &index)?;
+            Ok(blocks.view(&[sources.len() * (rows / batch), heads, width])?)
         };
         for layer in &mut self.layers {
             *layer = Layer { key: select(&layer.key)?, value: select(&layer.value)? };
@@ -284,15 +308,15 @@ impl Past for Cache {
 
 /// The stored rows (rows, heads, head_dim) `from` at the places `to` of a batch: (batch, heads, length, head_dim).
 fn spread(store: &Tensor, from: &[usize], to: &[usize], [batch, length]: [usize; 2]) -> Result<Tensor> {
-    let (heads, head_dim) = (store.shape()[1], store.shape()[2]);
-    let rows = store.gather_rows(from)?.scatter_rows(to, batch * length)?;
+    let rows = ops::stored_rows(store, from)?.scatter_rows(to, batch * length)?;
+    let (heads, head_dim) = (rows.shape()[1], rows.shape()[2]);
     Ok(rows.view(&[batch, length, heads, head_dim])?.permute(&[0, 2, 1, 3])?)
 }
 
 /// The same rows with more room for each sequence.
 fn regrown(store: &Tensor, batch: usize, old: usize, new: usize) -> Result<Tensor> {
-    let (heads, head_dim) = (store.shape()[1], store.shape()[2]);
-    let grown = Tensor::zeros_of(&[batch, new, heads, head_dim], DType::F32)?;
-    grown.narrow(1, 0, old)?.copy_(&store.view(&[batch, old, heads, head_dim])?)?;
-    Ok(grown.view(&[batch * new, heads, head_dim])?)
+    let (heads, width) = (store.shape()[1], store.shape()[2]);
+    let grown = Tensor::zeros_of(&[batch, new, heads, width], store.dtype())?;
+    grown.narrow(1, 0, old)?.copy_(&store.view(&[batch, old, heads, width])?)?;
+    Ok(grown.view(&[batch * new, heads, width])?)
 }

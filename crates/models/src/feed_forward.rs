@@ -1,10 +1,11 @@
 //! The feed-forward network of a layer.
 
-use trustformers_tensor::{Activation, Tensor, ops};
+use trustformers_tensor::ops::Then;
+use trustformers_tensor::{Activation, Tensor, Workspace};
 
 use crate::Result;
 use crate::checkpoint::Scope;
-use crate::layers::Linear;
+use crate::layers::{Entry, Linear, adding};
 use crate::spec::{ExpertsSpec, FeedForwardKind, FeedForwardSpec, linear};
 
 /// A feed-forward network with its weights.
@@ -63,25 +64,32 @@ impl FeedForward {
         }
     }
 
-    /// (rows, hidden) to (rows, hidden). Where there are experts, the scores that they get, (rows, experts), go to `routed`.
-    pub fn forward(&self, x: &Tensor, routed: Option<&mut Vec<Tensor>>) -> Result<Tensor> {
-        match &self.network {
-            Network::Plain { up, down } => {
-                down.forward(&up.forward(x, self.activation)?, Activation::Identity)
-            }
-            Network::Gated { gate_up, down } => {
-                let both = gate_up.forward(x, Activation::Identity)?;
-                down.forward(&ops::gated(&both, self.activation)?, Activation::Identity)
-            }
+    /// (rows, hidden) to (rows, hidden), with `residual` added. Where there are experts, the scores that they get, (rows, experts), go to
+    /// `routed`.
+    pub fn forward(
+        &self,
+        entry: Entry,
+        residual: Option<&Tensor>,
+        routed: Option<&mut Vec<Tensor>>,
+        workspace: &mut Workspace,
+    ) -> Result<Tensor> {
+        let (up, then, down) = match &self.network {
+            Network::Plain { up, down } => (up, Then::Activate(self.activation), down),
+            Network::Gated { gate_up, down } => (gate_up, Then::Gate(self.activation), down),
             Network::Experts { router, experts, chosen } => {
-                let scores = router.forward(x, Activation::Identity)?;
-                let out = mixture(x, &scores, experts, *chosen)?;
+                let x = entry.normed()?;
+                let scores = router.forward(&x, Activation::Identity)?;
+                let out = mixture(&x, &scores, experts, *chosen)?;
                 if let Some(routed) = routed {
                     routed.push(scores);
                 }
-                Ok(out)
+                return residual.map_or(Ok(out.clone()), |residual| Ok(out.add(residual)?));
             }
-        }
+        };
+        let inner = up.step(entry, then, workspace)?;
+        let out = down.step(Entry::of(&inner), adding(residual), workspace)?;
+        workspace.give(inner);
+        Ok(out)
     }
 }
 
@@ -114,7 +122,7 @@ fn mixture(x: &Tensor, scores: &Tensor, experts: &[FeedForward], chosen: usize) 
     let weights = weights.div(&weights.sum(&[-1], true)?)?;
     let numbers = numbers.contiguous()?;
     let numbers = numbers.as_slice::<i64>()?;
-    let mut sum = Tensor::zeros(&[rows, hidden])?;
+    let (mut sum, mut workspace) = (Tensor::zeros(&[rows, hidden])?, Workspace::default());
     for (index, expert) in experts.iter().enumerate() {
         let places: Vec<usize> = (0..numbers.len()).filter(|&at| numbers[at] == index as i64).collect();
         if places.is_empty() {
@@ -122,7 +130,8 @@ fn mixture(x: &Tensor, scores: &Tensor, experts: &[FeedForward], chosen: usize) 
         }
         let mine: Vec<usize> = places.iter().map(|place| place / chosen).collect();
         let share = weights.reshape(&[rows * chosen, 1])?.gather_rows(&places)?;
-        let out = expert.forward(&x.gather_rows(&mine)?, None)?.mul(&share)?;
+        let mine_in = x.gather_rows(&mine)?;
+        let out = expert.forward(Entry::of(&mine_in), None, None, &mut workspace)?.mul(&share)?;
         sum = sum.add(&out.scatter_rows(&mine, rows)?)?;
     }
     Ok(sum)

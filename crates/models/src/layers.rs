@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use trustformers_tensor::{Activation, DType, Matrix, Tensor, Weight, ops};
+use trustformers_tensor::ops::{LinearStep, Then};
+use trustformers_tensor::{Activation, DType, Matrix, Tensor, Weight, Workspace, ops};
 
 use crate::checkpoint::{Init, Scope};
 use crate::derived::Derived;
@@ -61,9 +62,49 @@ impl Linear {
 
     /// `activation(x @ weightᵀ + bias)`: (.., in) to (.., out).
     pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        let bias = self.bias.as_ref().map(Derived::get).transpose()?;
-        Ok(ops::linear(x, &*self.weight.get()?, bias.as_ref(), activation)?)
+        self.step(Entry::of(x), Then::Activate(activation), &mut Workspace::default())
     }
+
+    /// The same behind the norm of `entry` and with what follows, in memory of the workspace.
+    pub fn step(&self, entry: Entry, then: Then, workspace: &mut Workspace) -> Result<Tensor> {
+        let (weight, bias) = (self.weight.get()?, self.bias.as_ref().map(Derived::get).transpose()?);
+        let step = |x: &Tensor, norm, workspace: &mut _| {
+            Ok(LinearStep { x, norm, weight: &weight, bias: bias.as_ref(), then }.run(workspace)?)
+        };
+        match entry.norm {
+            None => step(entry.x, None, workspace),
+            Some(norm) if norm.has_heads => step(&norm.forward(entry.x, None)?, None, workspace),
+            Some(norm) => {
+                let (weight, bias) = (norm.weight.get()?, norm.bias.as_ref().map(Derived::get).transpose()?);
+                step(entry.x, Some(norm.over(&weight, bias.as_ref())), workspace)
+            }
+        }
+    }
+}
+
+/// What goes into a part of a layer: hidden states, and the norm that they have still to go through.
+#[derive(Clone, Copy)]
+pub struct Entry<'a> {
+    /// (rows, width)
+    pub x: &'a Tensor,
+    pub norm: Option<&'a Norm>,
+}
+
+impl<'a> Entry<'a> {
+    /// What has been through every norm.
+    pub fn of(x: &'a Tensor) -> Entry<'a> {
+        Entry { x, norm: None }
+    }
+
+    /// The hidden states behind the norm, for those who need them more than once.
+    pub fn normed(&self) -> Result<Tensor> {
+        self.norm.map_or_else(|| Ok(self.x.clone()), |norm| norm.forward(self.x, None))
+    }
+}
+
+/// What is done to the result of a part of a layer, to which `residual` is added.
+pub fn adding(residual: Option<&Tensor>) -> Then<'_> {
+    residual.map_or(Then::Activate(Activation::Identity), Then::Add)
 }
 
 /// Matrices that are used as they are.
@@ -174,14 +215,23 @@ impl Norm {
             return Ok(ops::layer_norm(x, residual, &one, None, self.eps)?.mul(&weight)?);
         }
         let bias = self.bias.as_ref().map(Derived::get).transpose()?;
-        Ok(match self.kind {
+        match (self.over(&weight, bias.as_ref()), residual) {
+            (ops::Norm::Layer { weight, bias, eps }, residual) => {
+                Ok(ops::layer_norm(x, residual, weight, bias, eps)?)
+            }
+            (norm, Some(residual)) => Ok(norm.apply(&x.add(residual)?)?),
+            (norm, None) => Ok(norm.apply(x)?),
+        }
+    }
+
+    /// The operation with this weight and bias. Not for norms of heads.
+    fn over<'a>(&self, weight: &'a Tensor, bias: Option<&'a Tensor>) -> ops::Norm<'a> {
+        let eps = self.eps;
+        match self.kind {
             NormKind::Layer | NormKind::LayerNoBias | NormKind::LayerPlain => {
-                ops::layer_norm(x, residual, &weight, bias.as_ref(), self.eps)?
+                ops::Norm::Layer { weight, bias, eps }
             }
-            NormKind::Rms | NormKind::RmsPlusOne => {
-                let sum = residual.map(|residual| x.add(residual)).transpose()?;
-                ops::rms_norm(sum.as_ref().unwrap_or(x), &weight, self.eps)?
-            }
-        })
+            NormKind::Rms | NormKind::RmsPlusOne => ops::Norm::Rms { weight, eps },
+        }
     }
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use trustformers_hub::Interrupt;
-use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, ops};
+use trustformers_tensor::ops::StoreForm;
+use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, Workspace, ops};
 
 use crate::attention::{Heads, Look, MultiHead};
 use crate::cache::{Cache, Source};
@@ -14,7 +15,7 @@ use crate::disentangled::{Disentangled, Distances};
 use crate::embeddings::{Embeddings, Past};
 use crate::feed_forward::FeedForward;
 use crate::inputs::Text;
-use crate::layers::{Linear, Norm};
+use crate::layers::{Entry, Linear, Norm};
 use crate::packing::room;
 use crate::places::{Places, Windows, places};
 use crate::relative::Relative;
@@ -178,7 +179,7 @@ impl Stack {
         }
         let packing = pass.packing;
         if let Some(cache) = &mut pass.cache {
-            cache.prepare(packing)?;
+            cache.prepare(packing, self.form()?)?;
         }
         let past: &dyn Past = match &pass.cache {
             Some(cache) => &**cache,
@@ -192,8 +193,10 @@ impl Stack {
         };
         let bias = self.bias(&pass, &ragged, past_length)?;
         let windows = self.windows(&pass, &ragged, bias.as_deref())?;
+        let workspace = pass.cache.as_mut().map(|cache| std::mem::take(&mut cache.workspace));
         let mut step = Step {
             packing,
+            workspace: workspace.unwrap_or_default(),
             ragged: &ragged,
             causal: self.spec.causal && !self.gives_way(&pass),
             bias: bias.as_deref(),
@@ -229,10 +232,11 @@ impl Stack {
                 hidden = convolution.join(&convolved, &hidden)?;
             }
         }
-        let Step { cache, attentions, cross_attentions, routed, source, .. } = step;
+        let Step { cache, attentions, cross_attentions, routed, source, workspace, .. } = step;
         if let Some(cache) = cache {
             cache.advance(packing);
             cache.source = source;
+            cache.workspace = workspace;
         }
         if let Some(norm) = &self.final_norm {
             hidden = norm.forward(&hidden, None)?;
@@ -245,6 +249,20 @@ impl Stack {
         }
         let cross_attentions = cross_attentions.filter(|all| !all.is_empty());
         Ok(Passed { hidden, hidden_states, attentions, cross_attentions, routed })
+    }
+
+    /// How keys and values are kept: to the digit where the weights are, and else as float16, whose rounding is far below that of weights
+    /// of 16 bits or fewer.
+    fn form(&self) -> Result<StoreForm> {
+        let Some(layer) = self.layers.first() else { return Ok(StoreForm::F32) };
+        for linear in layer.linears() {
+            let weight = linear.weight()?;
+            let mut parts = weight.parts().iter().map(|part| part.dense().map(Tensor::dtype));
+            if parts.any(|dtype| !matches!(dtype, Some(DType::F32 | DType::F64))) {
+                return Ok(StoreForm::F16);
+            }
+        }
+        Ok(StoreForm::F32)
     }
 
     /// Cosines and sines of each of the stack's rotary embeddings for the packed rows.
@@ -385,6 +403,7 @@ struct Step<'a> {
     attentions: Option<Vec<Tensor>>,
     cross_attentions: Option<Vec<Tensor>>,
     routed: Option<Vec<Tensor>>,
+    workspace: Workspace,
 }
 
 /// The angles of one rotary embedding at the packed rows.
@@ -395,20 +414,32 @@ struct Rotary {
 }
 
 impl Rotary {
-    fn turn(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(ops::rope(x, &self.cos, &self.sin, self.interleaved)?)
+    /// Turns `x`, which nobody else needs as it is.
+    fn turn(&self, x: &mut Tensor) -> Result<()> {
+        let Rotary { cos, sin, interleaved } = self;
+        if x.requires_grad() {
+            *x = ops::rope(x, cos, sin, *interleaved)?;
+            return Ok(());
+        }
+        Ok(ops::rope_(x, cos, sin, *interleaved)?)
     }
 }
 
 /// The text so far looks at itself.
-fn self_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
-    let mut heads = part.project(x)?;
+fn self_attention(
+    part: &MultiHead,
+    entry: Entry,
+    residual: Option<&Tensor>,
+    index: usize,
+    step: &mut Step,
+) -> Result<Tensor> {
+    let mut heads = part.project(entry, &mut step.workspace)?;
     if let Some(rotary) = part.rotary().and_then(|number| step.rotaries.get(number)) {
-        heads.query = rotary.turn(&heads.query)?;
-        heads.key = rotary.turn(&heads.key)?;
+        rotary.turn(&mut heads.query)?;
+        rotary.turn(&mut heads.key)?;
     }
     if let Some(cache) = &mut step.cache {
-        (heads.key, heads.value) = cache.append(index, step.packing, &heads.key, &heads.value)?;
+        (heads.key, heads.value) = cache.append(index, heads.key, heads.value)?;
     }
     let (window, bias) = step.windows.of(part.window(), step.bias);
     let own = match &step.distances {
@@ -426,7 +457,7 @@ fn self_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) -
         bias: own.as_deref().or(bias),
         probabilities: step.attentions.is_some(),
     };
-    let (out, probabilities) = part.attend(&heads, &look)?;
+    let (out, probabilities) = part.attend(&heads, &look, residual, &mut step.workspace)?;
     if let (Some(all), Some(probabilities)) = (&mut step.attentions, probabilities) {
         let packing = step.packing;
         let before = |sequence| step.cache.as_ref().map_or(&[][..], |cache| cache.shown(sequence));
@@ -438,7 +469,13 @@ fn self_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) -
 }
 
 /// The text looks at the encoder's hidden states.
-fn cross_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
+fn cross_attention(
+    part: &MultiHead,
+    entry: Entry,
+    residual: Option<&Tensor>,
+    index: usize,
+    step: &mut Step,
+) -> Result<Tensor> {
     let nothing = || Error::Input("You have to specify the encoder's inputs or encoder_outputs".into());
     let source = step.source.as_mut().ok_or_else(nothing)?;
     let (batch, sources) = (step.packing.shape()[0], source.sequences.len());
@@ -451,7 +488,7 @@ fn cross_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) 
         source.layers.push(part.project_keys(step.encoded.ok_or_else(nothing)?)?);
     }
     let [key, value] = source.layers[index].clone();
-    let heads = Heads { query: part.project_queries(x)?, key, value };
+    let heads = Heads { query: part.project_queries(entry)?, key, value };
     let packing = step.packing;
     let look = Look {
         ragged: &source.ragged(packing),
@@ -460,7 +497,7 @@ fn cross_attention(part: &MultiHead, x: &Tensor, index: usize, step: &mut Step) 
         bias: None,
         probabilities: step.cross_attentions.is_some(),
     };
-    let (out, probabilities) = part.attend(&heads, &look)?;
+    let (out, probabilities) = part.attend(&heads, &look, residual, &mut step.workspace)?;
     if let (Some(all), Some(probabilities)) = (&mut step.cross_attentions, probabilities) {
         let shown = |sequence: usize| source.sequences[sequence].shown.to_vec();
         all.push(packing.unpack_attentions(&probabilities, part.heads(), source.length(), shown)?);
@@ -497,19 +534,29 @@ impl<T> Wrapped<T> {
         })
     }
 
-    /// `added(x + after(part(before(x))))`
-    fn around(&self, x: Tensor, part: impl FnOnce(&T, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
-        let normed = self.enter(&x)?;
-        let out = self.leave(part(&self.part, &normed)?)?;
-        let residual = if self.adds_to_normed { &normed } else { &x };
-        match &self.added {
-            Some(norm) => norm.forward(&out, Some(residual)),
-            None => Ok(out.add(residual)?),
-        }
+    /// `added(x + after(part(before(x))))`. The part is given what goes in, and what it may add to its result at once.
+    fn around<'a>(
+        &self,
+        x: Tensor,
+        step: &mut Step<'a>,
+        part: impl FnOnce(&T, Entry, Option<&Tensor>, &mut Step<'a>) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let normed = self.adds_to_normed.then(|| self.enter(&x).normed()).transpose()?;
+        let entry = normed.as_ref().map_or(self.enter(&x), Entry::of);
+        let residual = normed.as_ref().unwrap_or(&x);
+        let at_once = self.after.is_none() && self.added.is_none();
+        let out = part(&self.part, entry, at_once.then_some(residual), step)?;
+        let out = match &self.added {
+            _ if at_once => out,
+            Some(norm) => norm.forward(&self.leave(out)?, Some(residual))?,
+            None => self.leave(out)?.add(residual)?,
+        };
+        step.workspace.give(x);
+        Ok(out)
     }
 
-    fn enter(&self, x: &Tensor) -> Result<Tensor> {
-        self.before.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(x, None))
+    fn enter<'a>(&'a self, x: &'a Tensor) -> Entry<'a> {
+        Entry { x, norm: self.before.as_ref() }
     }
 
     fn leave(&self, out: Tensor) -> Result<Tensor> {
@@ -541,20 +588,43 @@ impl Layer {
 
     fn forward(&self, hidden: Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
         if self.parallel {
-            let normed = self.attention.enter(&hidden)?;
-            let attended =
-                self.attention.leave(self_attention(&self.attention.part, &normed, index, step)?)?;
-            let own = self.feed_forward.before.is_some();
-            let normed = if own { self.feed_forward.enter(&hidden)? } else { normed };
-            let fed = self.feed_forward.part.forward(&normed, step.routed.as_mut())?;
-            let fed = self.feed_forward.leave(fed)?;
-            return Ok(attended.add(&fed)?.add(&hidden)?);
+            let out = self.side_by_side(&hidden, index, step)?;
+            step.workspace.give(hidden);
+            return Ok(out);
         }
-        let mut hidden = self.attention.around(hidden, |part, x| self_attention(part, x, index, step))?;
+        let mut hidden = self.attention.around(hidden, step, |part, entry, residual, step| {
+            self_attention(part, entry, residual, index, step)
+        })?;
         // A decoder alone runs without a source too: BERT's.
-        if let (Some(cross), Some(_)) = (&self.cross_attention, &step.source) {
-            hidden = cross.around(hidden, |part, x| cross_attention(part, x, index, step))?;
+        if let (Some(cross), true) = (&self.cross_attention, step.source.is_some()) {
+            hidden = cross.around(hidden, step, |part, entry, residual, step| {
+                cross_attention(part, entry, residual, index, step)
+            })?;
         }
-        self.feed_forward.around(hidden, |part, x| part.forward(x, step.routed.as_mut()))
+        self.feed_forward.around(hidden, step, |part, entry, residual, step| {
+            part.forward(entry, residual, step.routed.as_mut(), &mut step.workspace)
+        })
+    }
+
+    /// Attention and feed-forward network of the same hidden states.
+    fn side_by_side(&self, hidden: &Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
+        let (attention, feed_forward) = (&self.attention, &self.feed_forward);
+        let own = feed_forward.before.is_some();
+        // What both read is normalised once.
+        let normed = (!own).then(|| attention.enter(hidden).normed()).transpose()?;
+        let entry = normed.as_ref().map_or(attention.enter(hidden), Entry::of);
+        let residual = attention.after.is_none().then_some(hidden);
+        let mut attended = attention.leave(self_attention(&attention.part, entry, residual, index, step)?)?;
+        if residual.is_none() {
+            attended = attended.add(hidden)?;
+        }
+        let entry = normed.as_ref().map_or(feed_forward.enter(hidden), Entry::of);
+        let residual = feed_forward.after.is_none().then_some(&attended);
+        let fed = feed_forward.part.forward(entry, residual, step.routed.as_mut(), &mut step.workspace)?;
+        if residual.is_none() {
+            return Ok(feed_forward.leave(fed)?.add(&attended)?);
+        }
+        step.workspace.give(attended);
+        Ok(fed)
     }
 }

@@ -15,6 +15,7 @@ use trustformers::models::{
     architecture,
 };
 use trustformers::tensor::Tensor;
+use trustformers::tensor::ops::StoreForm;
 
 use crate::errors;
 use crate::hub::{PyRepo, signalled};
@@ -202,12 +203,15 @@ impl PyCache {
 
 #[pymethods]
 impl PyCache {
-    /// An empty cache; with room for `capacity` positions it need not grow up to there.
+    /// An empty cache; with room for `capacity` positions it need not grow up to there. If `quantized` it keeps 8 bits.
     #[new]
-    #[pyo3(signature = (capacity=0))]
-    fn new(capacity: usize) -> PyCache {
+    #[pyo3(signature = (capacity=0, quantized=false))]
+    fn new(capacity: usize, quantized: bool) -> PyCache {
         let mut cache = Cache::default();
         cache.reserve(capacity);
+        if quantized {
+            cache.keep_as(StoreForm::Int8);
+        }
         PyCache(Mutex::new(cache))
     }
 

@@ -1,9 +1,9 @@
 //! What a device must be able to run.
 
 use crate::ops::{
-    Activation, AdamW, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp,
+    Activation, AdamW, Attention, BinaryOp, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp,
 };
-use crate::{DType, Quantized, Result, Scalar, Tensor, Weight};
+use crate::{DType, Quantized, Result, Scalar, Tensor};
 
 /// A device: each method is a whole fused step. [`crate::ops`] has checked shapes and dtypes before any of them is called, so an
 /// implementation holds kernels only. A new device is one folder that implements this.
@@ -111,14 +111,9 @@ pub trait Backend: Send + Sync {
         smoothing: f32,
     ) -> Result<Tensor>;
 
-    /// `activation(x @ weightᵀ + bias)`; `x` (.., in), `bias` (out), the result (.., out), all float32.
-    fn linear(
-        &self,
-        x: &Tensor,
-        weight: &Weight,
-        bias: Option<&Tensor>,
-        activation: Activation,
-    ) -> Result<Tensor>;
+    /// The result of `step`, written to `out`, which has its shape; everything contiguous float32 but the weight, and `out` in memory of
+    /// its own. See [`LinearStep`].
+    fn linear(&self, out: &Tensor, step: &LinearStep) -> Result<()>;
 
     /// Normalises `x (+ residual)` over its last dimension, then scales and shifts it; all float32.
     fn layer_norm(
@@ -164,9 +159,9 @@ pub trait Backend: Send + Sync {
         parameters: bool,
     ) -> Result<[Option<Tensor>; 2]>;
 
-    /// Turns pairs of elements by the angles of their row; see [`crate::ops::rope`]. All float32 or all float64; contiguous, but that
-    /// `x` may have any strides that walk forwards, 1 along its last dimension.
-    fn rope(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor>;
+    /// Turns pairs of elements of `x` by the angles of their row; see [`crate::ops::rope`]. All float32 or all float64; `cos` and `sin`
+    /// contiguous, `x` and `out`, which may be one, of any strides but 1 along their last dimension.
+    fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()>;
 
     /// One step of AdamW, in place in all but `grad`; all contiguous floats of one shape. See [`crate::ops::adamw_step`].
     fn adamw_step(
@@ -188,6 +183,10 @@ pub trait Backend: Send + Sync {
     /// `x` (rows, ..) spread over (total, ..): row `i` goes to `positions[i]`, all others are zero. Positions are in range.
     fn scatter_rows(&self, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor>;
 
-    /// Scaled dot-product attention within each sequence of a ragged batch; see [`Attention`].
-    fn attention(&self, attention: &Attention) -> Result<Attended>;
+    /// Writes rows of the float32 `x`, 1 apart along its last dimension, to the contiguous `store`; see [`crate::ops::store_rows`].
+    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()>;
+
+    /// Scaled dot-product attention within each sequence of a ragged batch. The context is written to `out` (rows, heads * value_dim),
+    /// contiguous float32; the probabilities are returned if they are asked for. See [`Attention`].
+    fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>>;
 }

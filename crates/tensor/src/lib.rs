@@ -23,6 +23,7 @@ mod tensor;
 #[cfg(test)]
 mod testing;
 mod weight;
+mod workspace;
 
 pub use backend::Backend;
 pub use buffer::Buffer;
@@ -38,3 +39,4 @@ pub use scalar::{Operand, Scalar, result_type};
 pub use storage::{Device, Storage};
 pub use tensor::Tensor;
 pub use weight::Weight;
+pub use workspace::Workspace;

@@ -282,27 +282,6 @@ impl Tensor {
         let item = self.dtype().size();
         buffer.evict(first * item..(last + 1) * item);
     }
-
-    /// The memory from the first element to the last, gaps included, for kernels that step with strides.
-    ///
-    /// # Errors
-    /// `DType` when `T` is not the tensor's; `Argument` when a stride is negative.
-    pub(crate) fn span<T: Element>(&self) -> Result<&[T]> {
-        if self.numel() == 0 || self.is_contiguous() {
-            return self.as_slice();
-        }
-        let dims = || self.shape().iter().zip(self.layout().strides());
-        if T::DTYPE != self.dtype() || dims().any(|(_, &stride)| stride < 0) {
-            return Err(Error::argument(
-                "span",
-                "the tensor must be of the kernel's dtype and walk forwards",
-            ));
-        }
-        let len: usize = 1 + dims().map(|(&size, &stride)| (size - 1) * stride as usize).sum::<usize>();
-        // SAFETY: every element lies within the storage (checked when the tensor was made), so all between first and last do;
-        // alignment likewise, and the storage lives as long as `self`.
-        Ok(unsafe { std::slice::from_raw_parts(self.as_ptr().cast(), len) })
-    }
 }
 
 impl fmt::Debug for Tensor {

@@ -6,7 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 use trustformers_tensor::ops::{
-    Activation, AdamW, Attention, BinaryOp, CompareOp, Distribution, Ragged, ReduceOp, UnaryOp,
+    Activation, AdamW, Attention, BinaryOp, CompareOp, Distribution, LinearStep, Ragged, ReduceOp, Then,
+    UnaryOp,
 };
 use trustformers_tensor::{Backend, DType, Device, Scalar, Tensor, Weight};
 
@@ -533,7 +534,11 @@ fn products() {
                 };
                 let want: Vec<f64> =
                     (0..m).flat_map(|i| (0..=n).map(move |j| (i, j))).map(|(i, j)| one(i, j)).collect();
-                close("linear", &backend.linear(&x, &weight, Some(&bias), activation).unwrap(), &want, 2e-5);
+                let out = on(&Tensor::zeros(&[m, n + 1]).unwrap());
+                let then = Then::Activate(activation);
+                let step = LinearStep { x: &x, norm: None, weight: &weight, bias: Some(&bias), then };
+                backend.linear(&out, &step).unwrap();
+                close("linear", &out, &want, 2e-5);
             }
         }
     });
@@ -686,7 +691,12 @@ fn rotations_steps_and_attention() {
                     y
                 })
                 .collect();
-            close("rope", &backend.rope(&x, &cos, &sin, interleaved).unwrap(), &turned, 1e-6);
+            let out = on(&Tensor::zeros(x.shape()).unwrap());
+            backend.rope(&out, &x, &cos, &sin, interleaved).unwrap();
+            close("rope", &out, &turned, 1e-6);
+            out.copy_(&x).unwrap();
+            backend.rope(&out, &out, &cos, &sin, interleaved).unwrap();
+            close("rope in place", &out, &turned, 1e-6);
         }
 
         let options = AdamW { lr: 0.1, betas: (0.5, 0.75), eps: 1e-3, weight_decay: 0.5 };
@@ -715,7 +725,8 @@ fn rotations_steps_and_attention() {
         let [query, key, value] = [0, 1, 2].map(|i| qkv.select(1, i).unwrap());
         let attention =
             Attention { scale: 0.5, probabilities: true, ..Attention::new(&query, &key, &value, &ragged) };
-        let got = backend.attention(&attention).unwrap();
+        let context = on(&Tensor::zeros(&[75, heads * d]).unwrap());
+        let probabilities = backend.attention(&context, &attention).unwrap();
         let values = read(&qkv);
         let at =
             |row: usize, which: usize, head: usize| &values[((row * 3 + which) * heads + head) * d..][..d];
@@ -736,8 +747,8 @@ fn rotations_steps_and_attention() {
                 }
             }
         }
-        close("attention", &got.context, &want, 1e-5);
-        let shapes: Vec<Vec<usize>> = got.probabilities.unwrap().iter().map(|p| p.shape().to_vec()).collect();
+        close("attention", &context, &want, 1e-5);
+        let shapes: Vec<Vec<usize>> = probabilities.unwrap().iter().map(|p| p.shape().to_vec()).collect();
         assert_eq!(shapes, [[2, 70, 70], [2, 3, 2], [2, 2, 0]]);
     });
 }

@@ -509,7 +509,7 @@ def _result(
     if config.use_cache is not False:
         cache = given
         if cache is None and held is not None:
-            cache = new_cache(kind, is_encoder_decoder)
+            cache = new_cache(kind, is_encoder_decoder, config.cache_implementation == "quantized")
             cache._engine = held
         fields["past_key_values"] = cache
     return _OUTPUTS[is_encoder_decoder, is_beams](**fields)

@@ -22,7 +22,7 @@ from .auto import (
     AutoModelForTextEncoding,
     AutoModelForTokenClassification,
 )
-from .cache import Cache, DynamicCache, EncoderDecoderCache
+from .cache import Cache, DynamicCache, EncoderDecoderCache, QuantizedCache
 from .configuration import PreTrainedConfig, PretrainedConfig
 from .modeling import PreTrainedModel
 
@@ -48,6 +48,7 @@ __all__ = [
     "PreTrainedConfig",
     "PreTrainedModel",
     "PretrainedConfig",
+    "QuantizedCache",
 ]
 __all__ += named.__all__
 

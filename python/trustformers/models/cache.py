@@ -32,8 +32,10 @@ class Cache:
     :attr:`layers`, as arrays of the kind that the model was given; it is changed by the methods here.
     """
 
+    _is_quantized = False
+
     def __init__(self) -> None:
-        self._engine = _engine.Cache()
+        self._engine = _engine.Cache(quantized=self._is_quantized)
         self._kind: Kind = "numpy"
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -86,7 +88,7 @@ class Cache:
 
     def reset(self) -> None:
         """Forget everything."""
-        self._engine = _engine.Cache()
+        self._engine = _engine.Cache(quantized=self._is_quantized)
 
     def batch_select_indices(self, indices: Any) -> None:
         """Make sequence ``i`` what sequence ``indices[i]`` was."""
@@ -132,6 +134,27 @@ class DynamicCache(Cache):
     def __iter__(self) -> Iterator[tuple[Any, Any, None]]:
         for layer in self.layers:
             yield layer.keys, layer.values, None
+
+
+class QuantizedCache(DynamicCache):
+    """A cache that keeps integers of 8 bits, with a scale for each head of each position.
+
+    A quarter of the memory of float32, half that of float16. ``generate(cache_implementation="quantized")``
+    makes one. There are 8 bits also where fewer are asked for, which is more exact.
+    """
+
+    _is_quantized = True
+
+    def __init__(self, backend: str | None = None, config: Any = None, nbits: int | None = None) -> None:
+        """Make an empty cache. ``backend`` and ``config`` say nothing that a cache needs to know here.
+
+        :raises ValueError: if ``nbits`` are more than 8.
+        """
+        if nbits is not None and not 1 <= nbits <= 8:
+            raise ValueError(
+                f"a quantized cache keeps 8 bits, got nbits={nbits}: use a DynamicCache for more"
+            )
+        super().__init__()
 
 
 class _SourceCache(DynamicCache):
@@ -188,8 +211,9 @@ class EncoderDecoderCache(Cache):
             yield own + source
 
 
-def new_cache(kind: Kind, is_encoder_decoder: bool) -> Cache:
+def new_cache(kind: Kind, is_encoder_decoder: bool, is_quantized: bool = False) -> Cache:
     """An empty cache of the sort that a model needs, which shows arrays of a kind."""
-    cache = EncoderDecoderCache() if is_encoder_decoder else DynamicCache()
+    own = QuantizedCache if is_quantized else DynamicCache
+    cache = EncoderDecoderCache() if is_encoder_decoder else own()
     cache._kind = kind
     return cache

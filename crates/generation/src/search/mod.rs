@@ -7,6 +7,7 @@ mod record;
 mod steps;
 
 use trustformers_models::{Cache, Family, Inputs, Model, Outputs, Text};
+use trustformers_tensor::ops::StoreForm;
 use trustformers_tensor::{Generator, Tensor};
 
 use crate::config::GenerationConfig;
@@ -151,6 +152,9 @@ pub fn generate(
     let uses_cache = config.use_cache.unwrap_or(true) || has_embeds || is_assisted || is_contrastive;
     let cache = uses_cache.then(|| {
         let mut cache = cache.unwrap_or_default();
+        if config.cache_implementation.as_deref() == Some("quantized") {
+            cache.keep_as(StoreForm::Int8);
+        }
         // Room for all at once, unless that is much more than may ever be needed.
         cache.reserve(greatest_length.min(length + ROOM));
         cache

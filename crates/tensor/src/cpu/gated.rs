@@ -21,17 +21,26 @@ pub(super) fn gated(activation: Activation, x: &Tensor) -> Result<Tensor> {
     let width = x.shape()[x.ndim() - 1] / 2;
     let mut shape = x.shape().to_vec();
     shape[x.ndim() - 1] = width;
-    let (source, activate) = (x.as_slice::<f32>()?, kernel(activation));
-    Tensor::build(&shape, |out| {
-        for_each_run(out, width, |first, rows| {
-            for (i, row) in rows.chunks_exact_mut(width).enumerate() {
-                let (gate, up) = halves(source, first + i, width);
-                let blocks = row.chunks_mut(BLOCK).zip(gate.chunks(BLOCK)).zip(up.chunks(BLOCK));
-                for ((out, gate), up) in blocks {
-                    multiply(activated(activate, gate, out), up);
-                }
+    let source = x.as_slice()?;
+    Tensor::build(&shape, |out| write(activation, source, width, out))
+}
+
+/// [`gated`] of rows of two halves, `width` wide each.
+pub(super) fn write(
+    activation: Activation,
+    source: &[f32],
+    width: usize,
+    out: &mut [MaybeUninit<f32>],
+) -> Result<()> {
+    let activate = kernel(activation);
+    for_each_run(out, width, |first, rows| {
+        for (i, row) in rows.chunks_exact_mut(width).enumerate() {
+            let (gate, up) = halves(source, first + i, width);
+            let blocks = row.chunks_mut(BLOCK).zip(gate.chunks(BLOCK)).zip(up.chunks(BLOCK));
+            for ((out, gate), up) in blocks {
+                multiply(activated(activate, gate, out), up);
             }
-        })
+        }
     })
 }
 
@@ -90,7 +99,7 @@ fn written<'a>(
 }
 
 /// `x[i] *= y[i]`
-fn multiply(x: &mut [f32], y: &[f32]) {
+pub(super) fn multiply(x: &mut [f32], y: &[f32]) {
     vectorized(
         #[inline(always)]
         || x.iter_mut().zip(y).for_each(|(x, y)| *x *= y),

@@ -7,6 +7,7 @@ use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquare, SumSquareSub};
 
 use super::rows::for_each_run;
 use super::simd::each2;
+use crate::ops::Norm;
 use crate::{Result, Shape, Tensor};
 
 /// See [`crate::Backend::layer_norm`].
@@ -24,6 +25,23 @@ pub(super) fn layer_norm(
     let residual: Option<&[f32]> = residual.map(|residual| residual.as_slice()).transpose()?;
     let shape = Shape::from(x.shape());
     let x: &[f32] = x.as_slice()?;
+    Tensor::build(&shape, |out| {
+        for_each_run(out, width, |first, rows| {
+            let range = first * width..first * width + rows.len();
+            centred(&x[range.clone()], residual.map(|residual| &residual[range]), (weight, bias), eps, rows);
+        })
+    })
+}
+
+/// Layer norm of whole rows.
+fn centred(
+    x: &[f32],
+    residual: Option<&[f32]>,
+    (weight, bias): (&[f32], Option<&[f32]>),
+    eps: f32,
+    out: &mut [MaybeUninit<f32>],
+) {
+    let width = weight.len().max(1);
     let options = |row: &[f32]| {
         let mean = Sum::new(row).dispatch() / width as f32;
         let variance = SumSquareSub::new(row, mean).dispatch() / width as f32;
@@ -35,24 +53,16 @@ pub(super) fn layer_norm(
             ..Default::default()
         }
     };
-    let normalize = |at: usize, out: &mut [MaybeUninit<f32>]| {
-        let x = &x[at..at + width];
+    for (i, (out, row)) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
         match residual {
             Some(residual) => {
-                let row = add(x, &residual[at..at + width], out);
+                let row = add(row, &residual[i * width..][..width], out);
                 let options = options(row);
                 Normalize::new_mut(row, options).dispatch();
             }
-            None => _ = Normalize::new(x, out, options(x)).dispatch(),
+            None => _ = Normalize::new(row, out, options(row)).dispatch(),
         }
-    };
-    Tensor::build(&shape, |out| {
-        for_each_run(out, width, |first, rows| {
-            for (i, row) in rows.chunks_exact_mut(width).enumerate() {
-                normalize((first + i) * width, row);
-            }
-        })
-    })
+    }
 }
 
 /// See [`crate::Backend::rms_norm`].
@@ -61,14 +71,32 @@ pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> 
     let (source, weight): (&[f32], &[f32]) = (x.as_slice()?, weight.as_slice()?);
     Tensor::build(x.shape(), |out| {
         for_each_run(out, width, |first, rows| {
-            for (out, row) in rows.chunks_exact_mut(width).zip(source[first * width..].chunks_exact(width)) {
-                let square = SumSquare::new(row).dispatch() / width as f32;
-                let scale = 1.0 / (square + eps).sqrt();
-                let options = NormalizeOptions { scale, element_scale: Some(weight), ..Default::default() };
-                Normalize::new(row, out, options).dispatch();
-            }
+            root_mean_square(&source[first * width..][..rows.len()], weight, eps, rows);
         })
     })
+}
+
+fn root_mean_square(x: &[f32], weight: &[f32], eps: f32, out: &mut [MaybeUninit<f32>]) {
+    let width = weight.len().max(1);
+    for (out, row) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+        let square = SumSquare::new(row).dispatch() / width as f32;
+        let scale = 1.0 / (square + eps).sqrt();
+        let options = NormalizeOptions { scale, element_scale: Some(weight), ..Default::default() };
+        Normalize::new(row, out, options).dispatch();
+    }
+}
+
+/// Normalises whole rows.
+pub(super) fn normalize(norm: &Norm, x: &[f32], out: &mut [MaybeUninit<f32>]) -> Result<()> {
+    match *norm {
+        Norm::Layer { weight, bias, eps } => {
+            let weight: &[f32] = weight.as_slice()?;
+            let bias = bias.map(Tensor::as_slice).transpose()?;
+            centred(x, None, (weight, bias), eps, out);
+        }
+        Norm::Rms { weight, eps } => root_mean_square(x, weight.as_slice()?, eps, out),
+    }
+    Ok(())
 }
 
 /// `x + residual`, written to `out`.

@@ -1,44 +1,99 @@
 //! Products with weights, which the kernel's layout is kept for.
 
+use std::mem::MaybeUninit;
+
 use super::gemm::{self, MatrixMut, Options, Right, Stacked, gemm};
-use super::{activation, gemv};
-use crate::{Activation, DType, Matrix, Result, Shape, Tensor, Weight};
+use super::gemv::{self, Finish};
+use super::rows::for_each_run;
+use super::{activation, gated, layer_norm, scratch};
+use crate::ops::{LinearStep, Norm, Then};
+use crate::{Activation, DType, Matrix, Result, Tensor, Weight};
 
 /// See [`crate::Backend::linear`].
-pub(super) fn linear(
-    x: &Tensor,
-    weight: &Weight,
-    bias: Option<&Tensor>,
-    activation: Activation,
-) -> Result<Tensor> {
+pub(super) fn linear(out: &Tensor, step: &LinearStep) -> Result<()> {
+    // SAFETY: the result is contiguous float32, in memory of its own that is there to be written.
+    let out = unsafe { std::slice::from_raw_parts_mut(out.as_ptr().cast_mut().cast(), out.numel()) };
+    let (values, columns) = (step.x.as_slice()?, step.weight.in_features());
+    let Some(norm) = &step.norm else { return product(values, step, out) };
+    // Few rows stay in the nearest cache.
+    if values.len() <= gemv::MAX_ROWS * columns {
+        return scratch::with(|scratch| {
+            let [room] = scratch.parts([values.len()]);
+            // SAFETY: so long is the part, and nobody else has it.
+            let room = unsafe { std::slice::from_raw_parts_mut(room.cast(), values.len()) };
+            product(normed(norm, values, room)?, step, out)
+        });
+    }
+    let all = Tensor::build(step.x.shape(), |out| {
+        for_each_run(out, columns, |first, rows| {
+            // Its vectors are contiguous float32, as all operands are.
+            _ = normed(norm, &values[first * columns..][..rows.len()], rows);
+        })
+    })?;
+    product(all.as_slice()?, step, out)
+}
+
+/// Rows after their norm.
+fn normed<'a>(norm: &Norm, x: &[f32], out: &'a mut [MaybeUninit<f32>]) -> Result<&'a [f32]> {
+    layer_norm::normalize(norm, x, out)?;
+    // SAFETY: norms write every element of all whole rows, and there are no others.
+    Ok(unsafe { out.assume_init_ref() })
+}
+
+/// What follows the norm.
+fn product(values: &[f32], step: &LinearStep, out: &mut [MaybeUninit<f32>]) -> Result<()> {
+    let LinearStep { weight, bias, then, .. } = *step;
     let (columns, outputs) = (weight.in_features(), weight.out_features());
-    let rows = x.shape()[..x.ndim() - 1].iter().product();
-    let mut shape = Shape::from(x.shape());
-    shape[x.ndim() - 1] = outputs;
-    let bias = bias.map(|bias| bias.contiguous()).transpose()?;
-    let add = bias.as_ref().map(|bias| bias.as_slice()).transpose()?;
-    let map = activation::kernel(activation);
-    let values = x.as_slice()?;
-    Tensor::build(&shape, |out| {
-        if gemv::product(gemv::Left { values, rows, columns }, weight.parts(), add, map, out)? {
-            return Ok(());
-        }
-        let left = gemm::Matrix::new(values, [rows, columns], [columns, 1])?;
-        let out = MatrixMut::new(out, [rows, outputs], outputs)?;
-        let (packed, stacked);
-        let right = match weight.parts() {
-            _ if weight.is_lasting() => {
-                packed = weight.packed()?;
-                Right::Packed(&packed)
-            }
-            [Matrix::Dense(only)] if only.dtype() == DType::F32 => {
-                Right::Plain(gemm::Matrix::of(only, 0)?.transposed())
-            }
-            parts => {
-                stacked = Stacked(parts);
-                Right::Made(&stacked)
-            }
-        };
-        gemm(out, left, right, &Options { add, map, ..Options::default() })
+    let rows = step.x.shape()[..step.x.ndim() - 1].iter().product();
+    let bias = bias.map(Tensor::as_slice).transpose()?;
+    let left = gemv::Left { values, rows, columns };
+    let add = if let Then::Add(residual) = then { Some(residual.as_slice()?) } else { None };
+    let activation = match then {
+        Then::Activate(activation) | Then::Gate(activation) => activation,
+        Then::Add(_) => Activation::Identity,
+    };
+    let (map, gates) = (activation::kernel(activation), matches!(then, Then::Gate(_)));
+    if gemv::product(left, weight.parts(), Finish { bias, map, gates, add }, out)? {
+        return Ok(());
+    }
+    if gates {
+        let both = Tensor::build(&[rows, outputs], |both| many(left, weight, bias, None, both))?;
+        return gated::write(activation, both.as_slice()?, outputs / 2, out);
+    }
+    many(left, weight, bias, map, out)?;
+    let Some(add) = add else { return Ok(()) };
+    // SAFETY: the product has written all of it.
+    let out = unsafe { out.assume_init_mut() };
+    for_each_run(out, 1, |first, run| {
+        run.iter_mut().zip(&add[first..]).for_each(|(out, add)| *out += add);
     })
+}
+
+/// `map(left @ weightᵀ + bias)` with more rows than a few.
+fn many(
+    left: gemv::Left,
+    weight: &Weight,
+    bias: Option<&[f32]>,
+    map: Option<gemm::Map<f32>>,
+    out: &mut [MaybeUninit<f32>],
+) -> Result<()> {
+    let gemv::Left { values, rows, columns } = left;
+    let outputs = weight.out_features();
+    let left = gemm::Matrix::new(values, [rows, columns], [columns, 1])?;
+    let out = MatrixMut::new(out, [rows, outputs], outputs)?;
+    let (packed, stacked);
+    let right = match weight.parts() {
+        _ if weight.is_lasting() => {
+            packed = weight.packed()?;
+            Right::Packed(&packed)
+        }
+        [Matrix::Dense(only)] if only.dtype() == DType::F32 => {
+            Right::Plain(gemm::Matrix::of(only, 0)?.transposed())
+        }
+        parts => {
+            stacked = Stacked(parts);
+            Right::Made(&stacked)
+        }
+    };
+    gemm(out, left, right, &Options { add: bias, map, ..Options::default() })
 }

@@ -30,6 +30,7 @@ mod reduce;
 mod rope;
 mod rows;
 mod scan;
+mod scratch;
 mod simd;
 mod softmax;
 mod sort;
@@ -40,9 +41,9 @@ mod turn;
 mod unary;
 
 use crate::ops::{
-    Activation, AdamW, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp,
+    Activation, AdamW, Attention, BinaryOp, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp,
 };
-use crate::{Backend, DType, Quantized, Result, Scalar, Tensor, Weight};
+use crate::{Backend, DType, Quantized, Result, Scalar, Tensor};
 
 pub use level::{Capabilities, capabilities};
 
@@ -171,14 +172,8 @@ impl Backend for Cpu {
         loss::gradient(grad, x, classes, log_sum, smoothing)
     }
 
-    fn linear(
-        &self,
-        x: &Tensor,
-        weight: &Weight,
-        bias: Option<&Tensor>,
-        activation: Activation,
-    ) -> Result<Tensor> {
-        linear::linear(x, weight, bias, activation)
+    fn linear(&self, out: &Tensor, step: &LinearStep) -> Result<()> {
+        linear::linear(out, step)
     }
 
     fn layer_norm(
@@ -230,8 +225,8 @@ impl Backend for Cpu {
         norm_gradient::rms_norm(grad, x, weight, eps, parameters)
     }
 
-    fn rope(&self, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
-        rope::rope(x, cos, sin, interleaved)
+    fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
+        rope::rope(out, x, cos, sin, interleaved)
     }
 
     fn adamw_step(
@@ -258,7 +253,11 @@ impl Backend for Cpu {
         rows::scatter(x, positions, total)
     }
 
-    fn attention(&self, attention: &Attention) -> Result<Attended> {
-        attention::attention(attention)
+    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
+        attention::store_rows(store, x, places)
+    }
+
+    fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {
+        attention::attention(out, attention)
     }
 }

@@ -1,61 +1,111 @@
 //! Rotary position embeddings, head by head.
 
-use std::mem::MaybeUninit;
 use std::ops::{Add, Mul, Sub};
 
-use super::rows::for_each_run;
+use super::rows::PARALLEL_FROM;
 use super::simd::vectorized;
-use crate::{DType, Element, Result, Tensor};
+use crate::{DType, Element, Result, Tensor, team};
 
 /// See [`crate::Backend::rope`].
-pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
+pub(super) fn rope(out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
     match x.dtype() {
-        DType::F64 => turn::<f64>(x, cos, sin, interleaved),
-        _ => turn::<f32>(x, cos, sin, interleaved),
+        DType::F64 => turn::<f64>(out, x, cos, sin, interleaved),
+        _ => turn::<f32>(out, x, cos, sin, interleaved),
     }
 }
 
 fn turn<C: Element + Mul<Output = C> + Add<Output = C> + Sub<Output = C>>(
+    out: &Tensor,
     x: &Tensor,
     cos: &Tensor,
     sin: &Tensor,
     interleaved: bool,
-) -> Result<Tensor> {
-    let (heads, head_dim, pairs) = (x.shape()[1], x.shape()[2], cos.shape()[1]);
-    let (row_stride, head_stride) = (x.layout().strides()[0] as usize, x.layout().strides()[1] as usize);
-    let (source, cos, sin): (&[C], &[C], &[C]) = (x.span()?, cos.as_slice()?, sin.as_slice()?);
-    Tensor::build(x.shape(), |out: &mut [MaybeUninit<C>]| {
-        for_each_run(out, head_dim, |first, run| {
-            vectorized(
-                #[inline(always)]
-                || {
-                    for (i, out) in (first..).zip(run.chunks_exact_mut(head_dim)) {
-                        let (row, head) = (i / heads, i % heads);
-                        let x = &source[row * row_stride + head * head_stride..][..head_dim];
-                        let angles = || cos[row * pairs..][..pairs].iter().zip(&sin[row * pairs..][..pairs]);
-                        let (x, beyond) = x.split_at(2 * pairs);
-                        let (out, beyond_out) = out.split_at_mut(2 * pairs);
-                        beyond_out.write_copy_of_slice(beyond);
-                        if interleaved {
-                            for ((out, x), (&cos, &sin)) in
-                                out.chunks_exact_mut(2).zip(x.chunks_exact(2)).zip(angles())
-                            {
-                                out[0].write(x[0] * cos - x[1] * sin);
-                                out[1].write(x[1] * cos + x[0] * sin);
-                            }
-                        } else {
-                            let ((a, b), (out_a, out_b)) = (x.split_at(pairs), out.split_at_mut(pairs));
-                            let outs = out_a.iter_mut().zip(out_b);
-                            for (((out_a, out_b), (&a, &b)), (&cos, &sin)) in
-                                outs.zip(a.iter().zip(b)).zip(angles())
-                            {
-                                out_a.write(a * cos - b * sin);
-                                out_b.write(b * cos + a * sin);
-                            }
+) -> Result<()> {
+    let &[rows, heads, head_dim] = x.shape() else { return Ok(()) };
+    let pairs = cos.shape()[1];
+    let (cos, sin): (&[C], &[C]) = (cos.as_slice()?, sin.as_slice()?);
+    let (from, to): (Heads<C>, Heads<C>) = (Heads::of(x), Heads::of(out));
+    let in_place = x.as_ptr() == out.as_ptr();
+    let work = |row: usize| {
+        vectorized(
+            #[inline(always)]
+            || {
+                let (cos, sin) = (&cos[row * pairs..][..pairs], &sin[row * pairs..][..pairs]);
+                for head in 0..heads {
+                    let (x, out) = (from.at(row, head), to.at(row, head).cast_mut());
+                    // SAFETY: both have a head here, and nobody else writes to this one.
+                    unsafe {
+                        let whole = pairs / BLOCK * BLOCK;
+                        for i in (0..whole).step_by(BLOCK) {
+                            some::<C, BLOCK>(x, out, i, (cos, sin), interleaved);
+                        }
+                        (whole..pairs).for_each(|i| some::<C, 1>(x, out, i, (cos, sin), interleaved));
+                        if !in_place {
+                            x.add(2 * pairs).copy_to_nonoverlapping(out.add(2 * pairs), head_dim - 2 * pairs);
                         }
                     }
-                },
-            );
-        })
-    })
+                }
+            },
+        );
+    };
+    if rows * heads * head_dim < PARALLEL_FROM {
+        (0..rows).for_each(work);
+        return Ok(());
+    }
+    team::for_each(rows, work)
+}
+
+/// Pairs that are turned at once: read, all of them, before any is written, so that the compiler can do it in vectors although `x` and
+/// `out` may be one.
+const BLOCK: usize = 16;
+
+/// Turns `N` pairs of a head from number `i` on.
+///
+/// # Safety
+/// `x` must be readable and `out` writable for as many pairs as there are angles.
+#[inline(always)]
+unsafe fn some<C: Element + Mul<Output = C> + Add<Output = C> + Sub<Output = C>, const N: usize>(
+    x: *const C,
+    out: *mut C,
+    i: usize,
+    (cos, sin): (&[C], &[C]),
+    interleaved: bool,
+) {
+    // SAFETY: as the caller promises; there are `N` angles from here on.
+    unsafe {
+        let (c, s): ([C; N], [C; N]) = (*cos.as_ptr().add(i).cast(), *sin.as_ptr().add(i).cast());
+        if interleaved {
+            let pairs: [[C; 2]; N] = *x.add(2 * i).cast();
+            let turn = |n: usize| {
+                let [a, b] = pairs[n];
+                [a * c[n] - b * s[n], b * c[n] + a * s[n]]
+            };
+            *out.add(2 * i).cast::<[[C; 2]; N]>() = std::array::from_fn(turn);
+        } else {
+            let (a, b): ([C; N], [C; N]) = (*x.add(i).cast(), *x.add(i + cos.len()).cast());
+            *out.add(i).cast::<[C; N]>() = std::array::from_fn(|n| a[n] * c[n] - b[n] * s[n]);
+            *out.add(i + cos.len()).cast::<[C; N]>() = std::array::from_fn(|n| b[n] * c[n] + a[n] * s[n]);
+        }
+    }
+}
+
+/// Where the heads of a tensor (rows, heads, head_dim) of neighbouring elements lie.
+struct Heads<C> {
+    first: *const C,
+    strides: [isize; 2],
+}
+
+// SAFETY: only the address crosses threads.
+unsafe impl<C> Sync for Heads<C> {}
+
+impl<C> Heads<C> {
+    fn of(tensor: &Tensor) -> Heads<C> {
+        let strides = tensor.layout().strides();
+        Heads { first: tensor.as_ptr().cast(), strides: [strides[0], strides[1]] }
+    }
+
+    #[inline(always)]
+    fn at(&self, row: usize, head: usize) -> *const C {
+        self.first.wrapping_offset(row as isize * self.strides[0] + head as isize * self.strides[1])
+    }
 }

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use crate::{Result, Tensor, pool, team};
 
 /// Fewer elements than this are done on the calling thread: waking another costs more.
-const PARALLEL_FROM: usize = 32 << 10;
+pub(super) const PARALLEL_FROM: usize = 32 << 10;
 
 /// Splits `out` into runs of whole rows of `width` elements and gives each run, with the number of its first row, to `work`.
 pub(super) fn for_each_run<T: Send>(

@@ -34,11 +34,29 @@ widen! {
 
 /// A float that a kernel reads in vectors and computes with as f32.
 pub(super) trait Stored: Widen {
+    const ZERO: Self;
+
     /// Two vectors of f32 from the elements at `from`, of which there must be as many.
     unsafe fn load<I: Isa>(isa: I, from: *const Self) -> [I::F32; 2];
+
+    /// The same of fewer elements, with zeros behind them.
+    #[inline(always)]
+    unsafe fn load_some<I: Isa>(isa: I, from: *const Self, count: usize) -> [I::F32; 2] {
+        let mut some = [Self::ZERO; MOST];
+        // SAFETY: as the caller promises; there is room for two vectors of any processor.
+        unsafe {
+            from.copy_to_nonoverlapping(some.as_mut_ptr(), count);
+            Self::load(isa, some.as_ptr())
+        }
+    }
 }
 
+/// As many elements as two vectors have at most.
+const MOST: usize = 32;
+
 impl Stored for f32 {
+    const ZERO: f32 = 0.0;
+
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, from: *const f32) -> [I::F32; 2] {
         let ops = isa.f32();
@@ -48,6 +66,8 @@ impl Stored for f32 {
 }
 
 impl Stored for bf16 {
+    const ZERO: bf16 = bf16::ZERO;
+
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, from: *const bf16) -> [I::F32; 2] {
         let (narrow, wide) = (isa.i16(), isa.i32());
@@ -61,6 +81,8 @@ impl Stored for bf16 {
 }
 
 impl Stored for f16 {
+    const ZERO: f16 = f16::ZERO;
+
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, from: *const f16) -> [I::F32; 2] {
         let ops = isa.f16();

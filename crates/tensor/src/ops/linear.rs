@@ -1,10 +1,10 @@
-//! The linear layer.
+//! The linear layer, and what stands before and behind it.
 
 use std::iter;
 
-use super::expect_width;
+use super::{expect_width, gated, layer_norm, rms_norm};
 use crate::autograd::{Backward, Grads, is_grad_enabled, record};
-use crate::{Activation, DType, Error, Matrix, Quantized, Result, Tensor, Weight};
+use crate::{Activation, DType, Error, Matrix, Quantized, Result, Shape, Tensor, Weight, Workspace};
 
 /// `activation(x @ weightᵀ + bias)`: `x` (.., in), `bias` (out), result (.., out) in the dtype of `x`, into which the weights are
 /// converted. Equals torch's `F.linear`.
@@ -12,28 +12,183 @@ use crate::{Activation, DType, Error, Matrix, Quantized, Result, Tensor, Weight}
 /// # Errors
 /// `Shapes` when the last dimension of `x` is not the weight's `in`, or the bias has not `out` elements; `DType` for other than floats.
 pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
-    x.expect_float("linear")?;
-    if x.shape().last() != Some(&weight.in_features()) {
-        let right = [weight.out_features(), weight.in_features()].into_iter().collect();
-        let rule = "the last dimension of x must be the second of the weight";
-        return Err(Error::Shapes { op: "linear", rule, left: x.shape().into(), right });
+    let then = Then::Activate(activation);
+    LinearStep { x, norm: None, weight, bias, then }.run(&mut Workspace::default())
+}
+
+/// `then(norm(x) @ weightᵀ + bias)`: a linear layer with the norm before it and what is done to its result, as one step. With few rows
+/// the matrix is all that takes time, and what else there is to do costs less within the same step than as steps of its own.
+#[derive(Clone, Copy)]
+pub struct LinearStep<'a> {
+    /// (.., in) of floats, float32 where speed matters.
+    pub x: &'a Tensor,
+    /// What `x` goes through first.
+    pub norm: Option<Norm<'a>>,
+    /// (out, in)
+    pub weight: &'a Weight,
+    /// (out)
+    pub bias: Option<&'a Tensor>,
+    /// What becomes of the sums.
+    pub then: Then<'a>,
+}
+
+/// What is done to the sums of a linear layer.
+#[derive(Clone, Copy)]
+pub enum Then<'a> {
+    /// A function of each.
+    Activate(Activation),
+    /// The first half is a gate for the second, see [`super::gated`]: half as many results.
+    Gate(Activation),
+    /// This is added, of the result's shape.
+    Add(&'a Tensor),
+}
+
+/// A norm over the last dimension.
+#[derive(Clone, Copy)]
+pub enum Norm<'a> {
+    /// [`super::layer_norm`]
+    Layer {
+        /// (width)
+        weight: &'a Tensor,
+        /// (width)
+        bias: Option<&'a Tensor>,
+        /// What is added to the variance.
+        eps: f32,
+    },
+    /// [`super::rms_norm`]
+    Rms {
+        /// (width)
+        weight: &'a Tensor,
+        /// What is added to the mean square.
+        eps: f32,
+    },
+}
+
+impl<'a> Norm<'a> {
+    /// Normalises `x` (.., width).
+    ///
+    /// # Errors
+    /// As for the norm of its kind.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        match *self {
+            Norm::Layer { weight, bias, eps } => layer_norm(x, None, weight, bias, eps),
+            Norm::Rms { weight, eps } => rms_norm(x, weight, eps),
+        }
     }
-    if let Some(bias) = bias {
-        bias.expect_float("linear")?;
-        expect_width("linear", "the bias must have one element per output", x, weight.out_features(), bias)?;
+
+    fn vectors(&self) -> impl Iterator<Item = &'a Tensor> + use<'a> {
+        let (weight, bias) = match *self {
+            Norm::Layer { weight, bias, .. } => (weight, bias),
+            Norm::Rms { weight, .. } => (weight, None),
+        };
+        iter::once(weight).chain(bias)
     }
+}
+
+impl<'a> LinearStep<'a> {
+    /// The result, in memory of the `workspace` if it has some.
+    ///
+    /// # Errors
+    /// `Shapes` when the tensors do not fit one another, `Argument` for outputs that have no halves and should; `DType` for other than
+    /// floats.
+    pub fn run(&self, workspace: &mut Workspace) -> Result<Tensor> {
+        let shape = self.check()?;
+        let is_plain = self.operands().all(|operand| {
+            operand.dtype() == DType::F32
+                && operand.is_contiguous()
+                && !(operand.requires_grad() && is_grad_enabled())
+        });
+        if is_plain && !(self.weight.requires_grad() && is_grad_enabled()) {
+            let out = workspace.take(&shape)?;
+            self.x.backend().linear(&out, self)?;
+            return Ok(out);
+        }
+        let normed = self.norm.map(|norm| norm.apply(self.x)).transpose()?;
+        let x = normed.as_ref().unwrap_or(self.x);
+        match self.then {
+            Then::Activate(activation) => activated(x, self.weight, self.bias, activation, workspace),
+            Then::Gate(activation) => {
+                gated(&activated(x, self.weight, self.bias, Activation::Identity, workspace)?, activation)
+            }
+            Then::Add(residual) => {
+                activated(x, self.weight, self.bias, Activation::Identity, workspace)?.add(residual)
+            }
+        }
+    }
+
+    /// All tensors but the weight.
+    fn operands(&self) -> impl Iterator<Item = &'a Tensor> + use<'a> {
+        let residual = if let Then::Add(residual) = self.then { Some(residual) } else { None };
+        let norm = self.norm.into_iter().flat_map(|norm| norm.vectors());
+        iter::once(self.x).chain(norm).chain(self.bias).chain(residual)
+    }
+
+    /// The shape of the result, if everything fits.
+    fn check(&self) -> Result<Shape> {
+        let LinearStep { x, weight, bias, .. } = *self;
+        self.operands().try_for_each(|operand| operand.expect_float("linear"))?;
+        if x.shape().last() != Some(&weight.in_features()) {
+            let right = [weight.out_features(), weight.in_features()].into_iter().collect();
+            let rule = "the last dimension of x must be the second of the weight";
+            return Err(Error::Shapes { op: "linear", rule, left: x.shape().into(), right });
+        }
+        for vector in self.norm.iter().flat_map(Norm::vectors) {
+            let rule = "a norm must have the last dimension of x";
+            expect_width("linear", rule, x, weight.in_features(), vector)?;
+        }
+        if let Some(bias) = bias {
+            let rule = "the bias must have one element per output";
+            expect_width("linear", rule, x, weight.out_features(), bias)?;
+        }
+        let mut shape = Shape::from(x.shape());
+        shape[x.ndim() - 1] = weight.out_features();
+        match self.then {
+            Then::Activate(_) => {}
+            Then::Gate(_) if weight.out_features() % 2 == 0 => shape[x.ndim() - 1] /= 2,
+            Then::Gate(_) => {
+                let message =
+                    format!("the outputs must be gates and what they gate, got {}", weight.out_features());
+                return Err(Error::argument("linear", message));
+            }
+            Then::Add(residual) if residual.shape() == shape.as_slice() => {}
+            Then::Add(residual) => {
+                let rule = "what is added must have the shape of the result";
+                return Err(Error::Shapes {
+                    op: "linear",
+                    rule,
+                    left: shape.to_vec(),
+                    right: residual.shape().into(),
+                });
+            }
+        }
+        Ok(shape)
+    }
+}
+
+/// `activation(x @ weightᵀ + bias)` of any floats, with its gradient.
+fn activated(
+    x: &Tensor,
+    weight: &Weight,
+    bias: Option<&Tensor>,
+    activation: Activation,
+    workspace: &mut Workspace,
+) -> Result<Tensor> {
     if x.dtype() != DType::F32 {
         let parts = weight.parts().iter().map(|part| part.to_dtype(x.dtype())).collect::<Result<Vec<_>>>()?;
         return activation.apply(&composed(x, &parts, bias)?);
     }
-    let converted = bias.map(|bias| bias.to_dtype(DType::F32)).transpose()?;
+    let single = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32)?.contiguous();
+    let (plain, converted) = (single(x)?, bias.map(single).transpose()?);
     let asked = x.requires_grad() || weight.requires_grad() || bias.is_some_and(Tensor::requires_grad);
-    if !(asked && is_grad_enabled()) {
-        return x.backend().linear(&x.contiguous()?, weight, converted.as_ref(), activation);
-    }
+    let asked = asked && is_grad_enabled();
     // The gradient of an activation needs what went into it.
-    let out =
-        x.backend().linear(&x.detach().contiguous()?, weight, converted.as_ref(), Activation::Identity)?;
+    let then = Then::Activate(if asked { Activation::Identity } else { activation });
+    let step = LinearStep { x: &plain, norm: None, weight, bias: converted.as_ref(), then };
+    let out = workspace.take(&step.check()?)?;
+    x.backend().linear(&out, &step)?;
+    if !asked {
+        return Ok(out);
+    }
     // Blocks are no tensors that a gradient could be asked for: x alone may need one of them.
     let dense = weight.parts().iter().filter_map(Matrix::dense);
     let sources: Vec<&Tensor> = iter::once(x).chain(dense.clone()).chain(bias).collect();
@@ -169,6 +324,85 @@ mod tests {
         check_gradient("linear", &[&[2, 3], &[4, 3], &[4]], (-1.0, 1.0), 1, |x| {
             linear(&x[0], &Weight::new(vec![x[1].clone()])?, Some(&x[2]), Activation::Tanh)
         });
+    }
+
+    #[test]
+    fn a_step_is_what_stands_in_it_one_after_another() {
+        let float = |shape: &[usize], seed| draw(shape, (-1.0, 1.0), seed).to_dtype(DType::F32).unwrap();
+        let workspace = &mut Workspace::default();
+        // Few rows, more, and so many that they go another way.
+        for rows in [1, 3, 7, 20, 70] {
+            let inputs = [
+                float(&[rows, 64], 1),
+                float(&[64], 2),
+                float(&[64], 3),
+                float(&[40], 4),
+                float(&[rows, 40], 5),
+            ];
+            let blocks =
+                |rows, seed| Quantized::quantize(&float(&[rows, 64], seed), BlockFormat::Q4_1).unwrap();
+            let turned = float(&[64, 40], 8).mt().unwrap();
+            let weights = [
+                Weight::new([float(&[20, 64], 6), float(&[20, 64], 7)]).unwrap(),
+                Weight::new([turned]).unwrap(),
+                Weight::new([blocks(40, 9)]).unwrap(),
+                Weight::new([blocks(20, 10), blocks(20, 11)]).unwrap(),
+                // Halves that are not parts.
+                Weight::new([blocks(8, 12), blocks(32, 13)]).unwrap(),
+            ];
+            let [x, scale, shift, bias, residual] = &inputs;
+            let norms = [
+                None,
+                Some(Norm::Layer { weight: scale, bias: Some(shift), eps: 1e-5 }),
+                Some(Norm::Layer { weight: scale, bias: None, eps: 1e-5 }),
+                Some(Norm::Rms { weight: scale, eps: 1e-5 }),
+            ];
+            for (weight, norm) in
+                weights.iter().flat_map(|weight| norms.iter().map(move |norm| (weight, norm)))
+            {
+                let normed = norm.map_or(Ok(x.clone()), |norm| norm.apply(x)).unwrap();
+                for bias in [None, Some(bias)] {
+                    let plain = linear(&normed, weight, bias, Activation::Identity).unwrap();
+                    for (then, want) in [
+                        (Then::Activate(Activation::Gelu), Activation::Gelu.apply(&plain).unwrap()),
+                        (Then::Gate(Activation::Silu), gated(&plain, Activation::Silu).unwrap()),
+                        (Then::Add(residual), plain.add(residual).unwrap()),
+                    ] {
+                        let step = LinearStep { x, norm: *norm, weight, bias, then };
+                        let got = step.run(workspace).unwrap();
+                        let most =
+                            |x: &Tensor| x.abs().unwrap().amax(&[], false).unwrap().item().unwrap().to_f64();
+                        let off = most(&got.sub(&want).unwrap());
+                        // What is read in another way rounds what it is multiplied with in another way.
+                        assert!(off < 1e-4 * most(&want).max(1.0), "{rows} rows: off by {off}");
+                        workspace.give(got);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_a_step_is_that_of_its_parts() {
+        let shapes: [&[usize]; 5] = [&[3, 6], &[6], &[8, 6], &[8], &[3, 8]];
+        fn step(x: &[Tensor], then: Then) -> Result<Tensor> {
+            let norm = Some(Norm::Rms { weight: &x[1], eps: 1e-5 });
+            let weight = &Weight::new([x[2].clone()])?;
+            LinearStep { x: &x[0], norm, weight, bias: Some(&x[3]), then }.run(&mut Workspace::default())
+        }
+        check_gradient("a step that adds", &shapes, (0.5, 1.5), 1, |x| step(x, Then::Add(&x[4])));
+        check_gradient("a step that gates", &shapes[..4], (0.5, 1.5), 1, |x| {
+            step(x, Then::Gate(Activation::Silu))
+        });
+        let misfits =
+            [Then::Add(&Tensor::zeros(&[3, 7]).unwrap()), Then::Gate(Activation::Silu)].map(|then| {
+                let (x, weight) = (Tensor::zeros(&[3, 6]).unwrap(), Tensor::zeros(&[7, 6]).unwrap());
+                let weight = Weight::new([weight]).unwrap();
+                LinearStep { x: &x, norm: None, weight: &weight, bias: None, then }
+                    .run(&mut Workspace::default())
+                    .is_err()
+            });
+        assert_eq!(misfits, [false, true]);
     }
 
     #[test]

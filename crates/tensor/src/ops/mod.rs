@@ -33,19 +33,21 @@ mod views;
 
 pub use activation::Activation;
 pub use adamw::{AdamW, adamw_step};
-pub use attention::{Attended, Attention, Mask, Ragged, Sequence};
+pub use attention::{
+    Attended, Attention, Mask, Ragged, Sequence, StoreForm, store_rows, stored_dim, stored_rows,
+};
 pub use binary::BinaryOp;
 pub use compare::CompareOp;
 pub use embedding::embedding;
 pub use gated::gated;
 pub use index::Index;
 pub use layer_norm::layer_norm;
-pub use linear::linear;
+pub use linear::{LinearStep, Norm, Then, linear};
 pub use loss::Reduction;
 pub use random::{Distribution, Generator};
 pub use reduce::ReduceOp;
 pub use rms_norm::rms_norm;
-pub use rope::rope;
+pub use rope::{rope, rope_};
 pub use unary::UnaryOp;
 
 use crate::{Error, Result, Tensor};

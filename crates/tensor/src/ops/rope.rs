@@ -10,6 +10,36 @@ use crate::{DType, Error, Result, Tensor};
 /// # Errors
 /// `Shapes` when `cos` and `sin` are not as above; `DType` for other than floats.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
+    check(x, cos, sin)?;
+    let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+    let wide = |tensor: &Tensor| tensor.detach().to_dtype(dtype);
+    let turning = if heads_are_runs(x) { wide(x)? } else { wide(x)?.contiguous()? };
+    let (cosines, sines) = (wide(cos)?.contiguous()?, wide(sin)?.contiguous()?);
+    let out = Tensor::uninit(x.shape(), dtype)?;
+    x.backend().rope(&out, &turning, &cosines, &sines, interleaved)?;
+    let out = out.to_dtype(x.dtype())?;
+    // Turned back by the same angles.
+    Ok(record("rope", out, &[x], &[cos, sin], move |b| {
+        Ok(vec![Some(rope(b.grad(), &b.saved[0], &b.saved[1].neg()?, interleaved)?)])
+    }))
+}
+
+/// [`rope`] in place.
+///
+/// # Errors
+/// As for [`rope`], and those of every change in place.
+pub fn rope_(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
+    check(x, cos, sin)?;
+    let recorded = x.check_in_place("rope_", &[])?;
+    let is_plain = [x, cos, sin].iter().all(|tensor| tensor.dtype() == DType::F32);
+    if recorded || !is_plain || !heads_are_runs(x) || !cos.is_contiguous() || !sin.is_contiguous() {
+        return x.become_(&rope(x, cos, sin, interleaved)?);
+    }
+    x.storage().bump_version();
+    x.backend().rope(x, x, cos, sin, interleaved)
+}
+
+fn check(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<()> {
     for tensor in [x, cos, sin] {
         tensor.expect_float("rope")?;
     }
@@ -22,17 +52,12 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result
             "x must be (rows, heads, head_dim), cos and sin (rows, pairs) with at most half as many pairs";
         return Err(Error::Shapes { op: "rope", rule, left: x.shape().into(), right: cos.shape().into() });
     }
-    let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-    let wide = |tensor: &Tensor| tensor.detach().to_dtype(dtype);
-    let strides = x.layout().strides();
-    let is_forwards = strides[2] == 1 && strides.iter().all(|&stride| stride >= 0);
-    let turning = if is_forwards { wide(x)? } else { wide(x)?.contiguous()? };
-    let (cosines, sines) = (wide(cos)?.contiguous()?, wide(sin)?.contiguous()?);
-    let out = x.backend().rope(&turning, &cosines, &sines, interleaved)?.to_dtype(x.dtype())?;
-    // Turned back by the same angles.
-    Ok(record("rope", out, &[x], &[cos, sin], move |b| {
-        Ok(vec![Some(rope(b.grad(), &b.saved[0], &b.saved[1].neg()?, interleaved)?)])
-    }))
+    Ok(())
+}
+
+/// Whether the elements of each head are neighbours.
+fn heads_are_runs(x: &Tensor) -> bool {
+    x.layout().strides()[2] == 1
 }
 
 #[cfg(test)]
@@ -70,11 +95,15 @@ mod tests {
                     let cast = |t: &Tensor| t.to_dtype(dtype).unwrap();
                     same_gradients(
                         "rope",
-                        &[x],
+                        std::slice::from_ref(&x),
                         tolerance,
                         |x| rope(&x[0].narrow(1, from, from + 2)?, &cast(&cos), &cast(&sin), interleaved),
                         |x| composed(&x[0].narrow(1, from, from + 2)?, &cast(&cos), &cast(&sin), interleaved),
                     );
+                    let part = x.narrow(1, from, from + 2).unwrap();
+                    let want = rope(&part, &cast(&cos), &cast(&sin), interleaved).unwrap();
+                    rope_(&part, &cast(&cos), &cast(&sin), interleaved).unwrap();
+                    assert_eq!(part.to_bytes().unwrap(), want.to_bytes().unwrap());
                 }
             }
         }

@@ -6,13 +6,13 @@ use super::BlockFormat;
 use crate::{Error, Result};
 
 /// Writes one row of floats as `format`.
-type Encode = fn(&[f32], &mut [u8]);
+pub(crate) type Encode = fn(&[f32], &mut [u8]);
 
 /// What writes `format`.
 ///
 /// # Errors
 /// `Argument` for the formats of 256 elements, which are read only.
-pub(super) fn encoder(format: BlockFormat) -> Result<Encode> {
+pub(crate) fn encoder(format: BlockFormat) -> Result<Encode> {
     Ok(match format {
         BlockFormat::Q4_0 => |x, out| each(x, out, q4_0),
         BlockFormat::Q4_1 => |x, out| each(x, out, q4_1),

@@ -8,6 +8,7 @@ mod tests;
 
 use std::mem::MaybeUninit;
 
+pub(crate) use encode::encoder;
 pub use format::BlockFormat;
 pub(crate) use run::{GROUP, RUN, Run, widen};
 
@@ -61,7 +62,7 @@ impl Quantized {
             let rule = "only floating-point numbers can be quantized";
             return Err(Error::DType { op: "quantize", rule, dtype: x.dtype() });
         }
-        let encode = encode::encoder(format)?;
+        let encode = encoder(format)?;
         let row_bytes = format.row_bytes(columns)?;
         let x = x.detach();
         let blocks = Tensor::build(&[rows, row_bytes], |out: &mut [MaybeUninit<u8>]| {

@@ -7,10 +7,10 @@ use rten_simd::{Isa, SimdOp};
 use smallvec::SmallVec;
 
 use super::product::{MAX_HELD, MAX_VECTORS};
-use super::scratch::Scratch;
 use super::walker::Walker;
 use super::{Outputs, Plan, TASKS_PER_THREAD};
 use crate::cpu::level::Level;
+use crate::cpu::scratch::Scratch;
 use crate::cpu::simd::{self, dispatch_at};
 use crate::ops::Sequence;
 
@@ -36,13 +36,18 @@ pub(super) struct Strip {
 }
 
 /// Cuts some sequences into enough blocks for all threads. Those of one head follow one another: they read the same keys.
-pub(super) fn blocks(plan: &Plan, sequences: &[usize], lanes: usize, threads: usize) -> Vec<Block> {
+pub(super) fn blocks(
+    plan: &Plan,
+    sequences: impl Iterator<Item = usize> + Clone,
+    lanes: usize,
+    threads: usize,
+) -> Vec<Block> {
     let vectors = |s: &Sequence| (s.rows * plan.group()).div_ceil(lanes);
-    let all: usize = sequences.iter().map(|&index| vectors(&plan.sequences()[index])).sum();
+    let all: usize = sequences.clone().map(|index| vectors(&plan.sequences()[index])).sum();
     let per_task = all * plan.kv_heads / (threads * TASKS_PER_THREAD);
     let at_once = (per_task / MAX_VECTORS).clamp(1, MAX_STRIPS);
     let mut blocks = Vec::new();
-    for &sequence in sequences {
+    for sequence in sequences {
         let s = &plan.sequences()[sequence];
         let rows = s.rows * plan.group();
         let count = vectors(s).div_ceil(MAX_VECTORS);
@@ -104,8 +109,9 @@ unsafe fn walk<I: Isa>(isa: I, block: &Block, plan: &Plan, outputs: &Outputs, sc
     let width = MAX_VECTORS * isa.f32().len();
     let own = head_dim + value_dim + MAX_HELD + 2;
     let sizes = [TILE + MAX_HELD, TILE, longest, 1, 1, 1, own * block.strips.len()];
-    let [scores, bias, rows, correction, from, to, mut own_parts] =
-        scratch.parts(sizes.map(|rows| rows * width));
+    let [a, b, c, d, e, f, g] = sizes.map(|rows| rows * width);
+    let [scores, bias, rows, correction, from, to, mut own_parts, kept] =
+        scratch.parts([a, b, c, d, e, f, g, TILE * head_dim.max(value_dim)]);
     let mut walkers = SmallVec::<[Walker<I>; MAX_STRIPS]>::new();
     for strip in &block.strips {
         let width = strip.vectors * isa.f32().len();
@@ -126,6 +132,7 @@ unsafe fn walk<I: Isa>(isa: I, block: &Block, plan: &Plan, outputs: &Outputs, sc
             sums,
             bias,
             rows,
+            kept,
             max,
             total,
             correction,
@@ -166,9 +173,9 @@ unsafe fn walk<I: Isa>(isa: I, block: &Block, plan: &Plan, outputs: &Outputs, sc
 #[inline(always)]
 fn fetch<I: Isa>(isa: I, plan: &Plan, block: &Block, tile: Range<usize>) {
     let first = plan.sequences()[block.sequence].key_start;
-    for (view, len) in [(&plan.key, plan.head_dim), (&plan.value, plan.value_dim)] {
+    for kept in [&plan.key, &plan.value] {
         for key in tile.clone() {
-            simd::fetch(isa, view.at(first + key, block.kv_head), len * size_of::<f32>());
+            simd::fetch(isa, kept.at(first + key, block.kv_head), kept.head_bytes());
         }
     }
 }

@@ -6,16 +6,18 @@
 
 mod block;
 mod product;
-mod scratch;
+mod store;
 mod stretch;
 #[cfg(test)]
 mod tests;
 mod walker;
 
-use std::mem::MaybeUninit;
+use store::Kept;
+pub(super) use store::store_rows;
 
 use crate::cpu::level::Level;
-use crate::ops::{Attended, Attention, Sequence};
+use crate::cpu::scratch;
+use crate::ops::{Attention, Sequence};
 use crate::{Result, Tensor, pool, team};
 
 /// Fewer multiplications than this are done on the calling thread: waking another costs more.
@@ -24,12 +26,12 @@ const PARALLEL_FROM: usize = 1 << 15;
 const TASKS_PER_THREAD: usize = 4;
 
 /// See [`crate::Backend::attention`].
-pub(super) fn attention(attention: &Attention) -> Result<Attended> {
-    attention_at(Level::current(), attention)
+pub(super) fn attention(out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {
+    attention_at(Level::current(), out, attention)
 }
 
 /// [`attention`] with the vectors of a level.
-fn attention_at(level: Level, attention: &Attention) -> Result<Attended> {
+fn attention_at(level: Level, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {
     let sequences = attention.ragged.sequences();
     let (query, key, value) = (attention.query, attention.key, attention.value);
     let heads = query.shape()[1];
@@ -40,26 +42,22 @@ fn attention_at(level: Level, attention: &Attention) -> Result<Attended> {
         level,
         attention,
         query: View::of(query),
-        key: View::of(key),
-        value: View::of(value),
+        key: Kept::of(key),
+        value: Kept::of(value),
         biases: biases.iter().map(View::of).collect(),
         heads,
         kv_heads: key.shape()[1],
         head_dim: query.shape()[2],
-        value_dim: value.shape()[2],
+        value_dim: Kept::of(value).dim,
     };
     let empty = |s: &Sequence| Tensor::zeros(&[heads, s.rows, s.keys]);
     let probabilities: Option<Vec<Tensor>> =
         attention.probabilities.then(|| sequences.iter().map(empty).collect()).transpose()?;
-    let context =
-        Tensor::build(&[query.shape()[0], heads * plan.value_dim], |out: &mut [MaybeUninit<f32>]| {
-            let probabilities = probabilities.as_deref().unwrap_or(&[]);
-            let probabilities = probabilities.iter().map(|p| p.as_ptr().cast_mut().cast()).collect();
-            let outputs = Outputs { context: out.as_mut_ptr().cast(), probabilities };
-            let is_small = plan.multiplications() < PARALLEL_FROM;
-            plan.run(&outputs, if is_small { 1 } else { pool::num_threads() })
-        })?;
-    Ok(Attended { context, probabilities })
+    let places = probabilities.iter().flatten().map(|p| p.as_ptr().cast_mut().cast()).collect();
+    let outputs = Outputs { context: out.as_ptr().cast_mut().cast(), probabilities: places };
+    let is_small = plan.multiplications() < PARALLEL_FROM;
+    plan.run(&outputs, if is_small { 1 } else { pool::num_threads() })?;
+    Ok(probabilities)
 }
 
 /// A tensor of float32 as a kernel sees it.
@@ -105,8 +103,8 @@ struct Plan<'a> {
     level: Level,
     attention: &'a Attention<'a>,
     query: View,
-    key: View,
-    value: View,
+    key: Kept,
+    value: Kept,
     /// (heads, rows, keys) for every sequence, or none at all.
     biases: Vec<View>,
     heads: usize,
@@ -135,33 +133,34 @@ impl Plan<'_> {
     fn run(&self, outputs: &Outputs, threads: usize) -> Result<()> {
         let lanes = block::lanes(self.level);
         let is_decoding = |s: &Sequence| {
-            let is_near = |view: &View| view.strides[2] == 1;
             let few = s.rows * self.group() <= lanes / 4;
-            few && outputs.probabilities.is_empty() && is_near(&self.key) && is_near(&self.value)
+            few && outputs.probabilities.is_empty() && self.key.is_near() && self.value.is_near()
         };
-        let indices = 0..self.sequences().len();
-        let (decoding, others): (Vec<usize>, Vec<usize>) =
-            indices.partition(|&index| is_decoding(&self.sequences()[index]));
-        let blocks = block::blocks(self, &others, lanes, threads);
-        let stretches = stretch::stretches(self, &decoding);
-        let work = |index: usize| {
-            scratch::with(|scratch| {
-                // SAFETY: the operation has checked that the tensors hold what the sequences name; no two tasks write to one place.
-                unsafe {
-                    match blocks.get(index) {
-                        Some(block) => block.run(self, outputs, scratch),
-                        None => stretches[index - blocks.len()].run(self, scratch),
+        let some = |decoding: bool| {
+            let sequences = self.sequences().iter().enumerate();
+            sequences.filter(move |(_, s)| is_decoding(s) == decoding).map(|(index, _)| index)
+        };
+        let blocks = block::blocks(self, some(false), lanes, threads);
+        stretch::with(self, some(true), |stretches| {
+            let work = |index: usize| {
+                scratch::with(|scratch| {
+                    // SAFETY: the operation has checked that the tensors hold what the sequences name; no two tasks write to one place.
+                    unsafe {
+                        match blocks.get(index) {
+                            Some(block) => block.run(self, outputs, scratch),
+                            None => stretches.run(index - blocks.len(), scratch),
+                        }
                     }
-                }
-            });
-        };
-        let tasks = blocks.len() + stretches.len();
-        match threads {
-            1 => (0..tasks).for_each(work),
-            _ => team::for_each(tasks, work)?,
-        }
-        // SAFETY: the work is done.
-        unsafe { stretch::merge(self, &stretches, outputs) }
-        Ok(())
+                });
+            };
+            let tasks = blocks.len() + stretches.len();
+            match threads {
+                1 => (0..tasks).for_each(work),
+                _ => team::for_each(tasks, work)?,
+            }
+            // SAFETY: the work is done.
+            unsafe { stretches.merge(outputs) }
+            Ok(())
+        })
     }
 }

@@ -12,6 +12,7 @@ use rten_vecmath::Tanh;
 
 use super::block::{Block, Strip};
 use super::product::{Left, multiply};
+use super::store::{Form, Kept};
 use super::{Outputs, Plan};
 use crate::cpu::gemm::{Real, Runs};
 use crate::cpu::math::ExpOfNegative;
@@ -40,6 +41,8 @@ pub(super) struct Walker<'a, I> {
     pub(super) bias: *mut f32,
     /// Rows of queries, biases or results as they lie outside: (width, head_dim, value_dim or keys of a tile).
     pub(super) rows: *mut f32,
+    /// Keys or values of a tile as float32, where they are kept otherwise: (keys of a tile, head_dim or value_dim).
+    pub(super) kept: *mut f32,
     /// What sums so far are multiplied with for a greater `max`.
     pub(super) correction: *mut f32,
     /// The first key that is seen, and the first one that is not seen any more, counted from the tile's first.
@@ -96,12 +99,8 @@ impl<I: Isa> Walker<'_, I> {
         unsafe {
             self.score(tile);
             self.exponentials(tile.len());
-            let values = Left {
-                data: plan.value.at(self.sequence.key_start + tile.start, self.block.kv_head),
-                rows: plan.value_dim,
-                row_stride: plan.value.strides[2],
-                step: plan.value.strides[0],
-            };
+            let (data, [step, row_stride]) = self.floats(&plan.value, tile);
+            let values = Left { data, rows: plan.value_dim, row_stride, step };
             let (vectors, correction) = (self.strip.vectors, Some(self.correction.cast_const()));
             multiply(self.isa, vectors, values, self.scores, tile.len(), self.sums, correction);
         }
@@ -111,14 +110,10 @@ impl<I: Isa> Walker<'_, I> {
     #[inline(always)]
     unsafe fn score(&self, tile: &Range<usize>) {
         let (plan, ops) = (self.plan, self.isa.f32());
-        let keys = Left {
-            data: plan.key.at(self.sequence.key_start + tile.start, self.block.kv_head),
-            rows: tile.len(),
-            row_stride: plan.key.strides[0],
-            step: plan.key.strides[2],
-        };
         // SAFETY: the sequence has these keys; the parts have this room.
         unsafe {
+            let (data, [row_stride, step]) = self.floats(&plan.key, tile);
+            let keys = Left { data, rows: tile.len(), row_stride, step };
             multiply(self.isa, self.strip.vectors, keys, self.query, plan.head_dim, self.scores, None);
             if let Some(cap) = plan.attention.softcap {
                 let (cap, inverse) = (ops.splat(cap), ops.splat(1.0 / cap));
@@ -131,6 +126,20 @@ impl<I: Isa> Walker<'_, I> {
             self.add_bias(tile);
             self.hide(tile);
         }
+    }
+
+    /// A tile of keys or values as float32, and how far apart its rows and their elements lie.
+    #[inline(always)]
+    unsafe fn floats(&self, kept: &Kept, tile: &Range<usize>) -> (*const f32, [isize; 2]) {
+        let (first, head) = (self.sequence.key_start + tile.start, self.block.kv_head);
+        if kept.form == Form::F32 {
+            return (kept.at(first, head).cast(), kept.float_strides());
+        }
+        for i in 0..tile.len() {
+            // SAFETY: the sequence has these keys; the part has room for all.
+            unsafe { kept.widen(first + i, head, self.kept.add(i * kept.dim)) }
+        }
+        (self.kept, [kept.dim as isize, 1])
     }
 
     #[inline(always)]

@@ -3,8 +3,11 @@
 //! ggml's `Q8_1` has 8 bits. With 1 of 127 steps that is an error that can be seen: of ten texts that SmolLM2 writes in 64 tokens, one was
 //! not what it writes with its blocks as floats.
 
+use std::cell::Cell;
+
 use super::Left;
 use crate::cpu::math::ROUNDS;
+use crate::cpu::scratch::Aligned;
 use crate::cpu::simd::vectorized;
 use crate::quant::{GROUP, RUN};
 use crate::{Result, team};
@@ -23,6 +26,7 @@ pub(super) const TURN: usize = 128;
 const PARALLEL_FROM: usize = 32 << 10;
 
 /// Rows of the left side as integers.
+#[derive(Default)]
 pub(super) struct Activations {
     pub(super) rows: Vec<Row>,
     /// The same side by side, if asked for: all runs of the first rows, all of the next, and so on.
@@ -71,34 +75,27 @@ impl Panel {
 }
 
 /// A row, filled up with zeros to whole runs of [`RUN`]: element `i` is `scales[i / GROUP] * codes[i]`.
-#[derive(Clone)]
+#[derive(Default)]
 pub(super) struct Row {
-    pub(super) codes: Vec<i16>,
+    pub(super) codes: Aligned<i16>,
     /// The codes' high bytes, `code = 256 * high + low`, and behind them their low bytes, both signed. Of each [`TURN`] elements the
     /// groups 0, 2, 4 and 6 come first and then the groups 1, 3, 5 and 7.
-    pub(super) bytes: Vec<i8>,
-    pub(super) scales: Vec<f32>,
+    pub(super) bytes: Aligned<i8>,
+    pub(super) scales: Aligned<f32>,
     /// The sum of each group, scaled.
-    pub(super) sums: Vec<f32>,
+    pub(super) sums: Aligned<f32>,
     /// The sum of each two groups.
-    pub(super) sums_of_two: Vec<f32>,
+    pub(super) sums_of_two: Aligned<f32>,
 }
 
 impl Row {
-    /// Room for `width` codes.
-    fn of(width: usize) -> Row {
-        let groups = width / GROUP;
-        Row {
-            codes: vec![0; width],
-            bytes: vec![0; 2 * width],
-            scales: vec![0.0; groups],
-            sums: vec![0.0; groups],
-            sums_of_two: vec![0.0; groups / 2],
-        }
-    }
-
-    /// Rounds `x`.
-    fn fill(&mut self, x: &[f32]) {
+    /// Rounds `x`, filled up with zeros to `width`.
+    fn fill(&mut self, x: &[f32], width: usize) {
+        self.codes.zero(width);
+        self.bytes.zero(2 * width);
+        self.scales.zero(width / GROUP);
+        self.sums.zero(width / GROUP);
+        self.sums_of_two.zero(width / GROUP / 2);
         vectorized(
             #[inline(always)]
             || {
@@ -164,26 +161,41 @@ fn split(codes: [i16; GROUP]) -> [[i8; GROUP]; 2] {
 }
 
 impl Activations {
-    /// The rows of `left`, and panels of them.
+    /// Rounds the rows of `left` and lets `work` use them. They lie in memory of this thread, which is kept for the next ones.
     ///
     /// # Errors
-    /// `Threads` when there are none to be had.
-    pub(super) fn of(left: Left, with_panels: bool) -> Result<Activations> {
+    /// `Threads` when there are none to be had, or what `work` says.
+    pub(super) fn with<R>(
+        left: Left,
+        with_panels: bool,
+        work: impl FnOnce(&Activations) -> Result<R>,
+    ) -> Result<R> {
+        thread_local! {
+            static OWN: Cell<Activations> = const { Cell::new(Activations { rows: Vec::new(), panels: Vec::new() }) };
+        }
+        let mut own = OWN.take();
+        let result = own.fill(left, with_panels).and_then(|()| work(&own));
+        OWN.set(own);
+        result
+    }
+
+    fn fill(&mut self, left: Left, with_panels: bool) -> Result<()> {
         let width = left.columns.next_multiple_of(RUN);
-        let mut rows = vec![Row::of(width); left.rows];
-        let one = |row: usize, to: &mut [Row]| to.iter_mut().for_each(|to| to.fill(left.row(row)));
+        let Activations { rows, panels } = self;
+        rows.resize_with(left.rows, Row::default);
+        let one = |row: usize, to: &mut [Row]| to.iter_mut().for_each(|to| to.fill(left.row(row), width));
         if left.rows * width < PARALLEL_FROM {
             (0..left.rows).for_each(|row| one(row, &mut rows[row..=row]));
         } else {
-            team::for_each_chunk(&mut rows, 1, one)?;
+            team::for_each_chunk(rows, 1, one)?;
         }
         let runs = width / RUN;
         let count = if with_panels { left.rows.div_ceil(PANEL) * runs } else { 0 };
-        let mut panels = vec![Panel::EMPTY; count];
-        team::for_each_chunk(&mut panels, runs, |index, panels| {
+        panels.clear();
+        panels.resize(count, Panel::EMPTY);
+        team::for_each_chunk(panels, runs, |index, panels| {
             let rows = &rows[index * PANEL..left.rows.min((index + 1) * PANEL)];
             panels.iter_mut().enumerate().for_each(|(run, panel)| panel.fill(rows, run));
-        })?;
-        Ok(Activations { rows, panels })
+        })
     }
 }

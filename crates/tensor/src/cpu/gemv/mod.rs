@@ -29,12 +29,13 @@ use lines::Lines;
 use rows::Rows;
 use split::InColumns;
 
+use super::gated::multiply;
 use super::gemm::Map;
 use super::level::Level;
 use crate::{DType, Matrix, Result, Weight, pool, team};
 
 /// The most rows that are few: with more, reading the weights is not the work any longer.
-const MAX_ROWS: usize = Weight::FEW_ROWS;
+pub(super) const MAX_ROWS: usize = Weight::FEW_ROWS;
 /// So few rows are multiplied with one output after another: weights that are read in one stream come half again as fast as in several,
 /// and turning blocks would not pay.
 const ONE_BY_ONE: usize = 4;
@@ -42,6 +43,8 @@ const ONE_BY_ONE: usize = 4;
 const MAX_ROWS_OF_BLOCKS: usize = 64;
 /// Results of a task, all rows together: its room on the stack.
 const TASK_RESULTS: usize = 2048;
+/// Bytes of weights that a task reads: a few microseconds' worth. What the last task takes, the other threads wait for.
+const TASK_BYTES: usize = 96 << 10;
 /// The outputs of a task are a multiple of this.
 const OUTPUTS: usize = 16;
 /// How many bytes ahead weights are fetched that are read in one stream.
@@ -63,6 +66,19 @@ impl<'a> Left<'a> {
     }
 }
 
+/// What is done to sums once they are complete.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Finish<'a> {
+    /// One number for each output, added first.
+    pub(super) bias: Option<&'a [f32]>,
+    /// Applied to all, or to the gates.
+    pub(super) map: Option<Map<f32>>,
+    /// Whether the first half of the outputs are gates, which the second half is multiplied with: half as many results.
+    pub(super) gates: bool,
+    /// As large as the result, added last.
+    pub(super) add: Option<&'a [f32]>,
+}
+
 /// A matrix that can be multiplied as it lies.
 trait Part: Sync {
     /// Writes the products of all rows with some outputs: (rows, outputs), which are 0 before.
@@ -74,7 +90,7 @@ trait Part: Sync {
     }
 }
 
-/// `out = map(left @ weightᵀ + add)` (rows, outputs), for stacked `parts` (outputs, columns); nothing is done, and `false` returned, where a
+/// `out = finish(left @ weightᵀ)` (rows, outputs), for stacked `parts` (outputs, columns); nothing is done, and `false` returned, where a
 /// part cannot be read as it lies, or there are so many rows that it would not pay.
 ///
 /// # Errors
@@ -82,8 +98,7 @@ trait Part: Sync {
 pub(super) fn product(
     left: Left,
     parts: &[Matrix],
-    add: Option<&[f32]>,
-    map: Option<Map<f32>>,
+    finish: Finish,
     out: &mut [MaybeUninit<f32>],
 ) -> Result<bool> {
     let level = Level::current();
@@ -93,12 +108,13 @@ pub(super) fn product(
         false => MAX_ROWS,
         true => MAX_ROWS_OF_BLOCKS,
     };
-    let outputs: usize = parts.iter().map(|part| part.shape()[0]).sum();
+    let outputs = parts.iter().map(|part| part.shape()[0]).sum::<usize>() / if finish.gates { 2 } else { 1 };
     let mut start = 0;
     while start < left.rows {
         let rows = rows.min(left.rows - start);
         let some = Left { values: &left.values[start * left.columns..], rows, ..left };
-        if !product_at(level, some, parts, add, map, &mut out[start * outputs..][..rows * outputs])? {
+        let finish = Finish { add: finish.add.map(|add| &add[start * outputs..]), ..finish };
+        if !product_at(level, some, parts, finish, &mut out[start * outputs..][..rows * outputs])? {
             return Ok(false);
         }
         start += rows;
@@ -111,59 +127,75 @@ fn product_at(
     level: Level,
     left: Left,
     parts: &[Matrix],
-    add: Option<&[f32]>,
-    map: Option<Map<f32>>,
+    finish: Finish,
     out: &mut [MaybeUninit<f32>],
 ) -> Result<bool> {
-    let needs_codes = parts.iter().any(|part| part.quantized().is_some());
-    let in_panels = level == Level::Vnni && left.rows > ONE_BY_ONE;
-    let activations = needs_codes.then(|| Activations::of(left, in_panels)).transpose()?;
-    let mut readers: SmallVec<[(Box<dyn Part + '_>, usize); 4]> = SmallVec::new();
-    for part in parts {
-        let Some(reader) = reader(level, left, activations.as_ref(), part) else { return Ok(false) };
-        readers.push((reader, part.shape()[0]));
+    if !parts.iter().any(|part| part.quantized().is_some()) {
+        return read(level, left, None, parts, finish, out);
     }
-    let total: usize = readers.iter().map(|(_, outputs)| outputs).sum();
+    let in_panels = level == Level::Vnni && left.rows > ONE_BY_ONE;
+    Activations::with(left, in_panels, |rounded| read(level, left, Some(rounded), parts, finish, out))
+}
+
+/// Reads the parts, each task some outputs of one of them.
+fn read(
+    level: Level,
+    left: Left,
+    rounded: Option<&Activations>,
+    parts: &[Matrix],
+    finish: Finish,
+    out: &mut [MaybeUninit<f32>],
+) -> Result<bool> {
+    let mut readers: SmallVec<[Reader; 4]> = SmallVec::new();
+    for part in parts {
+        let Some(reader) = reader(level, left, rounded, part) else { return Ok(false) };
+        readers.push(reader);
+    }
+    let outputs = || parts.iter().map(|part| part.shape()[0]);
+    let total: usize = outputs().sum();
     if left.rows == 0 || total == 0 {
         return Ok(true);
     }
     if left.rows <= ONE_BY_ONE
-        && let [(reader, _)] = readers.as_slice()
-        && let Some(matrix) = reader.in_columns()
+        && let [reader] = readers.as_slice()
+        && let Some(matrix) = reader.part().in_columns()
     {
-        split::product(matrix, left, total, add, map, out)?;
+        split::product(matrix, left, total, finish, out)?;
         return Ok(true);
     }
+    let Some(spans) = spans(&readers, outputs(), finish.gates) else { return Ok(false) };
+    let results = if finish.gates { total / 2 } else { total };
     let work = left.rows.saturating_mul(left.columns).saturating_mul(total);
     let threads = if work < PARALLEL_FROM { 1 } else { pool::num_threads() };
-    // Enough tasks for all threads to end at about the same time.
+    // Short enough tasks for all threads to end at about the same time.
     let room = TASK_RESULTS / left.rows / OUTPUTS * OUTPUTS;
-    let per_task = total.div_ceil(4 * threads).next_multiple_of(OUTPUTS).min(room);
-    let counts: SmallVec<[usize; 4]> =
-        readers.iter().map(|(_, outputs)| outputs.div_ceil(per_task)).collect();
-    let out = Out { data: out.as_mut_ptr().cast(), width: total };
+    let bytes: usize = parts.iter().map(|part| part.memory().numel() * part.memory().dtype().size()).sum();
+    let per_task = (TASK_BYTES * results / bytes.max(1)).min(results.div_ceil(4 * threads));
+    let per_task = per_task.next_multiple_of(OUTPUTS).clamp(OUTPUTS, room);
+    let out = Out { data: out.as_mut_ptr().cast(), width: results, finish };
     let task = |mut task: usize| {
-        let mut start = 0;
-        for ((reader, outputs), &count) in readers.iter().zip(&counts) {
-            if task < count {
-                let range = task * per_task..(*outputs).min((task + 1) * per_task);
-                let mut results = [MaybeUninit::uninit(); TASK_RESULTS];
-                let results = &mut results[..left.rows * range.len()];
-                results.fill(MaybeUninit::new(0.0));
-                // SAFETY: just written.
-                let results = unsafe { results.assume_init_mut() };
-                reader.run(range.clone(), results);
-                for (row, results) in results.chunks_exact_mut(range.len()).enumerate() {
-                    // SAFETY: tasks have different outputs.
-                    unsafe { out.finish(row, start + range.start, results, add, map) }
-                }
-                return;
+        for span in &spans {
+            let count = span.outputs.div_ceil(per_task);
+            if task >= count {
+                task -= count;
+                continue;
             }
-            task -= count;
-            start += outputs;
+            let range = task * per_task..span.outputs.min((task + 1) * per_task);
+            let mut room = [[MaybeUninit::uninit(); TASK_RESULTS]; 2];
+            let [sums, gated] = room.each_mut().map(|room| &mut room[..left.rows * range.len()]);
+            let sums = span.reader.sums(range.clone(), sums);
+            let mut gated = span.gated.map(|(reader, first)| {
+                reader.sums(first + range.start..first + range.end, gated).chunks_exact_mut(range.len())
+            });
+            for (row, sums) in sums.chunks_exact_mut(range.len()).enumerate() {
+                let gated = gated.as_mut().and_then(Iterator::next);
+                // SAFETY: tasks have different outputs.
+                unsafe { out.finish(row, span.first + range.start, sums, gated) }
+            }
+            return;
         }
     };
-    let tasks = counts.iter().sum();
+    let tasks = spans.iter().map(|span| span.outputs.div_ceil(per_task)).sum();
     match threads {
         1 => (0..tasks).for_each(task),
         _ => team::for_each(tasks, task)?,
@@ -171,15 +203,85 @@ fn product_at(
     Ok(true)
 }
 
+/// Results whose sums are neighbours.
+struct Span<'a> {
+    /// The first result.
+    first: usize,
+    outputs: usize,
+    reader: &'a Reader<'a>,
+    /// Where the sums are that these ones gate: of whom, and from which output on.
+    gated: Option<(&'a Reader<'a>, usize)>,
+}
+
+/// The spans of parts with so many outputs; none where gates and what they gate do not lie in neighbouring halves.
+fn spans<'a>(
+    readers: &'a [Reader<'a>],
+    outputs: impl Iterator<Item = usize>,
+    gates: bool,
+) -> Option<SmallVec<[Span<'a>; 4]>> {
+    let mut first = 0;
+    let mut spans: SmallVec<[Span; 4]> = SmallVec::new();
+    for (reader, outputs) in readers.iter().zip(outputs) {
+        spans.push(Span { first, outputs, reader, gated: None });
+        first += outputs;
+    }
+    if gates {
+        let others = spans.drain(1..).next();
+        let span = spans.first_mut()?;
+        let half = first / 2;
+        span.gated = match others {
+            None => Some((span.reader, half)),
+            Some(others) if readers.len() == 2 && others.outputs == half => Some((others.reader, 0)),
+            Some(_) => return None,
+        };
+        span.outputs = half;
+    }
+    Some(spans)
+}
+
 /// What multiplies a matrix where it lies.
+enum Reader<'a> {
+    Blocks(Blocks<'a>),
+    RowsF32(Rows<'a, f32>),
+    RowsBF16(Rows<'a, bf16>),
+    RowsF16(Rows<'a, f16>),
+    ColumnsF32(Columns<'a, f32>),
+    ColumnsBF16(Columns<'a, bf16>),
+    ColumnsF16(Columns<'a, f16>),
+}
+
+impl Reader<'_> {
+    fn part(&self) -> &dyn Part {
+        match self {
+            Reader::Blocks(part) => part,
+            Reader::RowsF32(part) => part,
+            Reader::RowsBF16(part) => part,
+            Reader::RowsF16(part) => part,
+            Reader::ColumnsF32(part) => part,
+            Reader::ColumnsBF16(part) => part,
+            Reader::ColumnsF16(part) => part,
+        }
+    }
+
+    /// The products of all rows with some outputs, in `room` for as many.
+    fn sums<'r>(&self, outputs: Range<usize>, room: &'r mut [MaybeUninit<f32>]) -> &'r mut [f32] {
+        room.fill(MaybeUninit::new(0.0));
+        // SAFETY: just written.
+        let sums = unsafe { room.assume_init_mut() };
+        self.part().run(outputs, sums);
+        sums
+    }
+}
+
+/// What multiplies `part`, if it can be read as it lies.
 fn reader<'a>(
     level: Level,
     left: Left<'a>,
-    activations: Option<&'a Activations>,
+    rounded: Option<&'a Activations>,
     part: &'a Matrix,
-) -> Option<Box<dyn Part + 'a>> {
+) -> Option<Reader<'a>> {
     let tensor = match part {
-        Matrix::Quantized(blocks) => return Some(Box::new(Blocks::new(level, activations?, blocks)?)),
+        Matrix::Quantized(blocks) => return Some(Reader::Blocks(Blocks::new(level, rounded?, blocks)?)),
         Matrix::Dense(tensor) => tensor,
     };
     let &[outputs, columns] = tensor.shape() else { return None };
@@ -188,59 +290,68 @@ fn reader<'a>(
     let (along_columns, along_outputs) =
         (column_stride == 1 || columns == 1, output_stride == 1 || outputs == 1);
     macro_rules! of {
-        ($type:ty) => {
+        ($rows:ident, $columns:ident) => {
             match (usize::try_from(output_stride), usize::try_from(column_stride)) {
                 (Ok(stride), _) if along_columns => {
-                    Box::new(Rows(Lines::<$type>::new(level, left, tensor, stride)))
+                    Reader::$rows(Rows(Lines::new(level, left, tensor, stride)))
                 }
                 (_, Ok(stride)) if along_outputs => {
-                    Box::new(Columns(Lines::<$type>::new(level, left, tensor, stride)))
+                    Reader::$columns(Columns(Lines::new(level, left, tensor, stride)))
                 }
                 _ => return None,
             }
         };
     }
     Some(match tensor.dtype() {
-        DType::F32 => of!(f32),
-        DType::BF16 => of!(bf16),
-        DType::F16 => of!(f16),
+        DType::F32 => of!(RowsF32, ColumnsF32),
+        DType::BF16 => of!(RowsBF16, ColumnsBF16),
+        DType::F16 => of!(RowsF16, ColumnsF16),
         _ => return None,
     })
 }
 
 /// The result, which tasks write different columns of.
-struct Out {
+struct Out<'a> {
     data: *mut f32,
     width: usize,
+    finish: Finish<'a>,
 }
 
 // SAFETY: as said there.
-unsafe impl Sync for Out {}
+unsafe impl Sync for Out<'_> {}
 
-impl Out {
-    /// Adds and maps some sums of a row and writes them from `column` on.
+impl Out<'_> {
+    /// Finishes some sums of a row, and those that they gate, and writes the results from `column` on.
     ///
     /// # Safety
     /// They must be within the result, and nobody else may touch that part of it.
-    unsafe fn finish(
-        &self,
-        row: usize,
-        column: usize,
-        sums: &mut [f32],
-        add: Option<&[f32]>,
-        map: Option<Map<f32>>,
-    ) {
-        if let Some(add) = add {
-            sums.iter_mut().zip(&add[column..]).for_each(|(sum, add)| *sum += add);
-        }
+    unsafe fn finish(&self, row: usize, column: usize, sums: &mut [f32], gated: Option<&mut [f32]>) {
+        let Finish { bias, map, add, .. } = self.finish;
+        let place = row * self.width + column;
         // SAFETY: as the caller promises.
         let to = unsafe {
-            let first = self.data.add(row * self.width + column).cast::<MaybeUninit<f32>>();
-            std::slice::from_raw_parts_mut(first, sums.len())
+            std::slice::from_raw_parts_mut(self.data.add(place).cast::<MaybeUninit<f32>>(), sums.len())
         };
-        match map {
-            Some(map) => map(sums, to),
-            None => _ = to.write_copy_of_slice(sums),
+        let shift = |sums: &mut [f32], first: usize| {
+            if let Some(bias) = bias {
+                sums.iter_mut().zip(&bias[first..]).for_each(|(sum, bias)| *sum += bias);
+            }
+        };
+        shift(sums, column);
+        let results = match map {
+            Some(map) => {
+                map(sums, to);
+                // SAFETY: maps write an element for each that they read.
+                unsafe { to.assume_init_mut() }
+            }
+            None => to.write_copy_of_slice(sums),
+        };
+        if let Some(gated) = gated {
+            shift(gated, self.width + column);
+            multiply(results, gated);
+        }
+        if let Some(add) = add {
+            results.iter_mut().zip(&add[place..]).for_each(|(result, add)| *result += add);
         }
     }
 }

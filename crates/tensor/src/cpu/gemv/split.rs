@@ -5,9 +5,9 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use super::{Left, OUTPUTS, Out, PARALLEL_FROM};
-use crate::cpu::gemm::Map;
-use crate::{Result, Tensor, pool, team};
+use super::{Finish, Left, OUTPUTS, Out, PARALLEL_FROM};
+use crate::cpu::scratch;
+use crate::{Result, pool, team};
 
 /// Multiplications that are worth a task.
 const TASK: usize = 128 << 10;
@@ -25,46 +25,53 @@ pub(super) trait InColumns: Sync {
 /// See [`super::product`].
 ///
 /// # Errors
-/// `OutOfMemory`; `Threads` when there are none to be had.
+/// `Threads` when there are none to be had.
 pub(super) fn product(
     matrix: &dyn InColumns,
     left: Left,
     outputs: usize,
-    add: Option<&[f32]>,
-    map: Option<Map<f32>>,
+    finish: Finish,
     out: &mut [MaybeUninit<f32>],
 ) -> Result<()> {
     let tasks = (left.columns * outputs / TASK).clamp(1, MAX_TASKS);
     let columns = left.columns.div_ceil(tasks).next_multiple_of(4);
     let results = left.rows * outputs;
-    let sums = Tensor::build(&[tasks, results], |sums: &mut [MaybeUninit<f32>]| {
+    scratch::with(|scratch| {
+        let [sums] = scratch.parts([tasks * results]);
+        // SAFETY: so long is the part, and nobody else has it.
+        let sums = unsafe { std::slice::from_raw_parts_mut(sums, tasks * results) };
         team::for_each_chunk(sums, results, |task, sums| {
-            sums.fill(MaybeUninit::new(0.0));
-            // SAFETY: just written.
-            let sums = unsafe { sums.assume_init_mut() };
+            sums.fill(0.0);
             matrix.add(left.columns.min(task * columns)..left.columns.min((task + 1) * columns), sums);
-        })
-    })?;
-    let sums: &[f32] = sums.as_slice()?;
-    let out = Out { data: out.as_mut_ptr().cast(), width: outputs };
-    let finish = |part: usize| {
-        let range = part * AT_ONCE..outputs.min((part + 1) * AT_ONCE);
-        let mut total = [0.0; AT_ONCE];
-        for row in 0..left.rows {
-            let total = &mut total[..range.len()];
+        })?;
+        let width = if finish.gates { outputs / 2 } else { outputs };
+        let out = Out { data: out.as_mut_ptr().cast(), width, finish };
+        let total = |row: usize, range: Range<usize>, total: &mut [f32]| {
             total.fill(0.0);
             for sums in sums.chunks_exact(results) {
                 let sums = &sums[row * outputs..][range.clone()];
                 total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
             }
-            // SAFETY: parts have different outputs.
-            unsafe { out.finish(row, range.start, total, add, map) }
+        };
+        let finish_part = |part: usize| {
+            let range = part * AT_ONCE..width.min((part + 1) * AT_ONCE);
+            let mut totals = [[0.0; AT_ONCE]; 2];
+            let [totals, gated] = totals.each_mut().map(|totals| &mut totals[..range.len()]);
+            for row in 0..left.rows {
+                total(row, range.clone(), totals);
+                let gated = finish.gates.then(|| {
+                    total(row, width + range.start..width + range.end, gated);
+                    &mut *gated
+                });
+                // SAFETY: parts have different outputs.
+                unsafe { out.finish(row, range.start, totals, gated) }
+            }
+        };
+        let parts = width.div_ceil(AT_ONCE);
+        if tasks * results < PARALLEL_FROM || pool::num_threads() == 1 {
+            (0..parts).for_each(finish_part);
+            return Ok(());
         }
-    };
-    let parts = outputs.div_ceil(AT_ONCE);
-    if tasks * results < PARALLEL_FROM || pool::num_threads() == 1 {
-        (0..parts).for_each(finish);
-        return Ok(());
-    }
-    team::for_each(parts, finish)
+        team::for_each(parts, finish_part)
+    })
 }

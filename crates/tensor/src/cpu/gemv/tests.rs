@@ -46,7 +46,8 @@ fn run(level: Level, x: &Tensor, parts: &[Matrix], add: &Tensor) -> Vec<f32> {
     let outputs: usize = parts.iter().map(|part| part.shape()[0]).sum();
     let out = Tensor::build(&[rows, outputs], |out| {
         let map = crate::cpu::activation::kernel(Activation::Relu);
-        assert!(product_at(level, left, parts, Some(add.as_slice()?), map, out)?);
+        let finish = Finish { bias: Some(add.as_slice()?), map, ..Finish::default() };
+        assert!(product_at(level, left, parts, finish, out)?);
         Ok(())
     });
     out.unwrap().as_slice::<f32>().unwrap().to_vec()
@@ -56,11 +57,14 @@ fn run(level: Level, x: &Tensor, parts: &[Matrix], add: &Tensor) -> Vec<f32> {
 fn rounded(x: &Tensor) -> Tensor {
     let &[rows, columns] = x.shape() else { panic!("a matrix") };
     let values: &[f32] = x.as_slice().unwrap();
-    let activations = Activations::of(Left { values, rows, columns }, false).unwrap();
     let mut out = Vec::new();
-    for row in &activations.rows {
-        out.extend((0..columns).map(|i| row.scales[i / GROUP] * f32::from(row.codes[i])));
-    }
+    Activations::with(Left { values, rows, columns }, false, |rounded| {
+        for row in &rounded.rows {
+            out.extend((0..columns).map(|i| row.scales[i / GROUP] * f32::from(row.codes[i])));
+        }
+        Ok(())
+    })
+    .unwrap();
     for (x, rounded) in values.iter().zip(&out) {
         // The greatest of 32 is 1 at most: half a step of 32512.
         assert!((x - rounded).abs() <= 0.51 / 32512.0, "{rounded}, not {x}");
@@ -150,5 +154,5 @@ fn nothing_to_do_is_done() {
     assert_eq!(run(Level::current(), &x, &[blocks], &numbers(&[3], 3)).len(), 6);
     let parts = [Matrix::from(numbers(&[3, 4], 1).to_dtype(DType::F64).unwrap())];
     let left = Left { values: &[0.0; 4], rows: 1, columns: 4 };
-    assert!(!product(left, &parts, None, None, &mut [MaybeUninit::uninit(); 3]).unwrap());
+    assert!(!product(left, &parts, Finish::default(), &mut [MaybeUninit::uninit(); 3]).unwrap());
 }

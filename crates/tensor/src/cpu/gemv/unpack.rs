@@ -76,8 +76,8 @@ trait Block32 {
         places
     };
 
-    /// The codes of four blocks: the first halves of all, and the second ones.
-    unsafe fn codes(blocks: [*const u8; 4]) -> [__m512i; 2];
+    /// The codes of four blocks, one after another: the first halves of all, and the second ones.
+    unsafe fn codes(blocks: *const u8) -> [__m512i; 2];
 }
 
 impl<B: Block32> Unpack for B {
@@ -106,12 +106,7 @@ impl<B: Block32> Unpack for B {
     #[inline(always)]
     unsafe fn codes(run: *const u8, half: usize) -> [__m512i; 2] {
         // SAFETY: as the caller promises.
-        unsafe {
-            <B as Block32>::codes([0, 1, 2, 3].map(
-                #[inline(always)]
-                |block| run.add((4 * half + block) * B::BLOCK),
-            ))
-        }
+        unsafe { <B as Block32>::codes(run.add(4 * half * B::BLOCK)) }
     }
 }
 
@@ -159,27 +154,58 @@ pub(super) unsafe fn quarters(at: [*const u8; 4]) -> __m512i {
     }
 }
 
-/// 32 codes of 4 bits from 16 bytes at each place: low halves, then high ones.
+/// Where the words of 16 bytes lie that each of four blocks of `BLOCK` bytes has from byte `FROM` on: in 64 bytes from the first block on, and
+/// in the last 64 bytes of all.
+struct Sixteens<const BLOCK: usize, const FROM: usize>;
+
+impl<const BLOCK: usize, const FROM: usize> Sixteens<BLOCK, FROM> {
+    const LAST: usize = 4 * BLOCK - 64;
+    const WORDS: [i16; 32] = {
+        let mut words = [0; 32];
+        let mut word = 0;
+        while word < 32 {
+            let at = (word / 8 * BLOCK + FROM) / 2 + word % 8;
+            words[word] = if at < 32 { at } else { 32 + at - Self::LAST / 2 } as i16;
+            word += 1;
+        }
+        words
+    };
+
+    /// These bytes, side by side: less work than to load and insert each.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    unsafe fn of(blocks: *const u8) -> __m512i {
+        // SAFETY: as the caller promises, four blocks are there.
+        unsafe {
+            let [first, last] = [0, Self::LAST].map(|at| _mm512_loadu_si512(blocks.add(at).cast()));
+            _mm512_permutex2var_epi16(first, _mm512_loadu_si512(Self::WORDS.as_ptr().cast()), last)
+        }
+    }
+}
+
+/// 32 codes of 4 bits of each of four blocks: low halves, then high ones.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn nibbles(at: [*const u8; 4]) -> [__m512i; 2] {
+unsafe fn nibbles<const BLOCK: usize, const FROM: usize>(blocks: *const u8) -> [__m512i; 2] {
     // SAFETY: as the caller promises.
-    let x = unsafe { quarters(at) };
+    let x = unsafe { Sixteens::<BLOCK, FROM>::of(blocks) };
     [and(x, 15), and(_mm512_srli_epi16::<4>(x), 15)]
 }
 
 /// The same with a fifth bit each, from 4 bytes in front.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn fives(at: [*const u8; 4]) -> [__m512i; 2] {
+unsafe fn fives<const BLOCK: usize, const FROM: usize>(blocks: *const u8) -> [__m512i; 2] {
     // SAFETY: as the caller promises.
     unsafe {
-        let [a, b, c, d] = at.map(|at| u64::from(at.cast::<u32>().read_unaligned()));
+        let bits =
+            |block: usize| u64::from(blocks.add(block * BLOCK + FROM - 4).cast::<u32>().read_unaligned());
+        let [a, b, c, d] = [bits(0), bits(1), bits(2), bits(3)];
         let sixteen = |from: u32| {
             let one = |bits: u64, to: u32| (bits >> from & 0xffff) << to;
             one(a, 0) | one(b, 16) | one(c, 32) | one(d, 48)
         };
-        let [low, high] = nibbles(at.map(|at| at.wrapping_add(4)));
+        let [low, high] = nibbles::<BLOCK, FROM>(blocks);
         let more = _mm512_set1_epi8(16);
         [
             _mm512_mask_add_epi8(low, sixteen(0), low, more),
@@ -191,10 +217,14 @@ unsafe fn fives(at: [*const u8; 4]) -> [__m512i; 2] {
 /// 32 codes of 8 bits each, made unsigned.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn eights(at: [*const u8; 4]) -> [__m512i; 2] {
+unsafe fn eights<const BLOCK: usize, const FROM: usize>(blocks: *const u8) -> [__m512i; 2] {
     // SAFETY: as the caller promises.
-    let halves = unsafe { [quarters(at), quarters(at.map(|at| at.wrapping_add(16)))] };
-    halves.map(|half| _mm512_xor_si512(half, _mm512_set1_epi8(-128)))
+    let [a, b, c, d] = [0, 1, 2, 3].map(
+        #[inline(always)]
+        |block| unsafe { _mm256_loadu_si256(blocks.add(block * BLOCK + FROM).cast()) },
+    );
+    let both = [(a, b), (c, d)].map(|(a, b)| _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b));
+    paired(both).map(|half| _mm512_xor_si512(half, _mm512_set1_epi8(-128)))
 }
 
 /// Groups in their order put in that of [`Unpack::codes`].
@@ -215,9 +245,9 @@ macro_rules! blocks32 {
             const ZERO: f32 = $zero;
 
             #[inline(always)]
-            unsafe fn codes(blocks: [*const u8; 4]) -> [__m512i; 2] {
+            unsafe fn codes(blocks: *const u8) -> [__m512i; 2] {
                 // SAFETY: as the caller promises.
-                unsafe { $codes(blocks.map(#[inline(always)] |block| block.wrapping_add($from))) }
+                unsafe { $codes::<$bytes, $from>(blocks) }
             }
         }
     )*};
@@ -225,8 +255,8 @@ macro_rules! blocks32 {
 blocks32! {
     Q4_0, 18, 8.0, false, nibbles from 2;
     Q4_1, 20, 0.0, true, nibbles from 4;
-    Q5_0, 22, 16.0, false, fives from 2;
-    Q5_1, 24, 0.0, true, fives from 4;
+    Q5_0, 22, 16.0, false, fives from 6;
+    Q5_1, 24, 0.0, true, fives from 8;
     Q8_0, 34, 128.0, false, eights from 2;
 }
 

@@ -92,15 +92,15 @@ unsafe fn dots<F: Unpack, const M: usize>(
     to: &mut [f32],
 ) {
     let width = outputs.len();
-    let left: [&Row; M] = std::array::from_fn(|m| &left.rows[m]);
+    let left: [Place; M] = std::array::from_fn(|m| Place::of(&left.rows[m]));
     let mut copy = [0; MAX_BYTES];
     for first in (0..width).step_by(TOGETHER) {
         let count = TOGETHER.min(width - first);
         let mut sums = [[_mm512_setzero_ps(); TOGETHER]; M];
         for n in 0..count {
+            let row = blocks.from(outputs.start + first + n);
             // SAFETY: as the caller promises.
-            let dots =
-                unsafe { dot::<F, M>(blocks.from(outputs.start + first + n), columns, left, &mut copy) };
+            let dots = unsafe { dot::<F, M>(row, columns, left, &mut copy) };
             sums.iter_mut().zip(dots).for_each(|(sums, dot)| sums[n] = dot);
         }
         for (m, sums) in sums.into_iter().enumerate() {
@@ -113,47 +113,99 @@ unsafe fn dots<F: Unpack, const M: usize>(
     }
 }
 
+/// Where a row of the left side lies, from some element on: see [`Row`].
+#[derive(Clone, Copy)]
+struct Place {
+    high: *const i8,
+    low: *const i8,
+    scales: *const f32,
+    sums: *const f32,
+}
+
+impl Place {
+    fn of(row: &Row) -> Place {
+        let (high, low) = row.bytes.split_at(row.codes.len());
+        let [high, low] = [high, low].map(<[i8]>::as_ptr);
+        Place { high, low, scales: row.scales.as_ptr(), sums: row.sums.as_ptr() }
+    }
+
+    #[inline(always)]
+    fn next_run(self) -> Place {
+        Place {
+            high: self.high.wrapping_add(RUN),
+            low: self.low.wrapping_add(RUN),
+            scales: self.scales.wrapping_add(RUN / GROUP),
+            sums: self.sums.wrapping_add(RUN / GROUP),
+        }
+    }
+}
+
 /// The products of the row of blocks that `row` begins with and `M` rows of the left side, as terms in lanes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
-#[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
 unsafe fn dot<F: Unpack, const M: usize>(
     row: &[u8],
     columns: usize,
-    left: [&Row; M],
+    left: [Place; M],
     copy: &mut [u8; MAX_BYTES],
 ) -> [__m512; M] {
     let mut sums = [[_mm512_setzero_ps(); 2]; M];
-    for start in (0..columns).step_by(RUN) {
-        // SAFETY: the left side is filled up to whole runs, and a run has all its bytes.
-        unsafe {
-            let run = whole_run::<F>(row, start, copy);
-            fetch_x86(run.wrapping_add(AHEAD), F::BYTES);
-            let len = columns - start;
-            let [scales, offsets] = F::scales(row.as_ptr(), run, there(len));
-            let mut products = [_mm512_setzero_ps(); M];
-            for m in 0..M {
-                let of_groups = |all: &[f32]| _mm512_loadu_ps(all.as_ptr().add(start / GROUP));
-                products[m] = _mm512_mul_ps(scales, of_groups(&left[m].scales));
-                sums[m][0] = _mm512_fmadd_ps(offsets, of_groups(&left[m].sums), sums[m][0]);
-            }
-            add_half::<F, M, 0>(run, start, left, products, &mut sums);
-            if len > TURN {
-                add_half::<F, M, 1>(run, start, left, products, &mut sums);
+    let (mut left, rest) = (left, columns % RUN);
+    let mut run = row.as_ptr().wrapping_add(F::HEADER);
+    // Each run but the last of all rows has its bytes behind it, and if there is a rest, that one.
+    let whole = columns / RUN;
+    // SAFETY: the left side is filled up to whole runs, and a run has all its bytes.
+    unsafe {
+        for _ in 0..whole {
+            let scales = add_offsets::<F, M>(row, run, !0, left, &mut sums);
+            add_half::<F, M, 0>(run, left, scales, &mut sums);
+            add_half::<F, M, 1>(run, left, scales, &mut sums);
+            run = run.wrapping_add(F::BYTES);
+            left = left.map(Place::next_run);
+        }
+        if rest > 0 {
+            let run = whole_run::<F>(row, whole * RUN, copy);
+            let scales = add_offsets::<F, M>(row, run, there(rest), left, &mut sums);
+            add_half::<F, M, 0>(run, left, scales, &mut sums);
+            if rest > TURN {
+                add_half::<F, M, 1>(run, left, scales, &mut sums);
             }
         }
     }
     sums.map(|[a, b]| _mm512_add_ps(a, b))
 }
 
-/// Adds the products of codes of half a run, which starts with element `start`, times `scales`.
+/// Adds what the offsets of a run come to and says what products of its codes are scaled with.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
+#[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
+unsafe fn add_offsets<F: Unpack, const M: usize>(
+    row: &[u8],
+    run: *const u8,
+    there: __mmask16,
+    left: [Place; M],
+    sums: &mut [[__m512; 2]; M],
+) -> [__m512; M] {
+    fetch_x86(run.wrapping_add(AHEAD), F::BYTES);
+    let mut products = [_mm512_setzero_ps(); M];
+    // SAFETY: as for `dot`.
+    unsafe {
+        let [scales, offsets] = F::scales(row.as_ptr(), run, there);
+        for m in 0..M {
+            products[m] = _mm512_mul_ps(scales, _mm512_loadu_ps(left[m].scales));
+            sums[m][0] = _mm512_fmadd_ps(offsets, _mm512_loadu_ps(left[m].sums), sums[m][0]);
+        }
+    }
+    products
+}
+
+/// Adds the products of codes of half a run times `scales`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
 #[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
 unsafe fn add_half<F: Unpack, const M: usize, const HALF: usize>(
     run: *const u8,
-    start: usize,
-    left: [&Row; M],
+    left: [Place; M],
     scales: [__m512; M],
     sums: &mut [[__m512; 2]; M],
 ) {
@@ -161,21 +213,19 @@ unsafe fn add_half<F: Unpack, const M: usize, const HALF: usize>(
     unsafe {
         let codes = F::codes(run, HALF);
         for m in 0..M {
-            let high = left[m].bytes.as_ptr().add(start + TURN * HALF);
-            let low = high.add(left[m].codes.len());
             let add = |sum: __m512i, vector: usize, bytes: *const i8| {
-                let x = _mm512_loadu_si512(bytes.add(64 * vector).cast());
+                let x = _mm512_loadu_si512(bytes.add(TURN * HALF + 64 * vector).cast());
                 _mm512_dpbusd_epi32(sum, codes[vector], x)
             };
             for first in (0..2).step_by(F::GROUPS_TOGETHER) {
                 let vectors = first..first + F::GROUPS_TOGETHER;
                 let mut total = _mm512_setzero_si512();
                 for vector in vectors.clone() {
-                    total = add(total, vector, high);
+                    total = add(total, vector, left[m].high);
                 }
                 total = _mm512_slli_epi32::<8>(total);
                 for vector in vectors {
-                    total = add(total, vector, low);
+                    total = add(total, vector, left[m].low);
                 }
                 let places = every_other((RUN / GROUP / 2 * HALF + first) as i32);
                 let scales = _mm512_permutexvar_ps(places, scales[m]);

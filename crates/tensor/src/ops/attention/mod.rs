@@ -1,23 +1,29 @@
 //! Scaled dot-product attention (Vaswani et al. 2017) over sequences of different lengths laid one after another.
 
 mod ragged;
+mod store;
 
 #[cfg(test)]
 mod tests;
 
 pub use ragged::{Mask, Ragged, Sequence};
+pub use store::{StoreForm, store_rows, stored_dim, stored_rows};
+
+use smallvec::SmallVec;
 
 use crate::autograd::{fused, is_grad_enabled};
 use crate::layout::broadcast_shapes;
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor, Workspace};
 
+#[derive(Clone, Copy)]
 /// One attention: every row of a sequence looks at the keys of its own sequence.
 pub struct Attention<'a> {
     /// (rows, heads, head_dim) of floats, float32 where speed matters; strided views are welcome.
     pub query: &'a Tensor,
-    /// (key rows, kv_heads, head_dim). The heads are a multiple of these: each serves a group of them (Ainslie et al. 2023).
+    /// (key rows, kv_heads, head_dim), or a store of any [`StoreForm`]. The heads are a multiple of these: each serves a group of them
+    /// (Ainslie et al. 2023).
     pub key: &'a Tensor,
-    /// (key rows, kv_heads, value_dim).
+    /// (key rows, kv_heads, value_dim), or a store.
     pub value: &'a Tensor,
     /// Which rows belong together.
     pub ragged: &'a Ragged,
@@ -55,13 +61,27 @@ impl<'a> Attention<'a> {
     /// # Errors
     /// `Shapes` and `Argument` when the tensors and the ragged batch do not fit one another; `DType` for other than floats.
     pub fn run(&self) -> Result<Attended> {
+        self.run_in(&mut Workspace::default())
+    }
+
+    /// [`Attention::run`] with the context in memory of the `workspace` if it has some.
+    ///
+    /// # Errors
+    /// As for [`Attention::run`].
+    pub fn run_in(&self, workspace: &mut Workspace) -> Result<Attended> {
         let sources = self.check()?;
         let asked = is_grad_enabled() && sources.iter().any(|source| source.requires_grad());
-        let is_single = sources.iter().all(|source| source.dtype() == DType::F32);
+        let is_single = sources.iter().zip(0..).all(|(source, index)| match source.dtype() {
+            DType::F32 => true,
+            DType::F16 | DType::U8 => matches!(index, 1 | 2) && !asked,
+            _ => false,
+        });
         if !is_single || asked && self.probabilities {
             return self.composed();
         }
-        let Attended { context, probabilities } = self.query.backend().attention(self)?;
+        let value_dim = store::stored_dim(self.value).unwrap_or(0);
+        let context = workspace.take(&[self.query.shape()[0], self.query.shape()[1] * value_dim])?;
+        let probabilities = self.query.backend().attention(&context, self)?;
         if !asked {
             return Ok(Attended { context, probabilities });
         }
@@ -81,11 +101,15 @@ impl<'a> Attention<'a> {
     }
 
     /// Everything that is computed with: query, key, value and biases, if they fit.
-    fn check(&self) -> Result<Vec<&'a Tensor>> {
+    fn check(&self) -> Result<SmallVec<[&'a Tensor; 4]>> {
         let (query, key, value) = (self.query, self.key, self.value);
-        let mut sources = vec![query, key, value];
-        sources.extend(self.bias.unwrap_or(&[]));
-        sources.iter().try_for_each(|source| source.expect_float("attention"))?;
+        let mut sources: SmallVec<[&Tensor; 4]> = SmallVec::from_slice(&[query, key, value]);
+        sources.extend(self.bias.unwrap_or(&[]).iter());
+        for (index, source) in sources.iter().enumerate() {
+            if !(matches!(index, 1 | 2) && source.dtype() == DType::U8) {
+                source.expect_float("attention")?;
+            }
+        }
         super::same_place("attention", &sources)?;
         let shapes = |rule, left: &Tensor, right: &Tensor| {
             let (left, right) = (left.shape().into(), right.shape().into());
@@ -94,6 +118,7 @@ impl<'a> Attention<'a> {
         let (&[rows, heads, head_dim], &[key_rows, kv_heads, key_dim]) = (query.shape(), key.shape()) else {
             return shapes("query and key must be (rows, heads, head_dim)", query, key);
         };
+        let key_dim = store::stored_dim(key).unwrap_or(key_dim);
         if head_dim != key_dim || kv_heads == 0 || !heads.is_multiple_of(kv_heads) {
             return shapes(
                 "query and key must have one head_dim, and the key's heads divide the query's",
@@ -104,7 +129,7 @@ impl<'a> Attention<'a> {
         if value.ndim() != 3 || value.shape()[..2] != key.shape()[..2] {
             return shapes("key and value must have the same rows and heads", key, value);
         }
-        if heads * head_dim * value.shape()[2] == 0 {
+        if heads * head_dim * store::stored_dim(value).unwrap_or(0) == 0 {
             return shapes("there must be at least one head of at least one element", query, value);
         }
         if self.ragged.total() != rows {
@@ -140,6 +165,10 @@ impl<'a> Attention<'a> {
 
     /// The same as one operation after another, sequence by sequence.
     fn composed(&self) -> Result<Attended> {
+        if self.key.dtype() == DType::U8 || self.value.dtype() == DType::U8 {
+            let (key, value) = (store::floats(self.key)?, store::floats(self.value)?);
+            return Attention { key: &key, value: &value, ..*self }.composed();
+        }
         let (heads, kv_heads, value_dim) =
             (self.query.shape()[1], self.key.shape()[1], self.value.shape()[2]);
         let (mut contexts, mut probabilities) = (Vec::new(), Vec::new());

@@ -1,0 +1,90 @@
+//! Keys and values kept for later rows: what a cache holds.
+
+use crate::{BlockFormat, DType, Error, Quantized, Result, Tensor};
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreForm {
+    /// As they were computed.
+    F32,
+    /// As float16; what is greater than its greatest number is kept as that.
+    F16,
+    /// As integers of 8 bits, each head of a row with a float32 scale of its own: [`BlockFormat::Int8`].
+    Int8,
+}
+
+impl StoreForm {
+    /// A store of zeros for `rows` rows of heads of `dim` elements: (rows, heads, dim) floats, or (rows, heads, bytes of a head) uint8.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn zeros(self, rows: usize, heads: usize, dim: usize) -> Result<Tensor> {
+        match self {
+            StoreForm::F32 => Tensor::zeros_of(&[rows, heads, dim], DType::F32),
+            StoreForm::F16 => Tensor::zeros_of(&[rows, heads, dim], DType::F16),
+            StoreForm::Int8 => Tensor::zeros_of(&[rows, heads, BlockFormat::Int8.row_bytes(dim)?], DType::U8),
+        }
+    }
+}
+
+/// The elements of a head in a store (rows, heads, ..).
+pub fn stored_dim(store: &Tensor) -> Option<usize> {
+    match store.dtype() {
+        DType::U8 => store.shape()[2].checked_sub(BlockFormat::Int8.row_header()),
+        _ => Some(store.shape()[2]),
+    }
+}
+
+/// Rows of a store as float32: (rows, heads, dim).
+///
+/// # Errors
+/// `Index` for a row that is not there, `Argument` for a tensor that is no store.
+pub fn stored_rows(store: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    let places: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
+    floats(&store.index_select(0, &Tensor::from_slice(&places, &[places.len()])?)?)
+}
+
+/// A store as float32.
+pub(super) fn floats(store: &Tensor) -> Result<Tensor> {
+    let (&[rows, heads, _], Some(dim)) = (store.shape(), stored_dim(store)) else {
+        let message = format!("a store is (rows, heads, dim), got {} {:?}", store.dtype(), store.shape());
+        return Err(Error::argument("stored_rows", message));
+    };
+    if store.dtype() != DType::U8 {
+        return store.to_dtype(DType::F32);
+    }
+    let numbers = Quantized::new(BlockFormat::Int8, store.clone(), [rows * heads, dim])?;
+    numbers.dequantize()?.view(&[rows, heads, dim])
+}
+
+/// Writes rows of `x` (rows, heads, dim) to rows of a store of [`StoreForm::zeros`]: for each of `places`, the row of the first number to
+/// that of the second.
+///
+/// # Errors
+/// `Shapes` when the heads differ, `Index` for a row that is not there, `DType` for other than floats, and those of every change in place.
+pub fn store_rows(store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
+    let (x, op) = (x.detach(), "store_rows");
+    x.expect_float(op)?;
+    store.check_in_place(op, &[])?;
+    let fits = x.ndim() == 3
+        && store.ndim() == 3
+        && x.shape()[1] == store.shape()[1]
+        && stored_dim(store) == Some(x.shape()[2]);
+    if !fits || !store.is_contiguous() {
+        let rule = "rows and a contiguous store must have the same heads";
+        return Err(Error::Shapes { op, rule, left: x.shape().into(), right: store.shape().into() });
+    }
+    if !matches!(store.dtype(), DType::F32 | DType::F16 | DType::U8) {
+        let rule = "a store is of float32, float16, or uint8 for 8 bits and scales";
+        return Err(Error::DType { op, rule, dtype: store.dtype() });
+    }
+    for (which, what, size) in [(0, "the rows", x.shape()[0]), (1, "the store", store.shape()[0])] {
+        if let Some(place) = places.iter().find(|place| place[which] >= size) {
+            return Err(Error::Index { op, what, index: place[which] as i64, size });
+        }
+    }
+    let x = x.to_dtype(DType::F32)?;
+    let x = if x.layout().strides()[2] == 1 { x } else { x.contiguous()? };
+    store.storage().bump_version();
+    store.backend().store_rows(store, &x, places)
+}
