@@ -1,7 +1,6 @@
 //! The processor as a [`Backend`]: one file of kernels per operation.
 
 mod activation;
-mod adamw;
 mod attention;
 mod binary;
 mod columns;
@@ -37,9 +36,10 @@ mod stored;
 mod stream;
 mod turn;
 mod unary;
+mod update;
 
 use crate::ops::{
-    Activation, AdamW, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp,
+    Activation, Attended, Attention, BinaryOp, CompareOp, Distribution, ReduceOp, UnaryOp, Update,
 };
 use crate::{Backend, DType, Quantized, Result, Scalar, Tensor, Weight};
 
@@ -223,16 +223,8 @@ impl Backend for Cpu {
         rope::rope(x, cos, sin, interleaved)
     }
 
-    fn adamw_step(
-        &self,
-        options: &AdamW,
-        step: u64,
-        parameter: &Tensor,
-        grad: &Tensor,
-        mean: &Tensor,
-        square: &Tensor,
-    ) -> Result<()> {
-        adamw::adamw_step(options, step, parameter, grad, mean, square)
+    fn update(&self, update: &Update, parameter: &Tensor, grad: &Tensor, states: &[&Tensor]) -> Result<()> {
+        update::update(update, parameter, grad, states)
     }
 
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {

@@ -1,7 +1,6 @@
 //! The operations, one file each: what they compute, their checks, their dispatch, their tests.
 
 mod activation;
-mod adamw;
 mod attention;
 mod binary;
 mod compare;
@@ -29,10 +28,10 @@ mod softmax;
 mod sort;
 mod statistics;
 mod unary;
+mod update;
 mod views;
 
 pub use activation::Activation;
-pub use adamw::{AdamW, adamw_step};
 pub use attention::{Attended, Attention, Mask, Ragged, Sequence};
 pub use binary::BinaryOp;
 pub use compare::CompareOp;
@@ -47,6 +46,7 @@ pub use reduce::ReduceOp;
 pub use rms_norm::rms_norm;
 pub use rope::rope;
 pub use unary::UnaryOp;
+pub use update::{Update, update};
 
 use crate::{Error, Result, Tensor};
 
