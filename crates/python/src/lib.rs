@@ -6,6 +6,7 @@ mod hub;
 mod model;
 mod tensor;
 mod tokenizer;
+mod training;
 
 use pyo3::prelude::*;
 
@@ -28,6 +29,10 @@ mod _engine {
     use crate::tensor::{PyDType, PyTensor};
     #[pymodule_export]
     use crate::tokenizer::{PyAddedToken, PyBatch, PyEncoding, PyTokenizer, render_chat};
+    #[pymodule_export]
+    use crate::training::{
+        PyGradScaler, PyOptimizer, PySchedule, clip_grad_norm_, clip_grad_value_, get_total_norm,
+    };
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

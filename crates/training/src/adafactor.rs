@@ -1,12 +1,14 @@
 //! Adafactor (Shazeer & Stern 2018): of a matrix only the means of its rows and columns are remembered.
 
+use serde::Deserialize;
 use trustformers_tensor::Tensor;
 
 use crate::optimizer::State;
 use crate::{Error, Result};
 
 /// The settings of transformers' `Adafactor`, with its defaults.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Adafactor {
     /// The learning rate; `None` lets each step choose it.
     pub lr: Option<f64>,

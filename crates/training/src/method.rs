@@ -1,5 +1,6 @@
 //! The kinds of optimizers with their settings; the defaults are those of torch and of transformers.
 
+use serde::Deserialize;
 use trustformers_tensor::ops::Update;
 use trustformers_tensor::{Tensor, ops};
 
@@ -7,7 +8,8 @@ use crate::optimizer::State;
 use crate::{Adafactor, Error, Result, adam8bit};
 
 /// What an optimizer does with a parameter: the kind and the settings of a group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "type")]
 pub enum Method {
     /// Adam with weight decay in the gradient: torch's `Adam`.
     Adam(Adam),
@@ -16,19 +18,22 @@ pub enum Method {
     /// AdamW whose running means take 8 bits an element (Dettmers et al. 2022).
     AdamW8bit(Adam),
     /// Stochastic gradient descent: torch's `SGD`.
+    #[serde(rename = "SGD")]
     Sgd(Sgd),
     /// Lion (Chen et al. 2023).
     Lion(Lion),
     /// Adagrad: torch's `Adagrad`.
     Adagrad(Adagrad),
     /// RMSprop: torch's `RMSprop`.
+    #[serde(rename = "RMSprop")]
     RmsProp(RmsProp),
     /// Adafactor (Shazeer & Stern 2018): transformers' `Adafactor`.
     Adafactor(Adafactor),
 }
 
 /// The settings of Adam in all its forms.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Adam {
     /// The learning rate.
     pub lr: f64,
@@ -47,7 +52,8 @@ impl Default for Adam {
 }
 
 /// The settings of stochastic gradient descent.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Sgd {
     /// The learning rate.
     pub lr: f64,
@@ -68,7 +74,8 @@ impl Default for Sgd {
 }
 
 /// The settings of Lion.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Lion {
     /// The learning rate.
     pub lr: f64,
@@ -85,7 +92,8 @@ impl Default for Lion {
 }
 
 /// The settings of Adagrad.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Adagrad {
     /// The learning rate.
     pub lr: f64,
@@ -106,7 +114,8 @@ impl Default for Adagrad {
 }
 
 /// The settings of RMSprop.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct RmsProp {
     /// The learning rate.
     pub lr: f64,
@@ -125,6 +134,16 @@ impl Default for RmsProp {
 }
 
 impl Method {
+    /// The method that JSON describes: `type` is the name of torch's class, the rest its settings.
+    ///
+    /// # Errors
+    /// `Setting` when there is no such method or no such setting, or one cannot be.
+    pub fn from_json(json: &str) -> Result<Method> {
+        let method: Method = serde_json::from_str(json).map_err(|error| Error::Setting(error.to_string()))?;
+        method.check()?;
+        Ok(method)
+    }
+
     /// The learning rate; Adafactor may have none of its own and choose one at each step.
     pub fn lr(&self) -> Option<f64> {
         Some(match self {

@@ -2,16 +2,21 @@
 
 use std::f64::consts::PI;
 
+use serde::Deserialize;
+
 use crate::{Error, Result};
 
 /// How the learning rate rises before a [`Schedule::WarmupStableDecay`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum WarmUp {
     /// Evenly.
+    #[serde(rename = "linear")]
     Linear,
     /// As half a wave.
+    #[serde(rename = "cosine")]
     Cosine,
     /// As one less the root of what is left.
+    #[serde(rename = "1-sqrt")]
     OneMinusSqrt,
 }
 
@@ -19,7 +24,8 @@ pub enum WarmUp {
 pub type Decay = WarmUp;
 
 /// What the learning rate is multiplied by, step by step. Steps are counted from 0; `warmup` and `total` are numbers of steps.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
     /// "constant".
     Constant,
@@ -192,6 +198,17 @@ impl Schedule {
             | Schedule::CosineFromAbove { warmup, .. }
             | Schedule::WarmupStableDecay { warmup, .. } => warmup,
         }
+    }
+
+    /// The schedule that JSON describes: `type` is the name of a variant in small letters.
+    ///
+    /// # Errors
+    /// `Setting` when there is no such schedule or no such setting, or one cannot be.
+    pub fn from_json(json: &str) -> Result<Schedule> {
+        let schedule: Schedule =
+            serde_json::from_str(json).map_err(|error| Error::Setting(error.to_string()))?;
+        schedule.check()?;
+        Ok(schedule)
     }
 
     /// Whether it can be followed.
