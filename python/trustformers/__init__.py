@@ -190,6 +190,21 @@ _HOMES = {
         "PreTrainedTokenizerBase",
         "PreTrainedTokenizerFast",
     ],
+    "training": [
+        "Adafactor",
+        "SchedulerType",
+        "get_constant_schedule",
+        "get_constant_schedule_with_warmup",
+        "get_cosine_schedule_with_warmup",
+        "get_cosine_with_hard_restarts_schedule_with_warmup",
+        "get_cosine_with_min_lr_schedule_with_warmup",
+        "get_cosine_with_min_lr_schedule_with_warmup_lr_rate",
+        "get_inverse_sqrt_schedule",
+        "get_linear_schedule_with_warmup",
+        "get_polynomial_decay_schedule_with_warmup",
+        "get_scheduler",
+        "get_wsd_schedule",
+    ],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -199,6 +214,7 @@ if TYPE_CHECKING:
     from . import generation as generation
     from . import models as models
     from . import tokenizers as tokenizers
+    from . import training as training
     from ._dtypes import bool as bool
     from ._dtypes import double as double
     from ._dtypes import float as float
@@ -378,10 +394,31 @@ if TYPE_CHECKING:
     from .tokenizers import BertTokenizerFast as BertTokenizerFast
     from .tokenizers import PreTrainedTokenizerBase as PreTrainedTokenizerBase
     from .tokenizers import PreTrainedTokenizerFast as PreTrainedTokenizerFast
+    from .training import Adafactor as Adafactor
+    from .training import SchedulerType as SchedulerType
+    from .training import get_constant_schedule as get_constant_schedule
+    from .training import get_constant_schedule_with_warmup as get_constant_schedule_with_warmup
+    from .training import get_cosine_schedule_with_warmup as get_cosine_schedule_with_warmup
+    from .training import (
+        get_cosine_with_hard_restarts_schedule_with_warmup as get_cosine_with_hard_restarts_schedule_with_warmup,  # noqa: E501
+    )
+    from .training import (
+        get_cosine_with_min_lr_schedule_with_warmup as get_cosine_with_min_lr_schedule_with_warmup,
+    )
+    from .training import (
+        get_cosine_with_min_lr_schedule_with_warmup_lr_rate as get_cosine_with_min_lr_schedule_with_warmup_lr_rate,  # noqa: E501
+    )
+    from .training import get_inverse_sqrt_schedule as get_inverse_sqrt_schedule
+    from .training import get_linear_schedule_with_warmup as get_linear_schedule_with_warmup
+    from .training import (
+        get_polynomial_decay_schedule_with_warmup as get_polynomial_decay_schedule_with_warmup,
+    )
+    from .training import get_scheduler as get_scheduler
+    from .training import get_wsd_schedule as get_wsd_schedule
 
 
 def __getattr__(name: str) -> object:
-    if name in ("generation", "models", "pipelines", "tokenizers"):
+    if name in ("generation", "models", "pipelines", "tokenizers", "training"):
         return importlib.import_module(f".{name}", __name__)
     if name == "__all__":
         return __dir__()
@@ -399,4 +436,6 @@ def __dir__() -> list[str]:
     # A star import takes all but the dtypes that would hide Python's own names.
     architectures = importlib.import_module(".models.named", __name__).__all__
     names = _HOME_OF.keys() - {"bool", "float", "int"}
-    return sorted({"__version__", "generation", "models", "pipelines", "tokenizers", *names, *architectures})
+    return sorted(
+        {"__version__", "generation", "models", "pipelines", "tokenizers", "training", *names, *architectures}
+    )

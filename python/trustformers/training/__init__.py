@@ -1,6 +1,6 @@
 """Training: optimizers, schedules, and what is done to gradients."""
 
-from .._engine import clip_grad_norm_, clip_grad_value_, get_total_norm
+from .gradients import clip_grad_norm_, clip_grad_value_, get_total_norm
 from .optimizers import SGD, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Lion, Optimizer, RMSprop
 from .schedules import (
     LambdaLR,

@@ -41,7 +41,8 @@ class Optimizer:
         given = list(params)
         if not given:
             raise ValueError("optimizer got an empty parameter list")
-        for group in given if isinstance(given[0], dict) else [{"params": given}]:
+        groups: list[Any] = given if isinstance(given[0], dict) else [{"params": given}]
+        for group in groups:
             self.add_param_group(group)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -53,7 +54,9 @@ class Optimizer:
         tensors = [one[1] if isinstance(one, tuple) else one for one in tensors]
         for tensor in tensors:
             if not isinstance(tensor, Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(tensor)}")
+                raise TypeError(
+                    f"optimizer can only optimize Tensors, but one of the params is {type(tensor)}"
+                )
         group = {**self.defaults, **param_group, "params": tensors}
         self._engine.add_group(self._described(group), tensors)
         self.param_groups.append(group)
@@ -63,7 +66,7 @@ class Optimizer:
         return json.dumps({"type": self._method, **{name: group[name] for name in self.defaults}})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change every parameter that has a gradient, and give what ``closure`` gave, which is called before."""
+        """Change every parameter that has a gradient; ``closure`` is called before, and what it gave is given."""
         loss = None
         if closure is not None:
             with enable_grad():
@@ -105,7 +108,8 @@ class Optimizer:
         lengths = [len(group["params"]) for group in groups]
         if lengths != [len(group["params"]) for group in self.param_groups]:
             raise ValueError(
-                "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+                "loaded state dict contains a parameter group that doesn't match the size of "
+                "optimizer's group"
             )
         taken = []
         for group, saved in zip(self.param_groups, groups, strict=True):

@@ -1,0 +1,73 @@
+"""Record what torch's optimizers, transformers' schedules and transformers' Trainer do.
+
+    PYTHONPATH=tests:tests/training python -m reference.training
+
+It writes tests/fixtures/training.
+"""
+
+import json
+from typing import Any
+
+import optimizer_cases as cases
+import torch
+from transformers.optimization import Adafactor, get_scheduler
+
+
+def optimizer(name: str, keywords: dict[str, Any]) -> dict[str, Any]:
+    """The loss of every step, and the parameters after the last."""
+    weight, bias = (torch.tensor(value, requires_grad=True) for value in cases.start())
+    make = Adafactor if name == "Adafactor" else getattr(torch.optim, name)
+    steps = make([weight, bias], **keywords)
+    losses = []
+    for step in range(cases.STEPS):
+        steps.zero_grad()
+        loss = ((torch.tensor(cases.inputs(step)) @ weight + bias).tanh() ** 2).sum()
+        loss.backward()
+        steps.step()
+        losses.append(loss.item())
+    return {"losses": losses, "weight": weight.tolist(), "bias": bias.tolist()}
+
+
+def schedule(name: str, keywords: dict[str, Any]) -> list[float]:
+    """The learning rate of every step, and of some after the end."""
+    steps = torch.optim.AdamW([torch.zeros(2, requires_grad=True)], lr=0.01)
+    scheduler = get_scheduler(name, steps, 10, 100, keywords)
+    rates = []
+    for _ in range(cases.STEPS + 10):
+        rates.append(scheduler.get_last_lr()[0])
+        steps.step()
+        scheduler.step()
+    return rates
+
+
+def plateau(keywords: dict[str, Any]) -> list[float]:
+    """The learning rate after every metric."""
+    steps = torch.optim.AdamW([torch.zeros(2, requires_grad=True)], lr=0.01)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(steps, **keywords)
+    rates = []
+    for metric in cases.METRICS:
+        scheduler.step(metric)
+        rates.append(steps.param_groups[0]["lr"])
+    return rates
+
+
+def write(name: str, record: dict[str, Any]) -> None:
+    """One line for each case."""
+    cases.FIXTURES.mkdir(parents=True, exist_ok=True)
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in record.items()]
+    (cases.FIXTURES / name).write_text("{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def main() -> None:
+    write(
+        "optimizers.json",
+        {
+            **{f"optimizer/{name}": optimizer(*case) for name, case in cases.OPTIMIZERS.items()},
+            **{f"schedule/{name}": schedule(*case) for name, case in cases.SCHEDULES.items()},
+            **{f"plateau/{name}": plateau(keywords) for name, keywords in cases.PLATEAUS.items()},
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
