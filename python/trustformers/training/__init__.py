@@ -1,7 +1,15 @@
 """Training: optimizers, schedules, and what is done to gradients."""
 
+from .arguments import (
+    IntervalStrategy,
+    OptimizerNames,
+    SaveStrategy,
+    Seq2SeqTrainingArguments,
+    TrainingArguments,
+)
 from .gradients import clip_grad_norm_, clip_grad_value_, get_total_norm
 from .optimizers import SGD, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Lion, Optimizer, RMSprop
+from .outputs import EvalLoopOutput, EvalPrediction, PredictionOutput, TrainOutput
 from .schedules import (
     LambdaLR,
     ReduceLROnPlateau,
@@ -26,12 +34,21 @@ __all__ = [
     "Adam",
     "AdamW",
     "AdamW8bit",
+    "EvalLoopOutput",
+    "EvalPrediction",
+    "IntervalStrategy",
     "LambdaLR",
     "Lion",
     "Optimizer",
+    "OptimizerNames",
+    "PredictionOutput",
     "RMSprop",
     "ReduceLROnPlateau",
+    "SaveStrategy",
     "SchedulerType",
+    "Seq2SeqTrainingArguments",
+    "TrainOutput",
+    "TrainingArguments",
     "clip_grad_norm_",
     "clip_grad_value_",
     "get_constant_schedule",

@@ -66,7 +66,7 @@ class Optimizer:
         return json.dumps({"type": self._method, **{name: group[name] for name in self.defaults}})
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change every parameter that has a gradient; ``closure`` is called before, and what it gave is given."""
+        """Change every parameter that has a gradient; what ``closure`` gives, called before, is given."""
         loss = None
         if closure is not None:
             with enable_grad():
