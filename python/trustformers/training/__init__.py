@@ -7,7 +7,17 @@ from .arguments import (
     Seq2SeqTrainingArguments,
     TrainingArguments,
 )
+from .collators import (
+    DataCollator,
+    DataCollatorForMultipleChoice,
+    DataCollatorForSeq2Seq,
+    DataCollatorForTokenClassification,
+    DataCollatorWithPadding,
+    DefaultDataCollator,
+    default_data_collator,
+)
 from .gradients import clip_grad_norm_, clip_grad_value_, get_total_norm
+from .masking import DataCollatorForLanguageModeling
 from .optimizers import SGD, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Lion, Optimizer, RMSprop
 from .outputs import EvalLoopOutput, EvalPrediction, PredictionOutput, TrainOutput
 from .schedules import (
@@ -34,6 +44,13 @@ __all__ = [
     "Adam",
     "AdamW",
     "AdamW8bit",
+    "DataCollator",
+    "DataCollatorForLanguageModeling",
+    "DataCollatorForMultipleChoice",
+    "DataCollatorForSeq2Seq",
+    "DataCollatorForTokenClassification",
+    "DataCollatorWithPadding",
+    "DefaultDataCollator",
     "EvalLoopOutput",
     "EvalPrediction",
     "IntervalStrategy",
@@ -51,6 +68,7 @@ __all__ = [
     "TrainingArguments",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "default_data_collator",
     "get_constant_schedule",
     "get_constant_schedule_with_warmup",
     "get_cosine_schedule_with_warmup",
