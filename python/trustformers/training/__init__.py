@@ -7,6 +7,7 @@ from .arguments import (
     Seq2SeqTrainingArguments,
     TrainingArguments,
 )
+from .callbacks import CallbackHandler, DefaultFlowCallback, EarlyStoppingCallback, TrainerCallback
 from .collators import (
     DataCollator,
     DataCollatorForMultipleChoice,
@@ -17,9 +18,11 @@ from .collators import (
     default_data_collator,
 )
 from .gradients import clip_grad_norm_, clip_grad_value_, get_total_norm
+from .loggers import CSVCallback, JSONLinesCallback, TensorBoardCallback
 from .masking import DataCollatorForLanguageModeling
 from .optimizers import SGD, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Lion, Optimizer, RMSprop
 from .outputs import EvalLoopOutput, EvalPrediction, PredictionOutput, TrainOutput
+from .progress import PrinterCallback, ProgressCallback
 from .schedules import (
     LambdaLR,
     ReduceLROnPlateau,
@@ -36,6 +39,7 @@ from .schedules import (
     get_scheduler,
     get_wsd_schedule,
 )
+from .state import ExportableState, TrainerControl, TrainerState
 
 __all__ = [
     "SGD",
@@ -44,6 +48,8 @@ __all__ = [
     "Adam",
     "AdamW",
     "AdamW8bit",
+    "CSVCallback",
+    "CallbackHandler",
     "DataCollator",
     "DataCollatorForLanguageModeling",
     "DataCollatorForMultipleChoice",
@@ -51,20 +57,30 @@ __all__ = [
     "DataCollatorForTokenClassification",
     "DataCollatorWithPadding",
     "DefaultDataCollator",
+    "DefaultFlowCallback",
+    "EarlyStoppingCallback",
     "EvalLoopOutput",
     "EvalPrediction",
+    "ExportableState",
     "IntervalStrategy",
+    "JSONLinesCallback",
     "LambdaLR",
     "Lion",
     "Optimizer",
     "OptimizerNames",
     "PredictionOutput",
+    "PrinterCallback",
+    "ProgressCallback",
     "RMSprop",
     "ReduceLROnPlateau",
     "SaveStrategy",
     "SchedulerType",
     "Seq2SeqTrainingArguments",
+    "TensorBoardCallback",
     "TrainOutput",
+    "TrainerCallback",
+    "TrainerControl",
+    "TrainerState",
     "TrainingArguments",
     "clip_grad_norm_",
     "clip_grad_value_",
