@@ -192,7 +192,28 @@ _HOMES = {
     ],
     "training": [
         "Adafactor",
+        "DataCollator",
+        "DataCollatorForLanguageModeling",
+        "DataCollatorForMultipleChoice",
+        "DataCollatorForSeq2Seq",
+        "DataCollatorForTokenClassification",
+        "DataCollatorWithPadding",
+        "DefaultDataCollator",
+        "DefaultFlowCallback",
+        "EarlyStoppingCallback",
+        "EvalPrediction",
+        "IntervalStrategy",
+        "PrinterCallback",
+        "ProgressCallback",
         "SchedulerType",
+        "Seq2SeqTrainer",
+        "Seq2SeqTrainingArguments",
+        "Trainer",
+        "TrainerCallback",
+        "TrainerControl",
+        "TrainerState",
+        "TrainingArguments",
+        "default_data_collator",
         "get_constant_schedule",
         "get_constant_schedule_with_warmup",
         "get_cosine_schedule_with_warmup",
@@ -395,7 +416,28 @@ if TYPE_CHECKING:
     from .tokenizers import PreTrainedTokenizerBase as PreTrainedTokenizerBase
     from .tokenizers import PreTrainedTokenizerFast as PreTrainedTokenizerFast
     from .training import Adafactor as Adafactor
+    from .training import DataCollator as DataCollator
+    from .training import DataCollatorForLanguageModeling as DataCollatorForLanguageModeling
+    from .training import DataCollatorForMultipleChoice as DataCollatorForMultipleChoice
+    from .training import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
+    from .training import DataCollatorForTokenClassification as DataCollatorForTokenClassification
+    from .training import DataCollatorWithPadding as DataCollatorWithPadding
+    from .training import DefaultDataCollator as DefaultDataCollator
+    from .training import DefaultFlowCallback as DefaultFlowCallback
+    from .training import EarlyStoppingCallback as EarlyStoppingCallback
+    from .training import EvalPrediction as EvalPrediction
+    from .training import IntervalStrategy as IntervalStrategy
+    from .training import PrinterCallback as PrinterCallback
+    from .training import ProgressCallback as ProgressCallback
     from .training import SchedulerType as SchedulerType
+    from .training import Seq2SeqTrainer as Seq2SeqTrainer
+    from .training import Seq2SeqTrainingArguments as Seq2SeqTrainingArguments
+    from .training import Trainer as Trainer
+    from .training import TrainerCallback as TrainerCallback
+    from .training import TrainerControl as TrainerControl
+    from .training import TrainerState as TrainerState
+    from .training import TrainingArguments as TrainingArguments
+    from .training import default_data_collator as default_data_collator
     from .training import get_constant_schedule as get_constant_schedule
     from .training import get_constant_schedule_with_warmup as get_constant_schedule_with_warmup
     from .training import get_cosine_schedule_with_warmup as get_cosine_schedule_with_warmup

@@ -17,6 +17,7 @@ from .collators import (
     DefaultDataCollator,
     default_data_collator,
 )
+from .folders import get_last_checkpoint
 from .gradients import clip_grad_norm_, clip_grad_value_, get_total_norm
 from .loggers import CSVCallback, JSONLinesCallback, TensorBoardCallback
 from .masking import DataCollatorForLanguageModeling
@@ -39,7 +40,9 @@ from .schedules import (
     get_scheduler,
     get_wsd_schedule,
 )
+from .seq2seq import Seq2SeqTrainer
 from .state import ExportableState, TrainerControl, TrainerState
+from .trainer import Trainer
 
 __all__ = [
     "SGD",
@@ -75,9 +78,11 @@ __all__ = [
     "ReduceLROnPlateau",
     "SaveStrategy",
     "SchedulerType",
+    "Seq2SeqTrainer",
     "Seq2SeqTrainingArguments",
     "TensorBoardCallback",
     "TrainOutput",
+    "Trainer",
     "TrainerCallback",
     "TrainerControl",
     "TrainerState",
@@ -92,6 +97,7 @@ __all__ = [
     "get_cosine_with_min_lr_schedule_with_warmup",
     "get_cosine_with_min_lr_schedule_with_warmup_lr_rate",
     "get_inverse_sqrt_schedule",
+    "get_last_checkpoint",
     "get_linear_schedule_with_warmup",
     "get_polynomial_decay_schedule_with_warmup",
     "get_scheduler",

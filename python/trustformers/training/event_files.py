@@ -6,6 +6,7 @@ of protocol buffers only four fields are needed (tensorflow/core/util/event.prot
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import struct
@@ -75,7 +76,7 @@ class EventWriter:
         now = time.time()
         name = f"events.out.tfevents.{int(now * 1e6):016d}.{socket.gethostname()}.{os.getpid()}"
         self.path = Path(folder) / name
-        self._file = open(self.path, "ab", buffering=0)
+        self._file = io.FileIO(self.path, "a")
         self._write(_bytes(3, b"brain.Event:2"), 0)
 
     def scalar(self, tag: str, value: float, step: int) -> None:

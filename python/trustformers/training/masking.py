@@ -107,7 +107,7 @@ class DataCollatorForLanguageModeling:
         rng = np.random.default_rng(np.random.randint(2**31)) if self.generator is None else self.generator
         words = self._words(special, offsets)
         # A word is masked if its first token is drawn.
-        luck: _Array = rng.random(ids.shape)
+        luck: _Array = np.asarray(rng.random(ids.shape))
         drawn: _Array = np.take_along_axis(luck, words, axis=1)
         chosen: _Array = (drawn < (self.mlm_probability or 0.0)) & ~special
         labels = np.where(chosen, ids, -100)

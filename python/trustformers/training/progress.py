@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Sized
 from typing import Any, TextIO
 
 from .arguments import TrainingArguments
@@ -107,7 +108,7 @@ class ProgressCallback(TrainerCallback):
         """Show a bar of an evaluation."""
         batches = kwargs.get("eval_dataloader")
         if self.prediction_bar is None:
-            total = len(batches) if hasattr(batches, "__len__") else None
+            total = len(batches) if isinstance(batches, Sized) else None
             self.prediction_bar = Bar(total, leave=self.training_bar is None)
         self.prediction_bar.update()
 
