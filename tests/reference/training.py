@@ -6,10 +6,13 @@ It writes tests/fixtures/training.
 """
 
 import json
+import tempfile
 from typing import Any
 
+import curve_cases
 import optimizer_cases as cases
 import torch
+import transformers as hf
 from transformers.optimization import Adafactor, get_scheduler
 
 
@@ -51,6 +54,24 @@ def plateau(keywords: dict[str, Any]) -> list[float]:
     return rates
 
 
+def curve(case: curve_cases.Curve) -> dict[str, list[float]]:
+    """The loss, the length of the gradients and the learning rate of every step."""
+    fields = dict(case.config)
+    config = hf.AutoConfig.for_model(fields.pop("model_type"), **fields)
+    model = getattr(hf, case.model)(config)
+    parameters = dict(model.named_parameters())
+    drawn = case.weights({name: tuple(value.shape) for name, value in parameters.items()})
+    with torch.no_grad():
+        for name, value in parameters.items():
+            value.copy_(torch.tensor(drawn[name]))
+    with tempfile.TemporaryDirectory() as folder:
+        args = hf.TrainingArguments(folder, report_to="none", **case.arguments)
+        trainer = hf.Trainer(model, args, train_dataset=case.examples())
+        trainer.train()
+    steps = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return {name: [entry[name] for entry in steps] for name in ("loss", "grad_norm", "learning_rate")}
+
+
 def write(name: str, record: dict[str, Any]) -> None:
     """One line for each case."""
     cases.FIXTURES.mkdir(parents=True, exist_ok=True)
@@ -67,6 +88,7 @@ def main() -> None:
             **{f"plateau/{name}": plateau(keywords) for name, keywords in cases.PLATEAUS.items()},
         },
     )
+    write("curves.json", {case.name: curve(case) for case in curve_cases.CURVES})
 
 
 if __name__ == "__main__":

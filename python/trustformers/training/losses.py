@@ -59,7 +59,7 @@ class Losses(Setup):
     def _smoothed_loss(self, outputs: Any, labels: Any, num_items: float | None) -> Any:
         """Cross entropy in which every other class has a share of the truth too (Szegedy et al. 2016)."""
         logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
-        if self._loss_shifts_labels:
+        if self._is_causal:
             logits, labels = logits[:, :-1], labels[:, 1:]
         classes = logits.shape[-1]
         return _engine.cross_entropy(

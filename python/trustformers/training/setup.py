@@ -73,8 +73,11 @@ class Setup:
         #: Whether the model divides its loss by the number of labels that it is told.
         self.model_accepts_loss_kwargs = _takes(self.model, "num_items_in_batch")
         self.label_names = args.label_names or _LABEL_NAMES.get(task or "", ["labels"])
-        #: Whether the first label of a row is nobody's, because each token predicts the next one.
-        self._loss_shifts_labels = task == "CausalLM"
+        #: Whether each token predicts the next one, so that nothing predicts the first label of a row.
+        self._is_causal = task == "CausalLM"
+        #: Whether that label is left out where labels are counted. transformers knows such models by their
+        #: names, and so counts one label too many of each row of GPT-2's: its losses are to be equal.
+        self._loss_shifts_labels = self._is_causal and "ForCausalLM" in type(self.model).__name__
 
         pads = isinstance(processing_class, PreTrainedTokenizerBase)
         default = DataCollatorWithPadding(processing_class) if pads else default_data_collator

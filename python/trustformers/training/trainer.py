@@ -327,6 +327,7 @@ class Trainer(Checkpoints):
         config = getattr(self.model, "config", None)
         fields = {} if config is None else config.to_dict()
         dropped = [name for name, p in fields.items() if "drop" in name and isinstance(p, float) and p > 0]
+        dropped = [name for name in dropped if not name.startswith("summary_")]
         if dropped:
             logger.warning(
                 "There is no dropout yet: %s of the configuration have no effect", ", ".join(dropped)
