@@ -54,8 +54,7 @@ def plateau(keywords: dict[str, Any]) -> list[float]:
     return rates
 
 
-def curve(case: curve_cases.Curve) -> dict[str, list[float]]:
-    """The loss, the length of the gradients and the learning rate of every step."""
+def trained(case: curve_cases.Curve, callbacks: list[Any] | None = None) -> hf.Trainer:
     fields = dict(case.config)
     config = hf.AutoConfig.for_model(fields.pop("model_type"), **fields)
     model = getattr(hf, case.model)(config)
@@ -66,10 +65,24 @@ def curve(case: curve_cases.Curve) -> dict[str, list[float]]:
             value.copy_(torch.tensor(drawn[name]))
     with tempfile.TemporaryDirectory() as folder:
         args = hf.TrainingArguments(folder, report_to="none", **case.arguments)
-        trainer = hf.Trainer(model, args, train_dataset=case.examples())
+        data = {"train_dataset": case.examples(), "eval_dataset": case.examples()[:6]}
+        trainer = hf.Trainer(model, args, callbacks=callbacks, **data)
         trainer.train()
+    return trainer
+
+
+def curve(case: curve_cases.Curve) -> dict[str, list[float]]:
+    """The loss, the length of the gradients and the learning rate of every step."""
+    trainer = trained(case)
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     return {name: [entry[name] for entry in steps] for name in ("loss", "grad_norm", "learning_rate")}
+
+
+def events(case: curve_cases.Curve) -> list[Any]:
+    """The events of a training."""
+    recorder = curve_cases.recorder(hf.TrainerCallback)
+    trained(case, [recorder])
+    return recorder.events
 
 
 def write(name: str, record: dict[str, Any]) -> None:
@@ -89,6 +102,7 @@ def main() -> None:
         },
     )
     write("curves.json", {case.name: curve(case) for case in curve_cases.CURVES})
+    write("events.json", {case.name: events(case) for case in (curve_cases.EVENTS, curve_cases.EPOCHS)})
 
 
 if __name__ == "__main__":

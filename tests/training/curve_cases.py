@@ -142,6 +142,59 @@ CURVES = [
 ]
 
 
+#: A training with some of everything, whose events are recorded.
+EVENTS = Curve(
+    "events",
+    "BertForSequenceClassification",
+    _BERT,
+    {
+        "max_steps": -1,
+        "num_train_epochs": 2,
+        "gradient_accumulation_steps": 3,
+        "logging_steps": 2,
+        "logging_first_step": True,
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "eval_on_start": True,
+        "eval_delay": 2,
+        "save_strategy": "steps",
+        "save_steps": 3,
+    },
+)
+EPOCHS = Curve(
+    "events by epoch",
+    "BertForSequenceClassification",
+    _BERT,
+    {
+        "max_steps": 10,
+        "logging_strategy": "epoch",
+        "eval_strategy": "epoch",
+        "save_strategy": "epoch",
+        "load_best_model_at_end": True,
+    },
+)
+HOOKS = [
+    *("on_init_end", "on_train_begin", "on_train_end", "on_epoch_begin", "on_epoch_end", "on_step_begin"),
+    *("on_pre_optimizer_step", "on_optimizer_step", "on_substep_end", "on_step_end", "on_evaluate"),
+    *("on_predict", "on_save", "on_log", "on_prediction_step"),
+]
+
+
+def recorder(base: Any) -> Any:
+    """A callback that writes down its events: the step, the epoch, what is asked for, what is logged."""
+
+    def hook(name: str) -> Any:
+        def called(self: Any, args: Any, state: Any, control: Any, **keywords: Any) -> None:
+            asked = [key.removeprefix("should_") for key, value in vars(control).items() if value is True]
+            logs = sorted(keywords.get("logs", ()))
+            epoch = None if state.epoch is None else round(state.epoch, 6)
+            self.events.append([name, state.global_step, epoch, asked, logs])
+
+        return called
+
+    return type("Recorder", (base,), {"events": [], **{name: hook(name) for name in HOOKS}})()
+
+
 def recorded() -> dict[str, Any]:
     """What `reference/training.py` recorded."""
     record: dict[str, Any] = json.loads(FIXTURE.read_text())

@@ -1,4 +1,4 @@
-"""Checkpoints: a training that is resumed is the one that was never stopped, and nothing half-written is read."""
+"""Checkpoints: a resumed training is the one that was never stopped, and nothing half-written is read."""
 
 import json
 import random

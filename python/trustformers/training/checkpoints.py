@@ -154,10 +154,8 @@ class Checkpoints(Optimization):
                     f"The checkpoint {saved.folder} is of another model: {name} has shape "
                     f"{theirs[name]}, not {shape}"
                 )
-        if not ours.keys() & theirs.keys():
-            raise ValueError(
-                f"The checkpoint {saved.folder} is of another model: no name of its weights fits"
-            )
+        if missing := sorted(ours.keys() - theirs.keys()):
+            raise ValueError(f"The checkpoint {saved.folder} is of another model: it has no {missing[0]}")
         sizes = [len(group["params"]) for group in saved.progress["groups"]]
         expected = [len(group["params"]) for group in self.optimizer.param_groups]
         if sizes != expected:

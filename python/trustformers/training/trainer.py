@@ -170,13 +170,12 @@ class Trainer(Checkpoints):
             self._restore_random(saved)
         self.control.should_epoch_stop = False
         self._event("on_epoch_begin")
-        taken = False
+        norm = rate = None
         for step in range(done, plan.steps_in_epoch):
             first = step * accumulated
             group = list(islice(iterator, min(accumulated, plan.batches_in_epoch - first)))
             if not group:
                 break
-            taken = True
             norm, rate = self._take_step(epoch, first, group)
             self.state.global_step += 1
             self.state.epoch = epoch + (first + len(group)) / plan.batches_in_epoch
@@ -185,7 +184,7 @@ class Trainer(Checkpoints):
             if self.control.should_epoch_stop or self.control.should_training_stop:
                 break
         _close(iterator)
-        if not taken and done < plan.steps_in_epoch:
+        if norm is None and done < plan.steps_in_epoch:
             logger.warning(
                 "There seems not to be a single sample in your epoch_iterator, stopping training at step %s! "
                 "This is expected if you're using an IterableDataset and set num_steps (%s) higher than the "
@@ -195,7 +194,7 @@ class Trainer(Checkpoints):
             )
             self.control.should_training_stop = True
         self._event("on_epoch_end")
-        self._log_evaluate_save(None, None, ignore_keys)
+        self._log_evaluate_save(norm, rate, ignore_keys)
 
     def _take_step(self, epoch: int, first: int, group: list[Mapping[str, Any]]) -> tuple[float, float]:
         """Change the parameters by the gradients of some batches; gives their norm and the learning rate."""
