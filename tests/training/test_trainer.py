@@ -334,7 +334,7 @@ def test_sequences_are_generated(tmp_path: Path) -> None:
         str(tmp_path),
         predict_with_generate=True,
         generation_max_length=6,
-        num_train_epochs=40,
+        num_train_epochs=120,
         learning_rate=1e-2,
         label_smoothing_factor=0.1,
         disable_tqdm=True,
