@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import curve_cases
 import numpy as np
 import pytest
 import tasks
@@ -65,6 +66,37 @@ def test_a_resumed_training_has_the_same_bits(tmp_path: Path, settings: Any, sto
     assert tasks.same(resumed.model, through.model)
     assert result.global_step == through.state.global_step
     assert resumed.state.epoch == through.state.epoch
+
+
+@pytest.mark.parametrize("name", ["gpt2", "t5"])
+def test_tied_weights_go_on(tmp_path: Path, name: str) -> None:
+    case = next(one for one in curve_cases.CURVES if one.name == name)
+    fields = {key: value for key, value in case.config.items() if key != "model_type"}
+    config = tf.AutoConfig.for_model(case.config["model_type"], **fields)
+    settings = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3}
+    parts = {"train_dataset": case.examples()}
+    through = tasks.trainer(tmp_path, getattr(tf, case.model)(config, seed=0), parts=parts, **settings)
+    through.train()
+    resumed = tasks.trainer(tmp_path, getattr(tf, case.model)(config, seed=1), parts=parts, **settings)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-3"))
+    assert tasks.losses(resumed) == tasks.losses(through)
+    assert tasks.same(resumed.model, through.model)
+
+
+def test_callbacks_get_their_states_back(tmp_path: Path) -> None:
+    scores = iter([1.0, 0.9, 0.8, 0.7, 0.6, 0.5])
+    settings = {"eval_strategy": "steps", "eval_steps": 2, "metric_for_best_model": "score"}
+    settings |= {"save_strategy": "steps", "save_steps": 2}
+
+    def trainer(**more: Any) -> Any:
+        parts = {"eval_dataset": tasks.examples(4), "compute_metrics": lambda _: {"score": next(scores)}}
+        parts["callbacks"] = [tf.EarlyStoppingCallback(early_stopping_patience=3)]
+        return tasks.trainer(tmp_path, parts=parts, **settings, **more)
+
+    assert trainer().train().global_step == 8
+    resumed = trainer(restore_callback_states_from_checkpoint=True)
+    # Two evaluations were counted by then, and one is left; a count from zero would need three.
+    assert resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6")).global_step == 8
 
 
 def test_masks_are_drawn_again_when_a_thread_makes_batches(tmp_path: Path) -> None:
@@ -179,8 +211,10 @@ def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
     deep = tasks.trainer(tmp_path, tasks.model(num_hidden_layers=2), **settings)
     with pytest.raises(ValueError, match=r"checkpoint-2"):
         deep.train(resume_from_checkpoint=last)
+    other = tasks.trainer(tmp_path, tasks.model(seed=3), optim="sgd", **settings)
     with pytest.raises(ValueError, match=r"AdamW.*SGD"):
-        tasks.trainer(tmp_path, optim="sgd", **settings).train(resume_from_checkpoint=last)
+        other.train(resume_from_checkpoint=last)
+    assert tasks.same(other.model, tasks.model(seed=3))
     with pytest.raises(ValueError, match="no such folder"):
         tasks.trainer(tmp_path, **settings).train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
     with pytest.raises(ValueError, match="No valid checkpoint"):

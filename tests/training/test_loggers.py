@@ -117,6 +117,25 @@ def test_a_bar_draws_on_terminals_alone() -> None:
     assert file.getvalue() == "a line\n"
 
 
+def test_progress_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    args, state, control = training.TrainingArguments(), training.TrainerState(), training.TrainerControl()
+    callback, state.max_steps = training.ProgressCallback(max_str_len=4), 2
+    callback.on_train_begin(args, state, control)
+    for state.global_step in (1, 2):
+        callback.on_step_end(args, state, control)
+    callback.on_prediction_step(args, state, control, eval_dataloader=[1, 2])
+    assert callback.prediction_bar is not None
+    assert "1/2" in callback.prediction_bar.text()
+    callback.on_predict(args, state, control, metrics={})
+    callback.on_log(args, state, control, logs={"loss": 0.5, "text": "a long text"})
+    callback.on_train_end(args, state, control)
+    assert (callback.training_bar, callback.prediction_bar) == (None, None)
+    assert "100%" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\n")
+
+
 def test_logs_are_shown_short() -> None:
     logs = {"loss": 0.123456789, "epoch": 2, "total_flos": 1e9, "text": "x" * 300}
     result = shown(logs, longest=10)

@@ -210,7 +210,12 @@ def test_parts_of_ones_own(tmp_path: Path) -> None:
     )
     made.train()
     assert isinstance(made.optimizer, training.Lion)
-    assert tasks.trainer(tmp_path, optim="sgd", optim_args="momentum=0.9, nesterov=true").create_optimizer
+    nesterov = tasks.trainer(tmp_path, optim="sgd", optim_args="momentum=0.9, nesterov=true")
+    with pytest.raises(ValueError, match="optimizer is None"):
+        nesterov.get_learning_rates()
+    nesterov._make_trainable()
+    assert nesterov.create_optimizer().defaults["nesterov"] is True
+    assert nesterov.get_learning_rates() == [5e-3, 5e-3]
 
 
 def test_a_model_is_made_anew_for_each_training(tmp_path: Path) -> None:

@@ -133,19 +133,21 @@ class Checkpoints(Optimization):
         return Saved(folder, _weights(folder), state, optimizer, progress)
 
     def _take_up(self, saved: Saved) -> None:
-        """Take up the optimizer, the schedule and the scale; the weights and the state are there."""
-        name = type(self.optimizer).__name__
-        if saved.progress["optimizer"] != name:
-            raise ValueError(
-                f"The checkpoint {saved.folder} was saved with {saved.progress['optimizer']}, not {name}"
-            )
+        """Go on as the checkpoint says. Whatever does not fit is found before anything is changed."""
+        self._check_fits(saved)
+        try:
+            self.lr_scheduler.load_state_dict(saved.progress["schedule"])
+        except KeyError as error:
+            raise ValueError(f"The checkpoint {saved.folder} is of another schedule: no {error}") from error
         self.optimizer.load_state_dict(saved.optimizer)
-        self.lr_scheduler.load_state_dict(saved.progress["schedule"])
+        self.model.load_state_dict(saved.weights, strict=False)
         if self._scaler is not None and saved.progress["scaler"] is not None:
             self._scaler = scaler(*saved.progress["scaler"])
+        self.state = saved.state
+        self._restore_callbacks()
 
     def _check_fits(self, saved: Saved) -> None:
-        """Refuse the weights and the optimizer of another model before anything is changed."""
+        """Refuse the weights and the optimizer of another model."""
         ours = {name: tuple(p.shape) for name, p in self.model.named_parameters()}
         theirs = {name: tuple(value.shape) for name, value in saved.weights.items()}
         for name, shape in ours.items():
@@ -156,6 +158,11 @@ class Checkpoints(Optimization):
                 )
         if missing := sorted(ours.keys() - theirs.keys()):
             raise ValueError(f"The checkpoint {saved.folder} is of another model: it has no {missing[0]}")
+        name = type(self.optimizer).__name__
+        if saved.progress["optimizer"] != name:
+            raise ValueError(
+                f"The checkpoint {saved.folder} was saved with {saved.progress['optimizer']}, not {name}"
+            )
         sizes = [len(group["params"]) for group in saved.progress["groups"]]
         expected = [len(group["params"]) for group in self.optimizer.param_groups]
         if sizes != expected:

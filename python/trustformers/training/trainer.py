@@ -150,11 +150,7 @@ class Trainer(Checkpoints):
         self._made_schedule = self.lr_scheduler is None
         self.create_optimizer_and_scheduler(plan.steps)
         if saved is not None:
-            self._check_fits(saved)
-            self.model.load_state_dict(saved.weights, strict=False)
             self._take_up(saved)
-            self.state = saved.state
-            self._restore_callbacks()
         self.state.max_steps, self.state.num_train_epochs = plan.steps, min(plan.epochs, 2**53)
 
     def _run_epoch(
