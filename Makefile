@@ -72,6 +72,7 @@ fixtures:
 	PYTHONPATH=tests:tests/generation $(PEERS) -m reference.generation
 	PYTHONPATH=tests $(PEERS) -m reference.gguf_files
 	PYTHONPATH=tests $(PEERS) -m reference.smollm2
+	PYTHONPATH=tests:tests/training $(PEERS) -m reference.training
 	$(PEERS) tests/reference/tokenizer_cases.py
 	$(PEERS) tests/reference/trained_tokenizers.py
 	$(PEERS) tests/reference/chat_cases.py

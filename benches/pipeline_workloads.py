@@ -1,4 +1,4 @@
-"""What tokenizers and pipelines are asked to do, the same way for both libraries."""
+"""What pipelines are asked to do, the same way for both libraries."""
 
 import logging
 import warnings
@@ -9,7 +9,6 @@ import numpy as np
 
 from workloads import WORDS
 
-ENCODED = "10,000 sentences to padded arrays"
 CLASSIFIED = "512 sentences classified, in batches of 32"
 FIRST_PIPED = "first token, through the pipeline"
 FIRST_GENERATED = "first token, by generate"
@@ -26,7 +25,7 @@ def calls(library: Any, settings: dict, opened: Any) -> dict[str, Callable[[], o
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     tokenizer = library.AutoTokenizer.from_pretrained(settings["minilm"])
-    many, some = sentences(10_000, 1), sentences(512, 2)
+    some = sentences(512, 2)
     model = library.BertForSequenceClassification.from_pretrained(settings["minilm"])
     classify = library.pipeline("text-classification", model=model, tokenizer=tokenizer)
     writer, reader = opened
@@ -42,7 +41,6 @@ def calls(library: Any, settings: dict, opened: Any) -> dict[str, Callable[[], o
         return reader.decode(ids[0][inputs["input_ids"].shape[1] :])
 
     return {
-        ENCODED: lambda: tokenizer(many, padding=True, truncation=True, return_tensors=kind),
         CLASSIFIED: lambda: classify(some, batch_size=32),
         FIRST_PIPED: lambda: write(chat, max_new_tokens=1, do_sample=False),
         FIRST_GENERATED: generate,

@@ -1,4 +1,4 @@
-"""Measure tokenizers and pipelines beside transformers', in turn, with the same threads.
+"""Measure pipelines beside transformers', in turn, with the same threads.
 
     python benches/pipelines.py
     python benches/pipelines.py --peers-python some-venv/bin/python  # where torch is
@@ -16,7 +16,7 @@ import comparison
 import report
 from figures import Figure, side_by_side
 from harness import Subject
-from pipeline_workloads import CLASSIFIED, ENCODED, FIRST_GENERATED, FIRST_PIPED
+from pipeline_workloads import CLASSIFIED, FIRST_GENERATED, FIRST_PIPED
 
 NAMES = ("ours", "torch")
 
@@ -36,15 +36,13 @@ def main() -> None:
         f"first token through the pipeline: {ours[FIRST_PIPED] / ours[FIRST_GENERATED]:.3f} times generate's"
     )
     about = comparison.about(described, versions, options, derived=[f"{more} (goal 1.05)"])
-    title = "Tokenizers and pipelines"
+    title = "Pipelines"
     print(report.write(figures, about, labels, options.results, "pipelines", title))
     print(more)
 
 
 def goals(figure: Figure) -> Figure:
     """What was aimed at."""
-    if figure.name == ENCODED:
-        figure.times_less_than("torch", "transformers", 1.3)
     if figure.name == CLASSIFIED:
         figure.times_less_than("torch", "transformers", 2.5)
     return figure

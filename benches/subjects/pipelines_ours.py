@@ -1,4 +1,4 @@
-"""The tokenizers and pipelines of trustformers."""
+"""The pipelines of trustformers."""
 
 import generation_workloads
 import pipeline_workloads

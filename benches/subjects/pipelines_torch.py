@@ -1,4 +1,4 @@
-"""The tokenizers and pipelines of transformers."""
+"""The pipelines of transformers."""
 
 from pathlib import Path
 

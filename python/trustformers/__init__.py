@@ -194,6 +194,42 @@ _HOMES = {
         "PreTrainedTokenizerBase",
         "PreTrainedTokenizerFast",
     ],
+    "training": [
+        "Adafactor",
+        "DataCollator",
+        "DataCollatorForLanguageModeling",
+        "DataCollatorForMultipleChoice",
+        "DataCollatorForSeq2Seq",
+        "DataCollatorForTokenClassification",
+        "DataCollatorWithPadding",
+        "DefaultDataCollator",
+        "DefaultFlowCallback",
+        "EarlyStoppingCallback",
+        "EvalPrediction",
+        "IntervalStrategy",
+        "PrinterCallback",
+        "ProgressCallback",
+        "SchedulerType",
+        "Seq2SeqTrainer",
+        "Seq2SeqTrainingArguments",
+        "Trainer",
+        "TrainerCallback",
+        "TrainerControl",
+        "TrainerState",
+        "TrainingArguments",
+        "default_data_collator",
+        "get_constant_schedule",
+        "get_constant_schedule_with_warmup",
+        "get_cosine_schedule_with_warmup",
+        "get_cosine_with_hard_restarts_schedule_with_warmup",
+        "get_cosine_with_min_lr_schedule_with_warmup",
+        "get_cosine_with_min_lr_schedule_with_warmup_lr_rate",
+        "get_inverse_sqrt_schedule",
+        "get_linear_schedule_with_warmup",
+        "get_polynomial_decay_schedule_with_warmup",
+        "get_scheduler",
+        "get_wsd_schedule",
+    ],
     "utils": ["logging", "show_versions"],
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -205,6 +241,7 @@ if TYPE_CHECKING:
     from . import models as models
     from . import pipelines as pipelines
     from . import tokenizers as tokenizers
+    from . import training as training
     from . import utils as utils
     from ._dtypes import bool as bool
     from ._dtypes import double as double
@@ -389,10 +426,52 @@ if TYPE_CHECKING:
     from .tokenizers import PreTrainedTokenizerBase as PreTrainedTokenizerBase
     from .tokenizers import PreTrainedTokenizerFast as PreTrainedTokenizerFast
     from .tokenizers.named import *  # noqa: F403
+    from .training import Adafactor as Adafactor
+    from .training import DataCollator as DataCollator
+    from .training import DataCollatorForLanguageModeling as DataCollatorForLanguageModeling
+    from .training import DataCollatorForMultipleChoice as DataCollatorForMultipleChoice
+    from .training import DataCollatorForSeq2Seq as DataCollatorForSeq2Seq
+    from .training import DataCollatorForTokenClassification as DataCollatorForTokenClassification
+    from .training import DataCollatorWithPadding as DataCollatorWithPadding
+    from .training import DefaultDataCollator as DefaultDataCollator
+    from .training import DefaultFlowCallback as DefaultFlowCallback
+    from .training import EarlyStoppingCallback as EarlyStoppingCallback
+    from .training import EvalPrediction as EvalPrediction
+    from .training import IntervalStrategy as IntervalStrategy
+    from .training import PrinterCallback as PrinterCallback
+    from .training import ProgressCallback as ProgressCallback
+    from .training import SchedulerType as SchedulerType
+    from .training import Seq2SeqTrainer as Seq2SeqTrainer
+    from .training import Seq2SeqTrainingArguments as Seq2SeqTrainingArguments
+    from .training import Trainer as Trainer
+    from .training import TrainerCallback as TrainerCallback
+    from .training import TrainerControl as TrainerControl
+    from .training import TrainerState as TrainerState
+    from .training import TrainingArguments as TrainingArguments
+    from .training import default_data_collator as default_data_collator
+    from .training import get_constant_schedule as get_constant_schedule
+    from .training import get_constant_schedule_with_warmup as get_constant_schedule_with_warmup
+    from .training import get_cosine_schedule_with_warmup as get_cosine_schedule_with_warmup
+    from .training import (
+        get_cosine_with_hard_restarts_schedule_with_warmup as get_cosine_with_hard_restarts_schedule_with_warmup,  # noqa: E501
+    )
+    from .training import (
+        get_cosine_with_min_lr_schedule_with_warmup as get_cosine_with_min_lr_schedule_with_warmup,
+    )
+    from .training import (
+        get_cosine_with_min_lr_schedule_with_warmup_lr_rate as get_cosine_with_min_lr_schedule_with_warmup_lr_rate,  # noqa: E501
+    )
+    from .training import get_inverse_sqrt_schedule as get_inverse_sqrt_schedule
+    from .training import get_linear_schedule_with_warmup as get_linear_schedule_with_warmup
+    from .training import (
+        get_polynomial_decay_schedule_with_warmup as get_polynomial_decay_schedule_with_warmup,
+    )
+    from .training import get_scheduler as get_scheduler
+    from .training import get_wsd_schedule as get_wsd_schedule
     from .utils import logging as logging
     from .utils import show_versions as show_versions
 
-_SUBMODULES = ("generation", "models", "pipelines", "tokenizers", "utils")
+_SUBMODULES = ("generation", "models", "pipelines", "tokenizers", "training", "utils")
 
 if {"TRUSTFORMERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"} & os.environ.keys():
     importlib.import_module(".utils.logging", __name__).from_environment()

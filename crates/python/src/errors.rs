@@ -6,7 +6,7 @@ use pyo3::exceptions::{
 };
 use pyo3::{PyErr, Python, create_exception};
 use trustformers::tensor::Error;
-use trustformers::{generation, gguf, hub, models, tokenizers};
+use trustformers::{generation, gguf, hub, models, tokenizers, training};
 
 create_exception!(
     trustformers,
@@ -54,6 +54,14 @@ pub fn models(error: models::Error) -> PyErr {
             PyRuntimeError::new_err(message)
         }
         models::Error::Index { .. } => PyIndexError::new_err(message),
+    }
+}
+
+/// A training error: its variants say which exception each is.
+pub fn training(error: training::Error) -> PyErr {
+    match error {
+        training::Error::Tensor(error) => tensor(error),
+        training::Error::Setting(message) | training::Error::State(message) => PyValueError::new_err(message),
     }
 }
 

@@ -7,6 +7,7 @@ mod model;
 mod tensor;
 mod threads;
 mod tokenizer;
+mod training;
 
 use pyo3::prelude::*;
 
@@ -33,6 +34,10 @@ mod _engine {
     use crate::tokenizer::{
         PyAddedToken, PyBatch, PyEncoding, PyTokenizer, chat_template_texts, extra_special_tokens,
         render_chat, tokenizer_kinds,
+    };
+    #[pymodule_export]
+    use crate::training::{
+        PyGradScaler, PyOptimizer, PySchedule, clip_grad_norm_, clip_grad_value_, get_total_norm,
     };
 
     #[pymodule_init]

@@ -1,7 +1,7 @@
 //! What a device must be able to run.
 
 use crate::ops::{
-    Activation, AdamW, Attention, BinaryOp, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp,
+    Activation, Attention, BinaryOp, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp, Update,
 };
 use crate::{DType, Quantized, Result, Scalar, Tensor};
 
@@ -163,16 +163,8 @@ pub trait Backend: Send + Sync {
     /// contiguous, `x` and `out`, which may be one, of any strides but 1 along their last dimension.
     fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()>;
 
-    /// One step of AdamW, in place in all but `grad`; all contiguous floats of one shape. See [`crate::ops::adamw_step`].
-    fn adamw_step(
-        &self,
-        options: &AdamW,
-        step: u64,
-        parameter: &Tensor,
-        grad: &Tensor,
-        mean: &Tensor,
-        square: &Tensor,
-    ) -> Result<()>;
+    /// One step of an optimizer, in place in all but `grad`; all contiguous floats of one shape. See [`crate::ops::update`].
+    fn update(&self, update: &Update, parameter: &Tensor, grad: &Tensor, states: &[&Tensor]) -> Result<()>;
 
     /// For every position the sum, over the lookups, of the row that its id names: (positions, width) float32. Ids are in range.
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor>;

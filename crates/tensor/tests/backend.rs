@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 use trustformers_tensor::ops::{
-    Activation, AdamW, Attention, BinaryOp, CompareOp, Distribution, LinearStep, Ragged, ReduceOp, Then,
-    UnaryOp,
+    Activation, Attention, BinaryOp, CompareOp, Distribution, LinearStep, Ragged, ReduceOp, Then, UnaryOp,
+    Update,
 };
 use trustformers_tensor::{Backend, DType, Device, Scalar, Tensor, Weight};
 
@@ -699,12 +699,13 @@ fn rotations_steps_and_attention() {
             close("rope in place", &out, &turned, 1e-6);
         }
 
-        let options = AdamW { lr: 0.1, betas: (0.5, 0.75), eps: 1e-3, weight_decay: 0.5 };
+        let (betas, eps, weight_decay) = ((0.5, 0.75), 1e-3, 0.5);
+        let adam = Update::Adam { lr: 0.1, betas, eps, weight_decay, decoupled: true, step: 2 };
         for dtype in [DType::F32, DType::F64] {
             let [p, g, m] = [1, 2, 3].map(|seed| on(&numbers(1500, dtype, seed)));
             let v = on(&numbers(1500, dtype, 4).square().unwrap());
             let [p0, g0, m0, v0] = [&p, &g, &m, &v].map(read);
-            backend.adamw_step(&options, 2, &p, &g, &m, &v).unwrap();
+            backend.update(&adam, &p, &g, &[&m, &v]).unwrap();
             let mean: Vec<f64> = m0.iter().zip(&g0).map(|(m, g)| 0.5 * m + 0.5 * g).collect();
             let square: Vec<f64> = v0.iter().zip(&g0).map(|(v, g)| 0.75 * v + 0.25 * g * g).collect();
             let want: Vec<f64> = (0..1500)

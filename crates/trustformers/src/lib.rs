@@ -6,3 +6,4 @@ pub use trustformers_hub as hub;
 pub use trustformers_models as models;
 pub use trustformers_tensor as tensor;
 pub use trustformers_tokenizers as tokenizers;
+pub use trustformers_training as training;

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _engine
+from .._grad import no_grad
 from ..models import calls
 from ..models.arrays import Kind, from_tensor, kind_of, to_tensor
 from ..models.cache import Cache, new_cache
@@ -163,20 +164,22 @@ class GenerationMixin:
         if prefix_allowed_tokens_fn is not None:
             copies = max(config.num_beams or 1, config.num_return_sequences or 1)
             prefix = PrefixConstrainedLogitsProcessor(prefix_allowed_tokens_fn, copies)
-        results = self._current_engine().generate(
-            tensors,
-            config._as_json(),
-            cache=None if cache is None else cache._engine,
-            processors=[_processor(one, kind) for one in processors],
-            constraint=None if prefix is None else _called(prefix, kind),
-            criteria=[(_name(one), _criterion(one, kind)) for one in stopping_criteria or ()],
-            streamer=None if streamer is None else _Stream(streamer, kind),
-            tokenizer=getattr(tokenizer, "backend_tokenizer", None),
-            response_format=response_format,
-            assistant=None if is_beams or assistant_model is None else _assistant(assistant_model),
-            negative=_negative(negative),
-            seed=seed,
-        )
+        # The parameters of a model that has been trained ask for gradients; nobody asks for those of a text.
+        with no_grad():
+            results = self._current_engine().generate(
+                tensors,
+                config._as_json(),
+                cache=None if cache is None else cache._engine,
+                processors=[_processor(one, kind) for one in processors],
+                constraint=None if prefix is None else _called(prefix, kind),
+                criteria=[(_name(one), _criterion(one, kind)) for one in stopping_criteria or ()],
+                streamer=None if streamer is None else _Stream(streamer, kind),
+                tokenizer=getattr(tokenizer, "backend_tokenizer", None),
+                response_format=response_format,
+                assistant=None if is_beams or assistant_model is None else _assistant(assistant_model),
+                negative=_negative(negative),
+                seed=seed,
+            )
         if not config.return_dict_in_generate:
             return from_tensor(results["sequences"], kind)
         return _result(self, config, results, kind, cache, encoded, is_beams)

@@ -1,7 +1,6 @@
 //! The processor as a [`Backend`]: one file of kernels per operation.
 
 mod activation;
-mod adamw;
 mod attention;
 mod binary;
 mod columns;
@@ -39,9 +38,10 @@ mod stored;
 mod stream;
 mod turn;
 mod unary;
+mod update;
 
 use crate::ops::{
-    Activation, AdamW, Attention, BinaryOp, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp,
+    Activation, Attention, BinaryOp, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp, Update,
 };
 use crate::{Backend, DType, Quantized, Result, Scalar, Tensor};
 
@@ -229,16 +229,8 @@ impl Backend for Cpu {
         rope::rope(out, x, cos, sin, interleaved)
     }
 
-    fn adamw_step(
-        &self,
-        options: &AdamW,
-        step: u64,
-        parameter: &Tensor,
-        grad: &Tensor,
-        mean: &Tensor,
-        square: &Tensor,
-    ) -> Result<()> {
-        adamw::adamw_step(options, step, parameter, grad, mean, square)
+    fn update(&self, update: &Update, parameter: &Tensor, grad: &Tensor, states: &[&Tensor]) -> Result<()> {
+        update::update(update, parameter, grad, states)
     }
 
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {

@@ -1,7 +1,6 @@
 //! The operations, one file each: what they compute, their checks, their dispatch, their tests.
 
 mod activation;
-mod adamw;
 mod attention;
 mod binary;
 mod compare;
@@ -29,10 +28,10 @@ mod softmax;
 mod sort;
 mod statistics;
 mod unary;
+mod update;
 mod views;
 
 pub use activation::Activation;
-pub use adamw::{AdamW, adamw_step};
 pub use attention::{
     Attended, Attention, Mask, Ragged, Sequence, StoreForm, store_rows, stored_dim, stored_rows,
 };
@@ -49,6 +48,7 @@ pub use reduce::ReduceOp;
 pub use rms_norm::rms_norm;
 pub use rope::{rope, rope_};
 pub use unary::UnaryOp;
+pub use update::{Update, update};
 
 use crate::{Error, Result, Tensor};
 

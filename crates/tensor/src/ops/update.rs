@@ -1,0 +1,227 @@
+//! Steps of optimizers: a parameter changed by its gradient and by what is remembered of earlier ones.
+
+use crate::{Error, Result, Tensor};
+
+/// How a parameter p is changed by its gradient g, as torch's optimizers do it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Update {
+    /// Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) where the decay is decoupled: torch's `Adam` and `AdamW`. States: the
+    /// running means of g and of g².
+    Adam {
+        /// The learning rate.
+        lr: f64,
+        /// How much of the running means is kept from step to step.
+        betas: (f64, f64),
+        /// Added to the root of the mean square, so that nothing is divided by zero.
+        eps: f64,
+        /// How much of p is added to g; if the decay is decoupled, how much of it, times the learning rate, is taken off p.
+        weight_decay: f64,
+        /// Whether the decay goes past the running means.
+        decoupled: bool,
+        /// The number of this step, from 1 on.
+        step: u64,
+    },
+    /// Stochastic gradient descent, torch's `SGD`. State: with momentum, the running sum of g.
+    Sgd {
+        /// The learning rate.
+        lr: f64,
+        /// How much of the running sum is kept from step to step; 0 keeps none.
+        momentum: f64,
+        /// How much of g the running sum is not given.
+        dampening: f64,
+        /// Whether p is changed by g and the running sum together (Nesterov 1983).
+        nesterov: bool,
+        /// How much of p is added to g.
+        weight_decay: f64,
+        /// Whether the running sum begins with this g.
+        first: bool,
+    },
+    /// Lion (Chen et al. 2023): p goes by the learning rate in the direction of the sign. State: the running mean of g.
+    Lion {
+        /// The learning rate.
+        lr: f64,
+        /// How much of the running mean counts in the sign, and how much of it is kept from step to step.
+        betas: (f64, f64),
+        /// How much of p, times the learning rate, is taken off it.
+        weight_decay: f64,
+    },
+    /// Adagrad (Duchi et al. 2011), torch's `Adagrad`. State: the sum of g².
+    Adagrad {
+        /// The learning rate of this step.
+        lr: f64,
+        /// Added to the root of the sum.
+        eps: f64,
+        /// How much of p is added to g.
+        weight_decay: f64,
+    },
+    /// RMSprop (Hinton 2012), torch's `RMSprop`. State: the running mean of g².
+    RmsProp {
+        /// The learning rate.
+        lr: f64,
+        /// How much of the running mean is kept from step to step.
+        alpha: f64,
+        /// Added to the root of the mean.
+        eps: f64,
+        /// How much of p is added to g.
+        weight_decay: f64,
+    },
+}
+
+impl Update {
+    /// How many tensors, each of the parameter's shape, it remembers things in.
+    pub fn states(&self) -> usize {
+        match self {
+            Update::Adam { .. } => 2,
+            Update::Sgd { momentum, .. } => usize::from(*momentum != 0.0),
+            Update::Lion { .. } | Update::Adagrad { .. } | Update::RmsProp { .. } => 1,
+        }
+    }
+}
+
+/// Changes `parameter` and `states` in place by one step. Nothing of it is recorded.
+///
+/// # Errors
+/// `Shapes` when they differ in shape; `DType` for other than floats; `Argument` for another number of states than the update has, when one
+/// is not contiguous or read-only, and for step 0.
+pub fn update(update: &Update, parameter: &Tensor, grad: &Tensor, states: &[&Tensor]) -> Result<()> {
+    if states.len() != update.states() {
+        let message = format!("the update has {} states, got {}", update.states(), states.len());
+        return Err(Error::argument("update", message));
+    }
+    if let Update::Adam { step: 0, .. } = update {
+        return Err(Error::argument("update", "steps are counted from 1"));
+    }
+    let changed = || std::iter::once(parameter).chain(states.iter().copied());
+    for tensor in changed().chain([grad]) {
+        tensor.expect_float("update")?;
+        if tensor.shape() != parameter.shape() {
+            let rule = "parameter, gradient and states must have one shape";
+            let (left, right) = (parameter.shape().into(), tensor.shape().into());
+            return Err(Error::Shapes { op: "update", rule, left, right });
+        }
+    }
+    if changed().any(|tensor| !tensor.is_contiguous() || !tensor.storage().is_writable()) {
+        return Err(Error::argument("update", "parameter and states must be contiguous and writable"));
+    }
+    let grad = grad.detach().contiguous()?;
+    changed().for_each(|tensor| tensor.storage().bump_version());
+    parameter.backend().update(update, parameter, &grad, states)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::DType;
+    use crate::testing::draw;
+
+    type Numbers = Vec<f64>;
+
+    fn numbers(tensor: &Tensor) -> Numbers {
+        tensor.to_dtype(DType::F64).unwrap().contiguous().unwrap().as_slice::<f64>().unwrap().to_vec()
+    }
+
+    /// The formulas as their papers and torch's documentation have them, an element at a time.
+    fn told(rule: &Update, p: &mut f64, mut g: f64, states: &mut [f64]) {
+        match *rule {
+            Update::Adam { lr, betas: (b1, b2), eps, weight_decay, decoupled, step } => {
+                if decoupled {
+                    *p -= lr * weight_decay * *p;
+                } else {
+                    g += weight_decay * *p;
+                }
+                states[0] = b1 * states[0] + (1.0 - b1) * g;
+                states[1] = b2 * states[1] + (1.0 - b2) * g * g;
+                let (m, v) =
+                    (states[0] / (1.0 - b1.powf(step as f64)), states[1] / (1.0 - b2.powf(step as f64)));
+                *p -= lr * m / (v.sqrt() + eps);
+            }
+            Update::Sgd { lr, momentum, dampening, nesterov, weight_decay, first } => {
+                g += weight_decay * *p;
+                if momentum != 0.0 {
+                    states[0] = if first { g } else { momentum * states[0] + (1.0 - dampening) * g };
+                    g = if nesterov { g + momentum * states[0] } else { states[0] };
+                }
+                *p -= lr * g;
+            }
+            Update::Lion { lr, betas: (b1, b2), weight_decay } => {
+                let direction = b1 * states[0] + (1.0 - b1) * g;
+                let sign = if direction == 0.0 { 0.0 } else { direction.signum() };
+                *p -= lr * (weight_decay * *p + sign);
+                states[0] = b2 * states[0] + (1.0 - b2) * g;
+            }
+            Update::Adagrad { lr, eps, weight_decay } => {
+                g += weight_decay * *p;
+                states[0] += g * g;
+                *p -= lr * g / (states[0].sqrt() + eps);
+            }
+            Update::RmsProp { lr, alpha, eps, weight_decay } => {
+                g += weight_decay * *p;
+                states[0] = alpha * states[0] + (1.0 - alpha) * g * g;
+                *p -= lr * g / (states[0].sqrt() + eps);
+            }
+        }
+    }
+
+    fn rules(step: u64) -> Vec<Update> {
+        let (lr, weight_decay, eps) = (0.01, 0.1, 1e-6);
+        let adam = |decoupled| Update::Adam { lr, betas: (0.8, 0.95), eps, weight_decay, decoupled, step };
+        let sgd = |momentum, nesterov| Update::Sgd {
+            lr,
+            momentum,
+            dampening: if nesterov { 0.0 } else { 0.2 },
+            nesterov,
+            weight_decay,
+            first: step == 1,
+        };
+        vec![
+            adam(true),
+            adam(false),
+            sgd(0.0, false),
+            sgd(0.9, false),
+            sgd(0.9, true),
+            Update::Lion { lr, betas: (0.9, 0.99), weight_decay },
+            Update::Adagrad { lr, eps, weight_decay },
+            Update::RmsProp { lr, alpha: 0.9, eps, weight_decay },
+        ]
+    }
+
+    #[test]
+    fn every_update_equals_its_formula() {
+        for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5), (DType::BF16, 5e-2)] {
+            for which in 0..rules(1).len() {
+                let parameter = draw(&[70, 41], (-1.0, 1.0), 1).to_dtype(dtype).unwrap();
+                let states: Vec<_> =
+                    (0..rules(1)[which].states()).map(|_| parameter.zeros_like().unwrap()).collect();
+                let mut p = numbers(&parameter);
+                let mut remembered = vec![vec![0.0; states.len()]; p.len()];
+                for step in 1..4 {
+                    let rule = rules(step)[which];
+                    let mut grad = draw(&[70, 41], (-1.0, 1.0), 10 + step).to_dtype(dtype).unwrap();
+                    if step == 1 {
+                        // Nothing at all is a gradient too.
+                        grad = grad.mul(&grad.gt(0.0).unwrap().to_dtype(dtype).unwrap()).unwrap();
+                    }
+                    update(&rule, &parameter, &grad, &states.iter().collect::<Vec<_>>()).unwrap();
+                    for ((p, g), states) in p.iter_mut().zip(numbers(&grad)).zip(&mut remembered) {
+                        told(&rule, p, g, states);
+                    }
+                }
+                let off = p.iter().zip(numbers(&parameter)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                assert!(off <= tolerance, "{dtype} {:?}: {off}", rules(1)[which]);
+            }
+        }
+    }
+
+    #[test]
+    fn misfits_are_refused() {
+        let (x, y) = (Tensor::zeros(&[2]).unwrap(), Tensor::zeros(&[3]).unwrap());
+        let [adam, sgd] = [0, 2].map(|which| rules(1)[which]);
+        assert!(update(&adam, &x, &y, &[&x, &x]).is_err());
+        assert!(update(&adam, &x, &x, &[&x]).is_err());
+        assert!(update(&rules(0)[0], &x, &x, &[&x, &x]).is_err());
+        let whole = Tensor::from_slice(&[1i64, 2], &[2]).unwrap();
+        assert!(update(&sgd, &whole, &whole, &[]).is_err());
+        let column = Tensor::zeros(&[2, 3]).unwrap().transpose(0, 1).unwrap();
+        assert!(update(&sgd, &column, &column, &[]).is_err());
+    }
+}

@@ -1,0 +1,154 @@
+"""TrainingArguments: transformers' names and defaults, older spellings, and what contradicts itself."""
+
+import dataclasses
+import json
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+
+from trustformers import training
+from trustformers.training import Seq2SeqTrainingArguments, TrainingArguments
+
+
+def test_defaults_are_transformers() -> None:
+    args = TrainingArguments("out")
+    assert (args.output_dir, args.per_device_train_batch_size, args.num_train_epochs) == ("out", 8, 3.0)
+    assert (args.learning_rate, args.max_grad_norm, args.seed, args.max_steps) == (5e-5, 1.0, 42, -1)
+    assert args.report_to == []
+    assert args.save_strategy == "steps"
+    assert args.eval_strategy == training.IntervalStrategy.NO
+    assert not args.do_eval
+    assert TrainingArguments().output_dir == "trainer_output"
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ({"evaluation_strategy": "epoch"}, {"eval_strategy": "epoch"}),
+        ({"warmup_ratio": 0.1}, {"warmup_steps": 0.1}),
+        ({"warmup_ratio": 0.1, "warmup_steps": 20}, {"warmup_steps": 20}),
+        ({"no_cuda": True}, {"use_cpu": True}),
+        ({"group_by_length": True}, {"train_sampling_strategy": "group_by_length"}),
+        ({"group_by_length": False}, {"train_sampling_strategy": "random"}),
+        ({"per_gpu_train_batch_size": 3}, {"per_device_train_batch_size": 3}),
+        ({"adafactor": True}, {"optim": "adafactor"}),
+        ({"include_inputs_for_metrics": True}, {"include_for_metrics": ["inputs"]}),
+        ({"logging_dir": "logs"}, {"logging_dir": "logs"}),
+        ({"overwrite_output_dir": True}, {}),
+        ({"save_safetensors": True}, {}),
+    ],
+)
+def test_older_spellings(older: dict[str, Any], newer: dict[str, Any]) -> None:
+    with pytest.warns(DeprecationWarning, match=next(iter(older))):
+        args = TrainingArguments("out", **older)
+    for name, value in newer.items():
+        assert getattr(args, name) == value
+
+
+def test_the_warning_points_at_the_caller() -> None:
+    with pytest.warns(DeprecationWarning, match="no_cuda") as seen:
+        TrainingArguments("out", no_cuda=True)  # type: ignore[call-arg]
+    assert seen[0].filename == __file__
+
+
+def test_what_says_nothing_on_one_cpu_is_taken() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TrainingArguments(
+            "out", ddp_backend="gloo", dataloader_pin_memory=False, fsdp="", deepspeed=None, local_rank=-1
+        )
+
+
+def test_unknown_ones_name_the_nearest() -> None:
+    with pytest.raises(TypeError, match=r"TrainingArguments\(\).*'learning_rat'.*'learning_rate'"):
+        TrainingArguments("out", learning_rat=1.0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="no_such"):
+        TrainingArguments("out", no_such=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"deepspeed": "config.json"},
+        {"fsdp": "full_shard"},
+        {"torch_compile": True},
+        {"tpu_num_cores": 8},
+        {"gradient_checkpointing": True},
+        {"neftune_noise_alpha": 5},
+        {"push_to_hub": True},
+        {"save_safetensors": False},
+        {"report_to": "wandb"},
+        {"optim": "galore_adamw"},
+    ],
+)
+def test_what_there_is_not_says_so(keywords: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(keywords)) if "optim" not in keywords else "galore_adamw"):
+        TrainingArguments("out", **keywords)
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"fp16": True, "bf16": True},
+        {"lr_scheduler_type": "reduce_lr_on_plateau"},
+        {"load_best_model_at_end": True},
+        {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 3, "save_steps": 10},
+        {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 3, "save_steps": 0.5},
+        {"logging_steps": 0},
+        {"logging_steps": 2.5},
+        {"save_steps": -1},
+        {"per_device_train_batch_size": 0},
+        {"gradient_accumulation_steps": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": float("nan")},
+        {"warmup_steps": -1},
+        {"label_smoothing_factor": 1.5},
+        {"train_sampling_strategy": "best"},
+        {"dataloader_prefetch_factor": 2},
+        {"eval_strategy": "never"},
+        {"save_total_limit": 0},
+        {"log_level": "loud"},
+    ],
+)
+def test_values_that_cannot_be(keywords: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        TrainingArguments("out", **keywords)
+
+
+def test_what_follows_from_other_settings() -> None:
+    args = TrainingArguments("out", eval_strategy="steps", logging_steps=7)
+    assert (args.eval_steps, args.do_eval) == (7, True)
+    best = TrainingArguments("out", eval_strategy="epoch", save_strategy="epoch", load_best_model_at_end=True)
+    assert (best.metric_for_best_model, best.greater_is_better) == ("loss", False)
+    assert TrainingArguments("out", metric_for_best_model="accuracy").greater_is_better
+    assert TrainingArguments("out", warmup_steps=0.1).get_warmup_steps(95) == 10
+    assert TrainingArguments("out", warmup_steps=7).get_warmup_steps(95) == 7
+    shares = {"eval_strategy": "steps", "eval_steps": 0.1, "save_steps": 0.3, "load_best_model_at_end": True}
+    assert TrainingArguments("out", **shares).save_steps == 0.3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [TrainingArguments, Seq2SeqTrainingArguments])
+def test_there_and_back(kind: type[TrainingArguments]) -> None:
+    args = kind(
+        "out", eval_strategy="epoch", lr_scheduler_kwargs='{"num_cycles": 2}', report_to="csv", fp16=True
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert kind(**json.loads(args.to_json_string())) == args
+        assert dataclasses.replace(args) == args
+    assert pickle.loads(pickle.dumps(args)) == args
+    assert {type(value) for value in args.to_sanitized_dict().values()} <= {bool, int, float, str}
+
+
+def test_subclasses_understand_the_same() -> None:
+    @dataclasses.dataclass
+    class Mine(TrainingArguments):
+        colour: str = "red"
+
+    with pytest.warns(DeprecationWarning, match="no_cuda"):
+        mine = Mine("out", colour="blue", no_cuda=True)  # type: ignore[call-arg]
+    assert (mine.colour, mine.use_cpu) == ("blue", True)
+    with pytest.raises(TypeError, match="colour"):
+        Mine("out", color="blue")  # type: ignore[call-arg]
