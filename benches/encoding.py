@@ -12,9 +12,9 @@ import sys
 
 import comparison
 import report
+from encoding_workloads import SENTENCES, names
 from figures import Figure, side_by_side
 from harness import Subject
-from encoding_workloads import SENTENCES, names
 
 NAMES = ("ours", "transformers")
 
