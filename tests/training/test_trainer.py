@@ -330,6 +330,12 @@ def test_tokens_are_counted(tmp_path: Path) -> None:
     trainer.train()
     assert trainer.state.num_input_tokens_seen == 22 * 6
     assert trainer.state.log_history[-1]["num_input_tokens_seen"] == 22 * 6
+    assert trainer.state.log_history[0]["train_tokens_per_second"] > 0
+    rows = [{**row, "attention_mask": [1, 1, 1, 1, 0, 0]} for row in tasks.examples()]
+    settings = {"num_train_epochs": 1, "include_num_input_tokens_seen": "non_padding"}
+    masked = tasks.trainer(tmp_path, parts={"train_dataset": rows}, **settings)
+    masked.train()
+    assert masked.state.num_input_tokens_seen == 22 * 4
 
 
 def test_sequences_are_generated(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from .callbacks import CallbackHandler, DefaultFlowCallback, TrainerCallback
 from .collators import DataCollator, DataCollatorWithPadding, default_data_collator
 from .data import Batches, Columns, Order, by_length, has_length, in_turn, lengths_of, shuffled
 from .loggers import LOGGERS
+from .outputs import speed_metrics
 from .progress import PrinterCallback, ProgressCallback, shown
 from .state import ExportableState, TrainerControl, TrainerState
 
@@ -104,6 +105,8 @@ class Setup:
         self.control = TrainerControl()
         self.state = TrainerState()
         self.is_in_train = False
+        #: The tokens that were counted before a training went on.
+        self._tokens_before = 0
         if hasattr(self.model, "config"):
             self.model.config.use_cache = args.use_cache
         self._event("on_init_end")
@@ -290,11 +293,17 @@ class Setup:
         return True
 
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
-        """Report numbers by name: to the history, and to every callback."""
+        """Report numbers by name: to the history, and to every callback.
+
+        :param start_time: when the training began; tokens that are counted are then reported by the second.
+        """
         if self.state.epoch is not None:
             logs["epoch"] = self.state.epoch
         if self.args.include_num_input_tokens_seen != "no":
             logs["num_input_tokens_seen"] = self.state.num_input_tokens_seen
+            if start_time is not None:
+                tokens = self.state.num_input_tokens_seen - self._tokens_before
+                logs.update(speed_metrics("train", start_time, tokens=tokens))
         self.state.log_history.append({**logs, "step": self.state.global_step})
         self.control.should_log = False
         self._event("on_log", logs=logs)

@@ -44,8 +44,9 @@ class Trainer(Checkpoints):
     """Trains and evaluates a model. Takes what transformers' ``Trainer`` takes, and is subclassed as it is.
 
     The model is trained in place. Gradients flow to the parameters with ``requires_grad``, or to all if none
-    has it. Computation is in float32 on the CPU, whatever ``bf16`` and ``fp16`` say; with ``fp16`` the loss
-    is scaled all the same, and a step whose gradients overflow is left out.
+    has it, as none has in a model that was just opened: to freeze a part, switch the others on. Computation
+    is in float32 on the CPU, whatever ``bf16`` and ``fp16`` say; with ``fp16`` the loss is scaled all the
+    same, and a step whose gradients overflow is left out. There is no dropout yet, which is said.
 
     The same arguments give the same bits: the order of examples and all random numbers of a step follow from
     the seed and the step, so that a training that is resumed from a checkpoint goes on as if it had never
@@ -103,7 +104,8 @@ class Trainer(Checkpoints):
         self._prepare(plan, saved)
         self._say(plan)
 
-        start, first = time.time(), self.state.global_step
+        self._started, first = time.time(), self.state.global_step
+        self._tokens_before = self.state.num_input_tokens_seen
         self._loss_since_log = self._loss_logged = 0.0
         self._step_logged = first
         handler = self.callback_handler
@@ -120,7 +122,7 @@ class Trainer(Checkpoints):
                 break
             self._run_epoch(epoch, batches, plan, saved, ignore_keys)
             saved = None
-        return self._finish(plan, start, first)
+        return self._finish(plan, first)
 
     def _planned(self, batches: Batches) -> _Plan:
         """Count batches, steps and epochs."""
@@ -282,7 +284,7 @@ class Trainer(Checkpoints):
             logs["learning_rate"] = self._get_learning_rate() if rate is None else rate
             self._loss_logged += self._loss_since_log
             self._loss_since_log, self._step_logged = 0.0, self.state.global_step
-            self.log(logs)
+            self.log(logs, self._started)
         if self.control.should_evaluate:
             better = self._determine_best_metric(self._evaluate(ignore_keys))
             if self.args.save_strategy == SaveStrategy.BEST:
@@ -292,13 +294,13 @@ class Trainer(Checkpoints):
             self._save_checkpoint()
             self._event("on_save")
 
-    def _finish(self, plan: _Plan, start: float, first: int) -> TrainOutput:
+    def _finish(self, plan: _Plan, first: int) -> TrainOutput:
         """Report the whole, and take up the best weights if they were asked for."""
         args, state = self.args, self.state
         steps = state.global_step - first
         loss = (self._loss_logged + self._loss_since_log) / max(steps, 1)
         samples = plan.samples * steps / max(plan.steps, 1)
-        metrics: dict[str, Any] = speed_metrics("train", start, samples=samples, steps=steps)
+        metrics: dict[str, Any] = speed_metrics("train", self._started, samples=samples, steps=steps)
         metrics |= {"total_flos": state.total_flos, "train_loss": loss}
         self.log(metrics)
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
