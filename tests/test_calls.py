@@ -32,6 +32,27 @@ def bert() -> Any:
     return opened("bert/default", "BertForSequenceClassification")
 
 
+@pytest.mark.parametrize(
+    ("row", "class_name"),
+    [
+        ("bert/default", "BertForSequenceClassification"),
+        ("bert/default", "BertForNextSentencePrediction"),
+        ("albert/default", "AlbertForSequenceClassification"),
+        ("distilbert/default", "DistilBertForSequenceClassification"),
+        ("roberta/default", "RobertaForSequenceClassification"),
+        ("modernbert/default", "ModernBertForSequenceClassification"),
+    ],
+)
+def test_a_head_that_reads_one_row_is_given_what_all_rows_would_give_it(row: str, class_name: str) -> None:
+    model = opened(row, class_name)
+    mask = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [1, 1, 0, 0]])
+    ids = np.concatenate([IDS, IDS[:1]])
+    alone = model(ids, mask)
+    # With all hidden states asked for, the last layer works for every row.
+    whole = model(ids, mask, output_hidden_states=True, output_attentions=True)
+    np.testing.assert_allclose(alone.logits, whole.logits, atol=2e-6)
+
+
 # Keywords.
 
 

@@ -100,3 +100,12 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
     trustformers.show_versions(stream)
     assert stream.getvalue() == shown
+
+
+def test_the_command_shows_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    from trustformers.cli import main
+
+    assert main(["env"]) == 0
+    shown = capsys.readouterr().out
+    trustformers.show_versions()
+    assert capsys.readouterr().out == shown

@@ -21,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _add_demo(commands)
     _add_chat(commands)
     _add_run(commands)
+    _add_env(commands)
 
     given = parser.parse_args(arguments)
     try:
@@ -47,6 +48,17 @@ class _CommandParser(argparse.ArgumentParser):
             return self.parse_known_intermixed_args(args, namespace)
         finally:
             del self.parse_known_args
+
+
+def _add_env(commands: Any) -> None:
+    env = commands.add_parser("env", help="show what is installed here, for reports of bugs")
+    env.set_defaults(run=_env)
+
+
+def _env(given: argparse.Namespace) -> None:
+    from .utils import show_versions
+
+    show_versions()
 
 
 def _add_demo(commands: Any) -> None:

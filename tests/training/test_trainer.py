@@ -162,6 +162,18 @@ def test_parts_of_a_model_are_trained_alone(tmp_path: Path) -> None:
         assert np.array_equal(value, before[name]) != name.startswith("classifier")
 
 
+def test_frozen_parameters_stay(tmp_path: Path) -> None:
+    model = tasks.model()
+    for parameter in model.base_model.parameters():
+        parameter.requires_grad = False
+    before = tasks.weights(model)
+    trainer = tasks.trainer(tmp_path, model)
+    trainer.train()
+    assert trainer.get_num_trainable_parameters() == 16 * 2 + 2
+    for name, value in tasks.weights(model).items():
+        assert np.array_equal(value, before[name]) != name.startswith("classifier")
+
+
 def test_weight_decay_is_not_for_biases_and_norms(tmp_path: Path) -> None:
     trainer = tasks.trainer(tmp_path, weight_decay=0.1)
     trainer._make_trainable()

@@ -281,6 +281,19 @@ impl Head {
         matches!(self, Head::Sequence { pool, .. } if pool.asks(position, length))
     }
 
+    /// The packed rows, one of each text in order, if it reads nothing else of the hidden states.
+    pub fn readers(&self, packing: &Packing) -> Option<Vec<usize>> {
+        match self {
+            Head::Sequence { pool: Pool::First | Pool::Pooler, .. } | Head::NextSentence(_) => {
+                Some(packing.rows_at(0))
+            }
+            Head::Sequence { pool: Pool::FirstShown, .. } => {
+                Some(packing.ragged().sequences().iter().map(|s| s.start).collect())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether it is a language model's.
     pub fn is_language(&self) -> bool {
         matches!(self, Head::Language(_))

@@ -342,6 +342,7 @@ impl Model {
             cache,
             encoded: encoded.as_ref().map(|(hidden, packing)| (hidden, packing)),
             output_router_logits: inputs.output_router_logits.unwrap_or(by_default),
+            readers: self.head.readers(&packing),
             ..pass(inputs, &text, &packing)
         })?;
         let pooled = match pooler {
@@ -475,6 +476,7 @@ fn pass<'a>(inputs: &'a Inputs, text: &'a Text, packing: &'a Packing) -> Pass<'a
         output_hidden_states: inputs.output_hidden_states,
         output_attentions: inputs.output_attentions,
         output_router_logits: false,
+        readers: None,
         interrupt: &inputs.interrupt,
     }
 }

@@ -57,6 +57,8 @@ pub struct Pass<'a> {
     pub output_hidden_states: bool,
     pub output_attentions: bool,
     pub output_router_logits: bool,
+    /// The packed rows, one of each sequence in order, if of what comes out no others are read: they may then be zero.
+    pub readers: Option<Vec<usize>>,
     pub interrupt: &'a Interrupt,
 }
 
@@ -216,10 +218,15 @@ impl Stack {
             attentions: pass.output_attentions.then(Vec::new),
             cross_attentions: pass.output_attentions.then(Vec::new),
             routed: pass.output_router_logits.then(Vec::new),
+            readers: None,
         };
         let mut hidden_states = pass.output_hidden_states.then(Vec::new);
+        let readers = pass.readers.filter(|_| hidden_states.is_none() && self.can_narrow(&step));
         for (index, layer) in self.layers.iter().enumerate() {
             pass.interrupt.check()?;
+            if index + 1 == self.layers.len() {
+                step.readers = readers.clone().map(|rows| Readers::new(rows, &ragged));
+            }
             if let Some(states) = &mut hidden_states {
                 states.push(packing.unpack(&hidden)?);
             }
@@ -244,11 +251,31 @@ impl Stack {
         if let Some(project) = &self.project_out {
             hidden = project.forward(&hidden, Activation::Identity)?;
         }
+        if let Some(rows) = readers {
+            hidden = hidden.scatter_rows(&rows, ragged.total())?;
+        }
         if let Some(states) = &mut hidden_states {
             states.push(packing.unpack(&hidden)?);
         }
         let cross_attentions = cross_attentions.filter(|all| !all.is_empty());
         Ok(Passed { hidden, hidden_states, attentions, cross_attentions, routed })
+    }
+
+    /// Whether the last layer can work for a few rows alone, whose place among the keys is then not known: all keys must be alike to them.
+    fn can_narrow(&self, step: &Step) -> bool {
+        let last =
+            self.layers.last().map(|layer| (layer.parallel, &layer.cross_attention, &layer.attention.part));
+        let is_plain = last.is_some_and(|(parallel, cross, part)| {
+            let look = step.windows.of(part.window(), step.bias);
+            !parallel && cross.is_none() && matches!(look, (None, None))
+        });
+        let is_asked = step.attentions.is_some() || step.routed.is_some();
+        is_plain
+            && !step.causal
+            && !is_asked
+            && step.cache.is_none()
+            && step.distances.is_none()
+            && self.convolution.is_none()
     }
 
     /// How keys and values are kept: to the digit where the weights are, and else as float16, whose rounding is far below that of weights
@@ -403,7 +430,23 @@ struct Step<'a> {
     attentions: Option<Vec<Tensor>>,
     cross_attentions: Option<Vec<Tensor>>,
     routed: Option<Vec<Tensor>>,
+    /// For whom the next layer works, if not for all rows.
+    readers: Option<Readers>,
     workspace: Workspace,
+}
+
+/// A row of each sequence, and the same sequences with it as their only row that asks.
+struct Readers {
+    rows: Vec<usize>,
+    ragged: Ragged,
+}
+
+impl Readers {
+    fn new(rows: Vec<usize>, all: &Ragged) -> Readers {
+        let mut ragged = Ragged::default();
+        all.sequences().iter().for_each(|s| ragged.push_at(1, s.key_start, s.keys));
+        Readers { rows, ragged }
+    }
 }
 
 /// The angles of one rotary embedding at the packed rows.
@@ -431,6 +474,7 @@ fn self_attention(
     entry: Entry,
     residual: Option<&Tensor>,
     index: usize,
+    readers: Option<&Readers>,
     step: &mut Step,
 ) -> Result<Tensor> {
     let mut heads = part.project(entry, &mut step.workspace)?;
@@ -440,6 +484,9 @@ fn self_attention(
     }
     if let Some(cache) = &mut step.cache {
         (heads.key, heads.value) = cache.append(index, heads.key, heads.value)?;
+    }
+    if let Some(readers) = readers {
+        heads.query = heads.query.gather_rows(&readers.rows)?;
     }
     let (window, bias) = step.windows.of(part.window(), step.bias);
     let own = match &step.distances {
@@ -451,7 +498,7 @@ fn self_attention(
         (own, _) => own,
     };
     let look = Look {
-        ragged: step.ragged,
+        ragged: readers.map_or(step.ragged, |readers| &readers.ragged),
         causal: step.causal,
         window,
         bias: own.as_deref().or(bias),
@@ -534,16 +581,20 @@ impl<T> Wrapped<T> {
         })
     }
 
-    /// `added(x + after(part(before(x))))`. The part is given what goes in, and what it may add to its result at once.
+    /// `added(x + after(part(before(x))))`, of all rows or of some. The part is given what goes in, and what it may add to its result at
+    /// once.
     fn around<'a>(
         &self,
         x: Tensor,
+        readers: Option<&Readers>,
         step: &mut Step<'a>,
         part: impl FnOnce(&T, Entry, Option<&Tensor>, &mut Step<'a>) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let normed = self.adds_to_normed.then(|| self.enter(&x).normed()).transpose()?;
         let entry = normed.as_ref().map_or(self.enter(&x), Entry::of);
         let residual = normed.as_ref().unwrap_or(&x);
+        let read = readers.map(|readers| residual.gather_rows(&readers.rows)).transpose()?;
+        let residual = read.as_ref().unwrap_or(residual);
         let at_once = self.after.is_none() && self.added.is_none();
         let out = part(&self.part, entry, at_once.then_some(residual), step)?;
         let out = match &self.added {
@@ -592,16 +643,18 @@ impl Layer {
             step.workspace.give(hidden);
             return Ok(out);
         }
-        let mut hidden = self.attention.around(hidden, step, |part, entry, residual, step| {
-            self_attention(part, entry, residual, index, step)
+        let readers = step.readers.take();
+        let readers = readers.as_ref();
+        let mut hidden = self.attention.around(hidden, readers, step, |part, entry, residual, step| {
+            self_attention(part, entry, residual, index, readers, step)
         })?;
         // A decoder alone runs without a source too: BERT's.
         if let (Some(cross), true) = (&self.cross_attention, step.source.is_some()) {
-            hidden = cross.around(hidden, step, |part, entry, residual, step| {
+            hidden = cross.around(hidden, None, step, |part, entry, residual, step| {
                 cross_attention(part, entry, residual, index, step)
             })?;
         }
-        self.feed_forward.around(hidden, step, |part, entry, residual, step| {
+        self.feed_forward.around(hidden, None, step, |part, entry, residual, step| {
             part.forward(entry, residual, step.routed.as_mut(), &mut step.workspace)
         })
     }
@@ -614,7 +667,8 @@ impl Layer {
         let normed = (!own).then(|| attention.enter(hidden).normed()).transpose()?;
         let entry = normed.as_ref().map_or(attention.enter(hidden), Entry::of);
         let residual = attention.after.is_none().then_some(hidden);
-        let mut attended = attention.leave(self_attention(&attention.part, entry, residual, index, step)?)?;
+        let mut attended =
+            attention.leave(self_attention(&attention.part, entry, residual, index, None, step)?)?;
         if residual.is_none() {
             attended = attended.add(hidden)?;
         }

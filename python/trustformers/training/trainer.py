@@ -43,10 +43,11 @@ class _Plan:
 class Trainer(Checkpoints):
     """Trains and evaluates a model. Takes what transformers' ``Trainer`` takes, and is subclassed as it is.
 
-    The model is trained in place. Gradients flow to the parameters with ``requires_grad``, or to all if none
-    has it, as none has in a model that was just opened: to freeze a part, switch the others on. Computation
-    is in float32 on the CPU, whatever ``bf16`` and ``fp16`` say; with ``fp16`` the loss is scaled all the
-    same, and a step whose gradients overflow is left out. There is no dropout yet, which is said.
+    The model is trained in place. Gradients flow to the parameters with ``requires_grad``. If none has it, as
+    none has in a model that was just opened, they flow to all but those that were frozen by setting it to
+    False. Computation is in float32 on the CPU, whatever ``bf16`` and ``fp16`` say; with ``fp16`` the loss
+    is scaled all the same, and a step whose gradients overflow is left out. There is no dropout yet, which is
+    said.
 
     The same arguments give the same bits: the order of examples and all random numbers of a step follow from
     the seed and the step, so that a training that is resumed from a checkpoint goes on as if it had never

@@ -102,6 +102,12 @@ impl PyTensor {
         Ok(slf)
     }
 
+    /// Whether it was said last that no gradient is wanted; of a new tensor nothing was said.
+    #[getter]
+    fn _is_frozen(&self) -> bool {
+        self.0.is_frozen()
+    }
+
     /// The gradient that :meth:`backward` has left here, or ``None``. Assign ``None`` to forget it.
     #[getter]
     fn grad(&self) -> Option<PyTensor> {

@@ -49,6 +49,8 @@ pub(crate) struct History {
     /// The storage's version at which the edge, or its absence, held: a view compares it with that of its base.
     stamp: AtomicU64,
     edge: Mutex<Option<Edge>>,
+    /// Whether somebody said that no gradient is wanted, where nothing was said at first.
+    frozen: AtomicBool,
 }
 
 impl History {
@@ -84,7 +86,11 @@ impl Tensor {
     /// # Errors
     /// `DType` when the elements are not floating-point numbers; `Argument` to stop it for the result of a recorded operation.
     pub fn set_requires_grad(&self, requires_grad: bool) -> Result<()> {
-        match (self.edge(), requires_grad) {
+        let edge = self.edge();
+        if !matches!(edge, Some(Edge::Node(..))) {
+            self.history().frozen.store(!requires_grad, Ordering::Release);
+        }
+        match (edge, requires_grad) {
             (Some(Edge::Node(..)), false) => {
                 let message = "only for leaves can requires_grad be turned off: use detach() for a tensor without history";
                 Err(Error::argument("requires_grad", message))
@@ -104,6 +110,11 @@ impl Tensor {
                 Ok(())
             }
         }
+    }
+
+    /// Whether it was said last that no gradient of this leaf is wanted. Of a new tensor nothing was said: who trains may ask for its.
+    pub fn is_frozen(&self) -> bool {
+        self.history().frozen.load(Ordering::Acquire)
     }
 
     /// Whether this tensor was not made by a recorded operation.

@@ -187,3 +187,18 @@ fn a_result_that_is_saved_does_not_keep_itself_alive() {
     drop(y);
     assert!(memory.upgrade().is_none());
 }
+
+#[test]
+fn a_leaf_is_frozen_once_that_is_said() {
+    let x = Tensor::ones(&[2], DType::F64).unwrap();
+    assert!(!x.is_frozen());
+    x.set_requires_grad(false).unwrap();
+    assert!(x.is_frozen());
+    x.set_requires_grad(true).unwrap();
+    assert!(!x.is_frozen());
+    let y = x.exp().unwrap();
+    assert!(y.set_requires_grad(false).is_err());
+    assert!(!y.is_frozen());
+    x.set_requires_grad(false).unwrap();
+    assert!(x.is_frozen() && !x.requires_grad());
+}
