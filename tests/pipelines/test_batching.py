@@ -219,6 +219,22 @@ def test_collating_pads_on_the_tokenizers_side(pipe: Pipeline) -> None:
     assert collate(flat, None)["label"].tolist() == [4, 5]
 
 
+@pytest.mark.parametrize("task", ["text-classification", "feature-extraction"])
+def test_a_tokenizer_that_pads_on_the_left_changes_no_answer(task: str) -> None:
+    name = "decoder-labels" if task == "text-classification" else "decoder-features"
+    pipe = pipeline(task, model=str(CHECKPOINTS[name].folder), tokenizer=None)
+    pipe.tokenizer.padding_side = "left"
+    texts = [text for text in TEXTS if text]
+    together = pipe(texts, batch_size=len(texts))
+    for one, text in zip(together, texts, strict=True):
+        alone = pipe(text)
+        if task == "text-classification":
+            assert one["label"] == alone[0]["label"]
+            assert one["score"] == pytest.approx(alone[0]["score"], rel=1e-5)
+        else:
+            np.testing.assert_allclose(one, alone, atol=1e-5)
+
+
 def test_splitting_gives_batches_of_one() -> None:
     logits = np.arange(6.0).reshape(2, 3)
     output = SequenceClassifierOutput(logits=logits, hidden_states=(logits, logits + 1))

@@ -27,6 +27,7 @@ class FeatureExtractionPipeline(Pipeline):
     """
 
     _load_tokenizer = True
+    _padding_side = "right"
 
     def _sanitize_parameters(
         self,
@@ -73,12 +74,8 @@ class FeatureExtractionPipeline(Pipeline):
         """Make lists, a tensor or one vector of the hidden states (1, tokens, hidden)."""
         features, mask = model_outputs["features"], model_outputs["attention_mask"]
         # Rows that only a longer neighbour in the batch asked for are not the text's.
-        surplus, width = 0, features.shape[1] if features.ndim > 2 else 0
-        if width > model_outputs["tokens"]:
-            surplus = width - model_outputs["tokens"]
-        if surplus:
-            left = self.tokenizer.padding_side == "left"
-            kept = slice(surplus, None) if left else slice(width - surplus)
+        if features.ndim > 2:
+            kept = slice(model_outputs["tokens"])
             features, mask = features[:, kept], None if mask is None else mask[:, kept]
         if pooling is not None:
             features = pooled(features, mask, pooling, normalize)[0]

@@ -26,6 +26,7 @@ class FillMaskPipeline(Pipeline):
     """
 
     _load_tokenizer = True
+    _padding_side = "right"
     _tasks = ("MaskedLM", "PreTraining")
 
     def _sanitize_parameters(

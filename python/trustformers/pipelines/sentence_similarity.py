@@ -32,6 +32,7 @@ class SentenceSimilarityPipeline(ChunkPipeline):
     """
 
     _load_tokenizer = True
+    _padding_side = "right"
     _tasks = ("SequenceClassification", "Base")
     _default_batch_size = 8
 

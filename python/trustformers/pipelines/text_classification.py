@@ -31,6 +31,7 @@ class TextClassificationPipeline(Pipeline):
     """
 
     _load_tokenizer = True
+    _padding_side = "right"
     _tasks = ("SequenceClassification",)
 
     def _sanitize_parameters(

@@ -27,6 +27,7 @@ class ZeroShotClassificationPipeline(ChunkPipeline):
     """
 
     _load_tokenizer = True
+    _padding_side = "right"
     _tasks = ("SequenceClassification",)
     _default_batch_size = 8
 
