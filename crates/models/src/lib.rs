@@ -5,6 +5,7 @@
 pub mod architecture;
 mod architectures;
 mod attention;
+mod block;
 mod cache;
 mod checkpoint;
 mod config;

@@ -5,23 +5,22 @@ use std::sync::{Arc, OnceLock};
 
 use trustformers_hub::Interrupt;
 use trustformers_tensor::ops::StoreForm;
-use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, Workspace, ops};
+use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight};
 
-use crate::attention::{Heads, Look, MultiHead};
+use crate::block::{Layer, Readers, Rotary, Step, sums};
 use crate::cache::{Cache, Source};
 use crate::checkpoint::Scope;
 use crate::convolution::Convolution;
-use crate::disentangled::{Disentangled, Distances};
+use crate::disentangled::Disentangled;
 use crate::embeddings::{Embeddings, Past};
-use crate::feed_forward::FeedForward;
 use crate::inputs::Text;
-use crate::layers::{Entry, Linear, Norm};
+use crate::layers::{Linear, Norm};
 use crate::packing::room;
 use crate::places::{Places, Windows, places};
 use crate::relative::Relative;
 use crate::rotary::RotarySpec;
-use crate::spec::{BiasSpec, LayerSpec, StackSpec, Sublayer};
-use crate::{Error, Packing, Parameter, Result};
+use crate::spec::{BiasSpec, StackSpec};
+use crate::{Packing, Parameter, Result};
 
 /// A stack of layers with its weights.
 pub struct Stack {
@@ -221,7 +220,10 @@ impl Stack {
             readers: None,
         };
         let mut hidden_states = pass.output_hidden_states.then(Vec::new);
-        let readers = pass.readers.filter(|_| hidden_states.is_none() && self.can_narrow(&step));
+        let can_narrow = hidden_states.is_none()
+            && self.convolution.is_none()
+            && self.layers.last().is_some_and(|last| last.can_narrow(&step));
+        let readers = pass.readers.filter(|_| can_narrow);
         for (index, layer) in self.layers.iter().enumerate() {
             pass.interrupt.check()?;
             if index + 1 == self.layers.len() {
@@ -259,23 +261,6 @@ impl Stack {
         }
         let cross_attentions = cross_attentions.filter(|all| !all.is_empty());
         Ok(Passed { hidden, hidden_states, attentions, cross_attentions, routed })
-    }
-
-    /// Whether the last layer can work for a few rows alone, whose place among the keys is then not known: all keys must be alike to them.
-    fn can_narrow(&self, step: &Step) -> bool {
-        let last =
-            self.layers.last().map(|layer| (layer.parallel, &layer.cross_attention, &layer.attention.part));
-        let is_plain = last.is_some_and(|(parallel, cross, part)| {
-            let look = step.windows.of(part.window(), step.bias);
-            !parallel && cross.is_none() && matches!(look, (None, None))
-        });
-        let is_asked = step.attentions.is_some() || step.routed.is_some();
-        is_plain
-            && !step.causal
-            && !is_asked
-            && step.cache.is_none()
-            && step.distances.is_none()
-            && self.convolution.is_none()
     }
 
     /// How keys and values are kept: to the digit where the weights are, and else as float16, whose rounding is far below that of weights
@@ -395,11 +380,6 @@ impl Stack {
     }
 }
 
-/// Two biases of every sequence as one.
-fn sums(some: &[Tensor], others: &[Tensor]) -> Result<Vec<Tensor>> {
-    some.iter().zip(others).map(|(one, other)| Ok(one.add(other)?)).collect()
-}
-
 /// The slopes of ALiBi (heads, 1, 1): transformers' `build_alibi_tensor`.
 fn slopes(heads: usize) -> Result<Tensor> {
     let power = if heads.is_power_of_two() { heads } else { heads.next_power_of_two() / 2 };
@@ -413,272 +393,4 @@ fn slopes(heads: usize) -> Result<Tensor> {
     let mut slopes = room(&[heads])?;
     slopes.extend((0..heads).map(|head| slope(head) as f32));
     Ok(Tensor::from_slice(&slopes, &[heads, 1, 1])?)
-}
-
-/// What the layers of one pass share.
-struct Step<'a> {
-    packing: &'a Packing,
-    ragged: &'a Ragged,
-    causal: bool,
-    bias: Option<&'a [Tensor]>,
-    windows: Windows,
-    distances: Option<Distances>,
-    rotaries: Vec<Rotary>,
-    cache: Option<&'a mut Cache>,
-    source: Option<Source>,
-    encoded: Option<&'a Tensor>,
-    attentions: Option<Vec<Tensor>>,
-    cross_attentions: Option<Vec<Tensor>>,
-    routed: Option<Vec<Tensor>>,
-    /// For whom the next layer works, if not for all rows.
-    readers: Option<Readers>,
-    workspace: Workspace,
-}
-
-/// A row of each sequence, and the same sequences with it as their only row that asks.
-struct Readers {
-    rows: Vec<usize>,
-    ragged: Ragged,
-}
-
-impl Readers {
-    fn new(rows: Vec<usize>, all: &Ragged) -> Readers {
-        let mut ragged = Ragged::default();
-        all.sequences().iter().for_each(|s| ragged.push_at(1, s.key_start, s.keys));
-        Readers { rows, ragged }
-    }
-}
-
-/// The angles of one rotary embedding at the packed rows.
-struct Rotary {
-    cos: Tensor,
-    sin: Tensor,
-    interleaved: bool,
-}
-
-impl Rotary {
-    /// Turns `x`, which nobody else needs as it is.
-    fn turn(&self, x: &mut Tensor) -> Result<()> {
-        let Rotary { cos, sin, interleaved } = self;
-        if x.requires_grad() {
-            *x = ops::rope(x, cos, sin, *interleaved)?;
-            return Ok(());
-        }
-        Ok(ops::rope_(x, cos, sin, *interleaved)?)
-    }
-}
-
-/// The text so far looks at itself.
-fn self_attention(
-    part: &MultiHead,
-    entry: Entry,
-    residual: Option<&Tensor>,
-    index: usize,
-    readers: Option<&Readers>,
-    step: &mut Step,
-) -> Result<Tensor> {
-    let mut heads = part.project(entry, &mut step.workspace)?;
-    if let Some(rotary) = part.rotary().and_then(|number| step.rotaries.get(number)) {
-        rotary.turn(&mut heads.query)?;
-        rotary.turn(&mut heads.key)?;
-    }
-    if let Some(cache) = &mut step.cache {
-        (heads.key, heads.value) = cache.append(index, heads.key, heads.value)?;
-    }
-    if let Some(readers) = readers {
-        heads.query = heads.query.gather_rows(&readers.rows)?;
-    }
-    let (window, bias) = step.windows.of(part.window(), step.bias);
-    let own = match &step.distances {
-        Some(distances) => part.distance_bias(&heads, distances, step.ragged)?,
-        None => None,
-    };
-    let own = match (own, bias) {
-        (Some(own), Some(bias)) => Some(sums(&own, bias)?),
-        (own, _) => own,
-    };
-    let look = Look {
-        ragged: readers.map_or(step.ragged, |readers| &readers.ragged),
-        causal: step.causal,
-        window,
-        bias: own.as_deref().or(bias),
-        probabilities: step.attentions.is_some(),
-    };
-    let (out, probabilities) = part.attend(&heads, &look, residual, &mut step.workspace)?;
-    if let (Some(all), Some(probabilities)) = (&mut step.attentions, probabilities) {
-        let packing = step.packing;
-        let before = |sequence| step.cache.as_ref().map_or(&[][..], |cache| cache.shown(sequence));
-        let columns = step.cache.as_ref().map_or(0, |cache| cache.length()) + packing.shape()[1];
-        let shown = |sequence| [before(sequence), &packing.shown(sequence)].concat();
-        all.push(packing.unpack_attentions(&probabilities, part.heads(), columns, shown)?);
-    }
-    Ok(out)
-}
-
-/// The text looks at the encoder's hidden states.
-fn cross_attention(
-    part: &MultiHead,
-    entry: Entry,
-    residual: Option<&Tensor>,
-    index: usize,
-    step: &mut Step,
-) -> Result<Tensor> {
-    let nothing = || Error::Input("You have to specify the encoder's inputs or encoder_outputs".into());
-    let source = step.source.as_mut().ok_or_else(nothing)?;
-    let (batch, sources) = (step.packing.shape()[0], source.sequences.len());
-    if sources != batch {
-        return Err(Error::Input(format!(
-            "the encoder's hidden states hold {sources} sequences, the inputs {batch}"
-        )));
-    }
-    if source.layers.len() <= index {
-        source.layers.push(part.project_keys(step.encoded.ok_or_else(nothing)?)?);
-    }
-    let [key, value] = source.layers[index].clone();
-    let heads = Heads { query: part.project_queries(entry)?, key, value };
-    let packing = step.packing;
-    let look = Look {
-        ragged: &source.ragged(packing),
-        causal: false,
-        window: None,
-        bias: None,
-        probabilities: step.cross_attentions.is_some(),
-    };
-    let (out, probabilities) = part.attend(&heads, &look, residual, &mut step.workspace)?;
-    if let (Some(all), Some(probabilities)) = (&mut step.cross_attentions, probabilities) {
-        let shown = |sequence: usize| source.sequences[sequence].shown.to_vec();
-        all.push(packing.unpack_attentions(&probabilities, part.heads(), source.length(), shown)?);
-    }
-    Ok(out)
-}
-
-/// One layer with its weights.
-struct Layer {
-    attention: Wrapped<MultiHead>,
-    cross_attention: Option<Wrapped<MultiHead>>,
-    feed_forward: Wrapped<FeedForward>,
-    parallel: bool,
-}
-
-/// A part of a layer with the norms around it.
-struct Wrapped<T> {
-    before: Option<Norm>,
-    part: T,
-    after: Option<Norm>,
-    added: Option<Norm>,
-    adds_to_normed: bool,
-}
-
-impl<T> Wrapped<T> {
-    fn load<S>(scope: &Scope, spec: &Sublayer<S>, width: usize, part: T) -> Result<Wrapped<T>> {
-        let norm = |norm: &Option<_>| norm.map(|norm| Norm::load(scope, norm, width)).transpose();
-        Ok(Wrapped {
-            before: norm(&spec.before)?,
-            part,
-            after: norm(&spec.after)?,
-            added: norm(&spec.added)?,
-            adds_to_normed: spec.adds_to_normed,
-        })
-    }
-
-    /// `added(x + after(part(before(x))))`, of all rows or of some. The part is given what goes in, and what it may add to its result at
-    /// once.
-    fn around<'a>(
-        &self,
-        x: Tensor,
-        readers: Option<&Readers>,
-        step: &mut Step<'a>,
-        part: impl FnOnce(&T, Entry, Option<&Tensor>, &mut Step<'a>) -> Result<Tensor>,
-    ) -> Result<Tensor> {
-        let normed = self.adds_to_normed.then(|| self.enter(&x).normed()).transpose()?;
-        let entry = normed.as_ref().map_or(self.enter(&x), Entry::of);
-        let residual = normed.as_ref().unwrap_or(&x);
-        let read = readers.map(|readers| residual.gather_rows(&readers.rows)).transpose()?;
-        let residual = read.as_ref().unwrap_or(residual);
-        let at_once = self.after.is_none() && self.added.is_none();
-        let out = part(&self.part, entry, at_once.then_some(residual), step)?;
-        let out = match &self.added {
-            _ if at_once => out,
-            Some(norm) => norm.forward(&self.leave(out)?, Some(residual))?,
-            None => self.leave(out)?.add(residual)?,
-        };
-        step.workspace.give(x);
-        Ok(out)
-    }
-
-    fn enter<'a>(&'a self, x: &'a Tensor) -> Entry<'a> {
-        Entry { x, norm: self.before.as_ref() }
-    }
-
-    fn leave(&self, out: Tensor) -> Result<Tensor> {
-        self.after.as_ref().map_or(Ok(out.clone()), |norm| norm.forward(&out, None))
-    }
-}
-
-impl Layer {
-    fn load(scope: &Scope, spec: &LayerSpec, width: usize) -> Result<Layer> {
-        let attention = MultiHead::load(scope, &spec.attention.part, width, false)?;
-        let cross = |cross: &Sublayer<_>| -> Result<_> {
-            Wrapped::load(scope, cross, width, MultiHead::load(scope, &cross.part, width, true)?)
-        };
-        let feed_forward = FeedForward::load(scope, &spec.feed_forward.part, width)?;
-        Ok(Layer {
-            attention: Wrapped::load(scope, &spec.attention, width, attention)?,
-            cross_attention: spec.cross_attention.as_ref().map(cross).transpose()?,
-            feed_forward: Wrapped::load(scope, &spec.feed_forward, width, feed_forward)?,
-            parallel: spec.parallel,
-        })
-    }
-
-    fn linears(&self) -> Vec<&Linear> {
-        let mut linears = self.attention.part.linears();
-        linears.extend(self.cross_attention.iter().flat_map(|cross| cross.part.linears()));
-        linears.extend(self.feed_forward.part.linears());
-        linears
-    }
-
-    fn forward(&self, hidden: Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
-        if self.parallel {
-            let out = self.side_by_side(&hidden, index, step)?;
-            step.workspace.give(hidden);
-            return Ok(out);
-        }
-        let readers = step.readers.take();
-        let readers = readers.as_ref();
-        let mut hidden = self.attention.around(hidden, readers, step, |part, entry, residual, step| {
-            self_attention(part, entry, residual, index, readers, step)
-        })?;
-        // A decoder alone runs without a source too: BERT's.
-        if let (Some(cross), true) = (&self.cross_attention, step.source.is_some()) {
-            hidden = cross.around(hidden, None, step, |part, entry, residual, step| {
-                cross_attention(part, entry, residual, index, step)
-            })?;
-        }
-        self.feed_forward.around(hidden, None, step, |part, entry, residual, step| {
-            part.forward(entry, residual, step.routed.as_mut(), &mut step.workspace)
-        })
-    }
-
-    /// Attention and feed-forward network of the same hidden states.
-    fn side_by_side(&self, hidden: &Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
-        let (attention, feed_forward) = (&self.attention, &self.feed_forward);
-        let own = feed_forward.before.is_some();
-        // What both read is normalised once.
-        let normed = (!own).then(|| attention.enter(hidden).normed()).transpose()?;
-        let entry = normed.as_ref().map_or(attention.enter(hidden), Entry::of);
-        let residual = attention.after.is_none().then_some(hidden);
-        let mut attended =
-            attention.leave(self_attention(&attention.part, entry, residual, index, None, step)?)?;
-        if residual.is_none() {
-            attended = attended.add(hidden)?;
-        }
-        let entry = normed.as_ref().map_or(feed_forward.enter(hidden), Entry::of);
-        let residual = feed_forward.after.is_none().then_some(&attended);
-        let fed = feed_forward.part.forward(entry, residual, step.routed.as_mut(), &mut step.workspace)?;
-        if residual.is_none() {
-            return Ok(feed_forward.leave(fed)?.add(&attended)?);
-        }
-        step.workspace.give(attended);
-        Ok(fed)
-    }
 }

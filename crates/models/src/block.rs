@@ -1,0 +1,297 @@
+//! One layer of a stack: attention and a feed-forward network, with the norms around them, and what the layers of a pass share.
+
+use trustformers_tensor::{Ragged, Tensor, Workspace, ops};
+
+use crate::attention::{Heads, Look, MultiHead};
+use crate::cache::{Cache, Source};
+use crate::checkpoint::Scope;
+use crate::disentangled::Distances;
+use crate::feed_forward::FeedForward;
+use crate::layers::{Entry, Linear, Norm};
+use crate::places::Windows;
+use crate::spec::{LayerSpec, Sublayer};
+use crate::{Error, Packing, Result};
+
+/// What the layers of one pass share.
+pub struct Step<'a> {
+    pub packing: &'a Packing,
+    pub ragged: &'a Ragged,
+    pub causal: bool,
+    pub bias: Option<&'a [Tensor]>,
+    pub windows: Windows,
+    pub distances: Option<Distances>,
+    pub rotaries: Vec<Rotary>,
+    pub cache: Option<&'a mut Cache>,
+    pub source: Option<Source>,
+    pub encoded: Option<&'a Tensor>,
+    pub attentions: Option<Vec<Tensor>>,
+    pub cross_attentions: Option<Vec<Tensor>>,
+    pub routed: Option<Vec<Tensor>>,
+    /// For whom the next layer works, if not for all rows.
+    pub readers: Option<Readers>,
+    pub workspace: Workspace,
+}
+
+/// A row of each sequence, and the same sequences with it as their only row that asks.
+pub struct Readers {
+    rows: Vec<usize>,
+    ragged: Ragged,
+}
+
+impl Readers {
+    pub fn new(rows: Vec<usize>, all: &Ragged) -> Readers {
+        let mut ragged = Ragged::default();
+        all.sequences().iter().for_each(|s| ragged.push_at(1, s.key_start, s.keys));
+        Readers { rows, ragged }
+    }
+}
+
+/// The angles of one rotary embedding at the packed rows.
+pub struct Rotary {
+    pub cos: Tensor,
+    pub sin: Tensor,
+    pub interleaved: bool,
+}
+
+impl Rotary {
+    /// Turns `x`, which nobody else needs as it is.
+    fn turn(&self, x: &mut Tensor) -> Result<()> {
+        let Rotary { cos, sin, interleaved } = self;
+        if x.requires_grad() {
+            *x = ops::rope(x, cos, sin, *interleaved)?;
+            return Ok(());
+        }
+        Ok(ops::rope_(x, cos, sin, *interleaved)?)
+    }
+}
+
+/// The text so far looks at itself.
+fn self_attention(
+    part: &MultiHead,
+    entry: Entry,
+    residual: Option<&Tensor>,
+    index: usize,
+    readers: Option<&Readers>,
+    step: &mut Step,
+) -> Result<Tensor> {
+    let mut heads = part.project(entry, &mut step.workspace)?;
+    if let Some(rotary) = part.rotary().and_then(|number| step.rotaries.get(number)) {
+        rotary.turn(&mut heads.query)?;
+        rotary.turn(&mut heads.key)?;
+    }
+    if let Some(cache) = &mut step.cache {
+        (heads.key, heads.value) = cache.append(index, heads.key, heads.value)?;
+    }
+    if let Some(readers) = readers {
+        heads.query = heads.query.gather_rows(&readers.rows)?;
+    }
+    let (window, bias) = step.windows.of(part.window(), step.bias);
+    let own = match &step.distances {
+        Some(distances) => part.distance_bias(&heads, distances, step.ragged)?,
+        None => None,
+    };
+    let own = match (own, bias) {
+        (Some(own), Some(bias)) => Some(sums(&own, bias)?),
+        (own, _) => own,
+    };
+    let look = Look {
+        ragged: readers.map_or(step.ragged, |readers| &readers.ragged),
+        causal: step.causal,
+        window,
+        bias: own.as_deref().or(bias),
+        probabilities: step.attentions.is_some(),
+    };
+    let (out, probabilities) = part.attend(&heads, &look, residual, &mut step.workspace)?;
+    if let (Some(all), Some(probabilities)) = (&mut step.attentions, probabilities) {
+        let packing = step.packing;
+        let before = |sequence| step.cache.as_ref().map_or(&[][..], |cache| cache.shown(sequence));
+        let columns = step.cache.as_ref().map_or(0, |cache| cache.length()) + packing.shape()[1];
+        let shown = |sequence| [before(sequence), &packing.shown(sequence)].concat();
+        all.push(packing.unpack_attentions(&probabilities, part.heads(), columns, shown)?);
+    }
+    Ok(out)
+}
+
+/// The text looks at the encoder's hidden states.
+fn cross_attention(
+    part: &MultiHead,
+    entry: Entry,
+    residual: Option<&Tensor>,
+    index: usize,
+    step: &mut Step,
+) -> Result<Tensor> {
+    let nothing = || Error::Input("You have to specify the encoder's inputs or encoder_outputs".into());
+    let source = step.source.as_mut().ok_or_else(nothing)?;
+    let (batch, sources) = (step.packing.shape()[0], source.sequences.len());
+    if sources != batch {
+        return Err(Error::Input(format!(
+            "the encoder's hidden states hold {sources} sequences, the inputs {batch}"
+        )));
+    }
+    if source.layers.len() <= index {
+        source.layers.push(part.project_keys(step.encoded.ok_or_else(nothing)?)?);
+    }
+    let [key, value] = source.layers[index].clone();
+    let heads = Heads { query: part.project_queries(entry)?, key, value };
+    let packing = step.packing;
+    let look = Look {
+        ragged: &source.ragged(packing),
+        causal: false,
+        window: None,
+        bias: None,
+        probabilities: step.cross_attentions.is_some(),
+    };
+    let (out, probabilities) = part.attend(&heads, &look, residual, &mut step.workspace)?;
+    if let (Some(all), Some(probabilities)) = (&mut step.cross_attentions, probabilities) {
+        let shown = |sequence: usize| source.sequences[sequence].shown.to_vec();
+        all.push(packing.unpack_attentions(&probabilities, part.heads(), source.length(), shown)?);
+    }
+    Ok(out)
+}
+
+/// One layer with its weights.
+pub struct Layer {
+    attention: Wrapped<MultiHead>,
+    cross_attention: Option<Wrapped<MultiHead>>,
+    feed_forward: Wrapped<FeedForward>,
+    parallel: bool,
+}
+
+/// A part of a layer with the norms around it.
+struct Wrapped<T> {
+    before: Option<Norm>,
+    part: T,
+    after: Option<Norm>,
+    added: Option<Norm>,
+    adds_to_normed: bool,
+}
+
+impl<T> Wrapped<T> {
+    fn load<S>(scope: &Scope, spec: &Sublayer<S>, width: usize, part: T) -> Result<Wrapped<T>> {
+        let norm = |norm: &Option<_>| norm.map(|norm| Norm::load(scope, norm, width)).transpose();
+        Ok(Wrapped {
+            before: norm(&spec.before)?,
+            part,
+            after: norm(&spec.after)?,
+            added: norm(&spec.added)?,
+            adds_to_normed: spec.adds_to_normed,
+        })
+    }
+
+    /// `added(x + after(part(before(x))))`, of all rows or of some. The part is given what goes in, and what it may add to its result at
+    /// once.
+    fn around<'a>(
+        &self,
+        x: Tensor,
+        readers: Option<&Readers>,
+        step: &mut Step<'a>,
+        part: impl FnOnce(&T, Entry, Option<&Tensor>, &mut Step<'a>) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let normed = self.adds_to_normed.then(|| self.enter(&x).normed()).transpose()?;
+        let entry = normed.as_ref().map_or(self.enter(&x), Entry::of);
+        let residual = normed.as_ref().unwrap_or(&x);
+        let read = readers.map(|readers| residual.gather_rows(&readers.rows)).transpose()?;
+        let residual = read.as_ref().unwrap_or(residual);
+        let at_once = self.after.is_none() && self.added.is_none();
+        let out = part(&self.part, entry, at_once.then_some(residual), step)?;
+        let out = match &self.added {
+            _ if at_once => out,
+            Some(norm) => norm.forward(&self.leave(out)?, Some(residual))?,
+            None => self.leave(out)?.add(residual)?,
+        };
+        step.workspace.give(x);
+        Ok(out)
+    }
+
+    fn enter<'a>(&'a self, x: &'a Tensor) -> Entry<'a> {
+        Entry { x, norm: self.before.as_ref() }
+    }
+
+    fn leave(&self, out: Tensor) -> Result<Tensor> {
+        self.after.as_ref().map_or(Ok(out.clone()), |norm| norm.forward(&out, None))
+    }
+}
+
+impl Layer {
+    /// Loads a layer, `width` wide.
+    pub fn load(scope: &Scope, spec: &LayerSpec, width: usize) -> Result<Layer> {
+        let attention = MultiHead::load(scope, &spec.attention.part, width, false)?;
+        let cross = |cross: &Sublayer<_>| -> Result<_> {
+            Wrapped::load(scope, cross, width, MultiHead::load(scope, &cross.part, width, true)?)
+        };
+        let feed_forward = FeedForward::load(scope, &spec.feed_forward.part, width)?;
+        Ok(Layer {
+            attention: Wrapped::load(scope, &spec.attention, width, attention)?,
+            cross_attention: spec.cross_attention.as_ref().map(cross).transpose()?,
+            feed_forward: Wrapped::load(scope, &spec.feed_forward, width, feed_forward)?,
+            parallel: spec.parallel,
+        })
+    }
+
+    /// The matrices, for those who prepare them.
+    pub fn linears(&self) -> Vec<&Linear> {
+        let mut linears = self.attention.part.linears();
+        linears.extend(self.cross_attention.iter().flat_map(|cross| cross.part.linears()));
+        linears.extend(self.feed_forward.part.linears());
+        linears
+    }
+
+    /// Whether it can work for a few rows alone, whose place among the keys is then not known: all keys must be alike to them.
+    pub fn can_narrow(&self, step: &Step) -> bool {
+        let look = step.windows.of(self.attention.part.window(), step.bias);
+        let is_plain = !self.parallel && self.cross_attention.is_none() && matches!(look, (None, None));
+        let is_asked = step.attentions.is_some() || step.routed.is_some();
+        is_plain && !step.causal && !is_asked && step.cache.is_none() && step.distances.is_none()
+    }
+
+    /// Runs the layer, the one of number `index`: (rows, width) to the same, or to the rows of `step.readers` alone.
+    pub fn forward(&self, hidden: Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
+        if self.parallel {
+            let out = self.side_by_side(&hidden, index, step)?;
+            step.workspace.give(hidden);
+            return Ok(out);
+        }
+        let readers = step.readers.take();
+        let readers = readers.as_ref();
+        let mut hidden = self.attention.around(hidden, readers, step, |part, entry, residual, step| {
+            self_attention(part, entry, residual, index, readers, step)
+        })?;
+        // A decoder alone runs without a source too: BERT's.
+        if let (Some(cross), true) = (&self.cross_attention, step.source.is_some()) {
+            hidden = cross.around(hidden, None, step, |part, entry, residual, step| {
+                cross_attention(part, entry, residual, index, step)
+            })?;
+        }
+        self.feed_forward.around(hidden, None, step, |part, entry, residual, step| {
+            part.forward(entry, residual, step.routed.as_mut(), &mut step.workspace)
+        })
+    }
+
+    /// Attention and feed-forward network of the same hidden states.
+    fn side_by_side(&self, hidden: &Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
+        let (attention, feed_forward) = (&self.attention, &self.feed_forward);
+        let own = feed_forward.before.is_some();
+        // What both read is normalised once.
+        let normed = (!own).then(|| attention.enter(hidden).normed()).transpose()?;
+        let entry = normed.as_ref().map_or(attention.enter(hidden), Entry::of);
+        let residual = attention.after.is_none().then_some(hidden);
+        let mut attended =
+            attention.leave(self_attention(&attention.part, entry, residual, index, None, step)?)?;
+        if residual.is_none() {
+            attended = attended.add(hidden)?;
+        }
+        let entry = normed.as_ref().map_or(feed_forward.enter(hidden), Entry::of);
+        let residual = feed_forward.after.is_none().then_some(&attended);
+        let fed = feed_forward.part.forward(entry, residual, step.routed.as_mut(), &mut step.workspace)?;
+        if residual.is_none() {
+            return Ok(feed_forward.leave(fed)?.add(&attended)?);
+        }
+        step.workspace.give(attended);
+        Ok(fed)
+    }
+}
+
+/// Two biases of every sequence as one.
+pub fn sums(some: &[Tensor], others: &[Tensor]) -> Result<Vec<Tensor>> {
+    some.iter().zip(others).map(|(one, other)| Ok(one.add(other)?)).collect()
+}
