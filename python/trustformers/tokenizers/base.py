@@ -9,19 +9,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-import numpy as np
-
 from .._engine import AddedToken
 from .._hub import split_gguf, take_source
 from .batch_encoding import BatchEncoding
+from .conversations import Conversations
+from .decoding import Decoding
 from .padding import pad
-from .special_tokens import SpecialTokens
 from .strategies import PaddingStrategy, TensorType, TruncationStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import torch
 
 #: The maximum length of what has none.
 VERY_LARGE_INTEGER = int(1e30)
@@ -43,7 +40,7 @@ TextInputs = (
 _T = TypeVar("_T", bound="PreTrainedTokenizerBase")
 
 
-class PreTrainedTokenizerBase(SpecialTokens):
+class PreTrainedTokenizerBase(Conversations, Decoding):
     """The base of all tokenizers: arguments, defaults and conveniences.
 
     :param model_max_length: the longest row that the model takes.
@@ -85,12 +82,12 @@ class PreTrainedTokenizerBase(SpecialTokens):
         self.padding_side = _side("Padding", kwargs.pop("padding_side", self.padding_side))
         self.truncation_side = _side("Truncation", kwargs.pop("truncation_side", self.truncation_side))
         self.model_input_names = list(kwargs.pop("model_input_names", self.model_input_names))
-        self.clean_up_tokenization_spaces: bool = kwargs.pop("clean_up_tokenization_spaces", False)
+        self.clean_up_tokenization_spaces = kwargs.pop("clean_up_tokenization_spaces", False)
         self.split_special_tokens: bool = kwargs.pop("split_special_tokens", False)
         template = kwargs.pop("chat_template", None)
         if isinstance(template, (list, tuple)):  # as tokenizer_config.json has several of them
             template = {named["name"]: named["template"] for named in template}
-        self.chat_template: str | dict[str, str] | None = template
+        self.chat_template = template
         #: The tokens beside the special ones that `sanitize_control_tokens` takes for control tokens.
         self.chat_control_tokens: list[str] | None = kwargs.pop("chat_control_tokens", None)
         if not isinstance(self.chat_control_tokens, (list, tuple, type(None))):
@@ -260,112 +257,6 @@ class PreTrainedTokenizerBase(SpecialTokens):
             )
         return encoded.tokens()
 
-    def get_chat_template(self, chat_template: str | None = None, tools: Sequence[Any] | None = None) -> str:
-        """The template that a call would use: one that is given, itself or by name, or the tokenizer's own.
-
-        :raises ValueError: when there is none, or several and none is the default.
-        """
-        from .chat import choose_template
-
-        return choose_template(self.chat_template, chat_template, tools)
-
-    def apply_chat_template(
-        self,
-        conversation: Any,
-        tools: Sequence[Any] | None = None,
-        documents: Sequence[Mapping[str, str]] | None = None,
-        chat_template: str | None = None,
-        add_generation_prompt: bool = False,
-        continue_final_message: bool | str = False,
-        tokenize: bool = True,
-        sanitize_control_tokens: bool = False,
-        padding: bool | str | PaddingStrategy = False,
-        truncation: bool = False,
-        max_length: int | None = None,
-        return_tensors: str | TensorType | None = None,
-        return_dict: bool = True,
-        return_assistant_tokens_mask: bool = False,
-        tokenizer_kwargs: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Turn a conversation, or several, into the text that the model was trained to go on with, or ids.
-
-        :param conversation: messages with `role` and `content`, or a list of such conversations.
-        :param tools: JSON schemas, or functions with type hints and a docstring in Google's style.
-        :param documents: what the model shall look things up in, with `title` and `text`.
-        :param chat_template: a template, or the name of one of the tokenizer's.
-        :param add_generation_prompt: whether the text ends where the model begins to answer.
-        :param continue_final_message: whether the last message is left open; a text names the field to go on
-            with.
-        :param tokenize: whether ids are returned, in a `BatchEncoding` with `return_dict`.
-        :param sanitize_control_tokens: whether control tokens in what is given are read as ordinary text:
-            special ones, and those that the template writes, or those in `chat_control_tokens`.
-        :param return_assistant_tokens_mask: whether `assistant_masks` says which tokens the model has spoken;
-            templates mark that with `{% generation %}`.
-        :param kwargs: further variables for the template.
-        :raises ValueError: without a template, for arguments that contradict each other, and for what the
-            template cannot render or refuses, in its own words.
-        :raises TypeError: for messages that are no dicts.
-        """
-        from .chat import apply
-
-        return_dict = return_dict and tokenize
-        if return_assistant_tokens_mask and not return_dict:
-            raise ValueError(
-                "`return_assistant_tokens_mask=True` requires `return_dict=True` and `tokenize=True`"
-            )
-        if sanitize_control_tokens and (return_assistant_tokens_mask or not tokenize):
-            raise ValueError(
-                "`sanitize_control_tokens=True` requires `tokenize=True` and is not compatible with "
-                "`return_assistant_tokens_mask=True`."
-            )
-        return apply(
-            self,
-            conversation,
-            self.get_chat_template(chat_template, tools),
-            tools=tools,
-            documents=documents,
-            add_generation_prompt=add_generation_prompt,
-            continue_final_message=continue_final_message,
-            tokenize=tokenize,
-            sanitize_control_tokens=sanitize_control_tokens,
-            return_tensors=return_tensors,
-            return_dict=return_dict,
-            return_assistant_tokens_mask=return_assistant_tokens_mask,
-            options={
-                "padding": padding,
-                "truncation": truncation,
-                "max_length": max_length,
-                **(tokenizer_kwargs or {}),
-            },
-            variables=kwargs,
-        )
-
-    def encode_message_with_chat_template(
-        self,
-        message: Mapping[str, Any],
-        conversation_history: Sequence[Mapping[str, Any]] | None = None,
-        **kwargs: Any,
-    ) -> list[int]:
-        """The ids that a message adds to a conversation: all from where they differ from those without it.
-
-        :param conversation_history: the messages before it.
-        :param kwargs: those of :meth:`apply_chat_template`.
-        :raises ValueError: for `add_generation_prompt`, which belongs behind the message.
-        """
-        if "add_generation_prompt" in kwargs:
-            raise ValueError(
-                "`encode_message_with_chat_template` does not support `add_generation_prompt`. Please add "
-                "the generation prompt separately."
-            )
-        history = list(conversation_history or ())
-        ids: list[int] = self.apply_chat_template([*history, message], return_dict=False, **kwargs)
-        before = self.apply_chat_template(history, return_dict=False, **kwargs) if history else []
-        same = 0
-        while same < min(len(before), len(ids)) and before[same] == ids[same]:
-            same += 1
-        return ids[same:]
-
     def _encode(self, text: TextInputs, text_pair: TextInputs | None = None, **options: Any) -> BatchEncoding:
         raise NotImplementedError
 
@@ -456,67 +347,6 @@ class PreTrainedTokenizerBase(SpecialTokens):
             return_tensors,
         )
 
-    def decode(
-        self,
-        token_ids: int | Sequence[int] | Sequence[Sequence[int]] | np.ndarray[Any, Any] | torch.Tensor,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Turn ids into text, rows of ids into texts.
-
-        :param skip_special_tokens: whether special tokens are left out.
-        :param clean_up_tokenization_spaces: whether spaces before punctuation are removed.
-        """
-        kwargs.pop("use_source_tokenizer", None)
-        _warn_about(kwargs)
-        rows = _lists(token_ids)
-        clean_up = (
-            self.clean_up_tokenization_spaces
-            if clean_up_tokenization_spaces is None
-            else clean_up_tokenization_spaces
-        )
-        if isinstance(rows, (list, tuple)) and rows and isinstance(rows[0], (list, tuple)):
-            return self._decode(
-                [[row] if isinstance(row, int) else row for row in rows], skip_special_tokens, clean_up
-            )
-        return self._decode([[rows] if isinstance(rows, int) else rows], skip_special_tokens, clean_up)[0]
-
-    def batch_decode(
-        self,
-        sequences: Sequence[int] | Sequence[Sequence[int]] | np.ndarray[Any, Any] | torch.Tensor,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-        **kwargs: Any,
-    ) -> list[str]:
-        """Turn rows of ids into texts."""
-        texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **kwargs)
-        return [texts] if isinstance(texts, str) else texts
-
-    def _decode(self, rows: list[Any], skip_special_tokens: bool, clean_up: bool) -> list[str]:
-        raise NotImplementedError
-
-    @staticmethod
-    def clean_up_tokenization(text: str) -> str:
-        """Remove the spaces that splitting put before punctuation and contractions."""
-        for split in (" .", " ?", " !", " ,"):
-            text = text.replace(split, split.strip())
-        text = text.replace(" ' ", "'")
-        for split in (" n't", " 'm", " 's", " 've", " 're"):
-            text = text.replace(split, split.strip())
-        return text
-
-    def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> Any:
-        """Give the id of a token, or the ids of several; unknown ones get that of the unknown token."""
-        return self._id_of(tokens) if isinstance(tokens, str) else [self._id_of(token) for token in tokens]
-
-    def convert_ids_to_tokens(self, ids: int | Sequence[int], skip_special_tokens: bool = False) -> Any:
-        """Give the token of an id, or the tokens of several; `None` for what is not in the vocabulary."""
-        if isinstance(ids, (int, np.integer)):
-            return self._token_of(int(ids))
-        skipped = set(self.all_special_ids) if skip_special_tokens else set()
-        return [self._token_of(index) for index in map(int, ids) if index not in skipped]
-
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """How many special tokens go around one sequence, or around two."""
         raise NotImplementedError
@@ -592,19 +422,3 @@ def _side(what: str, side: str) -> str:
     if side not in ("right", "left"):
         raise ValueError(f"{what} side should be selected between 'right' and 'left', current value: {side}")
     return side
-
-
-def _lists(ids: Any) -> Any:
-    """Turn arrays and tensors into lists, also in a list or under the key `input_ids`."""
-    if isinstance(ids, Mapping):
-        ids = ids["input_ids"]
-    if hasattr(ids, "tolist"):
-        return ids.tolist()
-    if isinstance(ids, (list, tuple)) and ids and hasattr(ids[0], "tolist"):
-        return [row.tolist() if hasattr(row, "tolist") else row for row in ids]
-    return ids
-
-
-def _warn_about(kwargs: Mapping[str, Any]) -> None:
-    if kwargs:
-        warnings.warn(f"Keyword arguments {sorted(kwargs)} not recognized.", stacklevel=4)

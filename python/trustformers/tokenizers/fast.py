@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from .._engine import AddedToken, EncodedBatch, Tokenizer
-from .base import LARGE_INTEGER, PreTrainedTokenizerBase, TextInputs, _warn_about
+from .base import LARGE_INTEGER, PreTrainedTokenizerBase, TextInputs
 from .batch_encoding import BatchEncoding, converter, no_tensor
+from .decoding import warn_about
 from .strategies import PaddingStrategy, TensorType, TruncationStrategy
 
 _T = TypeVar("_T", bound="PreTrainedTokenizerFast")
@@ -153,7 +154,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         split_special_tokens: bool | None = None,
         **kwargs: Any,
     ) -> BatchEncoding:
-        _warn_about(kwargs)
+        warn_about(kwargs)
         padded, truncated, max_length = self._strategies(
             padding, truncation, max_length, pad_to_multiple_of, verbose
         )
