@@ -195,6 +195,13 @@ class Pipeline(Generating):
             self._padding_side,
         )
 
+    @property
+    def _no_cache(self) -> dict[str, Any]:
+        """What keeps a decoder that is asked once from remembering keys and values; nothing for others."""
+        config = self.model.config
+        decodes = config.is_encoder_decoder or getattr(config, "is_decoder", False)
+        return {"use_cache": False} if decodes else {}
+
     def _chunks(self, one: Any, params: dict[str, Any]) -> list[Any]:
         """What the model is given for one input."""
         return [self.preprocess(one, **params)]
@@ -262,9 +269,9 @@ class ChunkPipeline(Pipeline):
         return self.postprocess(outputs, **params)
 
 
-def given(keywords: dict[str, Any]) -> dict[str, Any]:
+def given(keywords: Mapping[str, Any] | None = None, /, **more: Any) -> dict[str, Any]:
     """Those of some keywords that somebody gave: that are not ``None``."""
-    return {name: value for name, value in keywords.items() if value is not None}
+    return {name: value for name, value in {**(keywords or {}), **more}.items() if value is not None}
 
 
 def is_stream(inputs: Any) -> bool:

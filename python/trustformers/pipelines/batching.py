@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..models.arrays import from_tensor, kind_of
+from ..models.arrays import from_tensor, kind_of, to_tensor
 from ..models.cache import Cache
 from ..models.outputs import ModelOutput
 
@@ -84,10 +85,8 @@ def _windows(elements: Iterator[Any], steps: Steps, size: int) -> Iterator[list[
     while drawn := list(islice(numbered, size)):
         items = []
         for index, element in drawn:
-            try:
+            with naming(index):
                 items.append(_Item(index, steps.prepare(element)))
-            except Exception as error:
-                raise naming(error, index) from error.__cause__
         yield items
 
 
@@ -124,42 +123,41 @@ def _run_window(items: list[_Item], steps: Steps, batch_size: int, tokenizer: An
 
 
 def _finish(item: _Item, steps: Steps) -> Any:
-    try:
+    with naming(item.index):
         return steps.finish(item.outputs)
-    except Exception as error:
-        raise naming(error, item.index) from error.__cause__
 
 
 def _run_batch(batch: list[tuple[_Item, int]], steps: Steps, tokenizer: Any) -> list[Any]:
     """What comes out of each chunk of a batch."""
+    if len(batch) == 1:
+        return [_run_alone(*batch[0], steps)]
     chunks = [item.chunks[place] for item, place in batch]
-    if len(chunks) == 1:
-        try:
-            return [steps.forward(chunks[0])]
-        except Exception as error:
-            raise naming(error, batch[0][0].index) from error.__cause__
     try:
         return split(steps.forward(collate(chunks, tokenizer, steps.padding_side)), len(chunks))
     except Exception:
         # Which of them is it? Only one that fails alone too can be blamed.
         for item, place in batch:
-            try:
-                steps.forward(collate([item.chunks[place]], tokenizer))
-            except Exception as error:
-                raise naming(error, item.index) from error.__cause__
+            _run_alone(item, place, steps)
         raise
 
 
-def naming(error: Exception, index: int | None) -> Exception:
-    """The error, whose message now begins with the number of the input, if it is about one of several."""
-    if index is None:
-        return error
-    first = error.args[0] if error.args else None
-    if isinstance(first, str) and len(error.args) == 1:
-        error.args = (f"input {index}: {first}",)
-    elif hasattr(error, "add_note"):
-        error.add_note(f"while working on input {index}")
-    return error
+def _run_alone(item: _Item, place: int, steps: Steps) -> Any:
+    with naming(item.index):
+        return steps.forward(item.chunks[place])
+
+
+@contextlib.contextmanager
+def naming(index: int | None) -> Iterator[None]:
+    """Let an error's message begin with the number of the input that it is about, if there are several."""
+    try:
+        yield
+    except Exception as error:
+        first = error.args[0] if error.args else None
+        if index is not None and isinstance(first, str) and len(error.args) == 1:
+            error.args = (f"input {index}: {first}",)
+        elif index is not None and hasattr(error, "add_note"):
+            error.add_note(f"while working on input {index}")
+        raise
 
 
 def _length(chunk: Any) -> int:
@@ -199,14 +197,7 @@ def _stacked(values: list[Any], filler: int, side: str) -> Any:
         for row, array in zip(joined, arrays, strict=True):
             width = array.shape[1]
             row[slice(length - width, None) if side == "left" else slice(width)] = array[0]
-    kind = kind_of(first)
-    return joined if kind == "numpy" else from_tensor(_as_tensor(joined), kind)
-
-
-def _as_tensor(array: np.ndarray[Any, Any]) -> Any:
-    from .._engine import Tensor
-
-    return Tensor.from_numpy(array)
+    return from_tensor(to_tensor("a batch", joined), kind_of(first))
 
 
 def split(outputs: Any, count: int) -> list[Any]:

@@ -6,13 +6,15 @@ import logging
 import os
 import re
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .. import _engine
 from .._hub import split_gguf, take_source
 from ..models import AutoConfig
 from ..tokenizers import AutoTokenizer
-from .registry import PIPELINE_REGISTRY, auto_classes, default_model, pipeline_class
+from . import registry
+from .base import given
+from .registry import PIPELINE_REGISTRY, auto_classes, default_model
 
 if TYPE_CHECKING:
     from .base import Pipeline
@@ -80,8 +82,8 @@ def pipeline(
             "Impossible to instantiate a pipeline without either a task or a model being specified. Please "
             "provide a task class or a model"
         )
-    for what, given in (("tokenizer", tokenizer), ("feature_extractor", feature_extractor)):
-        if model is None and given is not None:
+    for what, part in (("tokenizer", tokenizer), ("feature_extractor", feature_extractor)):
+        if model is None and part is not None:
             raise RuntimeError(
                 f"Impossible to instantiate a pipeline with {what} specified but not the model as the "
                 f"provided {what} may not be compatible with the default model. Please provide a "
@@ -97,14 +99,14 @@ def pipeline(
         model_kwargs["device_map"] = device_map
     model = os.fspath(model) if isinstance(model, os.PathLike) else model
     source = take_source(kwargs) | take_source(model_kwargs)
-    source |= {name: value for name, value in (("revision", revision), ("token", token)) if value is not None}
+    source |= given(revision=revision, token=token)
 
     if task is None:
         task = _task_of(model, source, model_kwargs.get("gguf_file"))
     # The name itself says the languages of a translation.
     _, entry, languages = PIPELINE_REGISTRY.check_task(task)
     task = PIPELINE_REGISTRY.task_aliases.get(task, task)
-    chosen = pipeline_class or _class_of(entry)
+    chosen = pipeline_class or registry.pipeline_class(entry)
     if model is None:
         model, default_revision = default_model(entry, languages)
         source.setdefault("revision", default_revision)
@@ -114,16 +116,15 @@ def pipeline(
             model,
             source["revision"],
         )
-    parts = _open(model, config, tokenizer, entry, chosen, source, model_kwargs)
-    given = {"feature_extractor": feature_extractor, "image_processor": image_processor}
-    given |= {"processor": processor, "device": device, "framework": framework}
-    kwargs |= {name: value for name, value in given.items() if value is not None}
-    return chosen(model=parts.model, tokenizer=parts.tokenizer, task=task, **kwargs)  # type: ignore[no-any-return]
-
-
-class _Parts(NamedTuple):
-    model: Any
-    tokenizer: Any
+    model, tokenizer = _open(model, config, tokenizer, entry, chosen, source, model_kwargs)
+    kwargs |= given(
+        feature_extractor=feature_extractor,
+        image_processor=image_processor,
+        processor=processor,
+        device=device,
+        framework=framework,
+    )
+    return chosen(model=model, tokenizer=tokenizer, task=task, **kwargs)  # type: ignore[no-any-return]
 
 
 def _open(
@@ -134,7 +135,7 @@ def _open(
     chosen: type[Pipeline],
     source: dict[str, Any],
     model_kwargs: dict[str, Any],
-) -> _Parts:
+) -> tuple[Any, Any]:
     """Open what is only named: the model, and the tokenizer that is beside it."""
     place = model if isinstance(model, str) else None
     if isinstance(config, str):
@@ -163,7 +164,7 @@ def _open(
             if chosen._load_tokenizer is not None:
                 raise
             tokenizer = None
-    return _Parts(model, tokenizer)
+    return model, tokenizer
 
 
 def _open_model(name: str, entry: dict[str, Any], keywords: dict[str, Any]) -> Any:
@@ -208,10 +209,6 @@ def _dtype(dtype: Any, kwargs: dict[str, Any], model_kwargs: dict[str, Any]) -> 
                 )
             return model_kwargs.pop(name)
     return dtype
-
-
-def _class_of(entry: dict[str, Any]) -> Any:
-    return pipeline_class(entry)
 
 
 def _task_of(model: Any, source: dict[str, Any], gguf_file: str | None) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import Pipeline
+from .._engine import Tensor
+from .base import Pipeline, given
 
 #: How a vector is made of the hidden states of a text.
 POOLINGS = ("mean", "cls", "last")
@@ -48,8 +49,7 @@ class FeatureExtractionPipeline(Pipeline):
             preprocess["truncation"] = truncation
         if pooling is not None and pooling not in POOLINGS:
             raise ValueError(f"pooling={pooling!r} is not one of {', '.join(POOLINGS)}")
-        given = {"return_tensors": return_tensors, "pooling": pooling, "normalize": normalize}
-        return preprocess, {}, {name: value for name, value in given.items() if value is not None}
+        return preprocess, {}, given(return_tensors=return_tensors, pooling=pooling, normalize=normalize)
 
     def preprocess(self, inputs: Any, **tokenize_kwargs: Any) -> Any:
         """Encode a text."""
@@ -90,8 +90,6 @@ def pooled(states: Any, mask: Any, pooling: str, normalize: bool) -> Any:
 
     :param mask: which tokens count (rows, tokens); ``None`` for all.
     """
-    from .._engine import Tensor
-
     values = states.float().numpy()
     shown = np.ones(values.shape[:2], dtype=bool) if mask is None else mask.numpy() != 0
     if pooling == "mean":

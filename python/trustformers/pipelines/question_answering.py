@@ -86,18 +86,16 @@ class QuestionAnsweringPipeline(ChunkPipeline):
         if topk is not None and top_k is None:
             warnings.warn("topk parameter is deprecated, use top_k instead", DeprecationWarning, stacklevel=4)
             top_k = topk
-        lengths = given(
-            {"doc_stride": doc_stride, "max_question_len": max_question_len, "max_seq_len": max_seq_len}
-        )
-        sizes = given({"top_k": top_k, "max_answer_len": max_answer_len})
+        lengths = given(doc_stride=doc_stride, max_question_len=max_question_len, max_seq_len=max_seq_len)
+        sizes = given(top_k=top_k, max_answer_len=max_answer_len)
         for name, value in {**lengths, **sizes}.items():
             if not isinstance(value, Real):
                 raise TypeError(f"{name} must be a number, got {value!r}")
         for name, value in sizes.items():
             if value < 1:
                 raise ValueError(f"{name} parameter should be >= 1 (got {value})")
-        choices = {"handle_impossible_answer": handle_impossible_answer, "align_to_words": align_to_words}
-        return {**lengths, **given({"padding": padding})}, {}, {**sizes, **given(choices)}
+        choices = given(handle_impossible_answer=handle_impossible_answer, align_to_words=align_to_words)
+        return {**lengths, **given(padding=padding)}, {}, {**sizes, **choices}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Answer ``question=`` with ``context=``, or several with one context or with one each.
@@ -117,10 +115,8 @@ class QuestionAnsweringPipeline(ChunkPipeline):
 
     def _example(self, one: Any, index: int, count: int) -> Any:
         """The question and the context that somebody gave, as one of so many."""
-        try:
+        with naming(index if count > 1 else None):
             return _normalized(one, self.create_sample)
-        except (KeyError, TypeError, ValueError) as error:
-            raise naming(error, index if count > 1 else None) from None
 
     def preprocess(
         self,
@@ -186,9 +182,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):
 
     def _forward(self, inputs: Any) -> Any:
         arrays = {name: inputs[name] for name in self.tokenizer.model_input_names}
-        if self.model.config.is_encoder_decoder or getattr(self.model.config, "is_decoder", False):
-            arrays["use_cache"] = False
-        output = self.model(**arrays)
+        output = self.model(**arrays, **self._no_cache)
         return {**inputs, "start": output["start_logits"], "end": output["end_logits"]}
 
     def postprocess(

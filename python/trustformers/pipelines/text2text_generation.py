@@ -9,7 +9,7 @@ from typing import Any, ClassVar, overload
 
 from ..generation.configuration import GenerationConfig
 from ..tokenizers.strategies import TruncationStrategy
-from .base import Pipeline
+from .base import Pipeline, given
 from .written import by_input
 
 logger = logging.getLogger(__name__)
@@ -70,15 +70,14 @@ class Text2TextGenerationPipeline(Pipeline):
                     stacklevel=2,
                 )
             generate_kwargs["eos_token_id"] = tokens[0]
-        for name in ("assistant_model", "assistant_tokenizer"):
-            if (assistant := getattr(self, name)) is not None:
-                generate_kwargs[name] = assistant
-        postprocess: dict[str, Any] = {}
-        if return_type is not None:
-            postprocess["return_type"] = ReturnType(return_type)
-        if clean_up_tokenization_spaces is not None:
-            postprocess["clean_up_tokenization_spaces"] = clean_up_tokenization_spaces
-        return {} if truncation is None else {"truncation": truncation}, generate_kwargs, postprocess
+        generate_kwargs |= given(
+            assistant_model=self.assistant_model, assistant_tokenizer=self.assistant_tokenizer
+        )
+        postprocess = given(
+            return_type=None if return_type is None else ReturnType(return_type),
+            clean_up_tokenization_spaces=clean_up_tokenization_spaces,
+        )
+        return given(truncation=truncation), generate_kwargs, postprocess
 
     def check_inputs(self, input_length: int, min_length: int, max_length: int) -> bool:
         """Whether the lengths, in tokens, go together; a subclass says what is odd about them."""
@@ -194,9 +193,7 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         self, src_lang: str | None = None, tgt_lang: str | None = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         before, during, after = super()._sanitize_parameters(**kwargs)
-        languages = {"src_lang": src_lang, "tgt_lang": tgt_lang}
-        before |= {name: language for name, language in languages.items() if language is not None}
-        return before, during, after
+        return {**before, **given(src_lang=src_lang, tgt_lang=tgt_lang)}, during, after
 
     def preprocess(
         self,

@@ -66,9 +66,7 @@ class TextClassificationPipeline(Pipeline):
         return self.tokenizer(inputs, **options)
 
     def _forward(self, model_inputs: Any, **forward_params: Any) -> Any:
-        if self.model.config.is_encoder_decoder or getattr(self.model.config, "is_decoder", False):
-            forward_params = {"use_cache": False, **forward_params}
-        return self.model(**model_inputs, **forward_params)
+        return self.model(**model_inputs, **{**self._no_cache, **forward_params})
 
     def postprocess(
         self,

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..generation.configuration import GenerationConfig
 from ..models.outputs import ModelOutput
-from .base import Pipeline
+from .base import Pipeline, given
 from .written import by_input
 
 #: A conversation: messages with "role" and "content".
@@ -120,7 +120,7 @@ class TextGenerationPipeline(Pipeline):
             generate_kwargs["max_length"] = max_length
         preprocess = {
             **generate_kwargs,
-            **_given(
+            **given(
                 options,
                 truncation=truncation,
                 prefix=prefix,
@@ -137,10 +137,10 @@ class TextGenerationPipeline(Pipeline):
         if stop_sequence is not None:
             stops = [stop_sequence] if isinstance(stop_sequence, str) else stop_sequence
             generate_kwargs["stop_strings"] = stops
-        generate_kwargs |= _given(
+        generate_kwargs |= given(
             assistant_model=self.assistant_model, assistant_tokenizer=self.assistant_tokenizer
         )
-        postprocess = _given(
+        postprocess = given(
             return_type=_return_type(return_type, return_full_text, return_tensors, return_text),
             clean_up_tokenization_spaces=clean_up_tokenization_spaces,
             continue_final_message=continue_final_message,
@@ -190,7 +190,7 @@ class TextGenerationPipeline(Pipeline):
 
         :raises TypeError: for what is neither.
         """
-        options = _given(truncation=truncation, padding=padding, max_length=max_length)
+        options = given(truncation=truncation, padding=padding, max_length=max_length)
         options |= {"return_tensors": self.framework, **(tokenizer_encode_kwargs or {})}
         if isinstance(prompt_text, (list, tuple)) and prompt_text and is_message(prompt_text[0]):
             prompt_text = Chat(prompt_text)
@@ -208,7 +208,7 @@ class TextGenerationPipeline(Pipeline):
                 **options,
             )
         elif isinstance(prompt_text, str):
-            options = {**_given(add_special_tokens=add_special_tokens), **options}
+            options = {**given(add_special_tokens=add_special_tokens), **options}
             inputs = self.tokenizer(prefix + prompt_text, **options)
         else:
             raise TypeError(
@@ -229,8 +229,8 @@ class TextGenerationPipeline(Pipeline):
 
         :raises ValueError: if there is none.
         """
-        given = {**generate_kwargs, **_given(max_length=max_length)}
-        settings = self._generation_settings(self._generate_arguments(given))
+        asked = {**generate_kwargs, **given(max_length=max_length)}
+        settings = self._generation_settings(self._generate_arguments(asked))
         new = settings.get("max_new_tokens")
         if new is None:
             new = settings["max_length"] - length
@@ -340,11 +340,6 @@ class TextGenerationPipeline(Pipeline):
             scores = {name: value[0][row].tolist() for name, value in outputs.items()}
             entries.append({"generated_text": text, **scores})
         return entries
-
-
-def _given(values: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """The values that are not ``None``."""
-    return {name: value for name, value in {**(values or {}), **more}.items() if value is not None}
 
 
 def _return_type(

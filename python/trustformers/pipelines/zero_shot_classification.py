@@ -103,9 +103,7 @@ class ZeroShotClassificationPipeline(ChunkPipeline):
     def _forward(self, inputs: Any) -> Any:
         said = {name: inputs[name] for name in ("candidate_label", "sequence")}
         given = {name: inputs[name] for name in self.tokenizer.model_input_names}
-        if self.model.config.is_encoder_decoder or getattr(self.model.config, "is_decoder", False):
-            given["use_cache"] = False
-        return {**said, "logits": self.model(**given)["logits"]}
+        return {**said, "logits": self.model(**given, **self._no_cache)["logits"]}
 
     def postprocess(self, model_outputs: Any, multi_label: bool = False) -> dict[str, Any]:
         """Make scores of the logits (1, labels of the model) of each candidate."""

@@ -92,7 +92,12 @@ def _width(strategy: PaddingStrategy, rows: list[Any], max_length: int | None, m
         return 0
     longest = max_length if strategy is PaddingStrategy.MAX_LENGTH else max(map(len, rows))
     assert longest is not None  # padding to a length that nobody knows is no padding
-    return longest if not multiple else -(-longest // multiple) * multiple
+    return rounded_up(longest, multiple)
+
+
+def rounded_up(length: int, multiple: int | None) -> int:
+    """The next multiple, if there is to be one."""
+    return length if not multiple else -(-length // multiple) * multiple
 
 
 def _kind_of(value: Any) -> TensorType | None:

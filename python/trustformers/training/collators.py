@@ -10,6 +10,7 @@ import numpy as np
 
 from ..models.arrays import from_tensor, to_tensor
 from ..tokenizers.base import PreTrainedTokenizerBase
+from ..tokenizers.padding import rounded_up
 from ..tokenizers.strategies import PaddingStrategy, TensorType
 
 #: Takes the examples of a batch, and gives the arguments of the forward pass.
@@ -128,7 +129,7 @@ class DataCollatorForSeq2Seq:
             length = self.max_length
         if self.padding in (False, PaddingStrategy.DO_NOT_PAD) and any(len(one) != length for one in labels):
             raise ValueError("labels hold rows of different lengths: collate them with padding=True")
-        length = _multiple(length, self.pad_to_multiple_of)
+        length = rounded_up(length, self.pad_to_multiple_of)
         batch["labels"] = filled_up(labels, length, self.label_pad_token_id, self.tokenizer.padding_side)
         result = converted(batch, kind)
         if hasattr(self.model, "prepare_decoder_input_ids_from_labels"):
@@ -242,7 +243,3 @@ def _stacked(name: str, values: list[Any]) -> np.ndarray[Any, Any]:
             f"{name} holds rows of different lengths: use a collator that pads, as DataCollatorWithPadding"
         ) from error
     return array.astype(np.float32) if array.dtype == np.float64 else array
-
-
-def _multiple(length: int, of: int | None) -> int:
-    return length if of is None else -(-length // of) * of
