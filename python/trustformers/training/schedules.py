@@ -167,30 +167,38 @@ class ReduceLROnPlateau:
 LRScheduler = LambdaLR | ReduceLROnPlateau
 
 
-def _schedule(optimizer: Optimizer, last_epoch: int = -1, **settings: Any) -> LambdaLR:
-    """The schedule that the engine knows by these settings."""
-    kept = {name: value for name, value in settings.items() if value is not None}
-    return LambdaLR(optimizer, _engine.Schedule(json.dumps(kept)), last_epoch)
+def _schedule(
+    optimizer: Optimizer,
+    last_epoch: int,
+    kind: str,
+    num_warmup_steps: int | None = None,
+    num_training_steps: int | None = None,
+    **shape: Any,
+) -> LambdaLR:
+    """The schedule that the engine knows as ``kind``."""
+    times = {"warmup": num_warmup_steps, "total": num_training_steps}
+    steps = {name: int(count) for name, count in times.items() if count is not None}
+    shape = {name: value for name, value in shape.items() if value is not None}
+    return LambdaLR(optimizer, _engine.Schedule(json.dumps({"type": kind, **steps, **shape})), last_epoch)
 
 
 def get_constant_schedule(optimizer: Optimizer, last_epoch: int = -1) -> LambdaLR:
     """The learning rate as it is."""
-    return _schedule(optimizer, last_epoch, type="constant")
+    return _schedule(optimizer, last_epoch, "constant")
 
 
 def get_constant_schedule_with_warmup(
     optimizer: Optimizer, num_warmup_steps: int, last_epoch: int = -1
 ) -> LambdaLR:
     """Up from 0, then constant."""
-    return _schedule(optimizer, last_epoch, type="constant_with_warmup", warmup=int(num_warmup_steps))
+    return _schedule(optimizer, last_epoch, "constant_with_warmup", num_warmup_steps)
 
 
 def get_linear_schedule_with_warmup(
     optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int, last_epoch: int = -1
 ) -> LambdaLR:
     """Up from 0, then down to 0."""
-    times = {"warmup": int(num_warmup_steps), "total": int(num_training_steps)}
-    return _schedule(optimizer, last_epoch, type="linear", **times)
+    return _schedule(optimizer, last_epoch, "linear", num_warmup_steps, num_training_steps)
 
 
 def get_cosine_schedule_with_warmup(
@@ -201,8 +209,9 @@ def get_cosine_schedule_with_warmup(
     last_epoch: int = -1,
 ) -> LambdaLR:
     """Up from 0, then down to 0 as a wave."""
-    times = {"warmup": int(num_warmup_steps), "total": int(num_training_steps)}
-    return _schedule(optimizer, last_epoch, type="cosine", **times, cycles=num_cycles, floor=0.0)
+    return _schedule(
+        optimizer, last_epoch, "cosine", num_warmup_steps, num_training_steps, cycles=num_cycles, floor=0.0
+    )
 
 
 def get_cosine_with_hard_restarts_schedule_with_warmup(
@@ -213,8 +222,9 @@ def get_cosine_with_hard_restarts_schedule_with_warmup(
     last_epoch: int = -1,
 ) -> LambdaLR:
     """Up from 0, then down to 0 as half a wave, several times."""
-    times = {"warmup": int(num_warmup_steps), "total": int(num_training_steps)}
-    return _schedule(optimizer, last_epoch, type="cosine_with_restarts", **times, cycles=num_cycles)
+    return _schedule(
+        optimizer, last_epoch, "cosine_with_restarts", num_warmup_steps, num_training_steps, cycles=num_cycles
+    )
 
 
 def get_polynomial_decay_schedule_with_warmup(
@@ -229,16 +239,22 @@ def get_polynomial_decay_schedule_with_warmup(
     first = optimizer.defaults["lr"]
     if not first > lr_end:
         raise ValueError(f"lr_end ({lr_end}) must be smaller than initial lr ({first})")
-    times = {"warmup": int(num_warmup_steps), "total": int(num_training_steps)}
-    return _schedule(optimizer, last_epoch, type="polynomial", **times, power=power, end=lr_end / first)
+    return _schedule(
+        optimizer,
+        last_epoch,
+        "polynomial",
+        num_warmup_steps,
+        num_training_steps,
+        power=power,
+        end=lr_end / first,
+    )
 
 
 def get_inverse_sqrt_schedule(
     optimizer: Optimizer, num_warmup_steps: int, timescale: int | None = None, last_epoch: int = -1
 ) -> LambdaLR:
     """Up from 0, then down as the inverse root of the step."""
-    times = {"warmup": int(num_warmup_steps), "timescale": timescale}
-    return _schedule(optimizer, last_epoch, type="inverse_sqrt", **times)
+    return _schedule(optimizer, last_epoch, "inverse_sqrt", num_warmup_steps, timescale=timescale)
 
 
 def get_cosine_with_min_lr_schedule_with_warmup(
@@ -252,8 +268,9 @@ def get_cosine_with_min_lr_schedule_with_warmup(
 ) -> LambdaLR:
     """Up from 0, then down to the least learning rate as a wave."""
     floor = _floor(optimizer, min_lr, min_lr_rate)
-    times = {"warmup": int(num_warmup_steps), "total": int(num_training_steps)}
-    return _schedule(optimizer, last_epoch, type="cosine", **times, cycles=num_cycles, floor=floor)
+    return _schedule(
+        optimizer, last_epoch, "cosine", num_warmup_steps, num_training_steps, cycles=num_cycles, floor=floor
+    )
 
 
 def get_cosine_with_min_lr_schedule_with_warmup_lr_rate(
@@ -268,8 +285,10 @@ def get_cosine_with_min_lr_schedule_with_warmup_lr_rate(
 ) -> LambdaLR:
     """The same, but from ``warmup_lr_rate`` up, and never 0."""
     floor = _floor(optimizer, min_lr, min_lr_rate)
-    times = {"warmup": int(num_warmup_steps), "total": int(num_training_steps), "start": warmup_lr_rate}
-    return _schedule(optimizer, last_epoch, type="cosine_from_above", **times, cycles=num_cycles, floor=floor)
+    shape = {"cycles": num_cycles, "floor": floor, "start": warmup_lr_rate}
+    return _schedule(
+        optimizer, last_epoch, "cosine_from_above", num_warmup_steps, num_training_steps, **shape
+    )
 
 
 def get_wsd_schedule(
@@ -292,10 +311,18 @@ def get_wsd_schedule(
     for name, kind in (("warmup", warmup_type), ("decay", decay_type)):
         if kind not in ("linear", "cosine", "1-sqrt"):
             raise ValueError(f"Unknown {name} type: {kind}, expected 'linear', 'cosine' or '1-sqrt'")
-    times = {"warmup": int(num_warmup_steps), "stable": int(num_stable_steps), "decay": int(num_decay_steps)}
-    kinds = {"warmup_type": warmup_type, "decay_type": decay_type}
-    shape = {"floor": float(min_lr_ratio), "cycles": num_cycles}
-    return _schedule(optimizer, last_epoch, type="warmup_stable_decay", **times, **kinds, **shape)
+    return _schedule(
+        optimizer,
+        last_epoch,
+        "warmup_stable_decay",
+        num_warmup_steps,
+        stable=int(num_stable_steps),
+        decay=int(num_decay_steps),
+        warmup_type=warmup_type,
+        decay_type=decay_type,
+        floor=float(min_lr_ratio),
+        cycles=num_cycles,
+    )
 
 
 def _floor(optimizer: Optimizer, min_lr: float | None, min_lr_rate: float | None) -> float:
