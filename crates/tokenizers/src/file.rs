@@ -161,9 +161,10 @@ fn normalizer(json: &str) -> Result<Option<NormalizerWrapper>> {
 fn check_rules(normalizer: &Value) -> Result<(), String> {
     match normalizer {
         Value::Object(fields) => fields.iter().try_for_each(|(name, value)| match value.as_str() {
-            Some(rules) if name == "precompiled_charsmap" => {
-                check_charsmap(&decode(rules.as_bytes()).unwrap_or_default())
-            }
+            // Read as strictly as it is written: what this check does not understand, the crate must not see.
+            Some(rules) if name == "precompiled_charsmap" => decode(rules.as_bytes())
+                .ok_or_else(|| "its rules of normalization are no base64".to_owned())
+                .and_then(|rules| check_charsmap(&rules)),
             _ => check_rules(value),
         }),
         Value::Array(parts) => parts.iter().try_for_each(check_rules),
@@ -269,10 +270,12 @@ mod tests {
     }
 
     #[test]
-    fn rules_of_normalization_that_are_cut_short_are_an_error() {
-        let rules = json!({"type": "Precompiled", "precompiled_charsmap": "////fwEC"});
-        let parts = json!({"type": "Sequence", "normalizers": [rules]});
-        assert!(reason(edited(|file| file["normalizer"] = parts)).contains("cut short"));
+    fn rules_of_normalization_that_lie_about_their_size_are_an_error() {
+        for (charsmap, reads) in [("////fwEC", "cut short"), ("////fw", "no base64")] {
+            let rules = json!({"type": "Precompiled", "precompiled_charsmap": charsmap});
+            let parts = json!({"type": "Sequence", "normalizers": [rules]});
+            assert!(reason(edited(|file| file["normalizer"] = parts)).contains(reads));
+        }
     }
 
     #[test]
