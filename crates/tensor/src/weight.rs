@@ -83,8 +83,8 @@ impl Weight {
         self.parts.iter().all(is_wide) && !(self.is_passing || self.requires_grad())
     }
 
-    /// The kernel's form, made now if it was not or if a part has changed. Several threads may ask at once; one result is kept.
-    pub(crate) fn packed(&self) -> Result<Arc<PackedMatrix<f32>>> {
+    /// The kernel's form, if there is one and no part has changed since.
+    pub(crate) fn kept(&self) -> Option<Arc<PackedMatrix<f32>>> {
         let is_current = |packed: &&Packed| {
             self.parts
                 .iter()
@@ -93,10 +93,14 @@ impl Weight {
         };
         // A panic elsewhere leaves either the old form or the new one, and both say what they were made from.
         let kept = self.packed.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(packed) = kept.as_ref().filter(is_current) {
-            return Ok(packed.matrix.clone());
+        kept.as_ref().filter(is_current).map(|packed| packed.matrix.clone())
+    }
+
+    /// The kernel's form, made now if there is none. Several threads may ask at once; one result is kept.
+    pub(crate) fn packed(&self) -> Result<Arc<PackedMatrix<f32>>> {
+        if let Some(packed) = self.kept() {
+            return Ok(packed);
         }
-        drop(kept);
         let versions = self.parts.iter().map(|part| part.memory().storage().version()).collect();
         let matrix = Arc::new(PackedMatrix::made(&Stacked(&self.parts))?);
         // What it was made from is not needed in memory any more, so that a matrix takes memory once.
@@ -106,7 +110,7 @@ impl Weight {
         Ok(matrix)
     }
 
-    /// Products with at most so many rows read the weights as they are: their kernel's form is for more.
+    /// Products with at most so many rows are not worth making the kernel's form for.
     pub const FEW_ROWS: usize = 16;
 
     /// Makes the kernel's form of all `weights` now, side by side, instead of one after another as each is first used.

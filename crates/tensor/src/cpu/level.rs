@@ -14,13 +14,15 @@ pub(crate) enum Level {
     Avx512,
     /// And products of bytes, four of them added up at once.
     Vnni,
+    /// And products of bfloat16, two of them added up at once.
+    Bf16,
 }
 
 impl Level {
-    const ALL: [Level; 4] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Vnni];
+    const ALL: [Level; 5] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Vnni, Level::Bf16];
 
-    /// The highest level that this processor has and that TRUSTFORMERS_CPU allows: `portable`, `avx2`, `avx512` or `vnni`. Anything
-    /// else there allows all. Read once.
+    /// The highest level that this processor has and that TRUSTFORMERS_CPU allows: `portable`, `avx2`, `avx512`, `vnni` or `bf16`.
+    /// Anything else there allows all. Read once.
     pub(crate) fn current() -> Level {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| Level::allowed(env::var("TRUSTFORMERS_CPU").ok().as_deref()))
@@ -29,7 +31,7 @@ impl Level {
     /// The highest level that this processor has, none above the one that is named.
     fn allowed(name: Option<&str>) -> Level {
         let named = |level: &Level| name.is_some_and(|name| name.trim().eq_ignore_ascii_case(level.name()));
-        let highest = Level::ALL.into_iter().find(named).unwrap_or(Level::Vnni);
+        let highest = Level::ALL.into_iter().find(named).unwrap_or(Level::Bf16);
         Level::available().filter(|&level| level <= highest).last().unwrap_or(Level::Portable)
     }
 
@@ -44,6 +46,7 @@ impl Level {
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
             Level::Vnni => "vnni",
+            Level::Bf16 => "bf16",
         }
     }
 
@@ -63,6 +66,7 @@ impl Level {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            Level::Bf16 => Level::Vnni.is_present() && is_x86_feature_detected!("avx512bf16"),
         }
     }
 

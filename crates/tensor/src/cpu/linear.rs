@@ -2,8 +2,9 @@
 
 use std::mem::MaybeUninit;
 
-use super::gemm::{self, MatrixMut, Options, Right, Stacked, gemm};
+use super::gemm::{self, MatrixMut, Options, Pairs, Right, Stacked, gemm};
 use super::gemv::{self, Finish};
+use super::level::Level;
 use super::rows::for_each_run;
 use super::{activation, gated, layer_norm, scratch};
 use crate::ops::{LinearStep, Norm, Then};
@@ -79,21 +80,24 @@ fn many(
 ) -> Result<()> {
     let gemv::Left { values, rows, columns } = left;
     let outputs = weight.out_features();
-    let left = gemm::Matrix::new(values, [rows, columns], [columns, 1])?;
     let out = MatrixMut::new(out, [rows, outputs], outputs)?;
-    let (packed, stacked);
-    let right = match weight.parts() {
-        _ if weight.is_lasting() => {
-            packed = weight.packed()?;
-            Right::Packed(&packed)
-        }
-        [Matrix::Dense(only)] if only.dtype() == DType::F32 => {
+    let options = Options { add: bias, map, ..Options::default() };
+    if let Some(pairs) = Pairs::of(Level::current(), weight.parts()) {
+        let left = pairs.rounded(values)?;
+        return gemm(out, gemm::Matrix::of(&left, 0)?, Right::Made(&pairs), &options);
+    }
+    let left = gemm::Matrix::new(values, [rows, columns], [columns, 1])?;
+    let packed = match rows > Weight::FEW_ROWS && weight.is_lasting() && std::env::var("PACK").is_ok() {
+        true => Some(weight.packed()?),
+        false => weight.kept(),
+    };
+    let stacked = Stacked(weight.parts());
+    let right = match (&packed, weight.parts()) {
+        (Some(packed), _) => Right::Packed(packed),
+        (None, [Matrix::Dense(only)]) if only.dtype() == DType::F32 => {
             Right::Plain(gemm::Matrix::of(only, 0)?.transposed())
         }
-        parts => {
-            stacked = Stacked(parts);
-            Right::Made(&stacked)
-        }
+        _ => Right::Made(&stacked),
     };
-    gemm(out, left, right, &Options { add: bias, map, ..Options::default() })
+    gemm(out, left, right, &options)
 }

@@ -1,5 +1,9 @@
 //! What the innermost loops are, and the ones that run on any processor.
 
+use std::mem::MaybeUninit;
+
+use half::bf16;
+
 use crate::Element;
 use crate::cpu::level::Level;
 
@@ -61,7 +65,7 @@ macro_rules! real {
                     Kernel { rows: 6, columns: $columns, tile: portable::$type, pack: portable::pack };
                 match level {
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 | Level::Vnni => &super::x86::$avx512::KERNEL,
+                    Level::Avx512 | Level::Vnni | Level::Bf16 => &super::x86::$avx512::KERNEL,
                     #[cfg(target_arch = "x86_64")]
                     Level::Avx2 => &super::x86::$avx2::KERNEL,
                     _ => &PORTABLE,
@@ -76,6 +80,28 @@ macro_rules! real {
 }
 real!(f32, 8, f32_avx2, f32_avx512);
 real!(f64, 4, f64_avx2, f64_avx512);
+
+/// What multiplies pairs of bfloat16, a pair in the bits of each float32 of the operands.
+pub(super) struct PairKernel {
+    /// Its sums are of float32.
+    pub(super) kernel: &'static Kernel<f32>,
+    /// Rounds floats to bfloat16, to the nearest, ties to even; a last one that has no neighbour makes a pair with zero.
+    pub(super) round: unsafe fn(&[f32], &mut [MaybeUninit<f32>]),
+    /// Lays runs side by side as [`Kernel::pack`] does, where elements of neighbouring lanes are neighbours: each two elements of a lane
+    /// become a pair, and a last one that has no neighbour makes one with zero.
+    pub(super) interleave: unsafe fn(&Runs<bf16>, to: *mut f32, width: usize),
+}
+
+impl PairKernel {
+    /// That of a level, which the processor must have, if there is one.
+    pub(super) fn of(level: Level) -> Option<&'static PairKernel> {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Bf16 => Some(&super::x86::PAIRS),
+            _ => None,
+        }
+    }
+}
 
 /// Plain loops, which the compiler turns into whatever vectors the target has.
 pub(super) mod portable {

@@ -7,6 +7,7 @@
 mod kernel;
 mod matrix;
 mod packed;
+mod pairs;
 mod stacked;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use kernel::{Kernel, Tile};
 pub(crate) use kernel::{Real, Runs};
 pub(crate) use matrix::{Matrix, MatrixMut};
 pub(crate) use packed::Packed;
+pub(crate) use pairs::Pairs;
 use stacked::Panels;
 pub(crate) use stacked::Stacked;
 
@@ -93,7 +95,7 @@ fn gemm_at<T: Real>(
     let (inner, columns, kernel) = match &b {
         Right::Plain(b) => (b.rows, b.columns, T::kernel(level)),
         Right::Packed(b) => (b.inner, b.columns, b.kernel),
-        Right::Made(b) => (b.shape()[0], b.shape()[1], T::kernel(level)),
+        Right::Made(b) => (b.shape()[0], b.shape()[1], b.kernel(level)),
     };
     let misfit = |rule, left: [usize; 2], right: [usize; 2]| {
         Err(Error::Shapes { op: "matmul", rule, left: left.into(), right: right.into() })
@@ -211,19 +213,13 @@ impl<T: Real> Product<'_, T> {
     fn block(&self, rows: (usize, usize), panels: (usize, usize)) -> Result<()> {
         let (height, depth) = (rows.1 - rows.0, self.a.columns);
         let tiles = height.div_ceil(self.kernel.rows);
-        // Few rows meet each panel once, so there is nothing to keep in a cache.
-        let is_made = matches!(self.b, Right::Made(_));
-        let blocks = if tiles == 1 && !is_made { 1 } else { depth.div_ceil(BLOCK_INNER).max(1) };
+        // The same blocks for every right matrix: packed, made or as it is, it gives the same bits.
+        let blocks = depth.div_ceil(BLOCK_INNER).max(1);
+        let inner_of = |block: usize| (block * BLOCK_INNER, depth.min((block + 1) * BLOCK_INNER));
         let a = scratch::<T>(height * depth)?;
         let b = match self.b {
-            Right::Plain(_) => Some(scratch::<T>(self.kernel.columns * depth.div_ceil(blocks))?),
-            Right::Made(_) => Some(scratch::<T>(self.kernel.columns * BLOCK_INNER)?),
+            Right::Plain(_) | Right::Made(_) => Some(scratch::<T>(self.kernel.columns * BLOCK_INNER)?),
             Right::Packed(_) => None,
-        };
-        // What is made comes in whole runs, all else in blocks as equal as possible.
-        let inner_of = |block: usize| match is_made {
-            true => (block * BLOCK_INNER, depth.min((block + 1) * BLOCK_INNER)),
-            false => share(depth, blocks, block),
         };
         // Block after block, and within one a panel for each tile.
         let packed = |inner: (usize, usize), start: usize| {

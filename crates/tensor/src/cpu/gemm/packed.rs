@@ -38,7 +38,7 @@ impl<T: Real> Packed<T> {
     /// # Errors
     /// `OutOfMemory`.
     pub(crate) fn made(b: &dyn Panels<T>) -> Result<Packed<T>> {
-        let (kernel, [inner, columns]) = (T::kernel(Level::current()), b.shape());
+        let (kernel, [inner, columns]) = (b.kernel(Level::current()), b.shape());
         Packed::fill(kernel, inner, columns, true, |columns, to| {
             for start in (0..inner).step_by(RUN) {
                 // SAFETY: the panel has room for all of the inner dimension.

@@ -4,8 +4,9 @@ use std::mem::MaybeUninit;
 
 use half::{bf16, f16};
 
-use super::{Kernel, Runs};
+use super::{Kernel, Real, Runs};
 use crate::cpu::dequantize::dequantize_run;
+use crate::cpu::level::Level;
 use crate::cpu::simd::vectorized;
 use crate::cpu::stored::Widen;
 use crate::quant::RUN;
@@ -15,6 +16,9 @@ use crate::{DType, Matrix, Quantized, Tensor};
 pub(crate) trait Panels<T: 'static>: Sync {
     /// Rows and columns.
     fn shape(&self) -> [usize; 2];
+
+    /// The kernel that the panels are for, of a level.
+    fn kernel(&self, level: Level) -> &'static Kernel<T>;
 
     /// Writes `columns` of the rows `inner`, at most [`RUN`] of them from a multiple of it on, as a panel of the kernel's.
     ///
@@ -33,6 +37,10 @@ impl Panels<f32> for Stacked<'_> {
     fn shape(&self) -> [usize; 2] {
         let inner = self.0.first().map_or(0, |part| part.shape()[1]);
         [inner, self.0.iter().map(|part| part.shape()[0]).sum()]
+    }
+
+    fn kernel(&self, level: Level) -> &'static Kernel<f32> {
+        f32::kernel(level)
     }
 
     unsafe fn fill(

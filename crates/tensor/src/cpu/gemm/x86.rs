@@ -2,15 +2,18 @@
 //! each element of the left one is broadcast.
 
 use std::arch::x86_64::*;
+use std::mem::{MaybeUninit, transmute};
 
-use super::kernel::{Kernel, Runs, Tile, portable};
+use half::bf16;
+
+use super::kernel::{Kernel, PairKernel, Runs, Tile, portable};
 
 /// The kernel of one type and level. `$vectors` registers make the width of a tile, `$rows` of them its height; with `$sets` sums
 /// each, a tile of few rows has enough independent ones to keep the units busy.
 macro_rules! kernel {
     (
         $name:ident, $type:ident, $features:literal, $lanes:literal lanes, $vectors:literal wide, $rows:literal high [$($height:literal: $sets:literal),*],
-        $pack:path, $zero:ident, $set:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $mul:ident
+        $pack:path, $product:ident, $zero:ident, $set:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $mul:ident
     ) => {
         pub(super) mod $name {
             use super::*;
@@ -40,7 +43,7 @@ macro_rules! kernel {
                             for row in 0..ROWS {
                                 let factor = $set(*a.add(row));
                                 for v in 0..$vectors {
-                                    sums[set][row][v] = $fma(factor, row_of_b[v], sums[set][row][v]);
+                                    sums[set][row][v] = $product(factor, row_of_b[v], sums[set][row][v]);
                                 }
                             }
                             a = a.add(ROWS);
@@ -51,7 +54,7 @@ macro_rules! kernel {
                         for row in 0..ROWS {
                             let factor = $set(*a.add(row));
                             for v in 0..$vectors {
-                                sums[0][row][v] = $fma(factor, $load(b.add(v * $lanes)), sums[0][row][v]);
+                                sums[0][row][v] = $product(factor, $load(b.add(v * $lanes)), sums[0][row][v]);
                             }
                         }
                         a = a.add(ROWS);
@@ -96,20 +99,85 @@ const AHEAD: usize = 512;
 kernel! {
     f32_avx512, f32, "avx512f", 16 lanes, 2 wide, 14 high
     [1: 4, 2: 3, 3: 2, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1, 13: 1],
-    pack_avx512, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_mul_ps
+    pack_avx512, _mm512_fmadd_ps, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_mul_ps
+}
+kernel! {
+    pairs_avx512, f32, "avx512f,avx512bf16", 16 lanes, 2 wide, 14 high
+    [1: 4, 2: 3, 3: 2, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1, 13: 1],
+    pack_avx512, add_pairs, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_mul_ps
 }
 kernel! {
     f64_avx512, f64, "avx512f", 8 lanes, 2 wide, 14 high
     [1: 4, 2: 3, 3: 2, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1, 13: 1],
-    portable::pack, _mm512_setzero_pd, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd, _mm512_mul_pd
+    portable::pack, _mm512_fmadd_pd, _mm512_setzero_pd, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd, _mm512_mul_pd
 }
 kernel! {
     f32_avx2, f32, "avx2,fma", 8 lanes, 2 wide, 6 high [1: 4, 2: 2, 3: 1, 4: 1, 5: 1],
-    portable::pack, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_mul_ps
+    portable::pack, _mm256_fmadd_ps, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_mul_ps
 }
 kernel! {
     f64_avx2, f64, "avx2,fma", 4 lanes, 2 wide, 6 high [1: 4, 2: 2, 3: 1, 4: 1, 5: 1],
-    portable::pack, _mm256_setzero_pd, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd, _mm256_mul_pd
+    portable::pack, _mm256_fmadd_pd, _mm256_setzero_pd, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd, _mm256_mul_pd
+}
+
+/// The products of pairs of bfloat16, both of a pair added to its sum.
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+fn add_pairs(a: __m512, b: __m512, sums: __m512) -> __m512 {
+    // SAFETY: vectors of as many bits, any of which are a pair of bfloat16.
+    let (a, b) = unsafe { (transmute::<__m512, __m512bh>(a), transmute::<__m512, __m512bh>(b)) };
+    _mm512_dpbf16_ps(sums, a, b)
+}
+
+pub(super) static PAIRS: PairKernel = PairKernel { kernel: &pairs_avx512::KERNEL, round, interleave };
+
+/// See [`PairKernel::round`].
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
+fn round(from: &[f32], to: &mut [MaybeUninit<f32>]) {
+    for (from, to) in from.chunks(16).zip(to.chunks_mut(8)) {
+        let (count, pairs) = (mask(from.len()), mask(to.len()) as __mmask8);
+        // SAFETY: the masks leave out what is beyond the ends; bits of one vector are those of another.
+        unsafe {
+            let rounded = _mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(count, from.as_ptr()));
+            _mm256_mask_storeu_epi32(to.as_mut_ptr().cast(), pairs, transmute::<__m256bh, __m256i>(rounded));
+        }
+    }
+}
+
+/// See [`PairKernel::interleave`].
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn interleave(runs: &Runs<bf16>, to: *mut f32, width: usize) {
+    let ends = |count: usize| if count >= 32 { !0 } else { (1_u32 << count) - 1 };
+    // Element i of the first row, then of the second: for the first half of the lanes, and for the second.
+    let order = |first: i32| {
+        let pairs = _mm512_add_epi32(
+            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
+            _mm512_set1_epi32(first),
+        );
+        let second = _mm512_slli_epi32::<16>(_mm512_add_epi32(pairs, _mm512_set1_epi32(32)));
+        _mm512_or_si512(pairs, second)
+    };
+    let (low, high) = (order(0), order(16));
+    for first in (0..runs.lanes).step_by(32) {
+        let lanes = runs.lanes - first;
+        for pair in 0..runs.inner.div_ceil(2) {
+            // SAFETY: the masks leave out the lanes that are not there, and a row that is not.
+            unsafe {
+                let row = |row: usize| {
+                    let there = if row < runs.inner { ends(lanes) } else { 0 };
+                    let from = runs.data.wrapping_offset(row as isize * runs.inner_stride + first as isize);
+                    _mm512_maskz_loadu_epi16(there, from.cast())
+                };
+                let (one, other) = (row(2 * pair), row(2 * pair + 1));
+                let to = to.add(pair * width + first);
+                let half = |order| _mm512_castsi512_ps(_mm512_permutex2var_epi16(one, order, other));
+                _mm512_mask_storeu_ps(to, mask(lanes), half(low));
+                if lanes > 16 {
+                    _mm512_mask_storeu_ps(to.add(16), mask(lanes - 16), half(high));
+                }
+            }
+        }
+    }
 }
 
 /// Packing by squares of 16 by 16: runs that lie one after another are transposed in registers, runs that lie side by side are copied.

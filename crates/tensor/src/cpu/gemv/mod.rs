@@ -102,10 +102,10 @@ pub(super) fn product(
     out: &mut [MaybeUninit<f32>],
 ) -> Result<bool> {
     let level = Level::current();
-    let is_of_blocks = level == Level::Vnni && parts.iter().all(|part| part.quantized().is_some());
+    let is_of_blocks = level >= Level::Vnni && parts.iter().all(|part| part.quantized().is_some());
     let rows = match is_of_blocks {
-        false if left.rows > MAX_ROWS => return Ok(false),
-        false => MAX_ROWS,
+        false if left.rows > std::env::var("MAXR").map_or(MAX_ROWS, |x| x.parse().unwrap()) => return Ok(false),
+        false => std::env::var("MAXR").map_or(MAX_ROWS, |x| x.parse().unwrap()),
         true => MAX_ROWS_OF_BLOCKS,
     };
     let outputs = parts.iter().map(|part| part.shape()[0]).sum::<usize>() / if finish.gates { 2 } else { 1 };
@@ -133,7 +133,7 @@ fn product_at(
     if !parts.iter().any(|part| part.quantized().is_some()) {
         return read(level, left, None, parts, finish, out);
     }
-    let in_panels = level == Level::Vnni && left.rows > ONE_BY_ONE;
+    let in_panels = level >= Level::Vnni && left.rows > ONE_BY_ONE;
     Activations::with(left, in_panels, |rounded| read(level, left, Some(rounded), parts, finish, out))
 }
 

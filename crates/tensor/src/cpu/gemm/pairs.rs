@@ -1,0 +1,103 @@
+//! Products of bfloat16: processors that have them multiply two numbers at once, neighbours of the inner dimension, and add both products to
+//! one float32. Such a pair takes the room of a float32, so that products of pairs are products of matrices half as deep.
+
+use std::mem::MaybeUninit;
+
+use half::bf16;
+use smallvec::SmallVec;
+
+use super::kernel::PairKernel;
+use super::{Kernel, Panels, Runs};
+use crate::cpu::level::Level;
+use crate::cpu::rows::for_each_run;
+use crate::{DType, Matrix, Result, Tensor};
+
+/// Matrices (out, in) of bfloat16, stacked, as one right matrix (in / 2, out) of pairs.
+pub(crate) struct Pairs<'a> {
+    kernel: &'static PairKernel,
+    parts: SmallVec<[&'a Tensor; 4]>,
+}
+
+impl<'a> Pairs<'a> {
+    /// The matrices as pairs, if the level has products of them and all lie so that they can be found.
+    pub(crate) fn of(level: Level, parts: &'a [Matrix]) -> Option<Pairs<'a>> {
+        let kernel = PairKernel::of(level)?;
+        let fits = |part: &&Tensor| {
+            part.dtype() == DType::BF16 && (lies_in_pairs(part) || part.layout().strides()[0] == 1)
+        };
+        let parts = parts.iter().map(|part| part.dense().filter(fits)).collect::<Option<_>>()?;
+        Some(Pairs { kernel, parts })
+    }
+
+    /// Rows (.., in) of the left matrix as (.., in / 2) of pairs.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn rounded(&self, values: &[f32]) -> Result<Tensor> {
+        let (columns, pairs) = (self.parts[0].shape()[1], self.shape()[0]);
+        Tensor::build(&[values.len() / columns.max(1), pairs], |out: &mut [MaybeUninit<f32>]| {
+            for_each_run(out, pairs, |first, run| {
+                let rows = values[first * columns..].chunks_exact(columns);
+                for (row, to) in rows.zip(run.chunks_exact_mut(pairs)) {
+                    // SAFETY: the processor has the kernel's level.
+                    unsafe { (self.kernel.round)(row, to) }
+                }
+            })
+        })
+    }
+}
+
+/// Whether neighbours of the inner dimension are neighbours in memory, from even ones on.
+fn lies_in_pairs(part: &Tensor) -> bool {
+    let strides = part.layout().strides();
+    part.shape()[1].is_multiple_of(2) && strides[1] == 1 && strides[0] % 2 == 0
+}
+
+impl Panels<f32> for Pairs<'_> {
+    fn shape(&self) -> [usize; 2] {
+        [self.parts[0].shape()[1].div_ceil(2), self.parts.iter().map(|part| part.shape()[0]).sum()]
+    }
+
+    fn kernel(&self, _: Level) -> &'static Kernel<f32> {
+        self.kernel.kernel
+    }
+
+    unsafe fn fill(
+        &self,
+        kernel: &Kernel<f32>,
+        (from, to): (usize, usize),
+        inner: (usize, usize),
+        out: *mut f32,
+    ) {
+        let width = kernel.columns;
+        if to - from < width {
+            // SAFETY: as the caller promises. Tiles are computed whole, so what is beyond the last column must be a number.
+            unsafe { out.write_bytes(0, width * (inner.1 - inner.0)) }
+        }
+        let mut start = 0;
+        for part in &self.parts {
+            let end = start + part.shape()[0];
+            let (first, last) = (from.max(start), to.min(end));
+            if first < last {
+                let strides = part.layout().strides();
+                let offset = (first - start) as isize * strides[0] + 2 * inner.0 as isize * strides[1];
+                let data = part.as_ptr().cast::<bf16>().wrapping_offset(offset);
+                let (lanes, depth) = (last - first, inner.1 - inner.0);
+                // SAFETY: the runs are parts of the tensor's rows, and lie side by side within the panel.
+                unsafe {
+                    let out = out.add(first - from);
+                    if lies_in_pairs(part) {
+                        let lane_stride = strides[0] / 2;
+                        let runs = Runs { data: data.cast(), lanes, lane_stride, inner: depth, inner_stride: 1 };
+                        (kernel.pack)(&runs, out, width);
+                    } else {
+                        let depth = (2 * depth).min(part.shape()[1] - 2 * inner.0);
+                        let runs = Runs { data, lanes, lane_stride: 1, inner: depth, inner_stride: strides[1] };
+                        (self.kernel.interleave)(&runs, out, width);
+                    }
+                }
+            }
+            start = end;
+        }
+    }
+}
