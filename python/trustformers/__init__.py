@@ -67,6 +67,7 @@ _HOMES = {
     ],
     "_grad": ["enable_grad", "no_grad"],
     "_seed": ["set_seed"],
+    "asynchronous.engine": ["AsyncEngine"],
     "generation": [
         "AsyncTextIteratorStreamer",
         "BaseStreamer",
@@ -303,6 +304,7 @@ if TYPE_CHECKING:
     from ._grad import enable_grad as enable_grad
     from ._grad import no_grad as no_grad
     from ._seed import set_seed as set_seed
+    from .asynchronous.engine import AsyncEngine as AsyncEngine
     from .generation import AsyncTextIteratorStreamer as AsyncTextIteratorStreamer
     from .generation import BaseStreamer as BaseStreamer
     from .generation import DryLogitsProcessor as DryLogitsProcessor

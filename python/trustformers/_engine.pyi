@@ -10,6 +10,7 @@ from typing import (
     Protocol,
     SupportsIndex,
     TypeAlias,
+    TypeVar,
     final,
     overload,
     type_check_only,
@@ -18,6 +19,8 @@ from typing import (
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import CapsuleType, Never
+
+_T = TypeVar("_T")
 
 class SafetensorError(OSError): ...
 
@@ -42,6 +45,16 @@ class Repo:
     def name(self) -> str: ...
     @property
     def commit(self) -> str | None: ...
+
+# What ends computations.
+
+@final
+class Cancellation:
+    def __new__(cls) -> Cancellation: ...
+    def cancel(self) -> None: ...
+    @property
+    def cancelled(self) -> bool: ...
+    def run(self, function: Callable[[], _T]) -> _T: ...
 
 # Configurations and models.
 
@@ -138,22 +151,13 @@ class Model:
         max_length: int | None = None,
         encoder_only: bool = False,
     ) -> dict[str, Any]: ...
-    def generate(
+    def generate(self, request: Request) -> dict[str, Any]: ...
+    def generate_together(
         self,
-        tensors: dict[str, Tensor],
-        config: str,
-        *,
-        cache: Cache | None = None,
-        processors: Sequence[Processor | tuple[str, Callable[[Tensor, Tensor], Tensor]]] = ...,
-        constraint: Callable[[Tensor, Tensor], Tensor] | None = None,
-        criteria: Sequence[tuple[str, Callable[[Tensor, list[Tensor] | None], list[bool]]]] = ...,
-        streamer: Any = None,
-        tokenizer: Tokenizer | None = None,
-        response_format: str | None = None,
-        assistant: tuple[Model, str] | None = None,
-        negative: tuple[Tensor, Tensor | None] | None = None,
-        seed: int | None = None,
-    ) -> dict[str, Any]: ...
+        turn: Callable[
+            [list[tuple[_int, dict[str, Any] | Exception]]], tuple[list[tuple[_int, Request]], list[_int]]
+        ],
+    ) -> None: ...
     def parameter_names(self, tied: bool = False) -> list[str]: ...
     def parameter(self, name: str) -> Tensor: ...
     def parameter_sizes(self) -> list[tuple[str, int, int]]: ...
@@ -173,6 +177,25 @@ class Model:
     def requires_grad(self) -> _bool: ...
     @property
     def dtype(self) -> str: ...
+
+@final
+class Request:
+    def __new__(
+        cls,
+        tensors: Mapping[str, Tensor],
+        config: str,
+        *,
+        cache: Cache | None = None,
+        processors: Sequence[Processor | tuple[str, Callable[[Tensor, Tensor], Tensor]]] = ...,
+        constraint: Callable[[Tensor, Tensor], Tensor] | None = None,
+        criteria: Sequence[tuple[str, Callable[[Tensor, list[Tensor] | None], list[bool]]]] = ...,
+        streamer: Any = None,
+        tokenizer: Tokenizer | None = None,
+        response_format: str | None = None,
+        assistant: tuple[Model, str] | None = None,
+        negative: tuple[Tensor, Tensor | None] | None = None,
+        seed: int | None = None,
+    ) -> Request: ...
 
 @final
 class Processor:

@@ -477,7 +477,6 @@ fn pass<'a>(inputs: &'a Inputs, text: &'a Text, packing: &'a Packing) -> Pass<'a
         output_attentions: inputs.output_attentions,
         output_router_logits: false,
         readers: None,
-        interrupt: &inputs.interrupt,
     }
 }
 

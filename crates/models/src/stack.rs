@@ -3,9 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use trustformers_hub::Interrupt;
 use trustformers_tensor::ops::StoreForm;
-use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight};
+use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, interrupt};
 
 use crate::block::{Layer, Readers, Rotary, Step, sums};
 use crate::cache::{Cache, Source};
@@ -58,7 +57,6 @@ pub struct Pass<'a> {
     pub output_router_logits: bool,
     /// The packed rows, one of each sequence in order, if of what comes out no others are read: they may then be zero.
     pub readers: Option<Vec<usize>>,
-    pub interrupt: &'a Interrupt,
 }
 
 /// What a pass gives.
@@ -225,7 +223,7 @@ impl Stack {
             && self.layers.last().is_some_and(|last| last.can_narrow(&step));
         let readers = pass.readers.filter(|_| can_narrow);
         for (index, layer) in self.layers.iter().enumerate() {
-            pass.interrupt.check()?;
+            interrupt::check()?;
             if index + 1 == self.layers.len() {
                 step.readers = readers.clone().map(|rows| Readers::new(rows, &ragged));
             }

@@ -3,6 +3,7 @@
 mod errors;
 mod generation;
 mod hub;
+mod interrupt;
 mod model;
 mod tensor;
 mod threads;
@@ -19,9 +20,11 @@ mod _engine {
     #[pymodule_export]
     use crate::errors::SafetensorError;
     #[pymodule_export]
-    use crate::generation::{PyProcessor, PyStopStrings};
+    use crate::generation::{PyProcessor, PyRequest, PyStopStrings};
     #[pymodule_export]
     use crate::hub::PyRepo;
+    #[pymodule_export]
+    use crate::interrupt::PyCancellation;
     #[pymodule_export]
     use crate::model::{
         PyCache, PyModel, architectures, complete_config, load_checkpoint, read_config, save_checkpoint,

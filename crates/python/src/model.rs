@@ -8,7 +8,6 @@ use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::Value;
-use trustformers::hub::Interrupt;
 use trustformers::models::architecture::{Architecture, Class};
 use trustformers::models::{
     self, Cache, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Parameter, Text,
@@ -18,7 +17,8 @@ use trustformers::tensor::Tensor;
 use trustformers::tensor::ops::StoreForm;
 
 use crate::errors;
-use crate::hub::{PyRepo, signalled};
+use crate::hub::PyRepo;
+use crate::interrupt::detached;
 use crate::tensor::PyTensor;
 
 /// Config.json of a folder or repository, or another file like it, or what a GGUF file of the repository says, over the defaults of its
@@ -55,7 +55,7 @@ pub fn read_config(
             }
         }
     };
-    let (config, named) = py.detach(read).map_err(errors::models)?;
+    let (config, named) = detached(py, read).map_err(errors::models)?;
     Ok((Value::Object(config.values().clone()).to_string(), named))
 }
 
@@ -100,7 +100,7 @@ pub fn load_checkpoint(
         let tensors = checkpoint.tensors.into_iter();
         tensors.map(|(name, parameter)| Ok((name, parameter.tensor()?))).collect::<models::Result<Vec<_>>>()
     };
-    let tensors = py.detach(read).map_err(errors::models)?;
+    let tensors = detached(py, read).map_err(errors::models)?;
     Ok(tensors.into_iter().map(|(name, tensor)| (name, PyTensor(tensor))).collect())
 }
 
@@ -119,7 +119,7 @@ pub fn save_checkpoint(
     let max_shard_size = max_shard_size.bytes()?;
     let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.0.clone().into())).collect();
     let save = || models::save_checkpoint(&folder, tensors, parameters, max_shard_size, variant);
-    py.detach(save).map_err(errors::models)
+    detached(py, save).map_err(errors::models)
 }
 
 /// A size as transformers takes it.
@@ -179,7 +179,6 @@ pub fn inputs(tensors: &Bound<'_, PyDict>) -> PyResult<Inputs> {
         sentence_order_label: take("sentence_order_label"),
         start_positions: take("start_positions"),
         end_positions: take("end_positions"),
-        interrupt: Interrupt::new(signalled),
         ..Inputs::default()
     };
     match given.keys().next() {
@@ -302,7 +301,7 @@ impl PyModel {
             dtype: dtype.map(str::parse).transpose().map_err(errors::tensor)?,
             quantization: quantization.map(str::parse).transpose().map_err(errors::models)?,
         };
-        py.detach(|| Model::from_repo(&repo.0, config, &options)).map(PyModel).map_err(errors::models)
+        detached(py, || Model::from_repo(&repo.0, config, &options)).map(PyModel).map_err(errors::models)
     }
 
     /// A model with freshly drawn weights.
@@ -317,7 +316,7 @@ impl PyModel {
     ) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
         let options = LoadOptions { class: class_name, pooler: add_pooling_layer, ..LoadOptions::default() };
-        py.detach(|| Model::from_config(config, &options, seed)).map(PyModel).map_err(errors::models)
+        detached(py, || Model::from_config(config, &options, seed)).map(PyModel).map_err(errors::models)
     }
 
     /// A model of tensors by name, for a configuration (JSON text). `place` says in messages where they come from.
@@ -349,7 +348,7 @@ impl PyModel {
         };
         let tensors = named(tensors)?.into_iter().map(|(name, tensor)| (name, tensor.into())).collect();
         let checkpoint = Checkpoint { place, tensors };
-        py.detach(|| Model::from_checkpoint(checkpoint, config, &options))
+        detached(py, || Model::from_checkpoint(checkpoint, config, &options))
             .map(PyModel)
             .map_err(errors::models)
     }
@@ -358,18 +357,18 @@ impl PyModel {
     fn with_tensors(&self, py: Python<'_>, tensors: &Bound<'_, PyDict>, config: &str) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
         let tensors = named(tensors)?;
-        py.detach(|| self.0.with_tensors(tensors, config)).map(PyModel).map_err(errors::models)
+        detached(py, || self.0.with_tensors(tensors, config)).map(PyModel).map_err(errors::models)
     }
 
     /// The same model with its weights converted to a dtype.
     fn to_dtype(&self, py: Python<'_>, dtype: &str) -> PyResult<PyModel> {
         let dtype = dtype.parse().map_err(errors::tensor)?;
-        py.detach(|| self.0.to_dtype(dtype)).map(PyModel).map_err(errors::models)
+        detached(py, || self.0.to_dtype(dtype)).map(PyModel).map_err(errors::models)
     }
 
     /// The same model with weights of its own.
     fn copy(&self, py: Python<'_>) -> PyResult<PyModel> {
-        py.detach(|| self.0.copy()).map(PyModel).map_err(errors::models)
+        detached(py, || self.0.copy()).map(PyModel).map_err(errors::models)
     }
 
     /// The model without its head, which shares its weights.
@@ -385,7 +384,9 @@ impl PyModel {
         mean: bool,
         seed: u64,
     ) -> PyResult<PyModel> {
-        py.detach(|| self.0.resize_token_embeddings(tokens, mean, seed)).map(PyModel).map_err(errors::models)
+        detached(py, || self.0.resize_token_embeddings(tokens, mean, seed))
+            .map(PyModel)
+            .map_err(errors::models)
     }
 
     /// Copies tensors into the parameters of the same names; which are missing, and which unexpected.
@@ -473,7 +474,7 @@ impl PyModel {
                 self.0.forward(&inputs, Some(&mut cache))
             }
         };
-        let outputs = py.detach(run).map_err(errors::models)?;
+        let outputs = detached(py, run).map_err(errors::models)?;
         let result = PyDict::new(py);
         for (name, value) in outputs.into_fields() {
             match value {
@@ -500,7 +501,7 @@ impl PyModel {
             .state_dict()
             .find(|(own, _)| own == name)
             .ok_or_else(|| PyKeyError::new_err(format!("there is no parameter {name}")))?;
-        py.detach(|| parameter.tensor()).map(PyTensor).map_err(errors::models)
+        detached(py, || parameter.tensor()).map(PyTensor).map_err(errors::models)
     }
 
     /// The number of numbers in a parameter, and the bytes that it takes, for each of them.
@@ -527,7 +528,7 @@ impl PyModel {
         variant: Option<&str>,
     ) -> PyResult<()> {
         let max_shard_size = max_shard_size.bytes()?;
-        py.detach(|| self.0.save_weights(&folder, max_shard_size, variant)).map_err(errors::models)
+        detached(py, || self.0.save_weights(&folder, max_shard_size, variant)).map_err(errors::models)
     }
 
     /// "encoder", "decoder" or "encoder-decoder".

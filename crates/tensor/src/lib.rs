@@ -10,6 +10,7 @@ mod buffer;
 pub mod cpu;
 mod dtype;
 mod error;
+pub mod interrupt;
 mod layout;
 mod matrix;
 pub mod memory;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, Literal, overload
 
+from ..asynchronous.pool import in_pool
 from . import named
 from .configuration import PreTrainedConfig
 from .loading import chosen, loading_options, open_model
@@ -45,6 +46,11 @@ class AutoConfig:
             named.CONFIGS, pretrained_model_name_or_path, **kwargs
         )
         return read
+
+    @classmethod
+    async def from_pretrained_async(cls, *args: Any, **kwargs: Any) -> Any:
+        """:meth:`from_pretrained`, off the event loop."""
+        return await in_pool(cls.from_pretrained, *args, **kwargs)
 
     @classmethod
     def for_model(cls, model_type: str, **kwargs: Any) -> PreTrainedConfig:
@@ -99,6 +105,11 @@ class _AutoModel:
             kwargs,
         )
         return opened
+
+    @classmethod
+    async def from_pretrained_async(cls, *args: Any, **kwargs: Any) -> Any:
+        """:meth:`from_pretrained`, off the event loop."""
+        return await in_pool(cls.from_pretrained, *args, **kwargs)
 
     @classmethod
     def from_config(cls, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, TypeVar
 
 from .. import _engine
 from .._hub import push_folder
+from ..asynchronous.models import AsyncModel
+from ..asynchronous.pool import in_pool
 from ..generation.configuration import GenerationConfig
 from ..generation.mixin import GenerationMixin
 from . import calls
@@ -28,7 +30,7 @@ _READ_LATE = frozenset(
 )
 
 
-class PreTrainedModel(GenerationMixin, Weights):
+class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
     """A model with its weights; calling it runs it. One model may be used by any number of threads at once.
 
     Outputs follow the input: NumPy arrays or lists give NumPy arrays, torch tensors torch tensors, a
@@ -148,6 +150,11 @@ class PreTrainedModel(GenerationMixin, Weights):
             kwargs,
         )
         return model
+
+    @classmethod
+    async def from_pretrained_async(cls: type[ModelT], *args: Any, **kwargs: Any) -> ModelT:
+        """:meth:`from_pretrained`, off the event loop."""
+        return await in_pool(cls.from_pretrained, *args, **kwargs)
 
     def forward(
         self,

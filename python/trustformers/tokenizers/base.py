@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .._engine import AddedToken
 from .._hub import split_gguf, take_source
+from ..asynchronous.pool import in_pool
+from ..asynchronous.tokenizers import AsyncTokenizer
 from .batch_encoding import BatchEncoding
 from .conversations import Conversations
 from .decoding import Decoding
@@ -40,7 +42,7 @@ TextInputs = (
 _T = TypeVar("_T", bound="PreTrainedTokenizerBase")
 
 
-class PreTrainedTokenizerBase(Conversations, Decoding):
+class PreTrainedTokenizerBase(Conversations, Decoding, AsyncTokenizer):
     """The base of all tokenizers: arguments, defaults and conveniences.
 
     :param model_max_length: the longest row that the model takes.
@@ -120,6 +122,11 @@ class PreTrainedTokenizerBase(Conversations, Decoding):
         if gguf_file is not None:
             return load_gguf(cls, files, gguf_file, init_inputs, kwargs)
         return load(cls, files, init_inputs, kwargs)
+
+    @classmethod
+    async def from_pretrained_async(cls: type[_T], *args: Any, **kwargs: Any) -> _T:
+        """:meth:`from_pretrained`, off the event loop."""
+        return await in_pool(cls.from_pretrained, *args, **kwargs)
 
     def save_pretrained(
         self,
