@@ -89,7 +89,8 @@ class AsyncEngine:
         """Write behind prompts; see :meth:`PreTrainedModel.generate`."""
         async with self._place():
             writing = await in_pool(self.model._prepare, inputs, **kwargs)
-            if goes_together(writing):
+            positions = getattr(self.model.config, "max_position_embeddings", None)
+            if goes_together(writing, positions):
                 return await self._texts.write(writing)
             return await in_pool(writing.alone)
 

@@ -17,7 +17,6 @@ from .._grad import no_grad
 from ..models.arrays import Kind, from_tensor, to_tensor
 from ..models.outputs import ModelOutput
 from .answers import bring
-from .pool import submit
 
 if TYPE_CHECKING:
     import asyncio
@@ -59,7 +58,7 @@ class Forwards:
         self._max_batch_tokens, self._max_wait = max_batch_tokens, max_wait
         self._changed = threading.Condition()
         self._waiting: deque[Pass] = deque()
-        self._is_working = False
+        self._worker: threading.Thread | None = None
         #: What runs, and what ends it when nobody waits for it any more.
         self._running: list[Pass] = []
         self._cancellation = _engine.Cancellation()
@@ -86,11 +85,13 @@ class Forwards:
 
         one = Pass(tables, kind, asyncio.get_running_loop().create_future())
         with self._changed:
+            if self._worker is None or not self._worker.is_alive():
+                # A forked child has neither its parent's thread nor those who waited for it.
+                self._waiting.clear()
+                self._worker = threading.Thread(target=self._work, name="trustformers-forwards", daemon=True)
+                self._worker.start()
             self._waiting.append(one)
             self._changed.notify()
-            starts, self._is_working = not self._is_working, True
-        if starts:
-            submit(_engine.Cancellation(), self._work)
         try:
             return await one.result
         finally:
@@ -123,7 +124,7 @@ class Forwards:
                         self._waiting.popleft()
                     return batch
                 self._changed.wait(wait)
-            self._is_working = False
+            self._worker = None
             return []
 
     def _fitting(self) -> list[Pass]:

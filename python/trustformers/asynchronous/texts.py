@@ -12,7 +12,6 @@ from .. import _engine
 from .._grad import no_grad
 from ..generation.configuration import GenerationMode
 from .answers import bring
-from .pool import submit
 
 if TYPE_CHECKING:
     import asyncio
@@ -28,12 +27,19 @@ class Text:
 
     writing: Writing
     result: asyncio.Future[dict[str, Any]]
-    #: How many tokens it may come to have, prompts included.
-    tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it may come to have, in all its rows and with their prompts."""
+        rows, length = _shape(self.writing)
+        return rows * length
 
 
-def goes_together(writing: Writing) -> bool:
-    """Whether a text can be written beside others, token by token; else it is written alone."""
+def goes_together(writing: Writing, positions: int | None) -> bool:
+    """Whether a text can be written beside others, token by token; else it is written alone.
+
+    So is one that may come to have more tokens than the model has ``positions``: it would end with an error.
+    """
     config = writing.config
     return (
         writing.engine.family == "decoder"
@@ -43,15 +49,16 @@ def goes_together(writing: Writing) -> bool:
         and config.cache_implementation != "quantized"
         and not config.return_dict_in_generate
         and (config.guidance_scale or 1.0) == 1.0
+        and (positions is None or _shape(writing)[1] <= positions)
     )
 
 
-def _tokens(writing: Writing) -> int:
-    """How many tokens a text may come to have, in all its rows."""
+def _shape(writing: Writing) -> tuple[int, int]:
+    """How many texts there are, and how many tokens each may come to have."""
     config, prompt = writing.config, writing.tensors.get("input_ids", writing.tensors.get("inputs_embeds"))
     rows, length = (1, 1) if prompt is None else prompt.shape[:2]
     longest = config.max_length if config.max_new_tokens is None else length + config.max_new_tokens
-    return rows * (config.num_return_sequences or 1) * max(longest or 0, length)
+    return rows * (config.num_return_sequences or 1), max(longest or 0, length)
 
 
 class Texts:
@@ -68,19 +75,24 @@ class Texts:
         self._waiting: deque[tuple[int, Text]] = deque()
         self._running: dict[int, Text] = {}
         self._left: list[int] = []
-        self._is_working = False
+        self._worker: threading.Thread | None = None
 
     async def write(self, writing: Writing) -> Any:
         """What ``generate`` gives for ``writing``."""
         import asyncio
 
         future = asyncio.get_running_loop().create_future()
-        number, text = next(self._numbers), Text(writing, future, _tokens(writing))
+        number, text = next(self._numbers), Text(writing, future)
         with self._lock:
+            if self._worker is None or not self._worker.is_alive():
+                # A forked child has neither its parent's thread nor those who waited for it.
+                self._waiting.clear()
+                self._running.clear()
+                self._worker = threading.Thread(
+                    target=self._work, args=(writing.engine,), name="trustformers-texts", daemon=True
+                )
+                self._worker.start()
             self._waiting.append((number, text))
-            starts, self._is_working = not self._is_working, True
-        if starts:
-            submit(_engine.Cancellation(), self._work, writing.engine)
         try:
             return writing.finish(await text.result)
         finally:
@@ -107,7 +119,8 @@ class Texts:
                 with self._lock:
                     failed = [text.result for text in self._running.values()]
                     self._running, self._left = {}, []
-                    self._is_working = is_left = bool(self._waiting)
+                    is_left = bool(self._waiting)
+                    self._worker = self._worker if is_left else None
                 bring((future, error) for future in failed)
 
     def _turn(self, ended: list[tuple[int, Any]]) -> tuple[list[tuple[int, _engine.Request]], list[int]]:
@@ -120,7 +133,7 @@ class Texts:
                 number, text = self._waiting.popleft()
                 self._running[number] = text
                 begun.append((number, text.writing.request))
-            self._is_working = bool(self._running)
+            self._worker = self._worker if self._running else None
         bring((text.result, answer) for text, answer in over if text is not None)
         return begun, left
 

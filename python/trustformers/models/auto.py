@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, Literal, overload
 
-from ..asynchronous.pool import in_pool
+from ..asynchronous.pool import in_loading_pool
 from . import named
 from .configuration import PreTrainedConfig
 from .loading import chosen, loading_options, open_model
@@ -50,7 +50,7 @@ class AutoConfig:
     @classmethod
     async def from_pretrained_async(cls, *args: Any, **kwargs: Any) -> Any:
         """:meth:`from_pretrained`, off the event loop."""
-        return await in_pool(cls.from_pretrained, *args, **kwargs)
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
 
     @classmethod
     def for_model(cls, model_type: str, **kwargs: Any) -> PreTrainedConfig:
@@ -109,7 +109,7 @@ class _AutoModel:
     @classmethod
     async def from_pretrained_async(cls, *args: Any, **kwargs: Any) -> Any:
         """:meth:`from_pretrained`, off the event loop."""
-        return await in_pool(cls.from_pretrained, *args, **kwargs)
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
 
     @classmethod
     def from_config(cls, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:

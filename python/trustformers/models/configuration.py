@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from .. import _engine
 from .._hub import split_gguf, take_source
-from ..asynchronous.pool import in_pool
+from ..asynchronous.pool import in_loading_pool
 
 ConfigT = TypeVar("ConfigT", bound="PreTrainedConfig")
 
@@ -125,7 +125,7 @@ class PreTrainedConfig:
     @classmethod
     async def from_pretrained_async(cls: type[ConfigT], *args: Any, **kwargs: Any) -> ConfigT:
         """:meth:`from_pretrained`, off the event loop."""
-        return await in_pool(cls.from_pretrained, *args, **kwargs)
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
 
     @staticmethod
     def _read(

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from .. import _engine
 from .._hub import push_folder
 from ..asynchronous.models import AsyncModel
-from ..asynchronous.pool import in_pool
+from ..asynchronous.pool import in_loading_pool
 from ..generation.configuration import GenerationConfig
 from ..generation.mixin import GenerationMixin
 from . import calls
@@ -154,7 +154,7 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
     @classmethod
     async def from_pretrained_async(cls: type[ModelT], *args: Any, **kwargs: Any) -> ModelT:
         """:meth:`from_pretrained`, off the event loop."""
-        return await in_pool(cls.from_pretrained, *args, **kwargs)
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
 
     def forward(
         self,

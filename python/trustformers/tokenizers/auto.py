@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .._hub import split_gguf, take_source
-from ..asynchronous.pool import in_pool
+from ..asynchronous.pool import in_loading_pool
 from . import named
 from .base import PreTrainedTokenizerBase
 from .fast import PreTrainedTokenizerFast
@@ -69,7 +69,7 @@ class AutoTokenizer:
     @classmethod
     async def from_pretrained_async(cls, *args: Any, **kwargs: Any) -> PreTrainedTokenizerFast:
         """:meth:`from_pretrained`, off the event loop."""
-        return await in_pool(cls.from_pretrained, *args, **kwargs)
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
 
     @classmethod
     def _of_type(cls, tokenizer_type: str) -> type[PreTrainedTokenizerFast]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from .._engine import AddedToken
 from .._hub import split_gguf, take_source
-from ..asynchronous.pool import in_pool
+from ..asynchronous.pool import in_loading_pool
 from ..asynchronous.tokenizers import AsyncTokenizer
 from .batch_encoding import BatchEncoding
 from .conversations import Conversations
@@ -126,7 +126,7 @@ class PreTrainedTokenizerBase(Conversations, Decoding, AsyncTokenizer):
     @classmethod
     async def from_pretrained_async(cls: type[_T], *args: Any, **kwargs: Any) -> _T:
         """:meth:`from_pretrained`, off the event loop."""
-        return await in_pool(cls.from_pretrained, *args, **kwargs)
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
 
     def save_pretrained(
         self,
