@@ -422,3 +422,71 @@ fn regrown(store: &Tensor, old: [usize; 2], new: [usize; 2]) -> Result<Tensor> {
 fn copy_rows(to: &Tensor, to_row: usize, from: &Tensor, from_row: usize, count: usize) -> Result<()> {
     Ok(to.narrow(0, to_row, to_row + count)?.copy_(&from.narrow(0, from_row, from_row + count)?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cache of one layer that has read a text for each of `masks`, the keys of which count from `first` on.
+    fn read(masks: &[&[bool]], first: f32) -> Cache {
+        let mut cache = Cache::default();
+        more(&mut cache, masks, first);
+        cache
+    }
+
+    fn more(cache: &mut Cache, masks: &[&[bool]], first: f32) {
+        let packing = Packing::new(masks.len(), masks[0].len(), Some(&masks.concat()), |_| false).unwrap();
+        cache.prepare(&packing, StoreForm::F32).unwrap();
+        let numbers: Vec<f32> = (0..packing.rows()).map(|row| first + row as f32).collect();
+        let rows = Tensor::from_slice(&numbers, &[numbers.len(), 1, 1]).unwrap();
+        cache.append(0, rows.clone(), rows).unwrap();
+        cache.advance(&packing);
+    }
+
+    /// The keys of each sequence, padding as zero.
+    fn keys(cache: &Cache) -> Vec<Vec<f32>> {
+        let (keys, _) = cache.layer(0).unwrap().unwrap();
+        let keys = keys.contiguous().unwrap();
+        keys.as_slice::<f32>().unwrap().chunks(cache.length()).map(<[f32]>::to_vec).collect()
+    }
+
+    #[test]
+    fn sequences_change_places_without_being_moved() {
+        let mut cache = read(&[&[true, true], &[true, true], &[false, true]], 1.0);
+        cache.select(&[2, 0]).unwrap();
+        assert_eq!(cache.slots, [2, 0]);
+        assert_eq!(keys(&cache), [[0.0, 5.0], [1.0, 2.0]]);
+        cache.select(&[1, 1, 0, 1]).unwrap();
+        assert_eq!(keys(&cache), [[1.0, 2.0], [1.0, 2.0], [0.0, 5.0], [1.0, 2.0]]);
+        more(&mut cache, &[&[true][..]; 4], 10.0);
+        assert_eq!(keys(&cache)[3], [1.0, 2.0, 13.0]);
+        assert_eq!(keys(&cache)[2], [0.0, 5.0, 12.0]);
+    }
+
+    #[test]
+    fn sequences_join_and_leave() {
+        let mut cache = read(&[&[true, true]], 1.0);
+        cache.join(read(&[&[false, true, true, true], &[true; 4]], 10.0)).unwrap();
+        assert_eq!(keys(&cache), [[0.0, 0.0, 1.0, 2.0], [0.0, 10.0, 11.0, 12.0], [13.0, 14.0, 15.0, 16.0]]);
+        more(&mut cache, &[&[true][..]; 3], 20.0);
+        cache.select(&[0, 1]).unwrap();
+        // The one that comes takes the slot of the one that has left.
+        let room = cache.room;
+        cache.join(read(&[&[true]], 30.0)).unwrap();
+        assert_eq!(cache.room, room);
+        assert_eq!(keys(&cache), [[0.0, 1.0, 2.0, 20.0], [10.0, 11.0, 12.0, 21.0], [0.0, 0.0, 0.0, 30.0]]);
+    }
+
+    #[test]
+    fn caches_of_different_forms_do_not_join() {
+        let mut cache = read(&[&[true]], 1.0);
+        let mut other = Cache::default();
+        other.keep_as(StoreForm::F16);
+        let packing = Packing::new(1, 1, None, |_| false).unwrap();
+        other.prepare(&packing, StoreForm::F32).unwrap();
+        let row = Tensor::from_slice(&[1f32], &[1, 1, 1]).unwrap();
+        other.append(0, row.clone(), row).unwrap();
+        other.advance(&packing);
+        assert!(matches!(cache.join(other), Err(Error::Input(_))));
+    }
+}
