@@ -172,6 +172,25 @@ def test_texts_join_while_others_are_being_written() -> None:
     assert all(together), "the long text held up the others"
 
 
+def test_a_model_whose_weights_are_replaced_meanwhile() -> None:
+    model = tf.LlamaForCausalLM(decoder("llama").config, seed=7)
+    engines = {id(model._engine)}
+
+    async def ask() -> Any:
+        engine = tf.AsyncEngine(model)
+        before = [asyncio.ensure_future(engine.generate([[5, 6]], max_new_tokens=200)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        model.half()
+        engines.add(id(model._engine))
+        written = await engine.generate([[5, 6]], max_new_tokens=5)
+        await asyncio.gather(*before)
+        return written
+
+    written = asyncio.run(ask())
+    assert len(engines) == 2
+    np.testing.assert_array_equal(written, model.generate([[5, 6]], max_new_tokens=5))
+
+
 def test_an_encoder_decoder_writes_alone() -> None:
     config = tf.T5Config(
         d_model=16, d_ff=24, num_layers=2, num_heads=2, d_kv=8, vocab_size=60, decoder_start_token_id=0

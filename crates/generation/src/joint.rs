@@ -1,9 +1,10 @@
 //! Texts of any lengths that a model goes on with at once.
 
 use trustformers_models::{Cache, Inputs, Keep, Model, Text};
+use trustformers_tensor::Tensor;
 
+use crate::Result;
 use crate::decoder::{logits, table};
-use crate::{Result, Scores};
 
 /// Sequences of any lengths that have been read, each by a decoder of its own, and go on together.
 pub(crate) struct Joint<'m> {
@@ -49,8 +50,8 @@ impl<'m> Joint<'m> {
         Ok(())
     }
 
-    /// Reads the next token of each sequence: the scores of the one behind.
-    pub fn step(&mut self, tokens: &[i64]) -> Result<Scores> {
+    /// Reads the next token of each sequence: the logits (rows, vocabulary) of the one behind.
+    pub fn step(&mut self, tokens: &[i64]) -> Result<Tensor> {
         let column = |numbers: &[i64]| table(numbers.chunks(1));
         let text = Text {
             ids: Some(column(tokens)?),
@@ -61,6 +62,6 @@ impl<'m> Joint<'m> {
         let inputs = Inputs { text, logits_to_keep: Keep::Last(1), ..Inputs::default() };
         let mut outputs = self.model.forward(&inputs, Some(&mut self.cache))?;
         self.positions.iter_mut().flatten().for_each(|position| *position += 1);
-        Scores::last(&logits(&mut outputs)?)
+        Ok(logits(&mut outputs)?.select(1, 0)?)
     }
 }

@@ -76,6 +76,7 @@ class Texts:
         self._running: dict[int, Text] = {}
         self._left: list[int] = []
         self._worker: threading.Thread | None = None
+        self._engine: _engine.Model | None = None
 
     async def write(self, writing: Writing) -> Any:
         """What ``generate`` gives for ``writing``."""
@@ -88,9 +89,7 @@ class Texts:
                 # A forked child has neither its parent's thread nor those who waited for it.
                 self._waiting.clear()
                 self._running.clear()
-                self._worker = threading.Thread(
-                    target=self._work, args=(writing.engine,), name="trustformers-texts", daemon=True
-                )
+                self._worker = threading.Thread(target=self._work, name="trustformers-texts", daemon=True)
                 self._worker.start()
             self._waiting.append((number, text))
         try:
@@ -107,21 +106,24 @@ class Texts:
             elif (number, text) in self._waiting:
                 self._waiting.remove((number, text))
 
-    def _work(self, engine: _engine.Model) -> None:
+    def _work(self) -> None:
         """Write what waits, until nothing does."""
-        is_left = True
-        while is_left:
+        while (engine := self._next()) is not None:
             try:
                 with no_grad():
                     engine.generate_together(self._turn)
-                return
             except BaseException as error:
                 with self._lock:
-                    failed = [text.result for text in self._running.values()]
-                    self._running, self._left = {}, []
-                    is_left = bool(self._waiting)
-                    self._worker = self._worker if is_left else None
+                    failed, self._running = [text.result for text in self._running.values()], {}
                 bring((future, error) for future in failed)
+
+    def _next(self) -> _engine.Model | None:
+        """What writes the oldest text that waits: the model's engine may have been replaced meanwhile."""
+        with self._lock:
+            self._engine = self._waiting[0][1].writing.engine if self._waiting else None
+            if self._engine is None:
+                self._worker = None
+            return self._engine
 
     def _turn(self, ended: list[tuple[int, Any]]) -> tuple[list[tuple[int, _engine.Request]], list[int]]:
         """Between two tokens: take what has ended; say what begins and what is wanted no more."""
@@ -133,11 +135,11 @@ class Texts:
                 number, text = self._waiting.popleft()
                 self._running[number] = text
                 begun.append((number, text.writing.request))
-            self._worker = self._worker if self._running else None
         bring((text.result, answer) for text, answer in over if text is not None)
         return begun, left
 
     def _has_room_for(self, text: Text) -> bool:
         """Whether the oldest text that waits fits: none behind it is let past."""
         tokens = sum(other.tokens for other in self._running.values())
-        return not self._running or tokens + text.tokens <= self._max_batch_tokens
+        fits = not self._running or tokens + text.tokens <= self._max_batch_tokens
+        return fits and text.writing.engine is self._engine

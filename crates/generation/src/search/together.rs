@@ -7,9 +7,9 @@ use trustformers_models::{Model, Outputs};
 use trustformers_tensor::Generator;
 
 use super::{Generated, Request, Session};
-use crate::Result;
 use crate::config::GenerationConfig;
 use crate::joint::Joint;
+use crate::{Result, Scores};
 
 /// Who asks for texts.
 pub trait Writer<'r>: Send {
@@ -44,7 +44,7 @@ pub struct Job<'r> {
 /// A job under way.
 struct Member<'r> {
     number: u64,
-    session: Session<'r>,
+    session: Box<Session<'r>>,
 }
 
 /// Writes what `writer` asks for, together, until there is nothing left to write and it asks for nothing.
@@ -79,12 +79,14 @@ pub fn write_together<'r>(model: &'r Model, writer: &mut dyn Writer<'r>) -> Resu
         let last =
             |member: &Member| member.session.sequences.iter().filter_map(|row| row.last()).copied().collect();
         let tokens: Vec<Vec<i64>> = members.iter().map(last).collect();
-        let scores = joint.step(&tokens.concat())?;
+        let logits = joint.step(&tokens.concat())?;
         let (mut first, mut over) = (0, Vec::new());
         for (member, tokens) in members.iter_mut().zip(&tokens) {
-            let rows: Vec<usize> = (first..first + tokens.len()).collect();
-            first += tokens.len();
-            match member.session.step(scores.select(&rows), Outputs::default()) {
+            let own = first..first + tokens.len();
+            first = own.end;
+            // The scores of all, at once, would be much memory.
+            let scores = Scores::new(&logits.narrow(0, own.start, own.end)?)?;
+            match member.session.step(scores, Outputs::default()) {
                 Ok(true) => {}
                 Ok(false) => over.push((member.number, None)),
                 Err(error) => over.push((member.number, Some(error))),
@@ -102,7 +104,7 @@ pub fn write_together<'r>(model: &'r Model, writer: &mut dyn Writer<'r>) -> Resu
 
 /// What has become of a job after its first token.
 enum Begun<'r> {
-    Joined(Session<'r>),
+    Joined(Box<Session<'r>>),
     Ended(Box<Generated>),
 }
 
@@ -118,7 +120,7 @@ fn begin<'r>(model: &'r Model, job: Job<'r>, joint: &mut Joint<'r>) -> Result<Be
         return Ok(Begun::Ended(Box::new(session.finish_all()?)));
     }
     joint.join(session.decoder.hand_over(session.sequences.len()))?;
-    Ok(Begun::Joined(session))
+    Ok(Begun::Joined(Box::new(session)))
 }
 
 /// Keeps those members for which `stays` says so, and gives the others.
