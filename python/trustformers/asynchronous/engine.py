@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -103,7 +103,7 @@ class AsyncEngine:
         skip_special_tokens: bool = True,
         timeout: float | None = None,
         **kwargs: Any,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Write behind prompts and give the text piece by piece; see :meth:`PreTrainedModel.stream_async`."""
         return stream(
             self.generate,

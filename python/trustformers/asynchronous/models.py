@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from .pool import in_pool
@@ -32,7 +32,7 @@ class AsyncModel:
         skip_special_tokens: bool = True,
         timeout: float | None = None,
         **kwargs: Any,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Write behind prompts and give the text piece by piece, to ``async for``.
 
         The arguments are those of :meth:`stream`. An error is raised where the next piece would have come;

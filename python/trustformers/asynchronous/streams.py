@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 from ..generation.prompts import prompts
@@ -19,7 +19,7 @@ async def stream(
     skip_special_tokens: bool,
     timeout: float | None,
     kwargs: dict[str, Any],
-) -> AsyncIterator[Any]:
+) -> AsyncGenerator[Any, None]:
     """The pieces of what ``generate`` writes, which gets a streamer; who leaves the loop cancels it."""
     import asyncio
     from contextlib import suppress
