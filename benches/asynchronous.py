@@ -51,6 +51,7 @@ async def measured(rounds: int) -> list[Figure]:
     embedding.times_less_than("in_turn", "one by one", 3)
     median, worst = Figure("latency of one, median", "ms"), Figure("latency of one, 99th percentile", "ms")
     writing = Figure(f"{WRITERS} texts of {TOKENS} tokens", "ms").times_less_than("in_turn", "one by one", 2)
+    idle = Figure("the loop is late, while nothing runs", "ms")
     loading = Figure("the loop is late, while a model loads", "ms").at_most(10)
     late_embedding = Figure("the loop is late, while 32 forwards run", "ms").at_most(10)
     late_writing = Figure("the loop is late, while a text is written", "ms").at_most(10)
@@ -73,11 +74,12 @@ async def measured(rounds: int) -> list[Figure]:
             figure.add("in_turn", float(np.percentile(alone, share)))
         writing.add("ours", written)
         writing.add("in_turn", in_turn_written)
+        idle.add("ours", await lateness(asyncio.sleep(0.5)))
         loading.add("ours", await lateness(tf.AutoModel.from_pretrained_async(minilm(), dtype="float16")))
         forwards = asyncio.gather(*(embedder.forward_async(query) for query in queries[:32]))
         late_embedding.add("ours", await lateness(forwards))
         late_writing.add("ours", await lateness(writer.generate_async(prompts[0], **settings)))
-    return [embedding, median, worst, writing, loading, late_embedding, late_writing]
+    return [embedding, median, worst, writing, idle, loading, late_embedding, late_writing]
 
 
 async def timed(work: Awaitable[Any]) -> float:
