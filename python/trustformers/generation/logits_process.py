@@ -14,39 +14,6 @@ import numpy as np
 from .. import _engine
 from ..models.arrays import from_tensor, kind_of, to_tensor
 
-__all__ = [
-    "DryLogitsProcessor",
-    "EncoderNoRepeatNGramLogitsProcessor",
-    "EncoderRepetitionPenaltyLogitsProcessor",
-    "EpsilonLogitsWarper",
-    "EtaLogitsWarper",
-    "ExponentialDecayLengthPenalty",
-    "ForcedBOSTokenLogitsProcessor",
-    "ForcedEOSTokenLogitsProcessor",
-    "FrequencyPenaltyLogitsProcessor",
-    "InfNanRemoveLogitsProcessor",
-    "LogitBiasLogitsProcessor",
-    "LogitNormalization",
-    "LogitsProcessor",
-    "LogitsProcessorList",
-    "MinLengthLogitsProcessor",
-    "MinNewTokensLengthLogitsProcessor",
-    "MinPLogitsWarper",
-    "NoBadWordsLogitsProcessor",
-    "NoRepeatNGramLogitsProcessor",
-    "PrefixConstrainedLogitsProcessor",
-    "RepetitionPenaltyLogitsProcessor",
-    "SequenceBiasLogitsProcessor",
-    "SuppressTokensAtBeginLogitsProcessor",
-    "SuppressTokensLogitsProcessor",
-    "TemperatureLogitsWarper",
-    "TopHLogitsWarper",
-    "TopKLogitsWarper",
-    "TopPLogitsWarper",
-    "TypicalLogitsWarper",
-    "WatermarkLogitsProcessor",
-]
-
 _NOTHING = -float("inf")
 Tokens = int | Sequence[int]
 
