@@ -54,7 +54,7 @@ class Decoder:
             return_dict=True,
             **kwargs,
         )
-        result = BaseModelOutputWithPastAndCrossAttentions(
+        result: BaseModelOutputWithPastAndCrossAttentions[Any] = BaseModelOutputWithPastAndCrossAttentions(
             outputs.last_hidden_state,
             outputs.past_key_values,
             outputs.decoder_hidden_states,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 from .. import _engine
 from .._hub import push_folder
@@ -113,13 +113,32 @@ class PreTrainedModel(GenerationMixin, Weights):
         weights = {name: self._engine.parameter(name) for name in self._engine.parameter_names()}
         return _restore, (type(self), self.config, weights, self._engine.add_pooling_layer)
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls: type[ModelT],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: Any,
+        output_loading_info: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[ModelT, dict[str, Any]]: ...
+
+    @overload
     @classmethod
     def from_pretrained(
         cls: type[ModelT],
         pretrained_model_name_or_path: str | os.PathLike[str],
         *model_args: Any,
         **kwargs: Any,
-    ) -> ModelT:
+    ) -> ModelT: ...
+
+    @classmethod
+    def from_pretrained(
+        cls: type[ModelT],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: Any,
+        **kwargs: Any,
+    ) -> ModelT | tuple[ModelT, dict[str, Any]]:
         """Open a model from a local folder or a hub repository. Its weights are mapped, not read.
 
         Keywords: ``config``; where from: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``,
@@ -139,7 +158,7 @@ class PreTrainedModel(GenerationMixin, Weights):
         :raises RuntimeError: when weights and configuration do not fit; everything that does not is listed.
         """
         model_type = cls.config_class.model_type
-        model: ModelT = open_model(
+        opened: ModelT | tuple[ModelT, dict[str, Any]] = open_model(
             {model_type: cls.config_class},
             {model_type: cls},
             cls.__name__,
@@ -147,7 +166,7 @@ class PreTrainedModel(GenerationMixin, Weights):
             model_args,
             kwargs,
         )
-        return model
+        return opened
 
     def forward(
         self,
@@ -157,7 +176,7 @@ class PreTrainedModel(GenerationMixin, Weights):
         position_ids: Any = None,
         inputs_embeds: Any = None,
         **kwargs: Any,
-    ) -> ModelOutput | tuple[Any, ...]:
+    ) -> ModelOutput[Any] | tuple[Any, ...]:
         """Run the model over a batch. The keywords are those of transformers' model of the same name.
 
         ``input_ids`` is (batch, length) token numbers: an array, a tensor, a list of lists, a list of
@@ -289,7 +308,8 @@ def _reopen(
     model_class: type[PreTrainedModel], config: PreTrainedConfig, name_or_path: str, keywords: dict[str, Any]
 ) -> PreTrainedModel:
     """Open a model again, as pickle asks for."""
-    return model_class.from_pretrained(name_or_path, config=config, **keywords)
+    opened: PreTrainedModel = model_class.from_pretrained(name_or_path, config=config, **keywords)
+    return opened
 
 
 def _restore(
