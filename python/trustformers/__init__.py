@@ -11,6 +11,10 @@ from ._lazy import attach
 __version__ = "0.1.0"
 __getattr__, __dir__ = attach(__name__)
 
+if os.environ.get("TRUSTFORMERS_TYPECHECK", "0") not in ("", "0"):
+    from ._typecheck import install
+
+    install()
 if {"TRUSTFORMERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"} & os.environ.keys():
     from .utils.logging import from_environment
 

@@ -66,6 +66,15 @@ def auto_classes(ids: npt.NDArray[np.int64], tensor: Tensor) -> None:
     assert_type(parent.config, tf.PreTrainedConfig)
 
 
+def generation(model: tf.GPT2LMHeadModel, ids: npt.NDArray[np.int64], tensor: Tensor, text: str) -> None:
+    assert_type(model.generate(ids, max_new_tokens=3), Array)
+    assert_type(model.generate(tensor, max_new_tokens=3), Tensor)
+    assert_type(model.generate([[1, 2]]), Array)
+    assert_type(model.generate(ids, return_dict_in_generate=True), Any)
+    tokenizer = AutoTokenizer.from_pretrained("gpt2")
+    assert_type(model.generate(**tokenizer(text, return_tensors="np"), max_new_tokens=3), Array)
+
+
 def embed(model: AutoModel, inputs: dict[str, npt.NDArray[np.int64]]) -> dict[str, Any]:
     return model(**inputs).to_list()
 

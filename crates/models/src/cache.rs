@@ -1,5 +1,7 @@
 //! The keys and values of the text so far: a step of generation computes its own and reads those.
 
+mod parts;
+
 use std::sync::Arc;
 
 use trustformers_tensor::ops::{Sequence, StoreForm};
@@ -8,6 +10,8 @@ use trustformers_tensor::{Ragged, Tensor, Workspace, ops};
 use crate::embeddings::Past;
 use crate::packing::Packing;
 use crate::{Error, Result};
+
+pub use parts::CacheParts;
 
 /// The keys and values that a decoder has computed: transformers' `past_key_values`.
 ///

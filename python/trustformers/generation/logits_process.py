@@ -58,6 +58,10 @@ class EngineProcessor(LogitsProcessor):
         ids, values = to_tensor("input_ids", input_ids), to_tensor("scores", scores)
         return from_tensor(self._processor(ids, values), kind_of(scores))
 
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self._arguments.items())
+        return f"{type(self).__name__}({given})"
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self._arguments)
 

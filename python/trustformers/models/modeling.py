@@ -15,6 +15,7 @@ from .configuration import PreTrainedConfig
 from .halves import Decoder, Encoder
 from .loading import open_model
 from .outputs import ModelOutput
+from .tree import tree
 from .weights import Weights
 
 ModelT = TypeVar("ModelT", bound="PreTrainedModel")
@@ -298,10 +299,10 @@ class PreTrainedModel(GenerationMixin, Weights):
             )
 
     def __repr__(self) -> str:
-        place = self.name_or_path or "drawn at random"
-        return (
-            f"{type(self).__name__}({self.config.model_type}, {self.num_parameters():,} parameters, {place})"
-        )
+        about = f"{self.config.model_type}, {self.num_parameters():,} parameters, {self.dtype}, {self.device}"
+        shapes = ((name, shape) for name, shape, _ in self._engine.parameter_sizes())
+        lines = [f"{type(self).__name__}(  # {about}", *(f"  {line}" for line in tree(shapes)), ")"]
+        return "\n".join(lines)
 
 
 def _reopen(
