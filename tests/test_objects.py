@@ -198,9 +198,29 @@ def test_a_pipeline_is_pickled_and_copied(minilm_path: Path) -> None:
         assert twin("two words") == embed("two words")
 
 
+def test_auto_classes_are_bases_of_what_they_open() -> None:
+    class Mine(tf.BertModel): ...
+
+    assert isinstance(bert(), tf.AutoModel)
+    assert isinstance(gpt2(), tf.AutoModelForCausalLM)
+    assert issubclass(tf.BertForMaskedLM, tf.AutoModelForMaskedLM)
+    assert issubclass(Mine, tf.AutoModel)
+    assert issubclass(tf.AutoModel, tf.AutoModel)
+    for value in (3, "bert", gpt2(), tf.BertConfig()):
+        assert not isinstance(value, tf.AutoModel)
+    assert not issubclass(tf.AutoModel, tf.AutoModelForMaskedLM)
+
+
+def test_outputs_name_the_kind_of_their_arrays() -> None:
+    made = tf.models.outputs.MaskedLMOutput[np.ndarray](logits=np.zeros(2))
+    assert type(made) is tf.MaskedLMOutput
+    assert list(made) == ["logits"]
+    assert type(pickled(made)) is tf.MaskedLMOutput
+
+
 def test_a_model_is_shown_as_a_tree() -> None:
     lines = repr(bert()).splitlines()
-    assert lines[0] == "BertModel(  # bert, 46,432 parameters, float32, cpu"
+    assert lines[0] == "BertModel(  # bert, 46,400 parameters, float32, cpu"
     assert lines[1:4] == [
         "  (embeddings): (",
         "    (word_embeddings): weight (100, 32)",
