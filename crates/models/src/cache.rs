@@ -11,7 +11,7 @@ use crate::embeddings::Past;
 use crate::packing::Packing;
 use crate::{Error, Result};
 
-pub use parts::CacheParts;
+pub use parts::{CacheParts, SourceParts};
 
 /// The keys and values that a decoder has computed: transformers' `past_key_values`.
 ///

@@ -12,7 +12,7 @@ use trustformers::hub::Interrupt;
 use trustformers::models::architecture::{Architecture, Class};
 use trustformers::models::{
     self, Cache, CacheParts, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Parameter,
-    Text, architecture,
+    SourceParts, Text, architecture,
 };
 use trustformers::tensor::Tensor;
 use trustformers::tensor::ops::StoreForm;
@@ -192,8 +192,10 @@ pub fn inputs(tensors: &Bound<'_, PyDict>) -> PyResult<Inputs> {
 
 type Pair = (PyTensor, PyTensor);
 type GivenPair<'py> = (Bound<'py, PyTensor>, Bound<'py, PyTensor>);
+/// For every sequence of a source its first row, and which positions its rows stand for.
+type Places = Vec<(usize, Vec<bool>)>;
 /// A cache taken apart.
-type PyParts = (usize, Vec<Vec<bool>>, Vec<Pair>, Option<(Vec<Pair>, Vec<(usize, Vec<bool>)>)>);
+type PyParts = (usize, Vec<Vec<bool>>, Vec<Pair>, Option<(Vec<Pair>, Places)>);
 
 /// The keys and values of the text so far: transformers' `past_key_values`.
 #[pyclass(frozen, name = "Cache", module = "trustformers._engine")]
@@ -268,7 +270,7 @@ impl PyCache {
         let parts = self.lock(py, |cache| cache.parts());
         let pairs =
             |layers: Vec<[Tensor; 2]>| layers.into_iter().map(|[k, v]| (PyTensor(k), PyTensor(v))).collect();
-        let source = parts.source.map(|(layers, sequences)| (pairs(layers), sequences));
+        let source = parts.source.map(|source| (pairs(source.layers), source.sequences));
         (parts.capacity, parts.shown, pairs(parts.layers), source)
     }
 
@@ -280,12 +282,12 @@ impl PyCache {
         capacity: usize,
         shown: Vec<Vec<bool>>,
         layers: Vec<GivenPair<'_>>,
-        source: Option<(Vec<GivenPair<'_>>, Vec<(usize, Vec<bool>)>)>,
+        source: Option<(Vec<GivenPair<'_>>, Places)>,
     ) -> PyResult<PyCache> {
         let pairs = |layers: Vec<GivenPair<'_>>| {
             layers.into_iter().map(|(key, value)| [key.get().0.clone(), value.get().0.clone()]).collect()
         };
-        let source = source.map(|(layers, sequences)| (pairs(layers), sequences));
+        let source = source.map(|(layers, sequences)| SourceParts { layers: pairs(layers), sequences });
         let parts = CacheParts { capacity, shown, layers: pairs(layers), source };
         Ok(PyCache(Mutex::new(Cache::from_parts(parts).map_err(errors::models)?)))
     }

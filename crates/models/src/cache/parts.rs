@@ -14,9 +14,16 @@ pub struct CacheParts {
     pub shown: Vec<Vec<bool>>,
     /// The keys and values of each layer, (batch * capacity, heads, ..) as they are stored.
     pub layers: Vec<[Tensor; 2]>,
-    /// What the cross-attention looks at: the keys and values of each layer, (rows, heads, head_dim), and for every sequence its first row
-    /// and which positions its rows stand for.
-    pub source: Option<(Vec<[Tensor; 2]>, Vec<(usize, Vec<bool>)>)>,
+    /// What the cross-attention looks at.
+    pub source: Option<SourceParts>,
+}
+
+/// What a cross-attention looks at.
+pub struct SourceParts {
+    /// The keys and values of each layer, (rows, heads, head_dim).
+    pub layers: Vec<[Tensor; 2]>,
+    /// For every sequence its first row, and which positions its rows stand for.
+    pub sequences: Vec<(usize, Vec<bool>)>,
 }
 
 impl Cache {
@@ -24,7 +31,7 @@ impl Cache {
     pub fn parts(&self) -> CacheParts {
         let source = |source: &Source| {
             let sequences = source.sequences.iter().map(|sequence| (sequence.start, sequence.shown.to_vec()));
-            (source.layers.clone(), sequences.collect())
+            SourceParts { layers: source.layers.clone(), sequences: sequences.collect() }
         };
         CacheParts {
             capacity: self.capacity,
@@ -57,7 +64,7 @@ impl Cache {
                 return Err(misfit());
             }
         }
-        let source = source.map(|(layers, sequences)| {
+        let source = source.map(|SourceParts { layers, sequences }| {
             let sequence = |(start, shown): (usize, Vec<bool>)| SourceSequence {
                 start,
                 keys: count(&shown),
