@@ -1,5 +1,7 @@
 //! The keys and values of the text so far: a step of generation computes its own and reads those.
 
+mod parts;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -9,6 +11,8 @@ use trustformers_tensor::{Ragged, Tensor, Workspace, ops};
 use crate::embeddings::Past;
 use crate::packing::Packing;
 use crate::{Error, Result};
+
+pub use parts::{CacheParts, SourceParts};
 
 /// The keys and values that a decoder has computed: transformers' `past_key_values`.
 ///

@@ -31,7 +31,7 @@ pub mod spec;
 mod stack;
 mod weights;
 
-pub use cache::Cache;
+pub use cache::{Cache, CacheParts, SourceParts};
 pub use checkpoint::{
     Checkpoint, Init, Loaded, Loader, MappedFile, Mismatch, Quantization, Report, Resize, Scope, gguf_file,
     load_bin, parse_size, save_checkpoint, save_file,

@@ -12,8 +12,9 @@ mod training;
 
 use pyo3::prelude::*;
 
-/// The module `trustformers._engine`.
-#[pymodule]
+/// The module `trustformers._engine`. Nothing in it relies on the GIL: classes are frozen, what changes in them is behind locks, so that
+/// free-threaded interpreters need not turn theirs on.
+#[pymodule(gil_used = false)]
 mod _engine {
     use pyo3::prelude::*;
 

@@ -10,8 +10,8 @@ use pyo3::types::PyDict;
 use serde_json::Value;
 use trustformers::models::architecture::{Architecture, Class};
 use trustformers::models::{
-    self, Cache, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Parameter, Text,
-    architecture,
+    self, Cache, CacheParts, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Parameter,
+    SourceParts, Text, architecture,
 };
 use trustformers::tensor::Tensor;
 use trustformers::tensor::ops::StoreForm;
@@ -189,6 +189,13 @@ pub fn inputs(tensors: &Bound<'_, PyDict>) -> PyResult<Inputs> {
     }
 }
 
+type Pair = (PyTensor, PyTensor);
+type GivenPair<'py> = (Bound<'py, PyTensor>, Bound<'py, PyTensor>);
+/// For every sequence of a source its first row, and which positions its rows stand for.
+type Places = Vec<(usize, Vec<bool>)>;
+/// A cache taken apart.
+type PyParts = (usize, Vec<Vec<bool>>, Vec<Pair>, Option<(Vec<Pair>, Places)>);
+
 /// The keys and values of the text so far: transformers' `past_key_values`.
 #[pyclass(frozen, name = "Cache", module = "trustformers._engine")]
 pub struct PyCache(pub Mutex<Cache>);
@@ -254,6 +261,34 @@ impl PyCache {
     /// Makes sequence `i` what sequence `sources[i]` was.
     fn select(&self, py: Python<'_>, sources: Vec<usize>) -> PyResult<()> {
         self.lock(py, |cache| cache.select(&sources)).map_err(errors::models)
+    }
+
+    /// What is in it, for :meth:`from_parts`: the room of a sequence, which positions of each are shown, the layers' keys and values as they
+    /// are stored, and the same of the source.
+    fn parts(&self, py: Python<'_>) -> PyParts {
+        let parts = self.lock(py, |cache| cache.parts());
+        let pairs =
+            |layers: Vec<[Tensor; 2]>| layers.into_iter().map(|[k, v]| (PyTensor(k), PyTensor(v))).collect();
+        let source = parts.source.map(|source| (pairs(source.layers), source.sequences));
+        (parts.capacity, parts.shown, pairs(parts.layers), source)
+    }
+
+    /// The cache that :meth:`parts` took apart.
+    ///
+    /// :raises ValueError: for parts that do not fit together.
+    #[staticmethod]
+    fn from_parts(
+        capacity: usize,
+        shown: Vec<Vec<bool>>,
+        layers: Vec<GivenPair<'_>>,
+        source: Option<(Vec<GivenPair<'_>>, Places)>,
+    ) -> PyResult<PyCache> {
+        let pairs = |layers: Vec<GivenPair<'_>>| {
+            layers.into_iter().map(|(key, value)| [key.get().0.clone(), value.get().0.clone()]).collect()
+        };
+        let source = source.map(|(layers, sequences)| SourceParts { layers: pairs(layers), sequences });
+        let parts = CacheParts { capacity, shown, layers: pairs(layers), source };
+        Ok(PyCache(Mutex::new(Cache::from_parts(parts).map_err(errors::models)?)))
     }
 
     /// Another cache of the same content.
@@ -504,10 +539,10 @@ impl PyModel {
         detached(py, || parameter.tensor()).map(PyTensor).map_err(errors::models)
     }
 
-    /// The number of numbers in a parameter, and the bytes that it takes, for each of them.
-    fn parameter_sizes(&self) -> Vec<(String, usize, usize)> {
+    /// The shape of a parameter, and the bytes that it takes, for each of them.
+    fn parameter_sizes(&self) -> Vec<(String, Vec<usize>, usize)> {
         let sizes =
-            |(name, parameter): &(String, Parameter)| (name.clone(), parameter.numel(), parameter.nbytes());
+            |(name, parameter): &(String, Parameter)| (name.clone(), parameter.shape(), parameter.nbytes());
         self.0.named_parameters().iter().map(sizes).collect()
     }
 

@@ -7,9 +7,9 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -31,7 +31,11 @@ from .stopping_criteria import StoppingCriteria, flags
 from .streamers import TextIteratorStreamer
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .._engine import Tensor
     from ..models.modeling import PreTrainedModel
+    from ..tokenizers.batch_encoding import BatchEncoding
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +74,25 @@ class GenerationMixin:
 
     #: The settings that the model came with; ``None`` for a model that cannot generate.
     generation_config: GenerationConfig | None
+
+    @overload
+    def generate(
+        self, inputs: Any = None, *, return_dict_in_generate: Literal[True], **kwargs: Any
+    ) -> Any: ...
+
+    @overload
+    def generate(self, inputs: Any = None, *, generation_config: GenerationConfig, **kwargs: Any) -> Any: ...
+
+    @overload
+    def generate(self, inputs: Tensor | BatchEncoding[Tensor], **kwargs: Any) -> Tensor: ...
+
+    @overload
+    def generate(
+        self, inputs: npt.NDArray[Any] | Sequence[Any] | BatchEncoding[npt.NDArray[np.int64]], **kwargs: Any
+    ) -> npt.NDArray[Any]: ...
+
+    @overload
+    def generate(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def generate(
         self,

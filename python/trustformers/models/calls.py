@@ -44,7 +44,7 @@ _NONE_ONLY = (
 )
 
 
-def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | tuple[Any, ...]:
+def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[Any] | tuple[Any, ...]:
     """Run ``model``, whose forward pass was called with ``arguments``."""
     engine, task = model._current_engine(), model._task
     first = arguments.get("input_ids")
@@ -101,7 +101,7 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
     return result if asked("return_dict") else result.to_tuple()
 
 
-def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | tuple[Any, ...]:
+def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[Any] | tuple[Any, ...]:
     """Run the encoder of an encoder-decoder alone."""
     known = (*_TEXT, *_FLAGS)
     for name, value in arguments.items():
@@ -120,7 +120,9 @@ def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | t
         max_length=given.get("max_length"),
         encoder_only=True,
     )
-    result = BaseModelOutput(**{name: from_tensor(value, kind) for name, value in outputs.items()})
+    result: BaseModelOutput[Any] = BaseModelOutput(
+        **{name: from_tensor(value, kind) for name, value in outputs.items()}
+    )
     return result if asked("return_dict") else result.to_tuple()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 from .. import _engine
 from .._hub import push_folder
@@ -17,6 +17,7 @@ from .configuration import PreTrainedConfig
 from .halves import Decoder, Encoder
 from .loading import open_model
 from .outputs import ModelOutput
+from .tree import tree
 from .weights import Weights
 
 ModelT = TypeVar("ModelT", bound="PreTrainedModel")
@@ -115,13 +116,32 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         weights = {name: self._engine.parameter(name) for name in self._engine.parameter_names()}
         return _restore, (type(self), self.config, weights, self._engine.add_pooling_layer)
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls: type[ModelT],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: Any,
+        output_loading_info: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[ModelT, dict[str, Any]]: ...
+
+    @overload
     @classmethod
     def from_pretrained(
         cls: type[ModelT],
         pretrained_model_name_or_path: str | os.PathLike[str],
         *model_args: Any,
         **kwargs: Any,
-    ) -> ModelT:
+    ) -> ModelT: ...
+
+    @classmethod
+    def from_pretrained(
+        cls: type[ModelT],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: Any,
+        **kwargs: Any,
+    ) -> ModelT | tuple[ModelT, dict[str, Any]]:
         """Open a model from a local folder or a hub repository. Its weights are mapped, not read.
 
         Keywords: ``config``; where from: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``,
@@ -141,7 +161,7 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         :raises RuntimeError: when weights and configuration do not fit; everything that does not is listed.
         """
         model_type = cls.config_class.model_type
-        model: ModelT = open_model(
+        opened: ModelT | tuple[ModelT, dict[str, Any]] = open_model(
             {model_type: cls.config_class},
             {model_type: cls},
             cls.__name__,
@@ -149,7 +169,7 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
             model_args,
             kwargs,
         )
-        return model
+        return opened
 
     @classmethod
     async def from_pretrained_async(cls: type[ModelT], *args: Any, **kwargs: Any) -> ModelT:
@@ -164,7 +184,7 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         position_ids: Any = None,
         inputs_embeds: Any = None,
         **kwargs: Any,
-    ) -> ModelOutput | tuple[Any, ...]:
+    ) -> ModelOutput[Any] | tuple[Any, ...]:
         """Run the model over a batch. The keywords are those of transformers' model of the same name.
 
         ``input_ids`` is (batch, length) token numbers: an array, a tensor, a list of lists, a list of
@@ -286,17 +306,18 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
             )
 
     def __repr__(self) -> str:
-        place = self.name_or_path or "drawn at random"
-        return (
-            f"{type(self).__name__}({self.config.model_type}, {self.num_parameters():,} parameters, {place})"
-        )
+        about = f"{self.config.model_type}, {self.num_parameters():,} parameters, {self.dtype}, {self.device}"
+        shapes = ((name, shape) for name, shape, _ in self._engine.parameter_sizes())
+        lines = [f"{type(self).__name__}(  # {about}", *(f"  {line}" for line in tree(shapes)), ")"]
+        return "\n".join(lines)
 
 
 def _reopen(
     model_class: type[PreTrainedModel], config: PreTrainedConfig, name_or_path: str, keywords: dict[str, Any]
 ) -> PreTrainedModel:
     """Open a model again, as pickle asks for."""
-    return model_class.from_pretrained(name_or_path, config=config, **keywords)
+    opened: PreTrainedModel = model_class.from_pretrained(name_or_path, config=config, **keywords)
+    return opened
 
 
 def _restore(

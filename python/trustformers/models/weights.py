@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -112,7 +113,8 @@ class Weights:
         left_out = set(self._engine.buffers())
         if exclude_embeddings:
             left_out.update(self._engine.embeddings())
-        return sum(count for name, count, _ in self._engine.parameter_sizes() if name not in left_out)
+        sizes = self._engine.parameter_sizes()
+        return sum(math.prod(shape) for name, shape, _ in sizes if name not in left_out)
 
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
         """The bytes of the weights, as they are kept."""
