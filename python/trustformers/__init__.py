@@ -239,6 +239,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import generation as generation
     from . import models as models
+    from . import peft as peft
     from . import pipelines as pipelines
     from . import tokenizers as tokenizers
     from . import training as training
@@ -471,7 +472,7 @@ if TYPE_CHECKING:
     from .utils import logging as logging
     from .utils import show_versions as show_versions
 
-_SUBMODULES = ("generation", "models", "pipelines", "tokenizers", "training", "utils")
+_SUBMODULES = ("generation", "models", "peft", "pipelines", "tokenizers", "training", "utils")
 
 if {"TRUSTFORMERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"} & os.environ.keys():
     importlib.import_module(".utils.logging", __name__).from_environment()

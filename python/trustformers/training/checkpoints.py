@@ -130,7 +130,7 @@ class Checkpoints(Optimization):
             _ = random_states["python"], random_states["numpy"], progress["schedule"], progress["scaler"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"The checkpoint {folder} is damaged: {error}") from error
-        return Saved(folder, _weights(folder), state, optimizer, progress)
+        return Saved(folder, _weights(self.model, folder), state, optimizer, progress)
 
     def _take_up(self, saved: Saved) -> None:
         """Go on as the checkpoint says. Whatever does not fit is found before anything is changed."""
@@ -148,7 +148,7 @@ class Checkpoints(Optimization):
 
     def _check_fits(self, saved: Saved) -> None:
         """Refuse the weights and the optimizer of another model."""
-        ours = {name: tuple(p.shape) for name, p in self.model.named_parameters()}
+        ours = {name: tuple(p.shape) for name, p in self.model._saved_parameters().items()}
         theirs = {name: tuple(value.shape) for name, value in saved.weights.items()}
         for name, shape in ours.items():
             if theirs.get(name, shape) != shape:
@@ -200,7 +200,7 @@ class Checkpoints(Optimization):
             logger.warning("The best checkpoint %s is gone: the last weights stay", folder)
             return
         logger.info("Loading best model from %s (score: %s).", folder, self.state.best_metric)
-        self.model.load_state_dict(_weights(folder), strict=False)
+        self.model.load_state_dict(_weights(self.model, folder), strict=False)
 
     def _determine_best_metric(self, metrics: dict[str, Any]) -> bool:
         """Whether an evaluation is better than all before.
@@ -241,8 +241,9 @@ def scaler(scale: float = 2.0**16, growth_tracker: int = 0) -> _engine.GradScale
     return _engine.GradScaler(scale, 2.0, 0.5, 2000, growth_tracker)
 
 
-def _weights(folder: Path) -> dict[str, _engine.Tensor]:
+def _weights(model: Any, folder: Path) -> dict[str, _engine.Tensor]:
     try:
-        return _engine.load_checkpoint(_engine.Repo(str(folder)))
+        weights: dict[str, _engine.Tensor] = model._read_saved(folder)
+        return weights
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"The checkpoint {folder} is damaged: {error}") from error

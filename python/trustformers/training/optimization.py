@@ -29,11 +29,18 @@ class Optimization(Evaluation):
         """Make the optimizer that the arguments say, if none was given.
 
         It is over the parameters with ``requires_grad``, in two groups: with weight decay, and without.
+
+        :raises ValueError: when there are none.
         """
         model = self.model if model is None else model
         if self.optimizer is None:
             decayed = set(self.get_decay_parameter_names(model))
             trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+            if not trained:
+                raise ValueError(
+                    f"There is nothing to train: no parameter of {type(model).__name__} has requires_grad. "
+                    "An adapter is opened for training with is_trainable=True"
+                )
             groups = [
                 {
                     "params": [p for name, p in trained if name in decayed],
