@@ -21,12 +21,12 @@ from .folders import get_last_checkpoint
 from .gradients import clip_grad_norm_, clip_grad_value_, get_total_norm
 from .loggers import CSVCallback, JSONLinesCallback, TensorBoardCallback
 from .masking import DataCollatorForLanguageModeling
+from .metric_schedules import GreedyLR, ReduceLROnPlateau
 from .optimizers import SGD, Adafactor, Adagrad, Adam, AdamW, AdamW8bit, Lion, Optimizer, RMSprop
 from .outputs import EvalLoopOutput, EvalPrediction, PredictionOutput, TrainOutput
 from .progress import PrinterCallback, ProgressCallback
 from .schedules import (
     LambdaLR,
-    ReduceLROnPlateau,
     SchedulerType,
     get_constant_schedule,
     get_constant_schedule_with_warmup,
@@ -65,6 +65,7 @@ __all__ = [
     "EvalLoopOutput",
     "EvalPrediction",
     "ExportableState",
+    "GreedyLR",
     "IntervalStrategy",
     "JSONLinesCallback",
     "LambdaLR",

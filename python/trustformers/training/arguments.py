@@ -173,8 +173,8 @@ class TrainingArguments(metaclass=Spelled):
         """What follows from other settings."""
         if self.eval_strategy == IntervalStrategy.STEPS and not self.eval_steps:
             self.eval_steps = self.logging_steps
-        plateau = self.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
-        if (self.load_best_model_at_end or plateau) and self.metric_for_best_model is None:
+        follows = SchedulerType(self.lr_scheduler_type).follows_metric
+        if (self.load_best_model_at_end or follows) and self.metric_for_best_model is None:
             self.metric_for_best_model = "loss"
         if self.greater_is_better is None and self.metric_for_best_model is not None:
             self.greater_is_better = not self.metric_for_best_model.endswith("loss")
@@ -219,9 +219,9 @@ class TrainingArguments(metaclass=Spelled):
             raise ValueError("At most one of fp16 and bf16 can be True, but not both")
         if self.fp16_full_eval and self.bf16_full_eval:
             raise ValueError("At most one of fp16 and bf16 can be True for full eval, but not both")
-        plateau = self.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
-        if plateau and self.eval_strategy == IntervalStrategy.NO:
-            raise ValueError("lr_scheduler_type reduce_lr_on_plateau requires an eval strategy")
+        schedule = SchedulerType(self.lr_scheduler_type)
+        if schedule.follows_metric and self.eval_strategy == IntervalStrategy.NO:
+            raise ValueError(f"lr_scheduler_type {schedule.value} requires an eval strategy")
         if self.train_sampling_strategy not in _SAMPLING:
             raise ValueError(
                 f"train_sampling_strategy must be one of {_SAMPLING}, got {self.train_sampling_strategy!r}"

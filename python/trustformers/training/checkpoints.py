@@ -17,8 +17,8 @@ from .. import _engine
 from .arguments import SaveStrategy
 from .callbacks import metric_name
 from .folders import rotate, written
+from .metric_schedules import MetricLR
 from .optimization import Optimization
-from .schedules import ReduceLROnPlateau
 from .state import TrainerState
 
 logger = logging.getLogger(__name__)
@@ -231,7 +231,7 @@ class Checkpoints(Optimization):
     def _evaluate(self, ignore_keys: list[str] | None, first: bool = False) -> dict[str, Any]:
         """Evaluate, and lower the learning rate if that follows metrics."""
         metrics = self.evaluate(ignore_keys=ignore_keys)
-        if isinstance(self.lr_scheduler, ReduceLROnPlateau) and not first:
+        if isinstance(self.lr_scheduler, MetricLR) and not first:
             self.lr_scheduler.step(self._metric(metrics))
         return metrics
 

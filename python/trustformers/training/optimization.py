@@ -8,8 +8,9 @@ from typing import Any
 
 from .arguments import OptimizerNames, TrainingArguments
 from .evaluation import Evaluation
+from .metric_schedules import MetricLR
 from .optimizers import SGD, Adafactor, Adagrad, AdamW, AdamW8bit, Lion, RMSprop
-from .schedules import ReduceLROnPlateau, get_scheduler
+from .schedules import get_scheduler
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class Optimization(Evaluation):
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def _get_learning_rate(self) -> float:
-        if isinstance(self.lr_scheduler, ReduceLROnPlateau):
+        if isinstance(self.lr_scheduler, MetricLR):
             return float(self.optimizer.param_groups[0]["lr"])
         return float(self.lr_scheduler.get_last_lr()[0])
 

@@ -22,8 +22,8 @@ from .checkpoints import Checkpoints, Saved, scaler
 from .data import Batches, has_length
 from .folders import get_last_checkpoint, rotate
 from .gradients import clip_grad_norm_, get_total_norm
+from .metric_schedules import MetricLR
 from .outputs import TrainOutput, speed_metrics
-from .schedules import ReduceLROnPlateau
 from .state import TrainerState
 
 logger = logging.getLogger(__name__)
@@ -252,7 +252,7 @@ class Trainer(Checkpoints):
             self.optimizer.step()
         self._event("on_optimizer_step")
         rate = self._get_learning_rate()
-        if finite and not isinstance(self.lr_scheduler, ReduceLROnPlateau):
+        if finite and not isinstance(self.lr_scheduler, MetricLR):
             self.lr_scheduler.step()
         if self._scaler is not None:
             self._scaler.update(finite)
