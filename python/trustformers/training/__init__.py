@@ -1,6 +1,7 @@
 """Training: optimizers, schedules, and what is done to gradients."""
 
 from .arguments import (
+    HubStrategy,
     IntervalStrategy,
     OptimizerNames,
     SaveStrategy,
@@ -40,6 +41,7 @@ from .schedules import (
     get_scheduler,
     get_wsd_schedule,
 )
+from .search import BestRun, HPSearchBackend, default_compute_objective, default_hp_space_optuna
 from .seq2seq import Seq2SeqTrainer
 from .state import ExportableState, TrainerControl, TrainerState
 from .trainer import Trainer
@@ -51,6 +53,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "AdamW8bit",
+    "BestRun",
     "CSVCallback",
     "CallbackHandler",
     "DataCollator",
@@ -66,6 +69,8 @@ __all__ = [
     "EvalPrediction",
     "ExportableState",
     "GreedyLR",
+    "HPSearchBackend",
+    "HubStrategy",
     "IntervalStrategy",
     "JSONLinesCallback",
     "LambdaLR",
@@ -90,7 +95,9 @@ __all__ = [
     "TrainingArguments",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "default_compute_objective",
     "default_data_collator",
+    "default_hp_space_optuna",
     "get_constant_schedule",
     "get_constant_schedule_with_warmup",
     "get_cosine_schedule_with_warmup",

@@ -62,9 +62,13 @@ class Checkpoints(Optimization):
         os.makedirs(str(self.args.output_dir), exist_ok=True)
         self.state.save_to_json(Path(str(self.args.output_dir), STATE))
 
-    def _save_checkpoint(self) -> None:
-        """Write ``checkpoint-<step>``, and delete what is too old."""
-        state, folder = self.state, Path(str(self.args.output_dir))
+    def _run_folder(self) -> Path:
+        """Where checkpoints go."""
+        return Path(str(self.args.output_dir))
+
+    def _save_checkpoint(self) -> Path:
+        """Write ``checkpoint-<step>``, and delete what is too old; gives its folder."""
+        state, folder = self.state, self._run_folder()
         target = folder / f"checkpoint-{state.global_step}"
         best = folder / f"checkpoint-{state.best_global_step}"
         if state.best_global_step and (best == target or best.exists()):
@@ -80,6 +84,7 @@ class Checkpoints(Optimization):
                 self._write_progress(draft)
             state.save_to_json(draft / STATE)
         rotate(folder, self.args.save_total_limit, state.best_model_checkpoint)
+        return target
 
     def _write_progress(self, folder: Path) -> None:
         """Write the optimizer, the schedule, the scale of losses and the random numbers."""

@@ -38,6 +38,9 @@ _LABEL_NAMES = {
 class Setup:
     """The parts of a trainer, and what is said about them."""
 
+    #: Makes the repository that is uploaded to.
+    init_hf_repo: Callable[..., None]
+
     def __init__(
         self,
         model: Any = None,
@@ -46,7 +49,7 @@ class Setup:
         train_dataset: Any = None,
         eval_dataset: Any = None,
         processing_class: Any = None,
-        model_init: Callable[[], Any] | None = None,
+        model_init: Callable[..., Any] | None = None,
         compute_loss_func: Callable[..., Any] | None = None,
         compute_metrics: Callable[..., dict[str, Any]] | None = None,
         callbacks: list[Any] | None = None,
@@ -112,17 +115,20 @@ class Setup:
         if hasattr(self.model, "config"):
             self.model.config.use_cache = args.use_cache
         self._event("on_init_end")
+        if args.push_to_hub:
+            self.init_hf_repo()
 
     @property
     def tokenizer(self) -> Any:
         """Transformers 4's name of ``processing_class``."""
         return self.processing_class
 
-    def _given_model(self, model: Any) -> Any:
+    def _given_model(self, model: Any, trial: Any = None) -> Any:
         if model is None:
             if self.model_init is None:
                 raise RuntimeError("`Trainer` requires either a `model` or `model_init` argument")
-            model = self.model_init()
+            takes_trial = len(inspect.signature(self.model_init).parameters) == 1
+            model = self.model_init(trial) if takes_trial else self.model_init()
             if model is None:
                 raise RuntimeError("model_init should not return None.")
         elif self.model_init is not None:
