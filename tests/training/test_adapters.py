@@ -169,6 +169,14 @@ def test_checkpoints_of_other_adapters_are_refused(tmp_path: Path) -> None:
         assert all(np.array_equal(value, before[name]) for name, value in tasks.weights(other).items())
 
 
+def test_damaged_adapters_of_checkpoints_are_refused(tmp_path: Path) -> None:
+    tasks.trainer(tmp_path, small(), save_strategy="steps", save_steps=6, max_steps=6).train()
+    file = tmp_path / "checkpoint-6" / "adapter_model.safetensors"
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"checkpoint-6 is damaged"):
+        tasks.trainer(tmp_path, small()).train(resume_from_checkpoint=True)
+
+
 def test_several_adapters_stand_on_one_model(tmp_path: Path) -> None:
     model = changed(small())
     one = logits(model)

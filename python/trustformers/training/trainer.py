@@ -73,6 +73,7 @@ class Trainer(Search):
         :param resume_from_checkpoint: the folder of a checkpoint to go on from; True for the last one in
             ``output_dir``.
         :raises ValueError: without data, and for a checkpoint that is missing, damaged, or of another model.
+        :raises IndexError: for labels and tokens that there are not, with their step and batch.
         :raises FloatingPointError: when a loss, or the gradients, are not finite; the parameters are those
             of the step before.
         """
@@ -210,7 +211,11 @@ class Trainer(Search):
         self.current_gradient_accumulation_steps = len(group)
         for index, inputs in enumerate(group):
             place = f"at step {self.state.global_step + 1}, batch {first + index} of epoch {epoch}"
-            loss = float(self.training_step(self.model, dict(inputs), items))
+            try:
+                loss = float(self.training_step(self.model, dict(inputs), items))
+            except IndexError as error:
+                # A label or a token that there is not.
+                raise IndexError(f"{error} ({place})") from error
             if not math.isfinite(loss):
                 self.optimizer.zero_grad()
                 raise FloatingPointError(
