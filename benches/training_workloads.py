@@ -13,7 +13,7 @@ from pipeline_workloads import sentences
 BERT = "BERT-base, a step of 8x128"
 GPT2 = "GPT-2 small, a step of 4x256"
 LORA = "BERT-base, a step of an adapter, 8x128"
-MINILM = "MiniLM, 128 texts to a checkpoint"
+MINILM = "MiniLM, 64 texts to a checkpoint"
 TINY = "a tiny model"
 STEPS = (BERT, GPT2, LORA)
 
@@ -83,7 +83,7 @@ class Trainings:
     def fine_tuning(self) -> Callable[[], object]:
         """Texts to a checkpoint, by the Trainer: tokenizing, opening, one epoch, saving."""
         library, minilm = self.library, self.settings["minilm"]
-        texts = sentences(128, 3)
+        texts = sentences(64, 3)
 
         def run() -> float:
             tokenizer = library.AutoTokenizer.from_pretrained(minilm)
