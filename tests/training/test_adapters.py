@@ -375,6 +375,19 @@ def test_an_adapter_that_is_frozen_cannot_be_trained(tmp_path: Path) -> None:
     assert tasks.trainer(tmp_path, trainable).train().global_step == 12
 
 
+def test_an_adapter_with_dropout_runs_and_is_not_trained(tmp_path: Path) -> None:
+    model = changed(small())
+    model.save_pretrained(tmp_path)
+    config = tmp_path / "adapter_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "lora_dropout": 0.1}))
+    found = PeftModel.from_pretrained(tasks.model(), tmp_path)
+    assert np.array_equal(logits(found), logits(model))
+    found.save_pretrained(tmp_path / "again")
+    assert LoraConfig.from_pretrained(tmp_path / "again").lora_dropout == 0.1
+    with pytest.raises(NotImplementedError, match="no dropout"):
+        PeftModel.from_pretrained(tasks.model(), tmp_path, is_trainable=True)
+
+
 def test_numbers_that_are_broken_are_not_merged() -> None:
     model = changed(small())
     next(p for name, p in model.named_parameters() if "lora_B" in name).detach().fill_(float("nan"))

@@ -43,11 +43,11 @@ class Adapter:
         """Draw the matrices, and copy what is trained as a whole.
 
         :raises ValueError: when the configuration names what the model does not have.
-        :raises NotImplementedError: for dropout.
+        :raises NotImplementedError: for dropout, unless it is not trained.
         """
-        if config.lora_dropout > 0:
+        if config.lora_dropout > 0 and not config.inference_mode:
             raise NotImplementedError(
-                f"lora_dropout={config.lora_dropout} is not supported yet: there is no dropout. Set it to 0"
+                f"lora_dropout={config.lora_dropout} cannot be trained with yet: there is no dropout. Set it to 0"
             )
         self.config = config
         targets = resolved(config, model)
