@@ -12,6 +12,7 @@ import pytest
 import tasks
 
 import trustformers as tf
+from trustformers.peft import LoraConfig, get_peft_model
 
 
 class Hub:
@@ -35,7 +36,7 @@ class Hub:
         self.made.append((name, private, token))
         return types.SimpleNamespace(repo_id=name if "/" in name else f"us/{name}")
 
-    def upload(self, folder_path: str, run_as_future: bool, **given: Any) -> Any:
+    def upload(self, folder_path: str, run_as_future: bool = False, **given: Any) -> Any:
         place = self.folder / str(len(self.commits))
         ignored = shutil.ignore_patterns(*given.pop("ignore_patterns", []))
         shutil.copytree(folder_path, place, ignore=ignored)
@@ -116,6 +117,20 @@ def test_checkpoints_are_uploaded_while_it_goes_on(
     assert [commit["commit_message"] for commit in hub.commits[before:]] == ["Model save"]
     saved = json.loads((hub.folder / str(before) / "training_args.json").read_text())
     assert saved["hub_token"] == "<HUB_TOKEN>", "nobody reads it there"
+
+
+def test_adapters_are_uploaded_alone(tmp_path: Path, hub: Hub) -> None:
+    model = get_peft_model(tasks.model(), LoraConfig(task_type="SEQ_CLS"))
+    assert model.push_to_hub("us/adapter", commit_message="Mine") == "the commit"
+    trainer = tasks.trainer(tmp_path / "model", model, push_to_hub=True, save_strategy="epoch")
+    trainer.train()
+    adapter = {"adapter_config.json", "adapter_model.safetensors"}
+    assert [commit["files"] - {"training_args.json"} for commit in hub.commits] == [adapter] * 3
+    assert [commit["commit_message"] for commit in hub.commits] == [
+        "Mine",
+        "Training in progress, epoch 1",
+        "Training in progress, epoch 2",
+    ]
 
 
 def test_one_upload_at_a_time(tmp_path: Path, hub: Hub) -> None:

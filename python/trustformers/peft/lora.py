@@ -47,7 +47,7 @@ class Adapter:
         """
         if config.lora_dropout > 0 and not config.inference_mode:
             raise NotImplementedError(
-                f"lora_dropout={config.lora_dropout} cannot be trained with yet: there is no dropout. Set it to 0"
+                f"lora_dropout={config.lora_dropout} cannot be trained yet: there is no dropout. Set it to 0"
             )
         self.config = config
         targets = resolved(config, model)
