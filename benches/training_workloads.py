@@ -12,7 +12,7 @@ from pipeline_workloads import sentences
 
 BERT = "BERT-base, a step of 8x128"
 GPT2 = "GPT-2 small, a step of 4x256"
-LORA = "BERT-base, a step of an adapter, 8x128"
+LORA = "BERT-base LoRA, a step of 8x128"
 MINILM = "MiniLM, 64 texts to a checkpoint"
 TINY = "a tiny model"
 STEPS = (BERT, GPT2, LORA)
