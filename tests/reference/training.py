@@ -13,7 +13,8 @@ import curve_cases
 import optimizer_cases as cases
 import torch
 import transformers as hf
-from transformers.optimization import Adafactor, get_scheduler
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from transformers.optimization import Adafactor, GreedyLR, get_scheduler
 
 
 def optimizer(name: str, keywords: dict[str, Any]) -> dict[str, Any]:
@@ -43,12 +44,12 @@ def schedule(name: str, keywords: dict[str, Any]) -> list[float]:
     return rates
 
 
-def plateau(keywords: dict[str, Any]) -> list[float]:
+def following(make: Any, keywords: dict[str, Any], metrics: list[float]) -> list[float]:
     """The learning rate after every metric."""
     steps = torch.optim.AdamW([torch.zeros(2, requires_grad=True)], lr=0.01)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(steps, **keywords)
+    scheduler = make(steps, **keywords)
     rates = []
-    for metric in cases.METRICS:
+    for metric in metrics:
         scheduler.step(metric)
         rates.append(steps.param_groups[0]["lr"])
     return rates
@@ -98,7 +99,14 @@ def main() -> None:
         {
             **{f"optimizer/{name}": optimizer(*case) for name, case in cases.OPTIMIZERS.items()},
             **{f"schedule/{name}": schedule(*case) for name, case in cases.SCHEDULES.items()},
-            **{f"plateau/{name}": plateau(keywords) for name, keywords in cases.PLATEAUS.items()},
+            **{
+                f"plateau/{name}": following(ReduceLROnPlateau, keywords, cases.METRICS)
+                for name, keywords in cases.PLATEAUS.items()
+            },
+            **{
+                f"greedy/{name}": following(GreedyLR, keywords, 2 * cases.METRICS)
+                for name, keywords in cases.GREEDY.items()
+            },
         },
     )
     write("curves.json", {case.name: curve(case) for case in curve_cases.CURVES})

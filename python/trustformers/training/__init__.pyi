@@ -1,4 +1,5 @@
 from .arguments import (
+    HubStrategy as HubStrategy,
     IntervalStrategy as IntervalStrategy,
     OptimizerNames as OptimizerNames,
     SaveStrategy as SaveStrategy,
@@ -32,6 +33,7 @@ from .loggers import (
     TensorBoardCallback as TensorBoardCallback,
 )
 from .masking import DataCollatorForLanguageModeling as DataCollatorForLanguageModeling
+from .metric_schedules import GreedyLR as GreedyLR, ReduceLROnPlateau as ReduceLROnPlateau
 from .optimizers import (
     SGD as SGD,
     Adafactor as Adafactor,
@@ -52,7 +54,6 @@ from .outputs import (
 from .progress import PrinterCallback as PrinterCallback, ProgressCallback as ProgressCallback
 from .schedules import (
     LambdaLR as LambdaLR,
-    ReduceLROnPlateau as ReduceLROnPlateau,
     SchedulerType as SchedulerType,
     get_constant_schedule as get_constant_schedule,
     get_constant_schedule_with_warmup as get_constant_schedule_with_warmup,
@@ -65,6 +66,12 @@ from .schedules import (
     get_polynomial_decay_schedule_with_warmup as get_polynomial_decay_schedule_with_warmup,
     get_scheduler as get_scheduler,
     get_wsd_schedule as get_wsd_schedule,
+)
+from .search import (
+    BestRun as BestRun,
+    HPSearchBackend as HPSearchBackend,
+    default_compute_objective as default_compute_objective,
+    default_hp_space_optuna as default_hp_space_optuna,
 )
 from .seq2seq import Seq2SeqTrainer as Seq2SeqTrainer
 from .state import (

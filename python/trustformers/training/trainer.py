@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,13 @@ import numpy as np
 from .. import _engine
 from .._seed import set_seed
 from .arguments import SaveStrategy
-from .checkpoints import Checkpoints, Saved, scaler
+from .checkpoints import Saved, scaler
 from .data import Batches, has_length
 from .folders import get_last_checkpoint, rotate
 from .gradients import clip_grad_norm_, get_total_norm
+from .metric_schedules import MetricLR
 from .outputs import TrainOutput, speed_metrics
-from .schedules import ReduceLROnPlateau
+from .search import Search
 from .state import TrainerState
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class _Plan:
     samples: float
 
 
-class Trainer(Checkpoints):
+class Trainer(Search):
     """Trains and evaluates a model. Takes what transformers' ``Trainer`` takes, and is subclassed as it is.
 
     The model is trained in place. Gradients flow to the parameters with ``requires_grad``. If none has it, as
@@ -64,20 +64,21 @@ class Trainer(Checkpoints):
     def train(
         self,
         resume_from_checkpoint: str | os.PathLike[str] | bool | None = None,
-        trial: None = None,
+        trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> TrainOutput:
         """Train until the arguments or a callback say that it is enough.
 
+        :param trial: of a search for settings: what these are taken from.
         :param resume_from_checkpoint: the folder of a checkpoint to go on from; True for the last one in
             ``output_dir``.
         :raises ValueError: without data, and for a checkpoint that is missing, damaged, or of another model.
+        :raises IndexError: for labels and tokens that there are not, with their step and batch.
         :raises FloatingPointError: when a loss, or the gradients, are not finite; the parameters are those
             of the step before.
         """
-        if trial is not None:
-            raise ValueError("trial= is not supported: there is no hyperparameter search")
         self.is_in_train = True
+        self._begin_trial(trial)
         try:
             return self._train(self._found(resume_from_checkpoint), ignore_keys_for_eval)
         finally:
@@ -98,7 +99,7 @@ class Trainer(Checkpoints):
         saved = None if checkpoint is None else self._read_checkpoint(checkpoint)
         if self.model_init is not None:
             set_seed(args.seed)
-            self.model = self._given_model(None)
+            self.model = self._given_model(None, self._trial)
             self.optimizer = self.lr_scheduler = None
         batches = self.get_train_dataloader()
         plan = self._planned(batches)
@@ -144,6 +145,9 @@ class Trainer(Checkpoints):
         """Make the optimizer, the schedule and the state, or take up those of a checkpoint."""
         args = self.args
         self.state = TrainerState(train_batch_size=args.train_batch_size)
+        if (trial := self._trial) is not None:
+            self.state.is_hyper_param_search, self.state.trial_params = True, dict(trial.params)
+            self.state.trial_name = None if self.hp_name is None else self.hp_name(trial)
         self.state.compute_steps(args, plan.steps)
         self._make_trainable()
         self._scaler = scaler() if args.fp16 else None
@@ -207,7 +211,11 @@ class Trainer(Checkpoints):
         self.current_gradient_accumulation_steps = len(group)
         for index, inputs in enumerate(group):
             place = f"at step {self.state.global_step + 1}, batch {first + index} of epoch {epoch}"
-            loss = float(self.training_step(self.model, dict(inputs), items))
+            try:
+                loss = float(self.training_step(self.model, dict(inputs), items))
+            except IndexError as error:
+                # A label or a token that there is not.
+                raise IndexError(f"{error} ({place})") from error
             if not math.isfinite(loss):
                 self.optimizer.zero_grad()
                 raise FloatingPointError(
@@ -252,7 +260,7 @@ class Trainer(Checkpoints):
             self.optimizer.step()
         self._event("on_optimizer_step")
         rate = self._get_learning_rate()
-        if finite and not isinstance(self.lr_scheduler, ReduceLROnPlateau):
+        if finite and not isinstance(self.lr_scheduler, MetricLR):
             self.lr_scheduler.step()
         if self._scaler is not None:
             self._scaler.update(finite)
@@ -307,7 +315,8 @@ class Trainer(Checkpoints):
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
             self._load_best_model()
         if args.save_total_limit == 1 and state.best_model_checkpoint is not None:
-            rotate(Path(str(args.output_dir)), 1, state.best_model_checkpoint)
+            rotate(self._run_folder(), 1, state.best_model_checkpoint)
+        self._finish_pushes()
         self._event("on_train_end")
         return TrainOutput(state.global_step, loss, metrics)
 
