@@ -273,15 +273,12 @@ def test_weights_are_the_files_own_memory(checkpoint: Path) -> None:
         assert "model.safetensors" in line
 
 
-def test_modes_are_kept_and_compute_the_same(checkpoint: Path) -> None:
+def test_modes_are_kept(checkpoint: Path) -> None:
     model = AutoModel.from_pretrained(checkpoint)
     assert not model.training
     assert model.train() is model
     assert model.training
     assert copy.deepcopy(model).training
-    np.testing.assert_array_equal(
-        model(IDS).last_hidden_state, AutoModel.from_pretrained(checkpoint)(IDS).last_hidden_state
-    )
     assert model.eval() is model
     assert not model.training
     assert model.train(True).train(False) is model
