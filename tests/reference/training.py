@@ -89,8 +89,8 @@ def curve(case: curve_cases.Curve) -> dict[str, list[float]]:
 def half(case: curve_cases.Curve) -> dict[str, list[float]]:
     """The same in float16, which transformers' Trainer refuses on a CPU: its loop in torch's own words.
 
-    Causal language models are told how many labels count, as the Trainer tells them: it knows those that shift
-    theirs by their names, and GPT-2 is not among them.
+    Causal language models are told how many labels count, as the Trainer tells them: it knows those
+    that shift theirs by their names, and GPT-2 is not among them.
     """
     without = {name: value for name, value in case.args.items() if name != "fp16"}
     with tempfile.TemporaryDirectory() as folder:

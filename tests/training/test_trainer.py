@@ -1,7 +1,6 @@
 """Trainer: its events, losses, evaluations and predictions, and what it refuses."""
 
 import json
-import logging
 import math
 from pathlib import Path
 from typing import Any

@@ -42,7 +42,7 @@ enum Bias {
     /// A slope for every head: (heads, 1, 1); and what their products with positions are multiplied with.
     Alibi(Tensor, f32),
     Relative(Relative),
-    Disentangled(Disentangled),
+    Disentangled(Box<Disentangled>),
 }
 
 /// What a pass over a stack is given.
@@ -122,7 +122,7 @@ impl Stack {
             }
             Some(BiasSpec::Relative(relative)) => Some(Bias::Relative(Relative::load(scope, relative)?)),
             Some(BiasSpec::Disentangled(spec)) => {
-                Some(Bias::Disentangled(Disentangled::load(scope, spec, hidden)?))
+                Some(Bias::Disentangled(Box::new(Disentangled::load(scope, spec, hidden)?)))
             }
             None => None,
         };

@@ -92,7 +92,8 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
         num_items_in_batch=others.get("num_items_in_batch"),
         logits_to_keep=_kept(others.get("logits_to_keep")),
         max_length=max_length,
-        **_modes(model),
+        training=model.training,
+        recomputes=model.training and model.is_gradient_checkpointing,
     )
     fields = {name: from_tensor(value, kind) for name, value in outputs.items()}
     for name in ("hidden_states", "attentions"):
@@ -122,14 +123,11 @@ def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | t
         output_hidden_states=asked("output_hidden_states"),
         max_length=given.get("max_length"),
         encoder_only=True,
-        **_modes(model),
+        training=model.training,
+        recomputes=model.training and model.is_gradient_checkpointing,
     )
     result = BaseModelOutput(**{name: from_tensor(value, kind) for name, value in outputs.items()})
     return result if asked("return_dict") else result.to_tuple()
-
-
-def _modes(model: PreTrainedModel) -> dict[str, bool]:
-    return {"training": model.training, "recomputes": model.training and model.is_gradient_checkpointing}
 
 
 def _arrays(family: str, task: str) -> tuple[str, ...]:

@@ -113,12 +113,13 @@ class PreTrainedModel(GenerationMixin, Weights):
         self.is_gradient_checkpointing = other.is_gradient_checkpointing
 
     def __reduce__(self) -> tuple[Any, ...]:
+        modes = {name: getattr(self, name) for name in ("training", "is_gradient_checkpointing")}
         # Files that hold the weights as they are need not be repeated.
         source = self._source
         if source is not None and source[2] is self._engine and source[3] == self._engine.version:
-            return _reopen, (type(self), self.config, *source[:2])
+            return _reopen, (type(self), self.config, *source[:2]), modes
         weights = {name: self._engine.parameter(name) for name in self._engine.parameter_names()}
-        return _restore, (type(self), self.config, weights, self._engine.add_pooling_layer)
+        return _restore, (type(self), self.config, weights, self._engine.add_pooling_layer), modes
 
     @classmethod
     def from_pretrained(

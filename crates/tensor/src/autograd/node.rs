@@ -50,12 +50,15 @@ impl Backward<'_> {
     }
 }
 
+type Gradients = dyn Fn(&Backward) -> Result<Grads> + Send + Sync;
+type Again = dyn Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync;
+
 /// How gradients come to the sources of a node.
 pub(super) enum Rule {
     /// From those of the results.
-    Gradients(Box<dyn Fn(&Backward) -> Result<Grads> + Send + Sync>),
-    /// Along what is recorded when the results are made again of these many saved tensors, see [`super::checkpoint`].
-    Again(usize, Box<dyn Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync>),
+    Gradients(Box<Gradients>),
+    /// Along what is recorded when the results are made again of so many of the saved tensors, see [`super::checkpoint`].
+    Again(usize, Box<Again>),
 }
 
 /// A source of an operation: where its gradient goes, and the form that it must have there.

@@ -16,24 +16,21 @@ pub(crate) fn block(seed: u64, counter: u64) -> [u64; 2] {
 /// `N` blocks from number `first` on, word by word.
 #[inline(always)]
 pub(super) fn blocks<const N: usize>(seed: u64, first: u64) -> [[u32; N]; 4] {
-    let mut x = [[0; N]; 4];
-    for lane in 0..N {
-        let counter = first.wrapping_add(lane as u64);
-        (x[0][lane], x[1][lane]) = (counter as u32, (counter >> 32) as u32);
+    let [mut a, mut b, mut c, mut d] = [[0; N]; 4];
+    for (counter, (a, b)) in (0..).zip(a.iter_mut().zip(&mut b)) {
+        let counter = first.wrapping_add(counter);
+        (*a, *b) = (counter as u32, (counter >> 32) as u32);
     }
     let mut key = [seed as u32, (seed >> 32) as u32];
     for _ in 0..10 {
-        for lane in 0..N {
-            let a = u64::from(x[0][lane]) * 0xD251_1F53;
-            let b = u64::from(x[2][lane]) * 0xCD9E_8D57;
-            x[0][lane] = (b >> 32) as u32 ^ x[1][lane] ^ key[0];
-            x[1][lane] = b as u32;
-            x[2][lane] = (a >> 32) as u32 ^ x[3][lane] ^ key[1];
-            x[3][lane] = a as u32;
+        for (((a, b), c), d) in a.iter_mut().zip(&mut b).zip(&mut c).zip(&mut d) {
+            let (x, y) = (u64::from(*a) * 0xD251_1F53, u64::from(*c) * 0xCD9E_8D57);
+            (*a, *b) = ((y >> 32) as u32 ^ *b ^ key[0], y as u32);
+            (*c, *d) = ((x >> 32) as u32 ^ *d ^ key[1], x as u32);
         }
         key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
     }
-    x
+    [a, b, c, d]
 }
 
 /// Evenly in [0, 1), as many bits as an f64 holds.
