@@ -1,6 +1,6 @@
 """Write about Python character by character: a small GPT, trained from nothing on the language's reference.
 
-    python examples/characters.py
+    python examples/train/characters.py
 
 The text is what `help()` has of the reference (`pydoc_data.topics`, some 700,000 characters); its last tenth
 is held out.

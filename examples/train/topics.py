@@ -1,7 +1,7 @@
 """Tell what a sentence of documentation is about: all-MiniLM-L6-v2, trained on the library's docstrings.
 
-    python examples/topics.py            # all parameters
-    python examples/topics.py --lora     # an adapter of a few hundred kilobytes
+    python examples/train/topics.py            # all parameters
+    python examples/train/topics.py --lora     # an adapter of a few hundred kilobytes
 
 The texts are the docstrings that this Python has, their topics those of the library's own table of contents.
 What is held out are whole modules, so that nothing of them is known, neither their names nor their style.

@@ -75,7 +75,7 @@ def test_unknown_ones_name_the_nearest() -> None:
         {"fsdp": "full_shard"},
         {"torch_compile": True},
         {"tpu_num_cores": 8},
-        {"gradient_checkpointing": True},
+        {"activation_checkpointing": True},
         {"neftune_noise_alpha": 5},
         {"push_to_hub_organization": "us"},
         {"save_safetensors": False},

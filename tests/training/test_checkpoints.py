@@ -47,7 +47,7 @@ class NoisyTrainer(tf.Trainer):
         {},
         {"gradient_accumulation_steps": 2, "lr_scheduler_type": "cosine", "num_train_epochs": 4},
         {"fp16": True, "optim": "lion_32bit"},
-        {"optim": "adafactor"},
+        {"optim": "adafactor", "bf16": True, "gradient_checkpointing": True},
         {"train_sampling_strategy": "group_by_length", "max_steps": 14},
     ],
     ids=str,
@@ -55,9 +55,13 @@ class NoisyTrainer(tf.Trainer):
 def test_a_resumed_training_has_the_same_bits(tmp_path: Path, settings: Any, stopped: int) -> None:
     parts = {"data_collator": RandomCollator()}
     settings = {**settings, "save_strategy": "steps", "save_steps": 3}
-    through = tasks.trainer(tmp_path, kind=NoisyTrainer, parts=parts, **settings)
+    # Dropout follows from the number of the step too.
+    fields = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.1}
+    through = tasks.trainer(tmp_path, tasks.model(**fields), kind=NoisyTrainer, parts=parts, **settings)
     through.train()
-    resumed = tasks.trainer(tmp_path, tasks.model(seed=5), kind=NoisyTrainer, parts=parts, **settings)
+    resumed = tasks.trainer(
+        tmp_path, tasks.model(seed=5, **fields), kind=NoisyTrainer, parts=parts, **settings
+    )
     random.seed(99)
     np.random.seed(99)
     tf.manual_seed(99)

@@ -40,6 +40,11 @@ pub struct Inputs {
     pub output_router_logits: Option<bool>,
     /// Cuts the inputs to so many positions, if they have more.
     pub max_length: Option<usize>,
+    /// What the random numbers of dropout follow from, in training. Without it nothing is dropped.
+    pub dropout: Option<u64>,
+    /// Whether the layers keep their inputs alone where gradients are recorded, and are computed again for those (gradient
+    /// checkpointing). Not in a pass with a cache.
+    pub recomputes: bool,
 }
 
 /// Of which positions of each sequence something is wanted.

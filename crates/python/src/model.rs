@@ -13,13 +13,13 @@ use trustformers::models::{
     self, Cache, CacheParts, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Parameter,
     SourceParts, Text, architecture,
 };
-use trustformers::tensor::Tensor;
 use trustformers::tensor::ops::StoreForm;
+use trustformers::tensor::{Generator, Tensor};
 
 use crate::errors;
 use crate::hub::PyRepo;
 use crate::interrupt::detached;
-use crate::tensor::PyTensor;
+use crate::tensor::{PyTensor, draw};
 
 /// Config.json of a folder or repository, or another file like it, or what a GGUF file of the repository says, over the defaults of its
 /// model type, as JSON text; and that type. With `model_type` a file is read as that of a model of this type, whatever it says itself.
@@ -470,10 +470,12 @@ impl PyModel {
     }
 
     /// Runs the model over tensors by transformers' names for them; the result has what outputs there are by theirs, as tensors and
-    /// lists of tensors. A cache holds the text so far and takes this one in.
+    /// lists of tensors. A cache holds the text so far and takes this one in. In `training` there is dropout, which follows from
+    /// `manual_seed`; with `recomputes` layers keep their inputs alone and are computed again for their gradients.
     #[pyo3(signature = (
         tensors, *, cache=None, output_hidden_states=false, output_attentions=false, output_router_logits=None,
-        num_items_in_batch=None, logits_to_keep=Keep::Last(0), max_length=None, encoder_only=false
+        num_items_in_batch=None, logits_to_keep=Keep::Last(0), max_length=None, encoder_only=false, training=false,
+        recomputes=false
     ))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' forward.
     fn forward<'py>(
@@ -488,6 +490,8 @@ impl PyModel {
         logits_to_keep: Keep,
         max_length: Option<usize>,
         encoder_only: bool,
+        training: bool,
+        recomputes: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         let inputs = Inputs {
             logits_to_keep: match logits_to_keep {
@@ -499,6 +503,8 @@ impl PyModel {
             output_router_logits,
             num_items_in_batch,
             max_length,
+            dropout: if training { Some(draw(Generator::seed)?) } else { None },
+            recomputes,
             ..inputs(tensors)?
         };
         let run = || match cache {

@@ -34,6 +34,8 @@ _READ_LATE = frozenset(
 class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
     """A model with its weights; calling it runs it. One model may be used by any number of threads at once.
 
+    ``training`` says whether it drops what its configuration says (:meth:`train`, :meth:`eval`).
+
     Outputs follow the input: NumPy arrays or lists give NumPy arrays, torch tensors torch tensors, a
     ``Tensor`` gives a ``Tensor``.
     """
@@ -50,7 +52,7 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
     def __init__(
         self, config: PreTrainedConfig, add_pooling_layer: bool = True, *, seed: int | None = None
     ) -> None:
-        """Make a model with freshly drawn weights.
+        """Make a model with freshly drawn weights, in training mode.
 
         :raises ValueError: when the configuration has impossible values.
         """
@@ -67,6 +69,7 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
             seed=int.from_bytes(os.urandom(8), "little") if seed is None else seed,
         )
         self._attach(copy.deepcopy(config), engine)
+        self.training = True
 
     def _attach(self, config: PreTrainedConfig, engine: _engine.Model) -> None:
         if config.is_encoder_decoder and engine.family != "encoder-decoder":
@@ -75,7 +78,7 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
             config.is_decoder = engine.family == "decoder"
             config.use_cache = config.is_decoder and config.use_cache
         self.config = config
-        self.training = False
+        self.training = self.is_gradient_checkpointing = False
         self._engine = engine
         self.generation_config = GenerationConfig.from_model_config(config) if self.can_generate() else None
         self._engine_config = self._fields()
@@ -105,16 +108,21 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         twin = type(self).__new__(type(self))
         twin._attach(copy.deepcopy(self.config, memo), self._engine.copy())
         twin.generation_config = copy.deepcopy(self.generation_config, memo)
-        twin.training = self.training
+        twin._take_modes(self)
         return twin
 
+    def _take_modes(self, other: PreTrainedModel) -> None:
+        self.training = other.training
+        self.is_gradient_checkpointing = other.is_gradient_checkpointing
+
     def __reduce__(self) -> tuple[Any, ...]:
+        modes = {name: getattr(self, name) for name in ("training", "is_gradient_checkpointing")}
         # Files that hold the weights as they are need not be repeated.
         source = self._source
         if source is not None and source[2] is self._engine and source[3] == self._engine.version:
-            return _reopen, (type(self), self.config, *source[:2])
+            return _reopen, (type(self), self.config, *source[:2]), modes
         weights = {name: self._engine.parameter(name) for name in self._engine.parameter_names()}
-        return _restore, (type(self), self.config, weights, self._engine.add_pooling_layer)
+        return _restore, (type(self), self.config, weights, self._engine.add_pooling_layer), modes
 
     @overload
     @classmethod
@@ -226,14 +234,15 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         return self.config.name_or_path
 
     def eval(self: ModelT) -> ModelT:
-        """Return the model, with ``training`` False."""
+        """Return the model, which drops nothing: the mode of models that were opened."""
         return self.train(False)
 
     def train(self: ModelT, mode: bool = True) -> ModelT:
-        """Return the model, with ``training`` as ``mode`` says.
+        """Return the model, with dropout as its configuration says, or without.
 
-        Both modes compute the same: there is no dropout yet, whatever probabilities the configuration has.
-        Gradients are recorded in both, for parameters with ``requires_grad_()``.
+        What is dropped follows from :func:`trustformers.manual_seed`, whatever the number of threads.
+        Gradients are recorded in both modes, for parameters with ``requires_grad_()``. :meth:`generate` drops
+        nothing.
 
         :raises ValueError: for a mode that is not a bool.
         """
@@ -241,6 +250,25 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
             raise ValueError("training mode is expected to be boolean")
         self.training = mode
         return self
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None
+    ) -> None:
+        """Have layers keep their inputs alone in training, and be computed again for their gradients.
+
+        That takes the time of another forward pass, and the memory of one layer instead of that of all;
+        gradients are the same bits. ``use_reentrant`` is taken, and says nothing here.
+
+        :raises ValueError: for other keywords.
+        """
+        others = set(gradient_checkpointing_kwargs or {}) - {"use_reentrant"}
+        if others:
+            raise ValueError(f"gradient_checkpointing_kwargs= has only use_reentrant, got {sorted(others)}")
+        self.is_gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Have layers keep what their gradients need, as at first."""
+        self.is_gradient_checkpointing = False
 
     @classmethod
     def can_generate(cls) -> bool:
@@ -257,6 +285,7 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         model_class = named.models_for("Base")[self.config.model_type]
         base = model_class.__new__(model_class)
         base._attach(self.config, self._current_engine().base())
+        base._take_modes(self)
         return base
 
     def __getattr__(self, name: str) -> Any:

@@ -71,9 +71,9 @@ _LEVELS = ("debug", "info", "warning", "error", "critical", "passive")
 class TrainingArguments(Setters, metaclass=Spelled):
     """All settings of a training, under transformers' names and with its defaults.
 
-    The spellings of transformers 4 are taken with a ``DeprecationWarning``. ``bf16`` and ``fp16`` are taken,
-    but the parameters stay as they are and computation is in float32 whatever is asked; with ``fp16`` the
-    loss is scaled all the same, so that a training meets the same overflows.
+    The spellings of transformers 4 are taken with a ``DeprecationWarning``. ``bf16`` and ``fp16`` compute
+    products in 16 bits, in training and evaluation; ``bf16_full_eval`` and ``fp16_full_eval`` are taken, and
+    change nothing. ``gradient_checkpointing`` computes layers again instead of keeping what they computed.
 
     Steps may be fractions below 1 of all steps: ``logging_steps``, ``eval_steps``, ``save_steps``,
     ``warmup_steps``. ``train_sampling_strategy`` is ``"random"``, ``"sequential"`` or ``"group_by_length"``.
@@ -104,6 +104,9 @@ class TrainingArguments(Setters, metaclass=Spelled):
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
     label_smoothing_factor: float = 0.0
+
+    gradient_checkpointing: bool = False
+    gradient_checkpointing_kwargs: dict[str, Any] | str | None = None
 
     bf16: bool = False
     fp16: bool = False
@@ -172,6 +175,8 @@ class TrainingArguments(Setters, metaclass=Spelled):
         )
         if isinstance(self.lr_scheduler_kwargs, str):
             self.lr_scheduler_kwargs = json.loads(self.lr_scheduler_kwargs)
+        if isinstance(self.gradient_checkpointing_kwargs, str):
+            self.gradient_checkpointing_kwargs = json.loads(self.gradient_checkpointing_kwargs)
         self._normalize()
         self.do_eval = self.do_eval or self.eval_strategy != IntervalStrategy.NO
         self._fill_in()

@@ -53,8 +53,6 @@ _MISSING: dict[str, Any] = {
     "fsdp_config": None,
     "fsdp_min_num_params": 0,
     "fsdp_transformer_layer_cls_to_wrap": None,
-    "gradient_checkpointing": False,
-    "gradient_checkpointing_kwargs": None,
     "half_precision_backend": "auto",
     "jit_mode_eval": False,
     "liger_kernel_config": None,

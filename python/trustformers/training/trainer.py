@@ -45,9 +45,10 @@ class Trainer(Search):
 
     The model is trained in place. Gradients flow to the parameters with ``requires_grad``. If none has it, as
     none has in a model that was just opened, they flow to all but those that were frozen by setting it to
-    False. Computation is in float32 on the CPU, whatever ``bf16`` and ``fp16`` say; with ``fp16`` the loss
-    is scaled all the same, and a step whose gradients overflow is left out. There is no dropout yet, which is
-    said.
+    False. With ``bf16`` and ``fp16`` products are computed in 16 bits: linear layers, matrix products and
+    attention take operands and give results of that dtype, which are added up in float32; parameters, norms,
+    losses and the optimizer stay in float32. With ``fp16`` the loss is scaled, and a step whose gradients
+    overflow is left out. On the CPU that saves memory, and no time.
 
     The same arguments give the same bits: the order of examples and all random numbers of a step follow from
     the seed and the step, so that a training that is resumed from a checkpoint goes on as if it had never
@@ -150,6 +151,8 @@ class Trainer(Search):
             self.state.trial_name = None if self.hp_name is None else self.hp_name(trial)
         self.state.compute_steps(args, plan.steps)
         self._make_trainable()
+        if args.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
         self._scaler = scaler() if args.fp16 else None
         if self._made_schedule:
             # It may have been made for another number of steps.
@@ -236,7 +239,9 @@ class Trainer(Search):
         Gives the loss as its gradients were made of it, divided for accumulation.
         """
         model.train()
-        loss = self.compute_loss(model, self._prepare_inputs(inputs), num_items_in_batch=num_items_in_batch)
+        inputs = self._prepare_inputs(inputs)
+        with self.compute_loss_context_manager():
+            loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         if not self._scaled_for_accumulation(num_items_in_batch):
             loss = loss / self.current_gradient_accumulation_steps
         if math.isfinite(loss.item()):
@@ -321,7 +326,7 @@ class Trainer(Search):
         return TrainOutput(state.global_step, loss, metrics)
 
     def _say(self, plan: _Plan) -> None:
-        """Say how much there is to do, and what is not done that the settings may lead one to expect."""
+        """Say how much there is to do."""
         logger.info(
             "***** Running training *****\n  Num Epochs = %s\n  Total optimization steps = %s\n"
             "  Number of trainable parameters = %s",
@@ -329,16 +334,6 @@ class Trainer(Search):
             plan.steps,
             self.get_num_trainable_parameters(),
         )
-        if self.args.bf16 or self.args.fp16:
-            logger.info("Computation is in float32: bf16 and fp16 change neither parameters nor activations")
-        config = getattr(self.model, "config", None)
-        fields = {} if config is None else config.to_dict()
-        dropped = [name for name, p in fields.items() if "drop" in name and isinstance(p, float) and p > 0]
-        dropped = [name for name in dropped if not name.startswith("summary_")]
-        if dropped:
-            logger.warning(
-                "There is no dropout yet: %s of the configuration have no effect", ", ".join(dropped)
-            )
 
 
 def _close(iterator: Iterator[Any]) -> None:

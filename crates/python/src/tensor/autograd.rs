@@ -8,7 +8,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use trustformers::tensor::autograd::{self, external};
-use trustformers::tensor::{Error, Tensor};
+use trustformers::tensor::{self, DType, Error, Tensor};
 
 use super::PyTensor;
 use super::args::Other;
@@ -233,4 +233,15 @@ pub fn is_grad_enabled() -> bool {
 #[pyfunction]
 pub fn set_grad_enabled(enabled: bool) -> bool {
     autograd::set_grad_enabled(enabled)
+}
+
+/// Sets what the operands of products are rounded to on this thread, "float16" or "bfloat16", or ``None`` for nothing; says what it was
+/// before.
+///
+/// :raises TypeError: for other dtypes.
+#[pyfunction]
+#[pyo3(signature = (dtype))]
+pub fn set_autocast(dtype: Option<&str>) -> PyResult<Option<&'static str>> {
+    let dtype = dtype.map(str::parse).transpose().map_err(errors::tensor)?;
+    Ok(tensor::set_autocast(dtype).map_err(errors::tensor)?.map(DType::name))
 }
