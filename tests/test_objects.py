@@ -27,16 +27,16 @@ SMALL: dict[str, Any] = {
 
 
 def bert() -> tf.PreTrainedModel:
-    return tf.BertModel(tf.BertConfig(**SMALL), seed=1)
+    return tf.BertModel(tf.BertConfig(**SMALL), seed=1).eval()
 
 
 def gpt2() -> tf.PreTrainedModel:
-    return tf.GPT2LMHeadModel(tf.GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=100), seed=2)
+    return tf.GPT2LMHeadModel(tf.GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=100), seed=2).eval()
 
 
 def t5() -> tf.PreTrainedModel:
     config = tf.T5Config(d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, vocab_size=100)
-    return tf.T5ForConditionalGeneration(config, seed=3)
+    return tf.T5ForConditionalGeneration(config, seed=3).eval()
 
 
 def optimizer() -> tf.AdamW:
@@ -159,25 +159,28 @@ def test_a_pickled_cache_of_an_encoder_decoder_goes_on() -> None:
 
 def test_parts_that_do_not_fit_are_no_cache() -> None:
     cache = gpt2()(IDS).past_key_values._engine
-    capacity, shown, layers, _ = cache.parts()
+    capacity, shown, slots, layers, _ = cache.parts()
     make = tf._engine.Cache.from_parts
     keys = layers[0][0]
     for parts in (
-        (capacity + 1, shown, layers, None),
-        (capacity, [shown[0]], layers, None),
-        (capacity, [shown[0], shown[1][1:]], layers, None),
-        (1, shown, layers, None),
-        (2**63, shown, [], None),
-        (capacity, shown, [(keys, keys.double())], None),
-        (capacity, shown, [(keys, keys.reshape(-1))], None),
-        (capacity, shown, [(keys, keys.half())], None),
-        (capacity, shown, layers, ([(keys, keys)], [(10**9, [True]), (0, [True])])),
-        (capacity, shown, layers, ([(keys, keys)], [(2**64 - 1, [True]), (0, [True])])),
-        (capacity, shown, layers, ([(keys, keys)], [(0, [True]), (0, [True, True])])),
+        (capacity + 1, shown, slots, layers, None),
+        (capacity, [shown[0]], slots, layers, None),
+        (capacity, [shown[0], shown[1][1:]], slots, layers, None),
+        (1, shown, slots, layers, None),
+        (capacity, shown, [0], layers, None),
+        (capacity, shown, [0, 0], layers, None),
+        (capacity, shown, [0, 2], layers, None),
+        (2**63, shown, slots, [], None),
+        (capacity, shown, slots, [(keys, keys.double())], None),
+        (capacity, shown, slots, [(keys, keys.reshape(-1))], None),
+        (capacity, shown, slots, [(keys, keys.half())], None),
+        (capacity, shown, slots, layers, ([(keys, keys)], [(10**9, [True]), (0, [True])])),
+        (capacity, shown, slots, layers, ([(keys, keys)], [(2**64 - 1, [True]), (0, [True])])),
+        (capacity, shown, slots, layers, ([(keys, keys)], [(0, [True]), (0, [True, True])])),
     ):
         with pytest.raises((ValueError, RuntimeError), match="parts of the cache do not fit"):
             make(*parts)
-    assert make(capacity, shown, layers, None).length() == cache.length()
+    assert make(capacity, shown, slots, layers, None).length() == cache.length()
 
 
 def test_a_pickled_optimizer_goes_on() -> None:

@@ -82,7 +82,7 @@ def save_checkpoint(
 _Shown: TypeAlias = list[list[bool]]
 _Pairs: TypeAlias = list[tuple[Tensor, Tensor]]
 _Places: TypeAlias = list[tuple[int, list[bool]]]
-_CacheParts: TypeAlias = tuple[int, _Shown, _Pairs, tuple[_Pairs, _Places] | None]
+_CacheParts: TypeAlias = tuple[int, _Shown, list[int], _Pairs, tuple[_Pairs, _Places] | None]
 
 @final
 class Cache:
@@ -100,6 +100,7 @@ class Cache:
     def from_parts(
         capacity: int,
         shown: _Shown,
+        slots: list[int],
         layers: _Pairs,
         source: tuple[_Pairs, _Places] | None,
     ) -> Cache: ...

@@ -131,7 +131,7 @@ def test_pipelines(tokenizer: Any) -> None:
     model = tf.BertForSequenceClassification(
         tf.BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64),
         seed=1,
-    )
+    ).eval()
     pipe = tf.pipeline("text-classification", model=model, tokenizer=tokenizer)
 
     async def ask() -> None:

@@ -43,7 +43,7 @@ class Load:
         self.folder = folder
 
     def __call__(self) -> None:
-        for _ in range(20):
+        for _ in range(40):
             tf.AutoModel.from_pretrained(self.folder, quantization="q4")
 
 

@@ -194,7 +194,7 @@ type GivenPair<'py> = (Bound<'py, PyTensor>, Bound<'py, PyTensor>);
 /// For every sequence of a source its first row, and which positions its rows stand for.
 type Places = Vec<(usize, Vec<bool>)>;
 /// A cache taken apart.
-type PyParts = (usize, Vec<Vec<bool>>, Vec<Pair>, Option<(Vec<Pair>, Places)>);
+type PyParts = (usize, Vec<Vec<bool>>, Vec<usize>, Vec<Pair>, Option<(Vec<Pair>, Places)>);
 
 /// The keys and values of the text so far: transformers' `past_key_values`.
 #[pyclass(frozen, name = "Cache", module = "trustformers._engine")]
@@ -263,14 +263,14 @@ impl PyCache {
         self.lock(py, |cache| cache.select(&sources)).map_err(errors::models)
     }
 
-    /// What is in it, for :meth:`from_parts`: the room of a sequence, which positions of each are shown, the layers' keys and values as they
-    /// are stored, and the same of the source.
+    /// What is in it, for :meth:`from_parts`: the room of a slot, which positions of each sequence are shown, their slots, the layers' keys and
+    /// values as they are stored, and the same of the source.
     fn parts(&self, py: Python<'_>) -> PyParts {
         let parts = self.lock(py, |cache| cache.parts());
         let pairs =
             |layers: Vec<[Tensor; 2]>| layers.into_iter().map(|[k, v]| (PyTensor(k), PyTensor(v))).collect();
         let source = parts.source.map(|source| (pairs(source.layers), source.sequences));
-        (parts.capacity, parts.shown, pairs(parts.layers), source)
+        (parts.capacity, parts.shown, parts.slots, pairs(parts.layers), source)
     }
 
     /// The cache that :meth:`parts` took apart.
@@ -280,6 +280,7 @@ impl PyCache {
     fn from_parts(
         capacity: usize,
         shown: Vec<Vec<bool>>,
+        slots: Vec<usize>,
         layers: Vec<GivenPair<'_>>,
         source: Option<(Vec<GivenPair<'_>>, Places)>,
     ) -> PyResult<PyCache> {
@@ -287,7 +288,7 @@ impl PyCache {
             layers.into_iter().map(|(key, value)| [key.get().0.clone(), value.get().0.clone()]).collect()
         };
         let source = source.map(|(layers, sequences)| SourceParts { layers: pairs(layers), sequences });
-        let parts = CacheParts { capacity, shown, layers: pairs(layers), source };
+        let parts = CacheParts { capacity, shown, slots, layers: pairs(layers), source };
         Ok(PyCache(Mutex::new(Cache::from_parts(parts).map_err(errors::models)?)))
     }
 

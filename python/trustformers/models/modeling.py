@@ -335,7 +335,9 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
             )
 
     def __repr__(self) -> str:
-        about = f"{self.config.model_type}, {self.num_parameters():,} parameters, {self.dtype}, {self.device}"
+        origin = f" of {self.name_or_path}" if self.name_or_path else ""
+        about = f"{self.config.model_type}{origin}, {self.num_parameters():,} parameters"
+        about = f"{about}, {self.dtype}, {self.device}"
         shapes = ((name, shape) for name, shape, _ in self._engine.parameter_sizes())
         lines = [f"{type(self).__name__}(  # {about}", *(f"  {line}" for line in tree(shapes)), ")"]
         return "\n".join(lines)

@@ -1,5 +1,7 @@
 //! A cache taken apart and made again, for pickles.
 
+use std::collections::BTreeSet;
+
 use trustformers_tensor::ops::{StoreForm, stored_dim};
 use trustformers_tensor::{DType, Tensor};
 
@@ -8,11 +10,13 @@ use crate::{Error, Result};
 
 /// What a [`Cache`] holds.
 pub struct CacheParts {
-    /// The room for keys of one sequence.
+    /// The number of keys that a slot has room for.
     pub capacity: usize,
     /// For every sequence, which positions the masks have shown.
     pub shown: Vec<Vec<bool>>,
-    /// The keys and values of each layer, (batch * capacity, heads, ..) as they are stored.
+    /// The slot of every sequence.
+    pub slots: Vec<usize>,
+    /// The keys and values of each layer, (slots * capacity, heads, ..) as they are stored.
     pub layers: Vec<[Tensor; 2]>,
     /// What the cross-attention looks at.
     pub source: Option<SourceParts>,
@@ -36,6 +40,7 @@ impl Cache {
         CacheParts {
             capacity: self.capacity,
             shown: self.shown.clone(),
+            slots: self.slots.clone(),
             layers: self.layers.iter().map(|layer| [layer.key.clone(), layer.value.clone()]).collect(),
             source: self.source.as_ref().map(source),
         }
@@ -46,11 +51,17 @@ impl Cache {
     /// # Errors
     /// `Input` for parts that do not fit together.
     pub fn from_parts(parts: CacheParts) -> Result<Cache> {
-        let CacheParts { capacity, shown, layers, source } = parts;
+        let CacheParts { capacity, shown, slots, layers, source } = parts;
         let misfit = || Error::Input("the parts of the cache do not fit together".into());
         let length = shown.first().map_or(0, Vec::len);
         let is_even = shown.iter().all(|shown| shown.len() == length) && length <= capacity;
-        let rows = shown.len().checked_mul(capacity).filter(|_| is_even).ok_or_else(misfit)?;
+        let room = match layers.first() {
+            Some([key, _]) => key.shape().first().unwrap_or(&0) / capacity.max(1),
+            None => slots.len(),
+        };
+        let is_placed = slots.len() == shown.len() && slots.iter().all(|&slot| slot < room);
+        let is_apart = slots.iter().collect::<BTreeSet<_>>().len() == slots.len();
+        let rows = room.checked_mul(capacity).filter(|_| is_even && is_placed && is_apart).ok_or_else(misfit)?;
         let mut form = None;
         for store in layers.iter().flatten() {
             let found = match store.dtype() {
@@ -86,6 +97,8 @@ impl Cache {
             source,
             keys: shown.iter().map(|shown| count(shown)).collect(),
             shown,
+            slots,
+            room,
             capacity,
             ..Cache::default()
         })
