@@ -69,9 +69,13 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         save_strategy="no",
     )
     # Windows overlap by half, so that no character is always at an edge.
-    data = {"train_dataset": windows(train, LENGTH // 2), "eval_dataset": windows(held_out, LENGTH)}
     trainer = tf.Trainer(
-        model, args, processing_class=tokenizer, data_collator=tf.default_data_collator, **data
+        model,
+        args,
+        data_collator=tf.default_data_collator,
+        train_dataset=windows(train, LENGTH // 2),
+        eval_dataset=windows(held_out, LENGTH),
+        processing_class=tokenizer,
     )
     trainer.train()
     trainer.save_model()

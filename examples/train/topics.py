@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     labels = list(TOPICS)
     train, held_out = (encoded(texts(part), labels, tokenizer) for part in (0, 1))
     print(f"{len(train)} docstrings to train on, {len(held_out)} of other modules held out")
-    model = tf.AutoModelForSequenceClassification.from_pretrained(
+    model: Any = tf.AutoModelForSequenceClassification.from_pretrained(
         minilm(), id2label=dict(enumerate(labels)), label2id={name: i for i, name in enumerate(labels)}
     )
     if options.lora:

@@ -38,7 +38,8 @@ def decoder(name: str) -> Any:
         case "gpt2_short":
             return tf.GPT2LMHeadModel(tf.GPT2Config(**_GPT2, n_positions=24), seed=1).eval()
         case "bloom":
-            return tf.BloomForCausalLM(tf.BloomConfig(**_SMALL, hidden_size=16, n_layer=2, n_head=4), seed=1).eval()
+            bloom = tf.BloomConfig(**_SMALL, hidden_size=16, n_layer=2, n_head=4)
+            return tf.BloomForCausalLM(bloom, seed=1).eval()
         case "mistral":
             return tf.MistralForCausalLM(tf.MistralConfig(**_LLAMA, sliding_window=5), seed=1).eval()
         case "gemma2":

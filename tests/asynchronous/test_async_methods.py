@@ -4,7 +4,6 @@ import asyncio
 import contextvars
 import gc
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -297,13 +296,3 @@ def test_the_package_is_imported_without_asyncio() -> None:
         "import sys, trustformers as tf; tf.AutoModel, tf.AutoTokenizer; assert 'asyncio' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-def test_the_example_in_the_readme(minilm_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (example,) = (
-        block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "Async" in block
-    )
-    found: dict[str, Any] = {}
-    exec(example.replace("sentence-transformers/all-MiniLM-L6-v2", str(minilm_path)), found)
-    assert [vector.shape for vector in found["vectors"]] == [(384,), (384,)]

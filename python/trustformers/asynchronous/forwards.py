@@ -36,7 +36,7 @@ class Pass:
 
     tables: Tables
     kind: Kind
-    result: asyncio.Future[ModelOutput]
+    result: asyncio.Future[ModelOutput[Any]]
     asked: float = field(default_factory=time.monotonic)
 
     @property
@@ -79,7 +79,7 @@ class Forwards:
         whole = all(table.size and table.dtype.kind in "iub" for table in tables.values())
         return tables if is_plain and whole else None
 
-    async def run(self, tables: Tables, kind: Kind) -> ModelOutput:
+    async def run(self, tables: Tables, kind: Kind) -> ModelOutput[Any]:
         """What the model gives for ``tables``, as arrays of a kind."""
         import asyncio
 
@@ -137,7 +137,7 @@ class Forwards:
             batch.append(one)
         return batch
 
-    def _attempt(self, batch: list[Pass]) -> list[ModelOutput | BaseException]:
+    def _attempt(self, batch: list[Pass]) -> list[ModelOutput[Any] | BaseException]:
         """What passes give. Where several fail together each is tried alone: the others are not to blame."""
         with self._changed:
             self._running = [one for one in batch if not one.result.cancelled()]
@@ -151,7 +151,7 @@ class Forwards:
                 return [error]
         return [answer for one in batch for answer in self._attempt([one])]
 
-    def _outputs(self, batch: Sequence[Pass]) -> list[ModelOutput | BaseException]:
+    def _outputs(self, batch: Sequence[Pass]) -> list[ModelOutput[Any] | BaseException]:
         shape = sum(one.shape[0] for one in batch), max(one.shape[1] for one in batch)
         padding = {"input_ids": self._model.config.pad_token_id or 0}
         arguments = {name: np.full(shape, padding.get(name, 0), dtype=np.int64) for name in _NAMES}
@@ -168,7 +168,7 @@ class Forwards:
         # A memory of all that ran together would be nobody's.
         decodes = {"use_cache": False} if self._model._engine.family == "decoder" else {}
         outputs: Any = self._model.forward(**arguments, **decodes)
-        answers: list[ModelOutput | BaseException] = []
+        answers: list[ModelOutput[Any] | BaseException] = []
         first = 0
         for one in batch:
             answers.append(_cut(outputs, first, one))
@@ -176,7 +176,7 @@ class Forwards:
         return answers
 
 
-def _cut(outputs: ModelOutput, first: int, one: Pass) -> ModelOutput:
+def _cut(outputs: ModelOutput[Any], first: int, one: Pass) -> ModelOutput[Any]:
     """A pass's own part of what came out, in memory of its own."""
     rows, length = one.shape
     fields = {}

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 class AsyncTokenizer:
     """The asynchronous methods of tokenizers: each is the method of its name, off the event loop."""
 
-    async def call_async(self: Any, *args: Any, **kwargs: Any) -> BatchEncoding:
+    async def call_async(self: Any, *args: Any, **kwargs: Any) -> BatchEncoding[Any]:
         """Encode texts as calling the tokenizer does: a ``BatchEncoding``."""
-        encoded: BatchEncoding = await in_pool(self, *args, **kwargs)
+        encoded: BatchEncoding[Any] = await in_pool(self, *args, **kwargs)
         return encoded
 
     async def encode_async(self: Any, *args: Any, **kwargs: Any) -> Any:

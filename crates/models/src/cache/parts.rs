@@ -61,7 +61,8 @@ impl Cache {
         };
         let is_placed = slots.len() == shown.len() && slots.iter().all(|&slot| slot < room);
         let is_apart = slots.iter().collect::<BTreeSet<_>>().len() == slots.len();
-        let rows = room.checked_mul(capacity).filter(|_| is_even && is_placed && is_apart).ok_or_else(misfit)?;
+        let rows =
+            room.checked_mul(capacity).filter(|_| is_even && is_placed && is_apart).ok_or_else(misfit)?;
         let mut form = None;
         for store in layers.iter().flatten() {
             let found = match store.dtype() {
