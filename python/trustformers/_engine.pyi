@@ -10,6 +10,7 @@ from typing import (
     Protocol,
     SupportsIndex,
     TypeAlias,
+    TypeVar,
     final,
     overload,
     type_check_only,
@@ -18,6 +19,8 @@ from typing import (
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import CapsuleType, Never
+
+_T = TypeVar("_T")
 
 class SafetensorError(OSError): ...
 
@@ -43,6 +46,16 @@ class Repo:
     @property
     def commit(self) -> str | None: ...
 
+# What ends computations.
+
+@final
+class Cancellation:
+    def __new__(cls) -> Cancellation: ...
+    def cancel(self) -> None: ...
+    @property
+    def cancelled(self) -> bool: ...
+    def run(self, function: Callable[[], _T]) -> _T: ...
+
 # Configurations and models.
 
 def read_config(
@@ -66,6 +79,11 @@ def save_checkpoint(
     variant: str | None = None,
 ) -> list[str]: ...
 
+_Shown: TypeAlias = list[list[bool]]
+_Pairs: TypeAlias = list[tuple[Tensor, Tensor]]
+_Places: TypeAlias = list[tuple[int, list[bool]]]
+_CacheParts: TypeAlias = tuple[int, _Shown, list[int], _Pairs, tuple[_Pairs, _Places] | None]
+
 @final
 class Cache:
     def __new__(cls, capacity: int = 0, quantized: bool = False) -> Cache: ...
@@ -77,6 +95,15 @@ class Cache:
     def source_layer(self, index: int) -> tuple[Tensor, Tensor] | None: ...
     def crop(self, length: int) -> None: ...
     def select(self, sources: Sequence[int]) -> None: ...
+    def parts(self) -> _CacheParts: ...
+    @staticmethod
+    def from_parts(
+        capacity: int,
+        shown: _Shown,
+        slots: list[int],
+        layers: _Pairs,
+        source: tuple[_Pairs, _Places] | None,
+    ) -> Cache: ...
     def copy(self) -> Cache: ...
 
 @final
@@ -137,26 +164,19 @@ class Model:
         logits_to_keep: int | list[int] = ...,
         max_length: int | None = None,
         encoder_only: bool = False,
+        training: bool = False,
+        recomputes: bool = False,
     ) -> dict[str, Any]: ...
-    def generate(
+    def generate(self, request: Request) -> dict[str, Any]: ...
+    def generate_together(
         self,
-        tensors: dict[str, Tensor],
-        config: str,
-        *,
-        cache: Cache | None = None,
-        processors: Sequence[Processor | tuple[str, Callable[[Tensor, Tensor], Tensor]]] = ...,
-        constraint: Callable[[Tensor, Tensor], Tensor] | None = None,
-        criteria: Sequence[tuple[str, Callable[[Tensor, list[Tensor] | None], list[bool]]]] = ...,
-        streamer: Any = None,
-        tokenizer: Tokenizer | None = None,
-        response_format: str | None = None,
-        assistant: tuple[Model, str] | None = None,
-        negative: tuple[Tensor, Tensor | None] | None = None,
-        seed: int | None = None,
-    ) -> dict[str, Any]: ...
+        turn: Callable[
+            [list[tuple[_int, dict[str, Any] | Exception]]], tuple[list[tuple[_int, Request]], list[_int]]
+        ],
+    ) -> None: ...
     def parameter_names(self, tied: bool = False) -> list[str]: ...
     def parameter(self, name: str) -> Tensor: ...
-    def parameter_sizes(self) -> list[tuple[str, int, int]]: ...
+    def parameter_sizes(self) -> list[tuple[str, list[int], int]]: ...
     @property
     def is_quantized(self) -> _bool: ...
     def save_weights(
@@ -173,6 +193,25 @@ class Model:
     def requires_grad(self) -> _bool: ...
     @property
     def dtype(self) -> str: ...
+
+@final
+class Request:
+    def __new__(
+        cls,
+        tensors: Mapping[str, Tensor],
+        config: str,
+        *,
+        cache: Cache | None = None,
+        processors: Sequence[Processor | tuple[str, Callable[[Tensor, Tensor], Tensor]]] = ...,
+        constraint: Callable[[Tensor, Tensor], Tensor] | None = None,
+        criteria: Sequence[tuple[str, Callable[[Tensor, list[Tensor] | None], list[bool]]]] = ...,
+        streamer: Any = None,
+        tokenizer: Tokenizer | None = None,
+        response_format: str | None = None,
+        assistant: tuple[Model, str] | None = None,
+        negative: tuple[Tensor, Tensor | None] | None = None,
+        seed: int | None = None,
+    ) -> Request: ...
 
 @final
 class Processor:
@@ -799,6 +838,7 @@ class Tensor:
     @staticmethod
     def from_dlpack(object: _Lender) -> Tensor: ...
     def __repr__(self) -> str: ...
+    def _repr_html_(self) -> str: ...
     def __hash__(self) -> _int: ...
     def __lt__(self, value: _Operand, /) -> Tensor: ...
     def __le__(self, value: _Operand, /) -> Tensor: ...
@@ -914,6 +954,7 @@ def is_grad_enabled() -> _bool: ...
 def _backward_to_bridges(tensor: Tensor, gradient: Tensor) -> list[tuple[Any, Tensor]]: ...
 def _bridge(tensor: Tensor, place: object) -> Tensor: ...
 def _bridges(tensor: Tensor) -> list[Any]: ...
+def set_autocast(dtype: str | None) -> str | None: ...
 def set_grad_enabled(enabled: _bool) -> _bool: ...
 def _restore(array: _Array, dtype: str, requires_grad: _bool) -> Tensor: ...
 def _dtype(name: str) -> _dtype_class: ...

@@ -7,13 +7,16 @@ It writes tests/fixtures/training.
 
 import json
 import tempfile
+from dataclasses import replace
 from typing import Any
 
 import curve_cases
 import optimizer_cases as cases
 import torch
 import transformers as hf
-from transformers.optimization import Adafactor, get_scheduler
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.utils.data import DataLoader
+from transformers.optimization import Adafactor, GreedyLR, get_scheduler
 
 
 def optimizer(name: str, keywords: dict[str, Any]) -> dict[str, Any]:
@@ -43,18 +46,19 @@ def schedule(name: str, keywords: dict[str, Any]) -> list[float]:
     return rates
 
 
-def plateau(keywords: dict[str, Any]) -> list[float]:
+def following(make: Any, keywords: dict[str, Any], metrics: list[float]) -> list[float]:
     """The learning rate after every metric."""
     steps = torch.optim.AdamW([torch.zeros(2, requires_grad=True)], lr=0.01)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(steps, **keywords)
+    scheduler = make(steps, **keywords)
     rates = []
-    for metric in cases.METRICS:
+    for metric in metrics:
         scheduler.step(metric)
         rates.append(steps.param_groups[0]["lr"])
     return rates
 
 
-def trained(case: curve_cases.Curve, callbacks: list[Any] | None = None) -> hf.Trainer:
+def built(case: curve_cases.Curve) -> hf.PreTrainedModel:
+    """The model of a case, with its weights."""
     fields = dict(case.config)
     config = hf.AutoConfig.for_model(fields.pop("model_type"), **fields)
     model = getattr(hf, case.model)(config)
@@ -63,6 +67,11 @@ def trained(case: curve_cases.Curve, callbacks: list[Any] | None = None) -> hf.T
     with torch.no_grad():
         for name, value in parameters.items():
             value.copy_(torch.tensor(drawn[name]))
+    return model
+
+
+def trained(case: curve_cases.Curve, callbacks: list[Any] | None = None) -> hf.Trainer:
+    model = built(case)
     with tempfile.TemporaryDirectory() as folder:
         args = hf.TrainingArguments(folder, report_to="none", **case.arguments)
         data = {"train_dataset": case.examples(), "eval_dataset": case.examples()[:6]}
@@ -76,6 +85,54 @@ def curve(case: curve_cases.Curve) -> dict[str, list[float]]:
     trainer = trained(case)
     steps = [entry for entry in trainer.state.log_history if "loss" in entry]
     return {name: [entry[name] for entry in steps] for name in ("loss", "grad_norm", "learning_rate")}
+
+
+def half(case: curve_cases.Curve) -> dict[str, list[float]]:
+    """The same in float16, which transformers' Trainer refuses on a CPU: its loop in torch's own words.
+
+    Causal language models are told how many labels count, as the Trainer tells them: it knows those
+    that shift theirs by their names, and GPT-2 is not among them.
+    """
+    without = {name: value for name, value in case.args.items() if name != "fp16"}
+    with tempfile.TemporaryDirectory() as folder:
+        args = hf.TrainingArguments(folder, report_to="none", **replace(case, args=without).arguments)
+    model = built(case).train()
+    steps = torch.optim.AdamW(model.parameters(), lr=args.learning_rate)
+    schedule = get_scheduler("linear", steps, 0, args.max_steps)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0 ** curve_cases.FIRST_SCALE[case.name])
+    batches = DataLoader(
+        case.examples(), args.per_device_train_batch_size, collate_fn=hf.default_data_collator
+    )
+    record: dict[str, list[float]] = {"loss": [], "scale": []}
+    while len(record["loss"]) < args.max_steps:
+        for batch in batches:
+            told = {}
+            if "LM" in case.model:
+                labels = batch["labels"][:, 1:] if "ForCausalLM" in case.model else batch["labels"]
+                told = {"num_items_in_batch": (labels != -100).sum()}
+            with torch.autocast("cpu", torch.float16):
+                loss = model(**batch, **told).loss
+            scaler.scale(loss).backward()
+            scaler.unscale_(steps)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), args.max_grad_norm)
+            scale = scaler.get_scale()
+            scaler.step(steps)
+            scaler.update()
+            if scaler.get_scale() >= scale:
+                schedule.step()
+            steps.zero_grad()
+            record["loss"].append(loss.item())
+            record["scale"].append(scaler.get_scale())
+            if len(record["loss"]) == args.max_steps:
+                break
+    return record
+
+
+def dropped(case: curve_cases.Curve) -> list[float]:
+    """Some logits of the first example, in training."""
+    example = {name: torch.tensor([value]) for name, value in case.examples()[0].items()}
+    with torch.no_grad():
+        return built(case).train()(**example).logits.flatten()[: curve_cases.SHOWN].tolist()
 
 
 def events(case: curve_cases.Curve) -> list[Any]:
@@ -98,10 +155,20 @@ def main() -> None:
         {
             **{f"optimizer/{name}": optimizer(*case) for name, case in cases.OPTIMIZERS.items()},
             **{f"schedule/{name}": schedule(*case) for name, case in cases.SCHEDULES.items()},
-            **{f"plateau/{name}": plateau(keywords) for name, keywords in cases.PLATEAUS.items()},
+            **{
+                f"plateau/{name}": following(ReduceLROnPlateau, keywords, cases.METRICS)
+                for name, keywords in cases.PLATEAUS.items()
+            },
+            **{
+                f"greedy/{name}": following(GreedyLR, keywords, 2 * cases.METRICS)
+                for name, keywords in cases.GREEDY.items()
+            },
         },
     )
     write("curves.json", {case.name: curve(case) for case in curve_cases.CURVES})
+    mixed = {case.name: curve(case) if "bf16" in case.args else half(case) for case in curve_cases.MIXED}
+    write("mixed.json", mixed)
+    write("dropped.json", {case.name: dropped(case) for case in curve_cases.DROPPED})
     write("events.json", {case.name: events(case) for case in (curve_cases.EVENTS, curve_cases.EPOCHS)})
 
 

@@ -4,7 +4,7 @@ Without dropout, and with the examples in order, nothing is left to chance.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from drawn_weights import draw_all, evenly
 
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "training" / "curves.json"
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "training"
 STEPS = 50
 EXAMPLES = 26
 LENGTH = 12
@@ -125,6 +125,11 @@ _OTHER = {
     "max_grad_norm": 0.5,
     "adam_beta2": 0.95,
 }
+_OTHER_DROPS = {
+    "bert": {"classifier_dropout": 0.0},
+    "llama": {"attention_dropout": 0.0},
+    "t5": {"classifier_dropout": 0.0},
+}
 CURVES = [
     Curve("bert", "BertForSequenceClassification", _BERT),
     Curve("gpt2", "GPT2LMHeadModel", GPT2),
@@ -141,6 +146,34 @@ CURVES = [
     ),
 ]
 
+
+def _dropped(case: Curve) -> list[Curve]:
+    """Every kind of dropout alone, with a probability of 1: what is left is no matter of luck."""
+    fields = [name for name in case.config if "drop" in name]
+    return [
+        Curve(f"{case.name}, {name}", case.model, {**case.config, **dict.fromkeys(fields, 0.0), name: 1.0})
+        for name in fields
+    ]
+
+
+#: Forward passes in training, and how many of their logits are compared.
+DROPPED = [
+    one
+    for case in CURVES[:4]
+    for one in _dropped(replace(case, config={**case.config, **_OTHER_DROPS.get(case.name, {})}))
+]
+SHOWN = 20
+
+#: Trainings whose products are of 16 bits.
+MIXED_STEPS = 20
+#: The power of two that losses in float16 are first multiplied with: for one model so much that gradients
+#: overflow. Which step is the first that does not may hang on the rounding, and all that follows on that.
+FIRST_SCALE = {"bert, fp16": 20, "gpt2, fp16": 16, "llama, fp16": 16, "t5, fp16": 16}
+MIXED = [
+    Curve(f"{case.name}, {dtype}", case.model, case.config, {dtype: True, "max_steps": MIXED_STEPS})
+    for case in CURVES[:4]
+    for dtype in ("bf16", "fp16")
+]
 
 #: A training with some of everything, whose events are recorded.
 EVENTS = Curve(
@@ -195,7 +228,7 @@ def recorder(base: Any) -> Any:
     return type("Recorder", (base,), {"events": [], **{name: hook(name) for name in HOOKS}})()
 
 
-def recorded() -> dict[str, Any]:
+def recorded(name: str = "curves.json") -> dict[str, Any]:
     """What `reference/training.py` recorded."""
-    record: dict[str, Any] = json.loads(FIXTURE.read_text())
+    record: dict[str, Any] = json.loads((FIXTURES / name).read_text())
     return record

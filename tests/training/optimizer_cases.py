@@ -66,6 +66,21 @@ PLATEAUS: dict[str, dict[str, Any]] = {
     "up": {"mode": "max", "patience": 1, "threshold": 0.1, "threshold_mode": "abs", "cooldown": 1},
     "least": {"patience": 0, "factor": 0.1, "min_lr": 1e-3},
 }
+#: What `GreedyLR` is made with; it sees the same metrics twice over.
+GREEDY: dict[str, dict[str, Any]] = {
+    "as it is": {"patience": 1},
+    "up": {
+        "mode": "max",
+        "patience": 0,
+        "factor": 0.5,
+        "min_lr": 1e-4,
+        "max_lr": 0.05,
+        "threshold_mode": "rel",
+    },
+    "waiting": {"patience": 0, "factor": 0.8, "cooldown": 2, "warmup": 1, "min_lr": 1e-3},
+    "smoothed": {"patience": 1, "smooth": True, "window_size": 3, "min_lr": 1e-3},
+    "begun anew": {"patience": 0, "factor": 0.1, "min_lr": 1e-3, "reset_start": 2},
+}
 METRICS = [3.0, 2.0, 2.5, 2.4, 2.3, 2.2, 2.1, 1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.45, 0.44, 0.43, 0.42]
 
 

@@ -75,9 +75,9 @@ def test_unknown_ones_name_the_nearest() -> None:
         {"fsdp": "full_shard"},
         {"torch_compile": True},
         {"tpu_num_cores": 8},
-        {"gradient_checkpointing": True},
+        {"activation_checkpointing": True},
         {"neftune_noise_alpha": 5},
-        {"push_to_hub": True},
+        {"push_to_hub_organization": "us"},
         {"save_safetensors": False},
         {"report_to": "wandb"},
         {"optim": "galore_adamw"},
@@ -152,3 +152,79 @@ def test_subclasses_understand_the_same() -> None:
     assert (mine.colour, mine.use_cpu) == ("blue", True)
     with pytest.raises(TypeError, match="colour"):
         Mine("out", color="blue")  # type: ignore[call-arg]
+
+
+def test_settings_are_set_together() -> None:
+    args = (
+        TrainingArguments("out")
+        .set_training(learning_rate=1e-4, batch_size=32, max_steps=7, seed=3)
+        .set_evaluate("steps", steps=100, batch_size=4, delay=2)
+        .set_testing(batch_size=64, loss_only=True)
+        .set_save("epoch", total_limit=2)
+        .set_logging("steps", steps=5, report_to="csv", level="info", first_step=True)
+        .set_push_to_hub("us/tiny", strategy="end", token="secret")
+        .set_optimizer("adafactor", learning_rate=2e-4, beta1=0.8)
+        .set_lr_scheduler("cosine", num_epochs=4, warmup_steps=0.05)
+        .set_dataloader(
+            train_batch_size=16, eval_batch_size=8, num_workers=2, pin_memory=False, sampler_seed=5
+        )
+    )
+    expected = {
+        "do_train": True,
+        "seed": 3,
+        "eval_strategy": "steps",
+        "eval_steps": 100,
+        "eval_delay": 2,
+        "do_eval": True,
+        "do_predict": True,
+        "prediction_loss_only": True,
+        "save_strategy": "epoch",
+        "save_total_limit": 2,
+        "logging_steps": 5,
+        "report_to": ["csv"],
+        "log_level": "info",
+        "logging_first_step": True,
+        "push_to_hub": True,
+        "hub_model_id": "us/tiny",
+        "hub_strategy": "end",
+        "hub_token": "secret",
+        "optim": "adafactor",
+        "learning_rate": 2e-4,
+        "adam_beta1": 0.8,
+        "lr_scheduler_type": "cosine",
+        "num_train_epochs": 4,
+        "max_steps": -1,
+        "warmup_steps": 0.05,
+        "per_device_train_batch_size": 16,
+        "per_device_eval_batch_size": 8,
+        "dataloader_num_workers": 2,
+        "data_seed": 5,
+    }
+    assert {name: getattr(args, name) for name in expected} == expected
+    with pytest.warns(DeprecationWarning, match="warmup_ratio"):
+        assert args.set_lr_scheduler(warmup_ratio=0.1).warmup_steps == 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "keywords"),
+    [
+        ("set_training", {"learning_rate": -1}),
+        ("set_training", {"activation_checkpointing": True}),
+        ("set_evaluate", {"strategy": "steps", "steps": 0}),
+        ("set_save", {"strategy": "steps", "steps": 0}),
+        ("set_save", {"strategy": "sometimes"}),
+        ("set_logging", {"steps": 0}),
+        ("set_logging", {"report_to": "wandb"}),
+        ("set_logging", {"level": "loud"}),
+        ("set_push_to_hub", {"model_id": "us/tiny", "strategy": "never"}),
+        ("set_optimizer", {"name": "galore_adamw"}),
+        ("set_lr_scheduler", {"name": "lineer"}),
+        ("set_dataloader", {"train_batch_size": 0}),
+        ("set_dataloader", {"auto_find_batch_size": True}),
+    ],
+)
+def test_settings_that_cannot_be_are_not_set(name: str, keywords: dict[str, Any]) -> None:
+    args = TrainingArguments("out")
+    with pytest.raises(ValueError, match=r".+"):
+        getattr(args, name)(**keywords)
+    assert args == TrainingArguments("out")

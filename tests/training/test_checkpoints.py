@@ -47,7 +47,7 @@ class NoisyTrainer(tf.Trainer):
         {},
         {"gradient_accumulation_steps": 2, "lr_scheduler_type": "cosine", "num_train_epochs": 4},
         {"fp16": True, "optim": "lion_32bit"},
-        {"optim": "adafactor"},
+        {"optim": "adafactor", "bf16": True, "gradient_checkpointing": True},
         {"train_sampling_strategy": "group_by_length", "max_steps": 14},
     ],
     ids=str,
@@ -55,9 +55,13 @@ class NoisyTrainer(tf.Trainer):
 def test_a_resumed_training_has_the_same_bits(tmp_path: Path, settings: Any, stopped: int) -> None:
     parts = {"data_collator": RandomCollator()}
     settings = {**settings, "save_strategy": "steps", "save_steps": 3}
-    through = tasks.trainer(tmp_path, kind=NoisyTrainer, parts=parts, **settings)
+    # Dropout follows from the number of the step too.
+    fields = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.1}
+    through = tasks.trainer(tmp_path, tasks.model(**fields), kind=NoisyTrainer, parts=parts, **settings)
     through.train()
-    resumed = tasks.trainer(tmp_path, tasks.model(seed=5), kind=NoisyTrainer, parts=parts, **settings)
+    resumed = tasks.trainer(
+        tmp_path, tasks.model(seed=5, **fields), kind=NoisyTrainer, parts=parts, **settings
+    )
     random.seed(99)
     np.random.seed(99)
     tf.manual_seed(99)
@@ -273,6 +277,54 @@ def test_a_checkpoint_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pyt
         trainer.train()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1"]
     assert tasks.trainer(tmp_path, **settings).train(resume_from_checkpoint=True).global_step == 3
+
+
+FULL = """
+import resource, signal, sys, tasks
+from pathlib import Path
+
+import trustformers as tf
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+
+class Fill(tf.TrainerCallback):
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 2:
+            # From here on a file has room for less than the weights.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+
+parts = {"callbacks": [Fill]}
+trainer = tasks.trainer(Path(sys.argv[1]), parts=parts, max_steps=3, save_strategy="steps", save_steps=1)
+try:
+    trainer.train()
+except OSError as error:
+    print("refused:", error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limits there")
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL, str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    assert "refused: " in done.stdout, done.stderr
+    assert "checkpoint-2.unfinished" in done.stdout, "it says which file"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-1"]
+    settings = {"max_steps": 3, "save_strategy": "steps", "save_steps": 1}
+    assert tasks.trainer(tmp_path, **settings).train(resume_from_checkpoint=True).global_step == 3
+
+
+def test_checkpoints_of_transformers_are_refused_by_name(tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoint-2"
+    tasks.model().save_pretrained(folder)
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"):
+        (folder / name).write_bytes(b"PK")
+    (folder / "trainer_state.json").write_text('{"global_step": 2}')
+    trainer = tasks.trainer(tmp_path, tasks.model(seed=3))
+    with pytest.raises(ValueError, match=r"no optimizer\.safetensors, progress\.json.*Another library"):
+        trainer.train(resume_from_checkpoint=True)
+    assert tasks.same(trainer.model, tasks.model(seed=3))
 
 
 def test_a_replaced_checkpoint_that_was_left_comes_back(tmp_path: Path) -> None:

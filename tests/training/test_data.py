@@ -218,6 +218,20 @@ def test_labels_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(IndexError, match="7"):
         trainer.train()
     assert all(np.array_equal(value, before[name]) for name, value in tasks.weights(trainer.model).items())
+    for bad in (40, -5):
+        for kind in (tf.BertForTokenClassification, tf.BertForMaskedLM):
+            tokens = [
+                {"input_ids": [1, 2, 3], "labels": [1, bad if index == 5 else 1, -100]} for index in range(9)
+            ]
+            parts = {"train_dataset": tokens}
+            trainer = tasks.trainer(
+                tmp_path, tasks.model(kind=kind), parts=parts, train_sampling_strategy="sequential"
+            )
+            with pytest.raises(IndexError, match=rf"{bad} is out of range.*step 2, batch 1 of epoch 0"):
+                trainer.train()
+    floats = [{"input_ids": row["input_ids"], "labels": 0.5} for row in rows]
+    with pytest.raises(ValueError, match="labels must have the shape"):
+        tasks.trainer(tmp_path, parts={"train_dataset": floats}).train()
     without = [{"input_ids": row["input_ids"]} for row in rows]
     with pytest.raises(ValueError, match=r"did not return a loss.*input_ids.*labels"):
         tasks.trainer(tmp_path, parts={"train_dataset": without}).train()

@@ -113,6 +113,26 @@ def test_plateaus_are_torchs(name: str) -> None:
     np.testing.assert_allclose(rates, EXPECTED[f"plateau/{name}"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", cases.GREEDY)
+def test_greedy_rates_are_transformers(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    optimizer = training.AdamW(parameters(), lr=0.01)
+    scheduler = training.get_scheduler("greedy", optimizer, 0, 0, {**cases.GREEDY[name], "verbose": True})
+    rates = []
+    for step, metric in enumerate(2 * cases.METRICS):
+        if step == 7:
+            # One that takes up the state of another goes on as that would have.
+            optimizer = training.AdamW(parameters(), lr=0.5)
+            again = training.GreedyLR(optimizer)
+            again.load_state_dict(scheduler.state_dict())
+            scheduler = again
+            assert optimizer.param_groups[0]["lr"] == rates[-1]
+        scheduler.step(metric)
+        rates += scheduler.get_last_lr()
+    np.testing.assert_allclose(rates, EXPECTED[f"greedy/{name}"], rtol=1e-12)
+    assert len(set(rates)) > 2
+    assert "reducing learning rate of group 0" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", [*cases.OPTIMIZERS, "AdamW8bit", "Lion"])
 def test_a_state_goes_on_where_it_was(name: str) -> None:
     kind, keywords = cases.OPTIMIZERS.get(name, (name, {"lr": 1e-3}))

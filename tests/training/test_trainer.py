@@ -1,7 +1,6 @@
 """Trainer: its events, losses, evaluations and predictions, and what it refuses."""
 
 import json
-import logging
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import tasks
 import trustformers as tf
 from trustformers import training
 
-EVENTS = json.loads(curve_cases.FIXTURE.with_name("events.json").read_text())
+EVENTS = json.loads((curve_cases.FIXTURES / "events.json").read_text())
 TOKENIZER = Path(__file__).parent.parent / "fixtures" / "pipelines" / "wordpiece"
 
 
@@ -106,20 +105,10 @@ def test_accumulated_batches_are_one_batch(tmp_path: Path) -> None:
     np.testing.assert_allclose(tasks.losses(parted), tasks.losses(whole), rtol=1e-4)
 
 
-def test_half_precision_is_taken_and_changes_no_loss(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    plain = tasks.trainer(tmp_path)
-    plain.train()
+def test_the_scale_of_losses_is_taken_out_again(tmp_path: Path) -> None:
     scaled = tasks.trainer(tmp_path, fp16=True)
-    with caplog.at_level(logging.INFO, "trustformers.training"):
-        scaled.train()
-    assert "Computation is in float32" in caplog.text
-    np.testing.assert_allclose(tasks.losses(scaled), tasks.losses(plain), rtol=1e-4)
+    scaled.train()
     assert scaled._scaler.state() == (2.0**16, 12)
-    brain = tasks.trainer(tmp_path, bf16=True)
-    brain.train()
-    assert tasks.losses(brain) == tasks.losses(plain)
 
 
 def test_an_overflow_leaves_a_step_out(tmp_path: Path) -> None:
@@ -139,14 +128,6 @@ def test_an_overflow_leaves_a_step_out(tmp_path: Path) -> None:
     trainer.train()
     assert all(np.array_equal(seen[0][name], seen[1][name]) for name in seen[0])
     assert trainer._scaler.state()[0] == 2.0**15
-
-
-def test_no_dropout_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tasks.trainer(tmp_path, tasks.model(hidden_dropout_prob=0.1), max_steps=1).train()
-    assert "hidden_dropout_prob" in caplog.text
-    caplog.clear()
-    tasks.trainer(tmp_path, max_steps=1).train()
-    assert "dropout" not in caplog.text
 
 
 @pytest.mark.parametrize("said", ["what is trained", "what is frozen"])

@@ -6,6 +6,7 @@ use trustformers_models::{self as models, Cache, Family, Inputs, Keep, Model, Ou
 use trustformers_tensor::{DType, Tensor};
 
 use crate::error::Error;
+use crate::joint::Joint;
 use crate::{Result, Scores};
 
 /// A model with the keys and values of what it has read.
@@ -225,6 +226,40 @@ impl<'m> Decoder<'m> {
             }
         }
         Ok(())
+    }
+
+    /// Asks for room for so many tokens of each sequence, if nothing has been read yet.
+    pub fn reserve(&mut self, tokens: usize) {
+        let positions = self.lead + tokens;
+        if let Some(cache) = &mut self.cache {
+            cache.reserve(positions);
+        }
+    }
+
+    /// Whether it can go on in a [`Joint`], up to so many tokens: with a cache of its own, a text whose beginning never changes, and
+    /// positions that the model knows, so that it cannot fail there.
+    pub fn can_join(&self, tokens: usize) -> bool {
+        let positions = self.model.config().size("max_position_embeddings").ok();
+        self.cache.as_ref().is_some_and(|cache| cache.batch() == 0)
+            && self.model.turning_point().is_none()
+            && positions.is_none_or(|positions| self.lead + tokens <= positions)
+    }
+
+    /// What its `rows` sequences go on from in a [`Joint`]. It is left without its cache.
+    pub fn hand_over(&mut self, rows: usize) -> Joint<'m> {
+        let behind = |all: &Option<Vec<Vec<i64>>>, step: i64| {
+            let next = |all: &Vec<Vec<i64>>| {
+                (0..rows).map(|row| all[row % all.len()].last().map_or(0, |last| last + step)).collect()
+            };
+            all.as_ref().map(next)
+        };
+        Joint {
+            model: self.model,
+            cache: self.cache.take().unwrap_or_default(),
+            positions: behind(&self.positions, 1),
+            segments: behind(&self.segments, 0).unwrap_or_else(|| vec![0; rows]),
+            has_segments: self.segments.is_some(),
+        }
     }
 
     /// The number of sequences, as far as it is known.

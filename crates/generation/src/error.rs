@@ -26,6 +26,17 @@ pub enum Error {
     Callback(Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl Error {
+    /// Whether the caller has asked to stop, see [`trustformers_tensor::interrupt`].
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(
+            self,
+            Error::Tensor(tensor::Error::Interrupted)
+                | Error::Model(models::Error::Tensor(tensor::Error::Interrupted))
+        )
+    }
+}
+
 impl From<trustformers_hub::Error> for Error {
     fn from(error: trustformers_hub::Error) -> Error {
         models::Error::from(error).into()

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use trustformers_generation::{
     Error, Generated, GenerationConfig, Request, Result, Streamer, generate, rows, table,
 };
-use trustformers_hub::Interrupt;
-use trustformers_models::{Config, Inputs, LoadOptions, Model, Text};
-use trustformers_tensor::{Generator, Tensor};
+use trustformers_models::{self as models, Config, Inputs, LoadOptions, Model, Text};
+use trustformers_tensor::{self as tensor, Generator, Tensor, interrupt};
 
 fn model() -> Model {
     let config = r#"{"model_type": "llama", "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
@@ -25,7 +24,7 @@ fn inputs() -> Inputs {
 }
 
 fn written(model: &Model, config: &str, request: Request) -> Result<Generated> {
-    generate(model, &GenerationConfig::from_json(config)?, request, &Generator::new(5))
+    generate(model, GenerationConfig::from_json(config)?, request, Generator::new(5))
 }
 
 fn texts(model: &Model, config: &str) -> Vec<Vec<i64>> {
@@ -107,13 +106,18 @@ fn a_streamer_is_given_everything_and_may_end_it() {
 }
 
 #[test]
-fn an_interrupt_ends_it_at_the_next_layer() {
+fn an_interrupt_ends_it_at_the_next_operation() {
     let model = model();
     let asked = Arc::new(AtomicUsize::new(0));
     let counter = asked.clone();
-    let interrupt = Interrupt::new(move || counter.fetch_add(1, Ordering::Relaxed) >= 5);
-    let request = Request { inputs: Inputs { interrupt, ..inputs() }, ..Request::default() };
-    assert!(written(&model, r#"{"max_new_tokens": 1000}"#, request).is_err());
+    let stop = move || counter.fetch_add(1, Ordering::Relaxed) >= 5;
+    let request = Request { inputs: inputs(), ..Request::default() };
+    let ended = interrupt::during(stop, || written(&model, r#"{"max_new_tokens": 1000}"#, request));
+    assert!(matches!(
+        ended.err().unwrap(),
+        Error::Model(models::Error::Tensor(tensor::Error::Interrupted))
+            | Error::Tensor(tensor::Error::Interrupted)
+    ));
     assert_eq!(asked.load(Ordering::Relaxed), 6);
 }
 

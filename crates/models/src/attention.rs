@@ -5,6 +5,7 @@ use trustformers_tensor::{Activation, Attended, Attention, Ragged, Tensor, Works
 
 use crate::checkpoint::Scope;
 use crate::disentangled::{DistanceBias, Distances};
+use crate::dropout::Dropout;
 use crate::layers::{Entry, Linear, Norm, adding};
 use crate::spec::{AttentionSpec, FusedOrder, NormOver, NormSpec, Projection};
 use crate::{Error, Result};
@@ -39,6 +40,7 @@ pub struct Look<'a> {
     pub causal: bool,
     pub window: Option<usize>,
     pub bias: Option<&'a [Tensor]>,
+    pub dropout: &'a Dropout,
     pub probabilities: bool,
 }
 
@@ -172,9 +174,10 @@ impl MultiHead {
         heads: &Heads,
         distances: &Distances,
         ragged: &Ragged,
+        dropout: &Dropout,
     ) -> Result<Option<Vec<Tensor>>> {
         match &self.distances {
-            Some(own) => own.of(heads, distances, ragged, self.spec.scale, |vectors| {
+            Some(own) => own.of(heads, distances, ragged, self.spec.scale, dropout, |vectors| {
                 self.project(Entry::of(vectors), &mut Workspace::default())
             }),
             None => Ok(None),
@@ -198,6 +201,7 @@ impl MultiHead {
             mask: Mask { causal: look.causal, window: look.window },
             bias: look.bias,
             softcap: self.spec.softcap,
+            dropout: look.dropout.of_attention(self.spec.dropout),
             probabilities: look.probabilities,
         }
         .run_in(workspace)?;

@@ -1,34 +1,44 @@
 //! One layer of a stack: attention and a feed-forward network, with the norms around them, and what the layers of a pass share.
 
+use std::sync::Arc;
+
 use trustformers_tensor::{Ragged, Tensor, Workspace, ops};
 
 use crate::attention::{Heads, Look, MultiHead};
 use crate::cache::{Cache, Source};
 use crate::checkpoint::Scope;
 use crate::disentangled::Distances;
+use crate::dropout::Dropout;
 use crate::feed_forward::FeedForward;
 use crate::layers::{Entry, Linear, Norm};
 use crate::places::Windows;
 use crate::spec::{LayerSpec, Sublayer};
 use crate::{Error, Packing, Result};
 
-/// What the layers of one pass share.
-pub struct Step<'a> {
-    pub packing: &'a Packing,
-    pub ragged: &'a Ragged,
+/// What the layers of one pass read, and none changes.
+pub struct Shared {
+    pub packing: Arc<Packing>,
+    pub ragged: Ragged,
     pub causal: bool,
-    pub bias: Option<&'a [Tensor]>,
+    pub bias: Option<Vec<Tensor>>,
     pub windows: Windows,
     pub distances: Option<Distances>,
     pub rotaries: Vec<Rotary>,
+    pub encoded: Option<Tensor>,
+}
+
+/// One pass on its way through the layers.
+pub struct Step<'a> {
+    pub shared: &'a Arc<Shared>,
     pub cache: Option<&'a mut Cache>,
     pub source: Option<Source>,
-    pub encoded: Option<&'a Tensor>,
     pub attentions: Option<Vec<Tensor>>,
     pub cross_attentions: Option<Vec<Tensor>>,
     pub routed: Option<Vec<Tensor>>,
     /// For whom the next layer works, if not for all rows.
-    pub readers: Option<Readers>,
+    pub readers: Option<Arc<Readers>>,
+    /// What the next layer drops.
+    pub dropout: Dropout,
     pub workspace: Workspace,
 }
 
@@ -74,8 +84,9 @@ fn self_attention(
     readers: Option<&Readers>,
     step: &mut Step,
 ) -> Result<Tensor> {
+    let shared = step.shared;
     let mut heads = part.project(entry, &mut step.workspace)?;
-    if let Some(rotary) = part.rotary().and_then(|number| step.rotaries.get(number)) {
+    if let Some(rotary) = part.rotary().and_then(|number| shared.rotaries.get(number)) {
         rotary.turn(&mut heads.query)?;
         rotary.turn(&mut heads.key)?;
     }
@@ -85,9 +96,9 @@ fn self_attention(
     if let Some(readers) = readers {
         heads.query = heads.query.gather_rows(&readers.rows)?;
     }
-    let (window, bias) = step.windows.of(part.window(), step.bias);
-    let own = match &step.distances {
-        Some(distances) => part.distance_bias(&heads, distances, step.ragged)?,
+    let (window, bias) = shared.windows.of(part.window(), shared.bias.as_deref());
+    let own = match &shared.distances {
+        Some(distances) => part.distance_bias(&heads, distances, &shared.ragged, &step.dropout)?,
         None => None,
     };
     let own = match (own, bias) {
@@ -95,15 +106,16 @@ fn self_attention(
         (own, _) => own,
     };
     let look = Look {
-        ragged: readers.map_or(step.ragged, |readers| &readers.ragged),
-        causal: step.causal,
+        ragged: readers.map_or(&shared.ragged, |readers| &readers.ragged),
+        causal: shared.causal,
         window,
         bias: own.as_deref().or(bias),
+        dropout: &step.dropout,
         probabilities: step.attentions.is_some(),
     };
     let (out, probabilities) = part.attend(&heads, &look, residual, &mut step.workspace)?;
     if let (Some(all), Some(probabilities)) = (&mut step.attentions, probabilities) {
-        let packing = step.packing;
+        let packing = &shared.packing;
         let before = |sequence| step.cache.as_ref().map_or(&[][..], |cache| cache.shown(sequence));
         let columns = step.cache.as_ref().map_or(0, |cache| cache.length()) + packing.shape()[1];
         let shown = |sequence| [before(sequence), &packing.shown(sequence)].concat();
@@ -122,23 +134,31 @@ fn cross_attention(
 ) -> Result<Tensor> {
     let nothing = || Error::Input("You have to specify the encoder's inputs or encoder_outputs".into());
     let source = step.source.as_mut().ok_or_else(nothing)?;
-    let (batch, sources) = (step.packing.shape()[0], source.sequences.len());
+    let packing = &step.shared.packing;
+    let (batch, sources) = (packing.shape()[0], source.sequences.len());
     if sources != batch {
         return Err(Error::Input(format!(
             "the encoder's hidden states hold {sources} sequences, the inputs {batch}"
         )));
     }
-    if source.layers.len() <= index {
-        source.layers.push(part.project_keys(step.encoded.ok_or_else(nothing)?)?);
-    }
-    let [key, value] = source.layers[index].clone();
+    let [key, value] = match source.layers.get(index) {
+        Some(known) => known.clone(),
+        None => {
+            let made = part.project_keys(step.shared.encoded.as_ref().ok_or_else(nothing)?)?;
+            // The steps that follow ask again.
+            if step.cache.is_some() {
+                source.layers.push(made.clone());
+            }
+            made
+        }
+    };
     let heads = Heads { query: part.project_queries(entry)?, key, value };
-    let packing = step.packing;
     let look = Look {
         ragged: &source.ragged(packing),
         causal: false,
         window: None,
         bias: None,
+        dropout: &step.dropout,
         probabilities: step.cross_attentions.is_some(),
     };
     let (out, probabilities) = part.attend(&heads, &look, residual, &mut step.workspace)?;
@@ -155,6 +175,7 @@ pub struct Layer {
     cross_attention: Option<Wrapped<MultiHead>>,
     feed_forward: Wrapped<FeedForward>,
     parallel: bool,
+    dropout: f32,
 }
 
 /// A part of a layer with the norms around it.
@@ -164,6 +185,7 @@ struct Wrapped<T> {
     after: Option<Norm>,
     added: Option<Norm>,
     adds_to_normed: bool,
+    dropout: f32,
 }
 
 impl<T> Wrapped<T> {
@@ -175,10 +197,11 @@ impl<T> Wrapped<T> {
             after: norm(&spec.after)?,
             added: norm(&spec.added)?,
             adds_to_normed: spec.adds_to_normed,
+            dropout: spec.dropout,
         })
     }
 
-    /// `added(x + after(part(before(x))))`, of all rows or of some. The part is given what goes in, and what it may add to its result at
+    /// `added(x + after(dropout(part(before(x)))))`, of all rows or of some. The part is given what goes in, and what it may add to its result at
     /// once.
     fn around<'a>(
         &self,
@@ -192,12 +215,12 @@ impl<T> Wrapped<T> {
         let residual = normed.as_ref().unwrap_or(&x);
         let read = readers.map(|readers| residual.gather_rows(&readers.rows)).transpose()?;
         let residual = read.as_ref().unwrap_or(residual);
-        let at_once = self.after.is_none() && self.added.is_none();
+        let at_once = self.after.is_none() && self.added.is_none() && !step.dropout.drops(self.dropout);
         let out = part(&self.part, entry, at_once.then_some(residual), step)?;
         let out = match &self.added {
             _ if at_once => out,
-            Some(norm) => norm.forward(&self.leave(out)?, Some(residual))?,
-            None => self.leave(out)?.add(residual)?,
+            Some(norm) => norm.forward(&self.leave(out, &step.dropout)?, Some(residual))?,
+            None => self.leave(out, &step.dropout)?.add(residual)?,
         };
         step.workspace.give(x);
         Ok(out)
@@ -207,7 +230,8 @@ impl<T> Wrapped<T> {
         Entry { x, norm: self.before.as_ref() }
     }
 
-    fn leave(&self, out: Tensor) -> Result<Tensor> {
+    fn leave(&self, out: Tensor, dropout: &Dropout) -> Result<Tensor> {
+        let out = dropout.apply(out, self.dropout)?;
         self.after.as_ref().map_or(Ok(out.clone()), |norm| norm.forward(&out, None))
     }
 }
@@ -225,6 +249,7 @@ impl Layer {
             cross_attention: spec.cross_attention.as_ref().map(cross).transpose()?,
             feed_forward: Wrapped::load(scope, &spec.feed_forward, width, feed_forward)?,
             parallel: spec.parallel,
+            dropout: spec.dropout,
         })
     }
 
@@ -238,10 +263,11 @@ impl Layer {
 
     /// Whether it can work for a few rows alone, whose place among the keys is then not known: all keys must be alike to them.
     pub fn can_narrow(&self, step: &Step) -> bool {
-        let look = step.windows.of(self.attention.part.window(), step.bias);
+        let shared = step.shared;
+        let look = shared.windows.of(self.attention.part.window(), shared.bias.as_deref());
         let is_plain = !self.parallel && self.cross_attention.is_none() && matches!(look, (None, None));
         let is_asked = step.attentions.is_some() || step.routed.is_some();
-        is_plain && !step.causal && !is_asked && step.cache.is_none() && step.distances.is_none()
+        is_plain && !shared.causal && !is_asked && step.cache.is_none() && shared.distances.is_none()
     }
 
     /// Runs the layer, the one of number `index`: (rows, width) to the same, or to the rows of `step.readers` alone.
@@ -252,7 +278,7 @@ impl Layer {
             return Ok(out);
         }
         let readers = step.readers.take();
-        let readers = readers.as_ref();
+        let readers = readers.as_deref();
         let mut hidden = self.attention.around(hidden, readers, step, |part, entry, residual, step| {
             self_attention(part, entry, residual, index, readers, step)
         })?;
@@ -263,8 +289,18 @@ impl Layer {
             })?;
         }
         self.feed_forward.around(hidden, None, step, |part, entry, residual, step| {
-            part.forward(entry, residual, step.routed.as_mut(), &mut step.workspace)
+            part.forward(entry, residual, step.routed.as_mut(), &step.dropout, &mut step.workspace)
         })
+    }
+
+    /// Whether it looks at an encoder's hidden states.
+    pub fn crosses(&self) -> bool {
+        self.cross_attention.is_some()
+    }
+
+    /// Whether it gives scores to experts.
+    pub fn routes(&self) -> bool {
+        self.feed_forward.part.routes()
     }
 
     /// Attention and feed-forward network of the same hidden states.
@@ -274,17 +310,29 @@ impl Layer {
         // What both read is normalised once.
         let normed = (!own).then(|| attention.enter(hidden).normed()).transpose()?;
         let entry = normed.as_ref().map_or(attention.enter(hidden), Entry::of);
-        let residual = attention.after.is_none().then_some(hidden);
-        let mut attended =
-            attention.leave(self_attention(&attention.part, entry, residual, index, None, step)?)?;
-        if residual.is_none() {
+        // What is dropped is so before it is added.
+        let together = step.dropout.drops(self.dropout);
+        let alone = |part: &Wrapped<MultiHead>| part.after.is_some() || step.dropout.drops(part.dropout);
+        let residual = (!together && !alone(attention)).then_some(hidden);
+        let attended = self_attention(&attention.part, entry, residual, index, None, step)?;
+        let mut attended = match residual {
+            Some(_) => attended,
+            None => attention.leave(attended, &step.dropout)?,
+        };
+        if residual.is_none() && !together {
             attended = attended.add(hidden)?;
         }
         let entry = normed.as_ref().map_or(feed_forward.enter(hidden), Entry::of);
-        let residual = feed_forward.after.is_none().then_some(&attended);
-        let fed = feed_forward.part.forward(entry, residual, step.routed.as_mut(), &mut step.workspace)?;
-        if residual.is_none() {
-            return Ok(feed_forward.leave(fed)?.add(&attended)?);
+        let alone = feed_forward.after.is_some() || step.dropout.drops(feed_forward.dropout);
+        let residual = (!alone).then_some(&attended);
+        let routed = step.routed.as_mut();
+        let mut fed =
+            feed_forward.part.forward(entry, residual, routed, &step.dropout, &mut step.workspace)?;
+        if alone {
+            fed = feed_forward.leave(fed, &step.dropout)?.add(&attended)?;
+        }
+        if together {
+            return Ok(step.dropout.apply(fed, self.dropout)?.add(hidden)?);
         }
         step.workspace.give(attended);
         Ok(fed)

@@ -1,5 +1,8 @@
 //! The keys and values of the text so far: a step of generation computes its own and reads those.
 
+mod parts;
+
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use trustformers_tensor::ops::{Sequence, StoreForm};
@@ -9,9 +12,12 @@ use crate::embeddings::Past;
 use crate::packing::Packing;
 use crate::{Error, Result};
 
+pub use parts::{CacheParts, SourceParts};
+
 /// The keys and values that a decoder has computed: transformers' `past_key_values`.
 ///
 /// Padding is not stored: every sequence has its own number of keys. Memory grows by doubling; [`Cache::reserve`] asks for all at once.
+/// Every sequence has a slot of that memory, so that sequences are put in another order, leave and join without moving the others.
 /// They are kept as float32 for a model of float32 weights and as float16 for any other, unless [`Cache::keep_as`] says otherwise.
 #[derive(Default)]
 pub struct Cache {
@@ -24,7 +30,11 @@ pub struct Cache {
     shown: Vec<Vec<bool>>,
     /// For every sequence, the number of those.
     keys: Vec<usize>,
-    /// The room for keys of one sequence.
+    /// The slot of each sequence.
+    slots: Vec<usize>,
+    /// The number of slots in the layers.
+    room: usize,
+    /// The number of keys that a slot has room for.
     capacity: usize,
     /// For every key of the step, its row in the step and in the layers.
     places: Vec<[usize; 2]>,
@@ -79,10 +89,17 @@ impl Source {
     }
 }
 
-/// (batch * capacity, heads, head_dim) each; a sequence has `capacity` rows.
+/// (slots * capacity, heads, head_dim) each; a slot has `capacity` rows.
 struct Layer {
     key: Tensor,
     value: Tensor,
+}
+
+impl Layer {
+    /// Both tensors.
+    fn stores(&self) -> [&Tensor; 2] {
+        [&self.key, &self.value]
+    }
 }
 
 impl Cache {
@@ -132,7 +149,7 @@ impl Cache {
         }
         let mut ragged = Ragged::default();
         for (index, s) in packing.ragged().sequences().iter().enumerate() {
-            ragged.push_at(s.rows, index * self.capacity, self.keys(index) + s.keys);
+            ragged.push_at(s.rows, self.slots[index] * self.capacity, self.keys(index) + s.keys);
         }
         ragged
     }
@@ -141,10 +158,11 @@ impl Cache {
     /// step.
     pub(crate) fn prepare(&mut self, packing: &Packing, form: StoreForm) -> Result<()> {
         self.form.get_or_insert(form);
-        let [batch, length] = packing.shape();
+        let [batch, _] = packing.shape();
         if self.shown.is_empty() {
             self.shown = vec![Vec::new(); batch];
             self.keys = vec![0; batch];
+            self.slots = (0..batch).collect();
         }
         if self.batch() != batch {
             return Err(Error::Input(format!(
@@ -152,20 +170,33 @@ impl Cache {
                 self.batch()
             )));
         }
-        let needed = self.length() + length;
-        if needed > self.capacity {
-            let old = self.capacity;
-            self.capacity = needed.max(2 * old);
-            for layer in &mut self.layers {
-                layer.key = regrown(&layer.key, batch, old, self.capacity)?;
-                layer.value = regrown(&layer.value, batch, old, self.capacity)?;
-            }
-        }
+        let sequences = packing.ragged().sequences();
+        let needed = sequences.iter().zip(&self.keys).map(|(s, keys)| keys + s.keys).max().unwrap_or(0);
+        self.make_room(batch, needed)?;
         self.places.clear();
-        for (index, s) in packing.ragged().sequences().iter().enumerate() {
-            let first = index * self.capacity + self.keys(index);
+        for (index, s) in sequences.iter().enumerate() {
+            let first = self.slots[index] * self.capacity + self.keys(index);
             self.places.extend((0..s.keys).map(|key| [s.start + key, first + key]));
         }
+        Ok(())
+    }
+
+    /// Makes room for so many slots of so many keys. What does not fit grows to twice its size at least.
+    fn make_room(&mut self, slots: usize, keys: usize) -> Result<()> {
+        if slots <= self.room && keys <= self.capacity {
+            return Ok(());
+        }
+        let old = [self.room, self.capacity];
+        let grown = |old: usize, needed: usize| if needed > old { needed.max(2 * old) } else { old };
+        let new = match self.layers.is_empty() {
+            // What was asked for is enough, until it is not.
+            true => [slots, self.capacity.max(keys)],
+            false => [grown(self.room, slots), grown(self.capacity, keys)],
+        };
+        for layer in &mut self.layers {
+            *layer = Layer { key: regrown(&layer.key, old, new)?, value: regrown(&layer.value, old, new)? };
+        }
+        [self.room, self.capacity] = new;
         Ok(())
     }
 
@@ -184,7 +215,7 @@ impl Cache {
                     .into(),
             ));
         }
-        let rows = self.batch() * self.capacity;
+        let rows = self.room * self.capacity;
         while self.layers.len() <= layer {
             let form = self.form.unwrap_or(StoreForm::F32);
             let room = |x: &Tensor| form.zeros(rows, x.shape()[1], x.shape()[2]);
@@ -219,7 +250,7 @@ impl Cache {
         for (index, shown) in self.shown.iter().enumerate() {
             let places = (0..shown.len()).filter(|&at| shown[at]);
             to.extend(places.map(|at| index * self.length() + at));
-            from.extend((0..self.keys[index]).map(|key| index * self.capacity + key));
+            from.extend((0..self.keys[index]).map(|key| self.slots[index] * self.capacity + key));
         }
         let spread = |store: &Tensor| spread(store, &from, &to, [self.batch(), self.length()]);
         Ok(Some((spread(key)?, spread(value)?)))
@@ -254,6 +285,8 @@ impl Cache {
             source: self.source.clone(),
             shown: self.shown.clone(),
             keys: self.keys.clone(),
+            slots: self.slots.clone(),
+            room: self.room,
             capacity: self.capacity,
             places: Vec::new(),
             workspace: Workspace::default(),
@@ -269,7 +302,8 @@ impl Cache {
         }
     }
 
-    /// Makes sequence `i` what sequence `sources[i]` was: the choice of beams, or repetition.
+    /// Makes sequence `i` what sequence `sources[i]` was: the choice of beams, repetition, or some of the sequences. A sequence that becomes
+    /// several is copied, all others stay where they are.
     pub fn select(&mut self, sources: &[usize]) -> Result<()> {
         let batch = self.batch();
         if let Some(&source) = sources.iter().find(|&&source| source >= batch) {
@@ -277,22 +311,88 @@ impl Cache {
                 "past_key_values hold {batch} sequences, there is no number {source}"
             )));
         }
-        let select = |store: &Tensor| -> Result<Tensor> {
-            let index: Vec<i64> = sources.iter().map(|&source| source as i64).collect();
-            let index = Tensor::from_slice(&index, &[index.len()])?;
-            let (rows, heads, width) = (store.shape()[0], store.shape()[1], store.shape()[2]);
-            let blocks = store.view(&[batch, rows / batch * heads * width])?.index_select(0, &index)?;
-            Ok(blocks.view(&[sources.len() * (rows / batch), heads, width])?)
-        };
-        for layer in &mut self.layers {
-            *layer = Layer { key: select(&layer.key)?, value: select(&layer.value)? };
+        let mut is_taken = vec![false; batch];
+        let repeated: Vec<bool> =
+            sources.iter().map(|&source| std::mem::replace(&mut is_taken[source], true)).collect();
+        let kept =
+            sources.iter().filter(|&&source| is_taken[source]).map(|&source| self.slots[source]).collect();
+        let copies = repeated.iter().filter(|&&repeated| repeated).count();
+        let mut free = self.free(&kept, copies)?.into_iter();
+        let mut slots = Vec::with_capacity(sources.len());
+        for (&source, repeated) in sources.iter().zip(repeated) {
+            let from = self.slots[source];
+            let slot = if repeated { free.next().unwrap_or(from) } else { from };
+            if repeated {
+                let place = |slot: usize| slot * self.capacity;
+                for store in self.layers.iter().flat_map(Layer::stores) {
+                    copy_rows(store, place(slot), store, place(from), self.keys[source])?;
+                }
+            }
+            slots.push(slot);
         }
+        self.slots = slots;
         self.shown = sources.iter().map(|&source| self.shown[source].clone()).collect();
         self.keys = sources.iter().map(|&source| self.keys[source]).collect();
         if let Some(source) = &mut self.source {
             source.sequences = sources.iter().map(|&index| source.sequences[index].clone()).collect();
         }
         Ok(())
+    }
+}
+
+impl Cache {
+    /// So many slots beside those that are `kept`.
+    fn free(&mut self, kept: &HashSet<usize>, count: usize) -> Result<Vec<usize>> {
+        self.make_room(kept.len() + count, self.capacity)?;
+        Ok((0..self.room).filter(|slot| !kept.contains(slot)).take(count).collect())
+    }
+
+    /// Takes in the sequences of another cache of the same model and form, behind its own. They may be of another length: the shorter ones
+    /// are as if they had begun with padding.
+    ///
+    /// # Errors
+    /// `Input` for a cache of another model or form, and for one with the keys of a source.
+    pub fn join(&mut self, other: Cache) -> Result<()> {
+        if self.batch() == 0 {
+            *self = other;
+            return Ok(());
+        }
+        let shapes = |cache: &Cache| -> Vec<_> {
+            let store = |store: &Tensor| (store.shape()[1..].to_vec(), store.dtype());
+            cache.layers.iter().flat_map(Layer::stores).map(store).collect()
+        };
+        if self.form != other.form || shapes(self) != shapes(&other) {
+            return Err(Error::Input("past_key_values of different models or forms cannot be joined".into()));
+        }
+        if self.source.is_some() || other.source.is_some() {
+            return Err(Error::Input("past_key_values with an encoder's keys cannot be joined".into()));
+        }
+        self.make_room(self.room, other.keys.iter().copied().max().unwrap_or(0))?;
+        let slots = self.free(&self.slots.iter().copied().collect(), other.batch())?;
+        for (index, &slot) in slots.iter().enumerate() {
+            let from = other.slots[index] * other.capacity;
+            let stores = self.layers.iter().flat_map(Layer::stores);
+            for (to, store) in stores.zip(other.layers.iter().flat_map(Layer::stores)) {
+                copy_rows(to, slot * self.capacity, store, from, other.keys[index])?;
+            }
+        }
+        self.slots.extend(slots);
+        self.keys.extend(other.keys);
+        self.shown.extend(other.shown);
+        let length = self.shown.iter().map(Vec::len).max().unwrap_or(0);
+        for shown in &mut self.shown {
+            let padding = length - shown.len();
+            shown.splice(0..0, std::iter::repeat_n(false, padding));
+        }
+        self.trim();
+        Ok(())
+    }
+
+    /// Forgets positions that are the padding of all sequences: what was there has left.
+    fn trim(&mut self) {
+        let padding = |shown: &Vec<bool>| shown.iter().take_while(|&&shown| !shown).count();
+        let all = self.shown.iter().map(padding).min().unwrap_or(0);
+        self.shown.iter_mut().for_each(|shown| drop(shown.drain(..all)));
     }
 }
 
@@ -313,10 +413,84 @@ fn spread(store: &Tensor, from: &[usize], to: &[usize], [batch, length]: [usize;
     Ok(rows.view(&[batch, length, heads, head_dim])?.permute(&[0, 2, 1, 3])?)
 }
 
-/// The same rows with more room for each sequence.
-fn regrown(store: &Tensor, batch: usize, old: usize, new: usize) -> Result<Tensor> {
+/// The same rows with more slots, and more rows in each.
+fn regrown(store: &Tensor, old: [usize; 2], new: [usize; 2]) -> Result<Tensor> {
     let (heads, width) = (store.shape()[1], store.shape()[2]);
-    let grown = Tensor::zeros_of(&[batch, new, heads, width], store.dtype())?;
-    grown.narrow(1, 0, old)?.copy_(&store.view(&[batch, old, heads, width])?)?;
-    Ok(grown.view(&[batch * new, heads, width])?)
+    let grown = Tensor::zeros_of(&[new[0], new[1], heads, width], store.dtype())?;
+    let before = grown.narrow(0, 0, old[0])?.narrow(1, 0, old[1])?;
+    before.copy_(&store.view(&[old[0], old[1], heads, width])?)?;
+    Ok(grown.view(&[new[0] * new[1], heads, width])?)
+}
+
+/// Copies so many rows of one store to a place in another, or in itself where they are not.
+fn copy_rows(to: &Tensor, to_row: usize, from: &Tensor, from_row: usize, count: usize) -> Result<()> {
+    Ok(to.narrow(0, to_row, to_row + count)?.copy_(&from.narrow(0, from_row, from_row + count)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cache of one layer that has read a text for each of `masks`, the keys of which count from `first` on.
+    fn read(masks: &[&[bool]], first: f32) -> Cache {
+        let mut cache = Cache::default();
+        more(&mut cache, masks, first);
+        cache
+    }
+
+    fn more(cache: &mut Cache, masks: &[&[bool]], first: f32) {
+        let packing = Packing::new(masks.len(), masks[0].len(), Some(&masks.concat()), |_| false).unwrap();
+        cache.prepare(&packing, StoreForm::F32).unwrap();
+        let numbers: Vec<f32> = (0..packing.rows()).map(|row| first + row as f32).collect();
+        let rows = Tensor::from_slice(&numbers, &[numbers.len(), 1, 1]).unwrap();
+        cache.append(0, rows.clone(), rows).unwrap();
+        cache.advance(&packing);
+    }
+
+    /// The keys of each sequence, padding as zero.
+    fn keys(cache: &Cache) -> Vec<Vec<f32>> {
+        let (keys, _) = cache.layer(0).unwrap().unwrap();
+        let keys = keys.contiguous().unwrap();
+        keys.as_slice::<f32>().unwrap().chunks(cache.length()).map(<[f32]>::to_vec).collect()
+    }
+
+    #[test]
+    fn sequences_change_places_without_being_moved() {
+        let mut cache = read(&[&[true, true], &[true, true], &[false, true]], 1.0);
+        cache.select(&[2, 0]).unwrap();
+        assert_eq!(cache.slots, [2, 0]);
+        assert_eq!(keys(&cache), [[0.0, 5.0], [1.0, 2.0]]);
+        cache.select(&[1, 1, 0, 1]).unwrap();
+        assert_eq!(keys(&cache), [[1.0, 2.0], [1.0, 2.0], [0.0, 5.0], [1.0, 2.0]]);
+        more(&mut cache, &[&[true][..]; 4], 10.0);
+        assert_eq!(keys(&cache)[3], [1.0, 2.0, 13.0]);
+        assert_eq!(keys(&cache)[2], [0.0, 5.0, 12.0]);
+    }
+
+    #[test]
+    fn sequences_join_and_leave() {
+        let mut cache = read(&[&[true, true]], 1.0);
+        cache.join(read(&[&[false, true, true, true], &[true; 4]], 10.0)).unwrap();
+        assert_eq!(keys(&cache), [[0.0, 0.0, 1.0, 2.0], [0.0, 10.0, 11.0, 12.0], [13.0, 14.0, 15.0, 16.0]]);
+        more(&mut cache, &[&[true][..]; 3], 20.0);
+        cache.select(&[0, 1]).unwrap();
+        // The one that comes takes the slot of the one that has left.
+        let room = cache.room;
+        cache.join(read(&[&[true]], 30.0)).unwrap();
+        assert_eq!(cache.room, room);
+        assert_eq!(keys(&cache), [[0.0, 1.0, 2.0, 20.0], [10.0, 11.0, 12.0, 21.0], [0.0, 0.0, 0.0, 30.0]]);
+    }
+
+    #[test]
+    fn caches_of_different_forms_do_not_join() {
+        let mut cache = read(&[&[true]], 1.0);
+        let mut other = Cache::default();
+        other.keep_as(StoreForm::F16);
+        let packing = Packing::new(1, 1, None, |_| false).unwrap();
+        other.prepare(&packing, StoreForm::F32).unwrap();
+        let row = Tensor::from_slice(&[1f32], &[1, 1, 1]).unwrap();
+        other.append(0, row.clone(), row).unwrap();
+        other.advance(&packing);
+        assert!(matches!(cache.join(other), Err(Error::Input(_))));
+    }
 }

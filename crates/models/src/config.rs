@@ -161,6 +161,21 @@ impl Config {
             .ok_or_else(|| Error::Config(format!("`{field}` must be a number, at least 0, got {value}")))
     }
 
+    /// A field that must be a probability: what is dropped in training.
+    pub fn dropout(&self, field: &str) -> Result<f32> {
+        match self.number(field)? {
+            p if p <= 1.0 => Ok(p),
+            p => Err(Error::Config(format!(
+                "`{field}`: dropout probability has to be between 0 and 1, but got {p}"
+            ))),
+        }
+    }
+
+    /// The first of some fields that is there, which must be a probability, or this default.
+    pub fn dropout_or(&self, fields: &[&str], default: f32) -> Result<f32> {
+        fields.iter().find(|field| self.has(field)).map_or(Ok(default), |field| self.dropout(field))
+    }
+
     /// A field that must be `true` or `false`.
     pub fn flag(&self, field: &str) -> Result<bool> {
         let value = self.get(field)?;

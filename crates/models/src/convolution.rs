@@ -3,6 +3,7 @@
 use trustformers_tensor::{Activation, Tensor};
 
 use crate::checkpoint::{Init, Scope};
+use crate::dropout::Dropout;
 use crate::layers::{Linear, Norm};
 use crate::spec::{NormSpec, Path};
 use crate::{Packing, Result};
@@ -18,6 +19,8 @@ pub struct ConvolutionSpec {
     pub activation: Activation,
     /// The norm over its sum with what it is added to.
     pub norm: NormSpec,
+    /// How much is dropped of it before the activation, in training.
+    pub dropout: f32,
 }
 
 /// A convolution with its weights.
@@ -44,7 +47,7 @@ impl Convolution {
     }
 
     /// The convolution of the packed `x` (rows, width). What the mask hides counts as zeros.
-    pub fn forward(&self, x: &Tensor, packing: &Packing) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, packing: &Packing, dropout: &Dropout) -> Result<Tensor> {
         let (rows, width) = (x.shape()[0], x.shape()[1]);
         let [batch, length] = packing.shape();
         // One row of zeros behind the others stands for what is not there.
@@ -64,7 +67,13 @@ impl Convolution {
         let neighbours: Vec<usize> = neighbours.collect();
         let padded = Tensor::cat(&[x, &Tensor::zeros(&[1, width])?], 0)?;
         let wide = padded.gather_rows(&neighbours)?.view(&[rows, self.spec.kernel * width])?;
-        self.linear.forward(&wide, self.spec.activation)
+        let ConvolutionSpec { activation, dropout: p, .. } = self.spec;
+        if dropout.drops(p) {
+            return Ok(
+                activation.apply(&dropout.apply(self.linear.forward(&wide, Activation::Identity)?, p)?)?
+            );
+        }
+        self.linear.forward(&wide, activation)
     }
 
     /// What it made, added to what a layer made.

@@ -6,6 +6,7 @@ use trustformers_tensor::{Activation, DType, Ragged, Tensor};
 use crate::Result;
 use crate::attention::Heads;
 use crate::checkpoint::{Init, Scope};
+use crate::dropout::Dropout;
 use crate::layers::{Linear, Norm};
 use crate::places::{Places, places};
 use crate::spec::{LinearSpec, NormSpec, Path};
@@ -22,6 +23,8 @@ pub struct DisentangledSpec {
     pub longest: Option<usize>,
     /// A norm over the vectors.
     pub norm: Option<NormSpec>,
+    /// How much of the vectors each layer drops, in training.
+    pub dropout: f32,
 }
 
 /// What a layer computes with the vectors of distances.
@@ -58,6 +61,7 @@ pub struct Distances {
     /// All distances are less.
     reach: usize,
     places: Vec<Places>,
+    dropout: f32,
 }
 
 impl Disentangled {
@@ -86,7 +90,7 @@ impl Disentangled {
             vectors = norm.forward(&vectors, None)?;
         }
         let rows = buckets.iter().map(|bucket| bucket - first).collect();
-        Ok(Distances { vectors, rows, reach: reach as usize, places })
+        Ok(Distances { vectors, rows, reach: reach as usize, places, dropout: self.spec.dropout })
     }
 }
 
@@ -137,9 +141,10 @@ impl DistanceBias {
         distances: &Distances,
         ragged: &Ragged,
         scale: f32,
+        dropout: &Dropout,
         project: impl FnOnce(&Tensor) -> Result<Heads>,
     ) -> Result<Option<Vec<Tensor>>> {
-        let vectors = &distances.vectors;
+        let vectors = &dropout.apply(distances.vectors.clone(), distances.dropout)?;
         let shares = |one: Option<DistanceProjection>| matches!(one, Some(DistanceProjection::Shared));
         let shared = match shares(self.spec.keys) || shares(self.spec.queries) {
             true => Some(project(vectors)?),
@@ -219,7 +224,7 @@ mod tests {
 
     #[test]
     fn far_distances_share_buckets() {
-        let spec = DisentangledSpec { path: "", span: 8, longest: Some(32), norm: None };
+        let spec = DisentangledSpec { path: "", span: 8, longest: Some(32), norm: None, dropout: 0.0 };
         // From transformers' make_log_bucket_position(distance, 8, 32), clamped.
         let expected =
             [(0, 0), (3, 3), (-4, -4), (5, 5), (8, 6), (-9, -6), (20, 7), (-31, -7), (40, 8), (100, 9)];
@@ -236,7 +241,8 @@ mod tests {
             let values: Vec<f32> = (0..shape.iter().product()).map(|i| (i * 7 % 11) as f32 - 5.0).collect();
             Tensor::from_slice(&values, shape).unwrap()
         };
-        let distances = Distances { vectors: numbers(&[1, 1]), rows: vec![], reach: 5, places: vec![] };
+        let distances =
+            Distances { vectors: numbers(&[1, 1]), rows: vec![], reach: 5, places: vec![], dropout: 0.0 };
         let (content, vectors) = (numbers(&[2, 3, 4]), numbers(&[2, 4, 10]));
         let whole = distances.met(&content, &vectors, &[1, 2, 3], &[1, 2, 3]).unwrap();
         for (row, from) in [1i64, 2, 3].into_iter().enumerate() {

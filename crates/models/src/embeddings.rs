@@ -3,6 +3,7 @@
 use trustformers_tensor::{Activation, DType, Tensor, ops};
 
 use crate::checkpoint::{Init, Scope};
+use crate::dropout::Dropout;
 use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
 use crate::spec::{EmbeddingsSpec, Numbering, PositionTable, PositionsSpec};
@@ -19,6 +20,7 @@ pub struct Embeddings {
     projection: Option<Linear>,
     projects_words: bool,
     final_norm: Option<Norm>,
+    dropout: f32,
 }
 
 /// What is looked up for the segments.
@@ -83,6 +85,7 @@ impl Embeddings {
                 .transpose()?,
             projects_words: spec.projects_words,
             final_norm: spec.final_norm.map(|norm| Norm::load(scope, norm, hidden)).transpose()?,
+            dropout: spec.dropout,
         })
     }
 
@@ -92,7 +95,13 @@ impl Embeddings {
     }
 
     /// The packed embeddings (rows, hidden) of the packed tokens, `past` positions into the text.
-    pub fn forward(&self, text: &Text, packing: &Packing, past: &dyn Past) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        text: &Text,
+        packing: &Packing,
+        past: &dyn Past,
+        dropout: &Dropout,
+    ) -> Result<Tensor> {
         let tokens =
             text.packed_ids("input_ids", &text.ids, packing, "the vocabulary", self.word.shape()[0])?;
         let positions = match &self.positions {
@@ -140,11 +149,14 @@ impl Embeddings {
         if let Some(norm) = &self.norm {
             hidden = norm.forward(&hidden, None)?;
         }
+        if self.final_norm.is_none() {
+            hidden = dropout.apply(hidden, self.dropout)?;
+        }
         if let (Some(projection), false) = (&self.projection, self.projects_words) {
             hidden = projection.forward(&hidden, Activation::Identity)?;
         }
         match &self.final_norm {
-            Some(norm) => norm.forward(&hidden, None),
+            Some(norm) => dropout.apply(norm.forward(&hidden, None)?, self.dropout),
             None => Ok(hidden),
         }
     }

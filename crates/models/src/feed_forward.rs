@@ -1,16 +1,18 @@
 //! The feed-forward network of a layer.
 
 use trustformers_tensor::ops::Then;
-use trustformers_tensor::{Activation, Tensor, Workspace};
+use trustformers_tensor::{Activation, DType, Tensor, Workspace};
 
 use crate::Result;
 use crate::checkpoint::Scope;
+use crate::dropout::Dropout;
 use crate::layers::{Entry, Linear, adding};
 use crate::spec::{ExpertsSpec, FeedForwardKind, FeedForwardSpec, linear};
 
 /// A feed-forward network with its weights.
 pub struct FeedForward {
     activation: Activation,
+    dropout: f32,
     network: Network,
 }
 
@@ -50,7 +52,7 @@ impl FeedForward {
             },
             FeedForwardKind::Experts(experts) => Network::load_experts(scope, experts, spec, hidden)?,
         };
-        Ok(FeedForward { activation: spec.activation, network })
+        Ok(FeedForward { activation: spec.activation, dropout: spec.dropout, network })
     }
 
     /// The matrices, for those who prepare them.
@@ -64,6 +66,11 @@ impl FeedForward {
         }
     }
 
+    /// Whether there are experts.
+    pub fn routes(&self) -> bool {
+        matches!(self.network, Network::Experts { .. })
+    }
+
     /// (rows, hidden) to (rows, hidden), with `residual` added. Where there are experts, the scores that they get, (rows, experts), go to
     /// `routed`.
     pub fn forward(
@@ -71,6 +78,7 @@ impl FeedForward {
         entry: Entry,
         residual: Option<&Tensor>,
         routed: Option<&mut Vec<Tensor>>,
+        dropout: &Dropout,
         workspace: &mut Workspace,
     ) -> Result<Tensor> {
         let (up, then, down) = match &self.network {
@@ -78,15 +86,15 @@ impl FeedForward {
             Network::Gated { gate_up, down } => (gate_up, Then::Gate(self.activation), down),
             Network::Experts { router, experts, chosen } => {
                 let x = entry.normed()?;
-                let scores = router.forward(&x, Activation::Identity)?;
-                let out = mixture(&x, &scores, experts, *chosen)?;
+                let scores = router.forward(&x, Activation::Identity)?.to_dtype(DType::F32)?;
+                let out = mixture(&x, &scores, experts, *chosen, dropout)?;
                 if let Some(routed) = routed {
                     routed.push(scores);
                 }
                 return residual.map_or(Ok(out.clone()), |residual| Ok(out.add(residual)?));
             }
         };
-        let inner = up.step(entry, then, workspace)?;
+        let inner = dropout.apply(up.step(entry, then, workspace)?, self.dropout)?;
         let out = down.step(Entry::of(&inner), adding(residual), workspace)?;
         workspace.give(inner);
         Ok(out)
@@ -116,7 +124,13 @@ impl Network {
 }
 
 /// Each row through its best experts, weighed by the softmax over those (Jiang et al. 2024).
-fn mixture(x: &Tensor, scores: &Tensor, experts: &[FeedForward], chosen: usize) -> Result<Tensor> {
+fn mixture(
+    x: &Tensor,
+    scores: &Tensor,
+    experts: &[FeedForward],
+    chosen: usize,
+    dropout: &Dropout,
+) -> Result<Tensor> {
     let (rows, hidden) = (x.shape()[0], x.shape()[1]);
     let (weights, numbers) = scores.softmax(-1)?.topk(chosen, -1, true)?;
     let weights = weights.div(&weights.sum(&[-1], true)?)?;
@@ -131,7 +145,7 @@ fn mixture(x: &Tensor, scores: &Tensor, experts: &[FeedForward], chosen: usize) 
         let mine: Vec<usize> = places.iter().map(|place| place / chosen).collect();
         let share = weights.reshape(&[rows * chosen, 1])?.gather_rows(&places)?;
         let mine_in = x.gather_rows(&mine)?;
-        let out = expert.forward(Entry::of(&mine_in), None, None, &mut workspace)?.mul(&share)?;
+        let out = expert.forward(Entry::of(&mine_in), None, None, dropout, &mut workspace)?.mul(&share)?;
         sum = sum.add(&out.scatter_rows(&mine, rows)?)?;
     }
     Ok(sum)

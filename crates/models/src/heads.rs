@@ -4,6 +4,7 @@ use trustformers_tensor::{Activation, DType, Tensor};
 
 use crate::checkpoint::{Init, Scope};
 use crate::derived::Derived;
+use crate::dropout::Dropout;
 use crate::layers::{Linear, Norm};
 pub use crate::loss::LabelReading;
 use crate::loss::{self, ProblemType};
@@ -21,17 +22,17 @@ pub enum HeadSpec {
     /// A score for every label of a text, or one for each of several texts to choose from.
     Sequence(SequenceSpec),
     /// A score for every label of each position.
-    Tokens(Option<TransformSpec>, LinearSpec),
+    Tokens(ClassifierSpec),
     /// Two scores for each position: that an answer starts there, that it ends there.
-    Span(Option<TransformSpec>, LinearSpec),
+    Span(ClassifierSpec),
     /// One score for each position: that its token has been replaced (ELECTRA).
-    Replaced(TransformSpec, LinearSpec),
+    Replaced(ClassifierSpec),
     /// Two scores for two texts: that the second follows the first, that it does not.
     NextSentence(LinearSpec),
     /// Both of BERT's tasks.
     PreTraining(LanguageSpec, LinearSpec),
     /// The first of BERT's tasks, and whether two texts are in order (ALBERT).
-    SentenceOrder(LanguageSpec, LinearSpec),
+    SentenceOrder(LanguageSpec, ClassifierSpec),
 }
 
 impl HeadSpec {
@@ -59,12 +60,14 @@ pub struct TransformSpec {
     pub activation: Activation,
     /// And last.
     pub norm: Option<NormSpec>,
+    /// How much is dropped of what goes in, in training.
+    pub dropout: f32,
 }
 
 impl TransformSpec {
     /// A matrix with an activation.
     pub const fn dense(dense: LinearSpec, activation: Activation) -> TransformSpec {
-        TransformSpec { dense: Some(dense), activation, norm: None }
+        TransformSpec { dense: Some(dense), activation, norm: None, dropout: 0.0 }
     }
 }
 
@@ -125,23 +128,44 @@ impl LanguageSpec {
     }
 }
 
+/// From hidden states to the scores of labels.
+#[derive(Clone, Copy, Debug)]
+pub struct ClassifierSpec {
+    /// A layer between, as wide as the model.
+    pub transform: Option<TransformSpec>,
+    /// How much is dropped behind that, in training.
+    pub dropout: f32,
+    /// From there to the labels.
+    pub linear: LinearSpec,
+}
+
+impl ClassifierSpec {
+    /// A matrix alone.
+    pub const fn new(linear: LinearSpec) -> ClassifierSpec {
+        ClassifierSpec { transform: None, dropout: 0.0, linear }
+    }
+
+    /// The same, of whose input so much is dropped in training.
+    pub const fn dropping(self, dropout: f32) -> ClassifierSpec {
+        ClassifierSpec { dropout, ..self }
+    }
+}
+
 /// A head over whole texts.
 #[derive(Clone, Debug)]
 pub struct SequenceSpec {
     /// What of the text is looked at.
     pub pool: Pool,
-    /// A layer between, as wide as the model.
-    pub transform: Option<TransformSpec>,
-    /// From there to the labels.
-    pub classifier: LinearSpec,
+    /// What gives the scores.
+    pub classifier: ClassifierSpec,
     /// How labels are read where the configuration has no `problem_type`.
     pub labels: LabelReading,
 }
 
 impl SequenceSpec {
     /// A classifier over what stands for the text.
-    pub const fn new(pool: Pool, classifier: LinearSpec) -> SequenceSpec {
-        SequenceSpec { pool, transform: None, classifier, labels: LabelReading::Usual }
+    pub const fn new(pool: Pool, classifier: ClassifierSpec) -> SequenceSpec {
+        SequenceSpec { pool, classifier, labels: LabelReading::Usual }
     }
 }
 
@@ -152,19 +176,19 @@ pub enum Head {
     #[allow(missing_docs)]
     Language(Box<Language>),
     #[allow(missing_docs)]
-    Sequence { pool: Pool, transform: Transform, classifier: Linear, labels: LabelReading },
+    Sequence { pool: Pool, classifier: Classifier, labels: LabelReading },
     #[allow(missing_docs)]
-    Tokens(Transform, Linear),
+    Tokens(Classifier),
     #[allow(missing_docs)]
-    Span(Transform, Linear),
+    Span(Classifier),
     #[allow(missing_docs)]
-    Replaced(Transform, Linear),
+    Replaced(Classifier),
     #[allow(missing_docs)]
     NextSentence(Linear),
     #[allow(missing_docs)]
     PreTraining(Box<Language>, Linear),
     #[allow(missing_docs)]
-    SentenceOrder(Box<Language>, Linear),
+    SentenceOrder(Box<Language>, Classifier),
 }
 
 /// A layer between with its weights; nothing of it need be there.
@@ -173,30 +197,59 @@ pub struct Transform {
     dense: Option<Linear>,
     activation: Option<Activation>,
     norm: Option<Norm>,
+    dropout: f32,
 }
 
 impl Transform {
     /// From `inputs` to `outputs` columns.
     fn load(scope: &Scope, spec: Option<TransformSpec>, outputs: usize, inputs: usize) -> Result<Transform> {
-        let Some(TransformSpec { dense, activation, norm }) = spec else { return Ok(Transform::default()) };
+        let Some(TransformSpec { dense, activation, norm, dropout }) = spec else {
+            return Ok(Transform::default());
+        };
         Ok(Transform {
             dense: dense.map(|dense| Linear::load(scope, dense, outputs, inputs)).transpose()?,
             activation: Some(activation),
             norm: norm.map(|norm| Norm::load(scope, norm, outputs)).transpose()?,
+            dropout,
         })
     }
 
     /// (rows, inputs) to (rows, outputs).
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, dropout: &Dropout) -> Result<Tensor> {
+        let x = dropout.apply(x.clone(), self.dropout)?;
         let mut x = match (&self.dense, self.activation) {
-            (Some(dense), activation) => dense.forward(x, activation.unwrap_or(Activation::Identity))?,
-            (None, Some(activation)) => activation.apply(x)?,
-            (None, None) => x.clone(),
+            (Some(dense), activation) => dense.forward(&x, activation.unwrap_or(Activation::Identity))?,
+            (None, Some(activation)) => activation.apply(&x)?,
+            (None, None) => x,
         };
         if let Some(norm) = &self.norm {
             x = norm.forward(&x, None)?;
         }
         Ok(x)
+    }
+}
+
+/// A classifier with its weights.
+pub struct Classifier {
+    transform: Transform,
+    dropout: f32,
+    linear: Linear,
+}
+
+impl Classifier {
+    /// From hidden states `hidden` wide to so many labels.
+    fn load(scope: &Scope, spec: ClassifierSpec, labels: usize, hidden: usize) -> Result<Classifier> {
+        Ok(Classifier {
+            transform: Transform::load(scope, spec.transform, hidden, hidden)?,
+            dropout: spec.dropout,
+            linear: Linear::load(scope, spec.linear, labels, hidden)?,
+        })
+    }
+
+    /// (rows, hidden) to (rows, labels).
+    fn forward(&self, x: &Tensor, dropout: &Dropout) -> Result<Tensor> {
+        let x = dropout.apply(self.transform.forward(x, dropout)?, self.dropout)?;
+        Ok(self.linear.forward(&x, Activation::Identity)?.to_dtype(DType::F32)?)
     }
 }
 
@@ -225,6 +278,8 @@ pub struct Finished<'a> {
     pub ids: Option<&'a Tensor>,
     /// Several texts to choose from, for each choice.
     pub choices: Option<usize>,
+    /// What is dropped.
+    pub dropout: &'a Dropout,
 }
 
 impl Head {
@@ -237,26 +292,25 @@ impl Head {
         words: &Parameter,
     ) -> Result<Head> {
         let load = |spec, outputs| Linear::load(scope, spec, outputs, hidden);
-        let between = |spec| Transform::load(scope, spec, hidden, hidden);
+        let classifier = |spec, labels| Classifier::load(scope, spec, labels, hidden);
         Ok(match spec {
             HeadSpec::Bare => Head::Bare,
             HeadSpec::Language(spec) => Head::Language(Box::new(Language::load(scope, spec, hidden, words)?)),
             HeadSpec::Sequence(spec) => Head::Sequence {
                 pool: spec.pool,
-                transform: between(spec.transform)?,
-                classifier: load(spec.classifier, labels)?,
+                classifier: classifier(spec.classifier, labels)?,
                 labels: spec.labels,
             },
-            HeadSpec::Tokens(transform, spec) => Head::Tokens(between(transform)?, load(spec, labels)?),
-            HeadSpec::Span(transform, spec) => Head::Span(between(transform)?, load(spec, 2)?),
-            HeadSpec::Replaced(transform, spec) => Head::Replaced(between(Some(transform))?, load(spec, 1)?),
+            HeadSpec::Tokens(spec) => Head::Tokens(classifier(spec, labels)?),
+            HeadSpec::Span(spec) => Head::Span(classifier(spec, 2)?),
+            HeadSpec::Replaced(spec) => Head::Replaced(classifier(spec, 1)?),
             HeadSpec::NextSentence(spec) => Head::NextSentence(load(spec, 2)?),
             HeadSpec::PreTraining(language, next) => {
                 Head::PreTraining(Box::new(Language::load(scope, language, hidden, words)?), load(next, 2)?)
             }
             HeadSpec::SentenceOrder(language, order) => {
                 let language = Language::load(scope, language, hidden, words)?;
-                Head::SentenceOrder(Box::new(language), load(order, labels)?)
+                Head::SentenceOrder(Box::new(language), classifier(order, labels)?)
             }
         })
     }
@@ -325,7 +379,7 @@ impl Head {
 
     /// Adds logits, and the loss if there are labels, to `outputs`.
     pub fn forward(&self, finished: &Finished, labels: Option<&[i64]>, outputs: &mut Outputs) -> Result<()> {
-        let Finished { hidden, packing, inputs, .. } = *finished;
+        let Finished { hidden, packing, inputs, dropout, .. } = *finished;
         let items = match self {
             Head::Language(language) if language.spec.shifts => inputs.num_items_in_batch,
             _ => None,
@@ -363,13 +417,13 @@ impl Head {
                     outputs.aux_loss = Some(spread);
                 }
             }
-            Head::Tokens(transform, classifier) => {
-                let logits = classifier.forward(&transform.forward(hidden)?, Activation::Identity)?;
+            Head::Tokens(classifier) => {
+                let logits = classifier.forward(hidden, dropout)?;
                 outputs.loss = position_loss(&logits)?;
                 outputs.logits = Some(packing.unpack(&logits)?);
             }
-            Head::Replaced(transform, classifier) => {
-                let logits = classifier.forward(&transform.forward(hidden)?, Activation::Identity)?;
+            Head::Replaced(classifier) => {
+                let logits = classifier.forward(hidden, dropout)?;
                 outputs.loss = match labels {
                     // Only what the mask shows counts.
                     Some(labels) => {
@@ -382,8 +436,8 @@ impl Head {
                 };
                 outputs.logits = Some(packing.unpack(&logits)?.select(2, 0)?.contiguous()?);
             }
-            Head::Span(transform, classifier) => {
-                let logits = classifier.forward(&transform.forward(hidden)?, Activation::Identity)?;
+            Head::Span(classifier) => {
+                let logits = classifier.forward(hidden, dropout)?;
                 let logits = packing.unpack(&logits)?;
                 let (start, end) = (logits.select(2, 0)?.contiguous()?, logits.select(2, 1)?.contiguous()?);
                 if let (Some(starts), Some(ends)) = (&inputs.start_positions, &inputs.end_positions) {
@@ -393,9 +447,8 @@ impl Head {
                 outputs.start_logits = Some(start);
                 outputs.end_logits = Some(end);
             }
-            Head::Sequence { pool, transform, classifier, labels: reading } => {
-                let pooled = transform.forward(&finished.pool(*pool)?)?;
-                let logits = classifier.forward(&pooled, Activation::Identity)?;
+            Head::Sequence { pool, classifier, labels: reading } => {
+                let logits = classifier.forward(&finished.pool(*pool)?, dropout)?;
                 match finished.choices {
                     Some(choices) => {
                         let logits = logits.view(&[logits.shape()[0] / choices, choices])?;
@@ -418,14 +471,16 @@ impl Head {
                 }
             }
             Head::NextSentence(classifier) => {
-                let logits = classifier.forward(finished.pooled()?, Activation::Identity)?;
+                let logits =
+                    classifier.forward(finished.pooled()?, Activation::Identity)?.to_dtype(DType::F32)?;
                 let labels = inputs.next_sentence_label.as_ref().or(inputs.labels.as_ref());
                 outputs.loss = labels.map(|labels| loss::labels(&logits, labels)).transpose()?;
                 outputs.logits = Some(logits);
             }
             Head::PreTraining(language, next) => {
                 let logits = language.logits(hidden)?;
-                let relation = next.forward(finished.pooled()?, Activation::Identity)?;
+                let relation =
+                    next.forward(finished.pooled()?, Activation::Identity)?.to_dtype(DType::F32)?;
                 if let (Some(first), Some(second)) = (position_loss(&logits)?, &inputs.next_sentence_label) {
                     outputs.loss = Some(first.add(&loss::labels(&relation, second)?)?);
                 }
@@ -434,7 +489,7 @@ impl Head {
             }
             Head::SentenceOrder(language, order) => {
                 let logits = language.logits(hidden)?;
-                let order = order.forward(finished.pooled()?, Activation::Identity)?;
+                let order = order.forward(finished.pooled()?, dropout)?;
                 if let (Some(first), Some(second)) = (position_loss(&logits)?, &inputs.sentence_order_label) {
                     outputs.loss = Some(first.add(&loss::labels(&order, second)?)?);
                 }
@@ -480,11 +535,11 @@ impl Language {
 
     /// (.., hidden) to (.., tokens).
     fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let mut x = self.transform.forward(hidden)?;
+        let mut x = self.transform.forward(hidden, &Dropout::default())?;
         if self.spec.scale != 1.0 {
             x = x.mul(f64::from(self.spec.scale))?;
         }
-        let logits = self.decoder.forward(&x, Activation::Identity)?;
+        let logits = self.decoder.forward(&x, Activation::Identity)?.to_dtype(DType::F32)?;
         match self.spec.softcap {
             Some(cap) => Ok(logits.div(f64::from(cap))?.tanh()?.mul(f64::from(cap))?),
             None => Ok(logits),
@@ -492,7 +547,7 @@ impl Language {
     }
 }
 
-/// A linear head with bias at `path`.
-pub const fn classifier(path: Path) -> LinearSpec {
-    linear(path, true)
+/// A matrix with bias at `path`.
+pub const fn classifier(path: Path) -> ClassifierSpec {
+    ClassifierSpec::new(linear(path, true))
 }

@@ -1,6 +1,5 @@
 //! What goes into a forward pass, and the checks that it can be run.
 
-use trustformers_hub::Interrupt;
 use trustformers_tensor::{DType, Tensor};
 
 use crate::packing::room;
@@ -41,8 +40,11 @@ pub struct Inputs {
     pub output_router_logits: Option<bool>,
     /// Cuts the inputs to so many positions, if they have more.
     pub max_length: Option<usize>,
-    /// Asked before every layer whether to give up.
-    pub interrupt: Interrupt,
+    /// What the random numbers of dropout follow from, in training. Without it nothing is dropped.
+    pub dropout: Option<u64>,
+    /// Whether the layers keep their inputs alone where gradients are recorded, and are computed again for those (gradient
+    /// checkpointing). Not in a pass with a cache.
+    pub recomputes: bool,
 }
 
 /// Of which positions of each sequence something is wanted.

@@ -210,6 +210,8 @@ impl Norm {
     /// Normalises `x + residual` over its last dimension.
     pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
         let weight = self.weight.get()?;
+        // Where products are of 16 bits, this is not.
+        let x = &x.to_dtype(DType::F32)?;
         if self.has_heads {
             let one = Tensor::ones(&x.shape()[x.ndim() - 1..], DType::F32)?;
             return Ok(ops::layer_norm(x, residual, &one, None, self.eps)?.mul(&weight)?);

@@ -12,6 +12,7 @@ mod config;
 mod convolution;
 mod derived;
 mod disentangled;
+mod dropout;
 mod embeddings;
 mod error;
 mod feed_forward;
@@ -25,13 +26,14 @@ mod packing;
 mod parameter;
 mod places;
 mod pooling;
+mod recomputed;
 mod relative;
 pub mod rotary;
 pub mod spec;
 mod stack;
 mod weights;
 
-pub use cache::Cache;
+pub use cache::{Cache, CacheParts, SourceParts};
 pub use checkpoint::{
     Checkpoint, Init, Loaded, Loader, MappedFile, Mismatch, Quantization, Report, Resize, Scope, gguf_file,
     load_bin, parse_size, save_checkpoint, save_file,

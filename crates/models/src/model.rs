@@ -9,6 +9,7 @@ use trustformers_tensor::{Activation, DType, Tensor};
 use crate::architecture::{Class, Task};
 use crate::cache::Cache;
 use crate::checkpoint::{Checkpoint, Loaded, Loader, Quantization, Report, Scope, gguf_file};
+use crate::dropout::Dropout;
 use crate::heads::{Finished, Head};
 use crate::inputs::{Inputs, Text};
 use crate::layers::Linear;
@@ -297,8 +298,8 @@ impl Model {
         };
         let text = inputs.text.batched(inputs.max_length)?;
         let packing = packed(&both.encoder, &text, None, |_| false)?;
-        let passed =
-            both.encoder.forward(Pass { cache: None, encoded: None, ..pass(inputs, &text, &packing) })?;
+        let dropout = Dropout::new(inputs.dropout);
+        let passed = both.encoder.forward(pass(inputs, &text, &packing, &dropout))?;
         Ok(Outputs {
             last_hidden_state: Some(packing.unpack(&passed.hidden)?),
             hidden_states: passed.hidden_states,
@@ -309,6 +310,7 @@ impl Model {
 
     fn read(&self, inputs: &Inputs, single: &Single, cache: Option<&mut Cache>) -> Result<Outputs> {
         let Single { stack, pooler, decodes } = single;
+        let dropout = Dropout::new(inputs.dropout);
         if cache.is_some() && !decodes {
             return Err(Error::Input("an encoder has no past_key_values".into()));
         }
@@ -343,11 +345,12 @@ impl Model {
             encoded: encoded.as_ref().map(|(hidden, packing)| (hidden, packing)),
             output_router_logits: inputs.output_router_logits.unwrap_or(by_default),
             readers: self.head.readers(&packing),
-            ..pass(inputs, &text, &packing)
+            ..pass(inputs, &text, &packing, &dropout)
         })?;
         let pooled = match pooler {
             Some((dense, activation)) => {
-                Some(dense.forward(&passed.hidden.gather_rows(&packing.rows_at(0))?, *activation)?)
+                let first = passed.hidden.gather_rows(&packing.rows_at(0))?;
+                Some(dense.forward(&first, *activation)?.to_dtype(DType::F32)?)
             }
             None => None,
         };
@@ -378,6 +381,7 @@ impl Model {
             routed: passed.routed.as_deref(),
             ids: text.ids.as_ref(),
             choices,
+            dropout: &dropout,
         };
         self.head.forward(&finished, labels.as_deref(), &mut outputs)?;
         Ok(outputs)
@@ -389,7 +393,7 @@ impl Model {
         both: &EncoderDecoder,
         mut cache: Option<&mut Cache>,
     ) -> Result<Outputs> {
-        let mut outputs = Outputs::default();
+        let (mut outputs, dropout) = (Outputs::default(), Dropout::new(inputs.dropout));
         let text = inputs.text.batched(inputs.max_length)?;
         let is_known = cache.as_ref().is_some_and(|cache| cache.source.is_some());
         let encoded = match &inputs.encoder_hidden_states {
@@ -402,11 +406,7 @@ impl Model {
             None if is_known => None,
             None => {
                 let packing = packed(&both.encoder, &text, None, |_| false)?;
-                let passed = both.encoder.forward(Pass {
-                    cache: None,
-                    encoded: None,
-                    ..pass(inputs, &text, &packing)
-                })?;
+                let passed = both.encoder.forward(pass(inputs, &text, &packing, &dropout))?;
                 outputs.encoder_last_hidden_state = Some(packing.unpack(&passed.hidden)?);
                 outputs.encoder_hidden_states = passed.hidden_states;
                 outputs.encoder_attentions = passed.attentions;
@@ -420,8 +420,8 @@ impl Model {
         let packing = packed(&both.decoder, &decoder_text, cache.as_deref(), asked)?;
         let passed = both.decoder.forward(Pass {
             cache: cache.take(),
-            encoded: encoded.as_ref().map(|(hidden, packing)| (hidden, packing)),
-            ..pass(inputs, &decoder_text, &packing)
+            encoded: encoded.as_ref().map(|(hidden, packing)| (hidden, &**packing)),
+            ..pass(inputs, &decoder_text, &packing, &dropout)
         })?;
         outputs.decoder_hidden_states = passed.hidden_states;
         outputs.decoder_attentions = passed.attentions;
@@ -438,6 +438,7 @@ impl Model {
             routed: None,
             ids: text.ids.as_ref(),
             choices: None,
+            dropout: &dropout,
         };
         self.head.forward(&finished, labels.as_deref(), &mut outputs)?;
         Ok(outputs)
@@ -467,7 +468,7 @@ impl Network {
 }
 
 /// What a pass over a stack is given in every family.
-fn pass<'a>(inputs: &'a Inputs, text: &'a Text, packing: &'a Packing) -> Pass<'a> {
+fn pass<'a>(inputs: &'a Inputs, text: &'a Text, packing: &'a Arc<Packing>, dropout: &'a Dropout) -> Pass<'a> {
     Pass {
         text,
         packing,
@@ -477,7 +478,8 @@ fn pass<'a>(inputs: &'a Inputs, text: &'a Text, packing: &'a Packing) -> Pass<'a
         output_attentions: inputs.output_attentions,
         output_router_logits: false,
         readers: None,
-        interrupt: &inputs.interrupt,
+        dropout,
+        recomputes: inputs.recomputes,
     }
 }
 
@@ -491,7 +493,7 @@ fn packed(
     text: &Text,
     cache: Option<&Cache>,
     asked: impl Fn(usize) -> bool,
-) -> Result<Packing> {
+) -> Result<Arc<Packing>> {
     let (batch, length) = text.batch_and_length(stack.embedding_width())?;
     let past = cache.map_or(0, Cache::length);
     // A mask over the text so far and the new one, or over the new one alone.
@@ -514,7 +516,7 @@ fn packed(
     } else {
         text.flags(batch, length)?.map(Ok)
     };
-    Packing::new(batch, length, flags.transpose()?.as_deref(), asked)
+    Packing::new(batch, length, flags.transpose()?.as_deref(), asked).map(Arc::new)
 }
 
 impl EncoderDecoder {

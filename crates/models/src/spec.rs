@@ -73,6 +73,10 @@ pub struct StackSpec {
     pub rotaries: Vec<RotarySpec>,
     /// What is added to every layer's attention scores.
     pub bias: Option<BiasSpec>,
+    /// How much is dropped of what comes last, in training (T5).
+    pub dropout: f32,
+    /// The probability of a layer to be left out, in training (LayerDrop, Fan et al. 2020).
+    pub layer_drop: f32,
 }
 
 /// What is added to the attention scores, the same in every layer.
@@ -119,6 +123,8 @@ pub struct EmbeddingsSpec {
     pub projects_words: bool,
     /// The norm behind the projection.
     pub final_norm: Option<NormSpec>,
+    /// How much is dropped behind the last norm, in training. A projection behind which there is none comes after that.
+    pub dropout: f32,
     /// A convolution over the result, which joins what the first layer makes of it.
     pub convolution: Option<ConvolutionSpec>,
 }
@@ -176,9 +182,11 @@ pub struct LayerSpec {
     /// Whether the feed-forward reads what the attention reads, and both are added at once (GPT-J). Without a norm of its own it reads
     /// the attention's.
     pub parallel: bool,
+    /// How much is dropped of the sum of both, in training, where they are parallel (Falcon).
+    pub dropout: f32,
 }
 
-/// A part of a layer and the norms around it: `added(x + after(part(before(x))))`.
+/// A part of a layer and the norms around it: `added(x + after(dropout(part(before(x)))))`.
 #[derive(Clone, Debug)]
 pub struct Sublayer<T> {
     /// On the way in.
@@ -191,11 +199,13 @@ pub struct Sublayer<T> {
     pub added: Option<NormSpec>,
     /// Whether what is added to is the normalised input (BLOOM's option).
     pub adds_to_normed: bool,
+    /// How much of what is computed is dropped, in training.
+    pub dropout: f32,
 }
 
 impl<T> Sublayer<T> {
     fn plain(part: T) -> Sublayer<T> {
-        Sublayer { before: None, part, after: None, added: None, adds_to_normed: false }
+        Sublayer { before: None, part, after: None, added: None, adds_to_normed: false, dropout: 0.0 }
     }
 
     /// Normalised on the way in, as in GPT-2 and Llama. Without a norm: parallel to one that has it.
@@ -211,6 +221,11 @@ impl<T> Sublayer<T> {
     /// Normalised before the sum only, as in OLMo 2.
     pub fn out_norm(part: T, norm: NormSpec) -> Sublayer<T> {
         Sublayer { after: Some(norm), ..Sublayer::plain(part) }
+    }
+
+    /// The same, of whose result so much is dropped in training.
+    pub fn dropping(self, dropout: f32) -> Sublayer<T> {
+        Sublayer { dropout, ..self }
     }
 
     /// Normalised on both ways, as in Gemma 2.
@@ -303,6 +318,8 @@ pub struct AttentionSpec {
     pub distances: Option<DistanceHeads>,
     /// Whether order and window hold also where the caller gives a mask for every pair of positions (GPT-Neo).
     pub insists: bool,
+    /// How many of the probabilities are dropped, in training.
+    pub dropout: f32,
 }
 
 impl AttentionSpec {
@@ -321,6 +338,7 @@ impl AttentionSpec {
             softcap: None,
             distances: None,
             insists: false,
+            dropout: 0.0,
         }
     }
 }
@@ -383,6 +401,8 @@ pub struct FeedForwardSpec {
     pub width: usize,
     /// What is applied there.
     pub activation: Activation,
+    /// How much is dropped there, in training.
+    pub dropout: f32,
 }
 
 /// The kinds of feed-forward network.

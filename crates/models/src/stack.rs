@@ -3,20 +3,21 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
-use trustformers_hub::Interrupt;
 use trustformers_tensor::ops::StoreForm;
-use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight};
+use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, interrupt};
 
-use crate::block::{Layer, Readers, Rotary, Step, sums};
+use crate::block::{Layer, Readers, Rotary, Shared, Step, sums};
 use crate::cache::{Cache, Source};
 use crate::checkpoint::Scope;
 use crate::convolution::Convolution;
 use crate::disentangled::Disentangled;
+use crate::dropout::Dropout;
 use crate::embeddings::{Embeddings, Past};
 use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
 use crate::packing::room;
 use crate::places::{Places, Windows, places};
+use crate::recomputed;
 use crate::relative::Relative;
 use crate::rotary::RotarySpec;
 use crate::spec::{BiasSpec, StackSpec};
@@ -40,7 +41,7 @@ enum Bias {
     /// A slope for every head: (heads, 1, 1); and what their products with positions are multiplied with.
     Alibi(Tensor, f32),
     Relative(Relative),
-    Disentangled(Disentangled),
+    Disentangled(Box<Disentangled>),
 }
 
 /// What a pass over a stack is given.
@@ -48,7 +49,7 @@ pub struct Pass<'a> {
     /// The text, with a batch dimension.
     pub text: &'a Text,
     /// Its visible positions.
-    pub packing: &'a Packing,
+    pub packing: &'a Arc<Packing>,
     /// The keys and values so far.
     pub cache: Option<&'a mut Cache>,
     /// The packed hidden states of an encoder (rows, width), and where they come from.
@@ -58,7 +59,10 @@ pub struct Pass<'a> {
     pub output_router_logits: bool,
     /// The packed rows, one of each sequence in order, if of what comes out no others are read: they may then be zero.
     pub readers: Option<Vec<usize>>,
-    pub interrupt: &'a Interrupt,
+    /// What is dropped.
+    pub dropout: &'a Dropout,
+    /// Whether layers keep their input alone, and are computed again for their gradients.
+    pub recomputes: bool,
 }
 
 /// What a pass gives.
@@ -116,7 +120,7 @@ impl Stack {
             }
             Some(BiasSpec::Relative(relative)) => Some(Bias::Relative(Relative::load(scope, relative)?)),
             Some(BiasSpec::Disentangled(spec)) => {
-                Some(Bias::Disentangled(Disentangled::load(scope, spec, hidden)?))
+                Some(Bias::Disentangled(Box::new(Disentangled::load(scope, spec, hidden)?)))
             }
             None => None,
         };
@@ -187,7 +191,7 @@ impl Stack {
             None => &Nothing,
         };
         let past_length = past.length();
-        let mut hidden = self.embeddings.forward(pass.text, packing, past)?;
+        let mut hidden = self.embeddings.forward(pass.text, packing, past, pass.dropout)?;
         let ragged = match &pass.cache {
             Some(cache) => cache.ragged(packing),
             None => packing.ragged().clone(),
@@ -195,48 +199,64 @@ impl Stack {
         let bias = self.bias(&pass, &ragged, past_length)?;
         let windows = self.windows(&pass, &ragged, bias.as_deref())?;
         let workspace = pass.cache.as_mut().map(|cache| std::mem::take(&mut cache.workspace));
-        let mut step = Step {
-            packing,
-            workspace: workspace.unwrap_or_default(),
-            ragged: &ragged,
+        let shared = Arc::new(Shared {
+            packing: packing.clone(),
             causal: self.spec.causal && !self.gives_way(&pass),
-            bias: bias.as_deref(),
+            bias,
             windows,
             distances: match &self.bias {
                 Some(Bias::Disentangled(vectors)) => Some(vectors.distances(&pass, &ragged)?),
                 _ => None,
             },
             rotaries: self.rotaries(&pass, past_length)?,
+            encoded: pass.encoded.map(|(hidden, _)| hidden.clone()),
+            ragged,
+        });
+        let mut step = Step {
+            shared: &shared,
+            workspace: workspace.unwrap_or_default(),
             source: match (&pass.cache, pass.encoded) {
                 (Some(Cache { source: Some(source), .. }), _) => Some(source.clone()),
                 (_, Some((_, from))) => Some(Source::of(from)),
                 _ => None,
             },
-            encoded: pass.encoded.map(|(hidden, _)| hidden),
             cache: pass.cache,
             attentions: pass.output_attentions.then(Vec::new),
             cross_attentions: pass.output_attentions.then(Vec::new),
             routed: pass.output_router_logits.then(Vec::new),
             readers: None,
+            dropout: Dropout::default(),
         };
         let mut hidden_states = pass.output_hidden_states.then(Vec::new);
         let can_narrow = hidden_states.is_none()
             && self.convolution.is_none()
+            && !pass.dropout.drops(self.spec.layer_drop)
             && self.layers.last().is_some_and(|last| last.can_narrow(&step));
         let readers = pass.readers.filter(|_| can_narrow);
         for (index, layer) in self.layers.iter().enumerate() {
-            pass.interrupt.check()?;
+            interrupt::check()?;
             if index + 1 == self.layers.len() {
-                step.readers = readers.clone().map(|rows| Readers::new(rows, &ragged));
+                step.readers = readers.clone().map(|rows| Arc::new(Readers::new(rows, &shared.ragged)));
             }
             if let Some(states) = &mut hidden_states {
                 states.push(packing.unpack(&hidden)?);
             }
             let convolved = match &self.convolution {
-                Some(convolution) if index == 0 => Some(convolution.forward(&hidden, packing)?),
+                Some(convolution) if index == 0 => {
+                    Some(convolution.forward(&hidden, packing, pass.dropout)?)
+                }
                 _ => None,
             };
-            hidden = layer.forward(hidden, index, &mut step)?;
+            if step.cache.is_none() && pass.dropout.leaves_out(self.spec.layer_drop) {
+                continue;
+            }
+            let seed = pass.dropout.seed();
+            hidden = if pass.recomputes && step.cache.is_none() {
+                recomputed::forward(layer, hidden, index, seed, &mut step)?
+            } else {
+                step.dropout = Dropout::new(seed);
+                layer.forward(hidden, index, &mut step)?
+            };
             if let (Some(convolution), Some(convolved)) = (&self.convolution, convolved) {
                 hidden = convolution.join(&convolved, &hidden)?;
             }
@@ -250,11 +270,12 @@ impl Stack {
         if let Some(norm) = &self.final_norm {
             hidden = norm.forward(&hidden, None)?;
         }
+        hidden = pass.dropout.apply(hidden, self.spec.dropout)?;
         if let Some(project) = &self.project_out {
-            hidden = project.forward(&hidden, Activation::Identity)?;
+            hidden = project.forward(&hidden, Activation::Identity)?.to_dtype(DType::F32)?;
         }
         if let Some(rows) = readers {
-            hidden = hidden.scatter_rows(&rows, ragged.total())?;
+            hidden = hidden.scatter_rows(&rows, shared.ragged.total())?;
         }
         if let Some(states) = &mut hidden_states {
             states.push(packing.unpack(&hidden)?);

@@ -26,6 +26,7 @@ pub fn tensor(error: Error) -> PyErr {
         Error::Index { .. } => PyIndexError::new_err(message),
         Error::OutOfMemory { .. } => PyMemoryError::new_err(message),
         Error::Threads { .. } => PyRuntimeError::new_err(message),
+        Error::Interrupted => interrupted(),
         Error::Shapes { .. } | Error::Argument { .. } => PyValueError::new_err(message),
     }
 }
@@ -80,13 +81,15 @@ pub fn generation(error: generation::Error) -> PyErr {
     }
 }
 
+/// What a signal's handler has raised, normally `KeyboardInterrupt`, or that the call was cancelled: see [`crate::interrupt`].
+fn interrupted() -> PyErr {
+    Python::attach(PyErr::take).unwrap_or_else(|| PyKeyboardInterrupt::new_err(()))
+}
+
 /// A hub error: an `OSError` as in `transformers`, with the error number where the system gave one.
 pub fn hub(error: hub::Error) -> PyErr {
     match &error {
-        // What the signal's handler has raised, normally KeyboardInterrupt.
-        hub::Error::Interrupted => {
-            Python::attach(PyErr::take).unwrap_or_else(|| PyKeyboardInterrupt::new_err(()))
-        }
+        hub::Error::Interrupted => interrupted(),
         hub::Error::Io { path, source, .. } => match source.raw_os_error() {
             Some(number) => PyOSError::new_err((number, error.to_string(), path.clone().into_os_string())),
             None => PyOSError::new_err(error.to_string()),

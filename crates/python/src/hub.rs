@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use trustformers::hub::{Interrupt, Options, Repo, Token};
 
 use crate::errors;
+use crate::interrupt::signalled;
 
 /// A local folder or a repository of the hub, asked for files by name.
 ///
@@ -88,11 +89,4 @@ fn to_token(value: &Bound<'_, PyAny>) -> PyResult<Token> {
         let kind = value.get_type().name()?;
         Err(PyTypeError::new_err(format!("token must be a str, a bool or None, not {kind}")))
     }
-}
-
-/// Whether Ctrl-C was pressed, or another signal's handler has raised. What it raised stays set for [`errors::hub`].
-pub fn signalled() -> bool {
-    let raised = Python::try_attach(|py| py.check_signals().map_err(|e| e.restore(py)).is_err());
-    // Without an interpreter there is nobody left to wait.
-    raised.unwrap_or(true)
 }

@@ -3,6 +3,7 @@
 mod errors;
 mod generation;
 mod hub;
+mod interrupt;
 mod model;
 mod tensor;
 mod threads;
@@ -11,17 +12,20 @@ mod training;
 
 use pyo3::prelude::*;
 
-/// The module `trustformers._engine`.
-#[pymodule]
+/// The module `trustformers._engine`. Nothing in it relies on the GIL: classes are frozen, what changes in them is behind locks, so that
+/// free-threaded interpreters need not turn theirs on.
+#[pymodule(gil_used = false)]
 mod _engine {
     use pyo3::prelude::*;
 
     #[pymodule_export]
     use crate::errors::SafetensorError;
     #[pymodule_export]
-    use crate::generation::{PyProcessor, PyStopStrings};
+    use crate::generation::{PyProcessor, PyRequest, PyStopStrings};
     #[pymodule_export]
     use crate::hub::PyRepo;
+    #[pymodule_export]
+    use crate::interrupt::PyCancellation;
     #[pymodule_export]
     use crate::model::{
         PyCache, PyModel, architectures, complete_config, load_checkpoint, read_config, save_checkpoint,

@@ -8,18 +8,18 @@ use pyo3::exceptions::{PyKeyError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::Value;
-use trustformers::hub::Interrupt;
 use trustformers::models::architecture::{Architecture, Class};
 use trustformers::models::{
-    self, Cache, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Parameter, Text,
-    architecture,
+    self, Cache, CacheParts, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Parameter,
+    SourceParts, Text, architecture,
 };
-use trustformers::tensor::Tensor;
 use trustformers::tensor::ops::StoreForm;
+use trustformers::tensor::{Generator, Tensor};
 
 use crate::errors;
-use crate::hub::{PyRepo, signalled};
-use crate::tensor::PyTensor;
+use crate::hub::PyRepo;
+use crate::interrupt::detached;
+use crate::tensor::{PyTensor, draw};
 
 /// Config.json of a folder or repository, or another file like it, or what a GGUF file of the repository says, over the defaults of its
 /// model type, as JSON text; and that type. With `model_type` a file is read as that of a model of this type, whatever it says itself.
@@ -55,7 +55,7 @@ pub fn read_config(
             }
         }
     };
-    let (config, named) = py.detach(read).map_err(errors::models)?;
+    let (config, named) = detached(py, read).map_err(errors::models)?;
     Ok((Value::Object(config.values().clone()).to_string(), named))
 }
 
@@ -100,7 +100,7 @@ pub fn load_checkpoint(
         let tensors = checkpoint.tensors.into_iter();
         tensors.map(|(name, parameter)| Ok((name, parameter.tensor()?))).collect::<models::Result<Vec<_>>>()
     };
-    let tensors = py.detach(read).map_err(errors::models)?;
+    let tensors = detached(py, read).map_err(errors::models)?;
     Ok(tensors.into_iter().map(|(name, tensor)| (name, PyTensor(tensor))).collect())
 }
 
@@ -119,7 +119,7 @@ pub fn save_checkpoint(
     let max_shard_size = max_shard_size.bytes()?;
     let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.0.clone().into())).collect();
     let save = || models::save_checkpoint(&folder, tensors, parameters, max_shard_size, variant);
-    py.detach(save).map_err(errors::models)
+    detached(py, save).map_err(errors::models)
 }
 
 /// A size as transformers takes it.
@@ -179,7 +179,6 @@ pub fn inputs(tensors: &Bound<'_, PyDict>) -> PyResult<Inputs> {
         sentence_order_label: take("sentence_order_label"),
         start_positions: take("start_positions"),
         end_positions: take("end_positions"),
-        interrupt: Interrupt::new(signalled),
         ..Inputs::default()
     };
     match given.keys().next() {
@@ -189,6 +188,13 @@ pub fn inputs(tensors: &Bound<'_, PyDict>) -> PyResult<Inputs> {
         None => Ok(inputs),
     }
 }
+
+type Pair = (PyTensor, PyTensor);
+type GivenPair<'py> = (Bound<'py, PyTensor>, Bound<'py, PyTensor>);
+/// For every sequence of a source its first row, and which positions its rows stand for.
+type Places = Vec<(usize, Vec<bool>)>;
+/// A cache taken apart.
+type PyParts = (usize, Vec<Vec<bool>>, Vec<usize>, Vec<Pair>, Option<(Vec<Pair>, Places)>);
 
 /// The keys and values of the text so far: transformers' `past_key_values`.
 #[pyclass(frozen, name = "Cache", module = "trustformers._engine")]
@@ -257,6 +263,35 @@ impl PyCache {
         self.lock(py, |cache| cache.select(&sources)).map_err(errors::models)
     }
 
+    /// What is in it, for :meth:`from_parts`: the room of a slot, which positions of each sequence are shown, their slots, the layers' keys and
+    /// values as they are stored, and the same of the source.
+    fn parts(&self, py: Python<'_>) -> PyParts {
+        let parts = self.lock(py, |cache| cache.parts());
+        let pairs =
+            |layers: Vec<[Tensor; 2]>| layers.into_iter().map(|[k, v]| (PyTensor(k), PyTensor(v))).collect();
+        let source = parts.source.map(|source| (pairs(source.layers), source.sequences));
+        (parts.capacity, parts.shown, parts.slots, pairs(parts.layers), source)
+    }
+
+    /// The cache that :meth:`parts` took apart.
+    ///
+    /// :raises ValueError: for parts that do not fit together.
+    #[staticmethod]
+    fn from_parts(
+        capacity: usize,
+        shown: Vec<Vec<bool>>,
+        slots: Vec<usize>,
+        layers: Vec<GivenPair<'_>>,
+        source: Option<(Vec<GivenPair<'_>>, Places)>,
+    ) -> PyResult<PyCache> {
+        let pairs = |layers: Vec<GivenPair<'_>>| {
+            layers.into_iter().map(|(key, value)| [key.get().0.clone(), value.get().0.clone()]).collect()
+        };
+        let source = source.map(|(layers, sequences)| SourceParts { layers: pairs(layers), sequences });
+        let parts = CacheParts { capacity, shown, slots, layers: pairs(layers), source };
+        Ok(PyCache(Mutex::new(Cache::from_parts(parts).map_err(errors::models)?)))
+    }
+
     /// Another cache of the same content.
     fn copy(&self, py: Python<'_>) -> PyResult<PyCache> {
         let copy = self.lock(py, |cache| cache.copy()).map_err(errors::models)?;
@@ -302,7 +337,7 @@ impl PyModel {
             dtype: dtype.map(str::parse).transpose().map_err(errors::tensor)?,
             quantization: quantization.map(str::parse).transpose().map_err(errors::models)?,
         };
-        py.detach(|| Model::from_repo(&repo.0, config, &options)).map(PyModel).map_err(errors::models)
+        detached(py, || Model::from_repo(&repo.0, config, &options)).map(PyModel).map_err(errors::models)
     }
 
     /// A model with freshly drawn weights.
@@ -317,7 +352,7 @@ impl PyModel {
     ) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
         let options = LoadOptions { class: class_name, pooler: add_pooling_layer, ..LoadOptions::default() };
-        py.detach(|| Model::from_config(config, &options, seed)).map(PyModel).map_err(errors::models)
+        detached(py, || Model::from_config(config, &options, seed)).map(PyModel).map_err(errors::models)
     }
 
     /// A model of tensors by name, for a configuration (JSON text). `place` says in messages where they come from.
@@ -349,7 +384,7 @@ impl PyModel {
         };
         let tensors = named(tensors)?.into_iter().map(|(name, tensor)| (name, tensor.into())).collect();
         let checkpoint = Checkpoint { place, tensors };
-        py.detach(|| Model::from_checkpoint(checkpoint, config, &options))
+        detached(py, || Model::from_checkpoint(checkpoint, config, &options))
             .map(PyModel)
             .map_err(errors::models)
     }
@@ -358,18 +393,18 @@ impl PyModel {
     fn with_tensors(&self, py: Python<'_>, tensors: &Bound<'_, PyDict>, config: &str) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
         let tensors = named(tensors)?;
-        py.detach(|| self.0.with_tensors(tensors, config)).map(PyModel).map_err(errors::models)
+        detached(py, || self.0.with_tensors(tensors, config)).map(PyModel).map_err(errors::models)
     }
 
     /// The same model with its weights converted to a dtype.
     fn to_dtype(&self, py: Python<'_>, dtype: &str) -> PyResult<PyModel> {
         let dtype = dtype.parse().map_err(errors::tensor)?;
-        py.detach(|| self.0.to_dtype(dtype)).map(PyModel).map_err(errors::models)
+        detached(py, || self.0.to_dtype(dtype)).map(PyModel).map_err(errors::models)
     }
 
     /// The same model with weights of its own.
     fn copy(&self, py: Python<'_>) -> PyResult<PyModel> {
-        py.detach(|| self.0.copy()).map(PyModel).map_err(errors::models)
+        detached(py, || self.0.copy()).map(PyModel).map_err(errors::models)
     }
 
     /// The model without its head, which shares its weights.
@@ -385,7 +420,9 @@ impl PyModel {
         mean: bool,
         seed: u64,
     ) -> PyResult<PyModel> {
-        py.detach(|| self.0.resize_token_embeddings(tokens, mean, seed)).map(PyModel).map_err(errors::models)
+        detached(py, || self.0.resize_token_embeddings(tokens, mean, seed))
+            .map(PyModel)
+            .map_err(errors::models)
     }
 
     /// Copies tensors into the parameters of the same names; which are missing, and which unexpected.
@@ -434,10 +471,12 @@ impl PyModel {
     }
 
     /// Runs the model over tensors by transformers' names for them; the result has what outputs there are by theirs, as tensors and
-    /// lists of tensors. A cache holds the text so far and takes this one in.
+    /// lists of tensors. A cache holds the text so far and takes this one in. In `training` there is dropout, which follows from
+    /// `manual_seed`; with `recomputes` layers keep their inputs alone and are computed again for their gradients.
     #[pyo3(signature = (
         tensors, *, cache=None, output_hidden_states=false, output_attentions=false, output_router_logits=None,
-        num_items_in_batch=None, logits_to_keep=Keep::Last(0), max_length=None, encoder_only=false
+        num_items_in_batch=None, logits_to_keep=Keep::Last(0), max_length=None, encoder_only=false, training=false,
+        recomputes=false
     ))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' forward.
     fn forward<'py>(
@@ -452,6 +491,8 @@ impl PyModel {
         logits_to_keep: Keep,
         max_length: Option<usize>,
         encoder_only: bool,
+        training: bool,
+        recomputes: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         let inputs = Inputs {
             logits_to_keep: match logits_to_keep {
@@ -463,6 +504,8 @@ impl PyModel {
             output_router_logits,
             num_items_in_batch,
             max_length,
+            dropout: if training { Some(draw(Generator::seed)?) } else { None },
+            recomputes,
             ..inputs(tensors)?
         };
         let run = || match cache {
@@ -473,7 +516,7 @@ impl PyModel {
                 self.0.forward(&inputs, Some(&mut cache))
             }
         };
-        let outputs = py.detach(run).map_err(errors::models)?;
+        let outputs = detached(py, run).map_err(errors::models)?;
         let result = PyDict::new(py);
         for (name, value) in outputs.into_fields() {
             match value {
@@ -500,13 +543,13 @@ impl PyModel {
             .state_dict()
             .find(|(own, _)| own == name)
             .ok_or_else(|| PyKeyError::new_err(format!("there is no parameter {name}")))?;
-        py.detach(|| parameter.tensor()).map(PyTensor).map_err(errors::models)
+        detached(py, || parameter.tensor()).map(PyTensor).map_err(errors::models)
     }
 
-    /// The number of numbers in a parameter, and the bytes that it takes, for each of them.
-    fn parameter_sizes(&self) -> Vec<(String, usize, usize)> {
+    /// The shape of a parameter, and the bytes that it takes, for each of them.
+    fn parameter_sizes(&self) -> Vec<(String, Vec<usize>, usize)> {
         let sizes =
-            |(name, parameter): &(String, Parameter)| (name.clone(), parameter.numel(), parameter.nbytes());
+            |(name, parameter): &(String, Parameter)| (name.clone(), parameter.shape(), parameter.nbytes());
         self.0.named_parameters().iter().map(sizes).collect()
     }
 
@@ -527,7 +570,7 @@ impl PyModel {
         variant: Option<&str>,
     ) -> PyResult<()> {
         let max_shard_size = max_shard_size.bytes()?;
-        py.detach(|| self.0.save_weights(&folder, max_shard_size, variant)).map_err(errors::models)
+        detached(py, || self.0.save_weights(&folder, max_shard_size, variant)).map_err(errors::models)
     }
 
     /// "encoder", "decoder" or "encoder-decoder".

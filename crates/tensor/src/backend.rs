@@ -88,6 +88,11 @@ pub trait Backend: Send + Sync {
         dtype: DType,
     ) -> Result<Tensor>;
 
+    /// The elements of the contiguous floats `x`, each zero with probability `p` and else divided by `1 - p`. Groups of 64 elements take 16
+    /// blocks each of the stream of seed `stream.0`, from block `stream.1` on: element `i` of a group is zero where word `i / 16` of block
+    /// `i % 16`, 32 bits of it, is below `p`.
+    fn dropout(&self, x: &Tensor, p: f64, stream: (u64, u64)) -> Result<Tensor>;
+
     /// The products of the matrices in the last two dimensions; both of one real dtype and with the same leading dimensions.
     fn matmul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor>;
 

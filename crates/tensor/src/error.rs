@@ -104,6 +104,9 @@ pub enum Error {
         /// What the function said.
         message: String,
     },
+    /// The caller asked to stop, see [`crate::interrupt`] (what its signal's handler has raised, `KeyboardInterrupt`).
+    #[error("interrupted")]
+    Interrupted,
     /// The thread pool could not be started (`RuntimeError`).
     #[error("could not start {threads} threads ({reason}): set TRUSTFORMERS_NUM_THREADS to a smaller number")]
     Threads {

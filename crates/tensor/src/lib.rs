@@ -4,12 +4,14 @@
 //! in [`ops`], one file each: checks, dispatch and gradient. How gradients are recorded and walked is [`autograd`]. What a device must be
 //! able to do is the trait [`Backend`].
 
+mod autocast;
 pub mod autograd;
 mod backend;
 mod buffer;
 pub mod cpu;
 mod dtype;
 mod error;
+pub mod interrupt;
 mod layout;
 mod matrix;
 pub mod memory;
@@ -25,6 +27,7 @@ mod testing;
 mod weight;
 mod workspace;
 
+pub use autocast::{autocast, set_autocast, with_autocast};
 pub use backend::Backend;
 pub use buffer::Buffer;
 pub use dtype::{DType, Element};
@@ -32,7 +35,8 @@ pub use error::{Error, Result};
 pub use layout::{Layout, Shape, Strides};
 pub use matrix::Matrix;
 pub use ops::{
-    Activation, Attended, Attention, BinaryOp, CompareOp, Generator, Index, Mask, Ragged, ReduceOp, UnaryOp,
+    Activation, Attended, Attention, BinaryOp, CompareOp, Dropout, Generator, Index, Mask, Ragged, ReduceOp,
+    UnaryOp,
 };
 pub use quant::{BlockFormat, Quantized};
 pub use scalar::{Operand, Scalar, result_type};

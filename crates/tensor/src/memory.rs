@@ -153,7 +153,7 @@ impl Block {
         // SAFETY: the layout's size is not zero.
         let room = NonNull::new(unsafe { std::alloc::alloc(Block::layout(size)?) })?;
         let block = Block { room, size };
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(miri)))]
         ask_for_huge_pages(block.as_ptr(), size);
         Some(block)
     }
@@ -198,7 +198,7 @@ impl Block {
 }
 
 /// Has the system back a large new block by pages of 2 MiB, of which the first touch and the address translation cost far less.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 fn ask_for_huge_pages(ptr: NonNull<u8>, size: usize) {
     const FROM: usize = 4 << 20;
     const PAGE: usize = 4096;

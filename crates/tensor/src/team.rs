@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use std::{hint, process};
 
 use crate::pool::num_threads;
-use crate::{Error, Result};
+use crate::{Error, Result, interrupt};
 
 /// How long a helper looks out for work before it sleeps: longer than what lies between two operations of a step.
 const ALERT: Duration = Duration::from_micros(50);
@@ -23,18 +23,27 @@ const ALERT: Duration = Duration::from_micros(50);
 /// Does `work` for every number below `tasks`, on all threads that are free.
 ///
 /// # Errors
-/// `Threads` when they cannot be started.
+/// `Threads` when they cannot be started, `Interrupted` when the caller shall give up: some tasks were then not done.
 pub(crate) fn for_each(tasks: usize, work: impl Fn(usize) + Sync) -> Result<()> {
     let threads = num_threads();
     // Rayon's threads, where they are at work, are as many as there are cores.
-    if tasks <= 1
-        || threads == 1
-        || rayon::current_thread_index().is_some()
-        || !Team::of(threads)?.run(tasks, &work)
+    if tasks > 1
+        && threads > 1
+        && rayon::current_thread_index().is_none()
+        && let Some(result) = Team::of(threads)?.run(tasks, &work)
     {
-        (0..tasks).for_each(work);
+        return result;
     }
-    Ok(())
+    alone(tasks, work)
+}
+
+/// [`for_each`] on this thread.
+pub(crate) fn alone(tasks: usize, work: impl Fn(usize)) -> Result<()> {
+    (0..tasks).try_for_each(|task| {
+        interrupt::check()?;
+        work(task);
+        Ok(())
+    })
 }
 
 /// [`for_each`] for work that can fail; one of its errors is returned.
@@ -100,6 +109,8 @@ struct Team {
     /// Written while nobody has joined and none may, read by those that have.
     job: UnsafeCell<Job>,
     is_busy: AtomicBool,
+    /// Whether who asked for the job has given up: helpers then do the same.
+    is_stopped: AtomicBool,
     is_dismissed: AtomicBool,
     sleeping: AtomicUsize,
     helpers: OnceLock<Vec<Thread>>,
@@ -146,6 +157,7 @@ impl Team {
             next: AtomicUsize::new(0),
             job: UnsafeCell::new(Job { work: nothing, tasks: 0 }),
             is_busy: AtomicBool::new(false),
+            is_stopped: AtomicBool::new(false),
             is_dismissed: AtomicBool::new(false),
             sleeping: AtomicUsize::new(0),
             helpers: OnceLock::new(),
@@ -177,10 +189,10 @@ impl Team {
         self.helpers.get().into_iter().flatten().take(count).for_each(Thread::unpark);
     }
 
-    /// Does the work, with whoever comes to help; says no if the team is at work already.
-    fn run(&self, tasks: usize, work: &(dyn Fn(usize) + Sync)) -> bool {
+    /// Does the work, with whoever comes to help; nothing if the team is at work already.
+    fn run(&self, tasks: usize, work: &(dyn Fn(usize) + Sync)) -> Option<Result<()>> {
         if self.is_busy.swap(true, Ordering::Acquire) {
-            return false;
+            return None;
         }
         /// Ends the job however its work ends: nobody may be left in it, since its closure is borrowed.
         struct End<'a>(&'a Team);
@@ -189,9 +201,16 @@ impl Team {
                 self.0.state.fetch_and(!OPEN, Ordering::AcqRel);
                 let mut rounds = 0u32;
                 while self.0.state.load(Ordering::Acquire) & JOINED != 0 {
-                    // A helper has lost its core if it takes long.
                     rounds += 1;
-                    if rounds < 10_000 { hint::spin_loop() } else { thread::yield_now() }
+                    if rounds < 10_000 {
+                        hint::spin_loop();
+                        continue;
+                    }
+                    // A helper has lost its core, or its task is a long one.
+                    thread::yield_now();
+                    if interrupt::check().is_err() {
+                        self.0.is_stopped.store(true, Ordering::Relaxed);
+                    }
                 }
                 self.0.is_busy.store(false, Ordering::Release);
             }
@@ -202,6 +221,7 @@ impl Team {
         // SAFETY: the last job is closed and was left by all, and only one caller is here at a time.
         unsafe { *self.job.get() = Job { work, tasks } };
         self.next.store(0, Ordering::Relaxed);
+        self.is_stopped.store(false, Ordering::Relaxed);
         let number = self.state.load(Ordering::Relaxed) / (2 * OPEN) + 1;
         self.state.store((number * 2 + 1) * OPEN, Ordering::SeqCst);
         let end = End(self);
@@ -209,19 +229,22 @@ impl Team {
             self.wake(tasks.saturating_sub(1));
         }
         // SAFETY: as long as the job is open.
-        unsafe { self.work() };
+        if unsafe { self.work() }.is_err() {
+            self.is_stopped.store(true, Ordering::Relaxed);
+        }
         drop(end);
+        let result = if self.is_stopped.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
         if let Some(panic) = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
             resume_unwind(panic);
         }
-        true
+        Some(result)
     }
 
-    /// Does what is left of the job.
+    /// Does what is left of the job, unless interrupted.
     ///
     /// # Safety
     /// The caller must have opened the job or joined it.
-    unsafe fn work(&self) {
+    unsafe fn work(&self) -> Result<()> {
         // SAFETY: nobody writes it meanwhile, and the closure lives.
         let (job, work) = unsafe {
             let job = *self.job.get();
@@ -230,20 +253,22 @@ impl Team {
         loop {
             let task = self.next.fetch_add(1, Ordering::Relaxed);
             if task >= job.tasks {
-                return;
+                return Ok(());
             }
+            interrupt::check()?;
             work(task);
         }
     }
 
     /// A helper's life.
-    fn help(&self) {
+    fn help(&'static self) {
         let mut last = 0;
         while let Some(job) = self.join(last) {
             last = job;
+            let stopped = || self.is_stopped.load(Ordering::Relaxed);
             // SAFETY: joined.
-            let done = catch_unwind(AssertUnwindSafe(|| unsafe { self.work() }));
-            if let Err(panic) = done {
+            let work = || interrupt::during(stopped, || unsafe { self.work() });
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
                 *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
             }
             self.state.fetch_sub(1, Ordering::Release);
@@ -298,13 +323,15 @@ mod tests {
     #[test]
     fn every_task_is_done_once() {
         let team = Team::build(4).unwrap();
-        for round in 0..2000 {
+        // Miri looks at every access, which takes it long.
+        for round in 0..if cfg!(miri) { 40 } else { 2000 } {
             let counts = counts(round % 17);
             // Sometimes late enough for helpers to sleep.
             if round % 500 == 0 {
                 thread::sleep(4 * ALERT);
             }
-            assert!(team.run(counts.len(), &|task| _ = counts[task].fetch_add(1, Ordering::Relaxed)));
+            let done = team.run(counts.len(), &|task| _ = counts[task].fetch_add(1, Ordering::Relaxed));
+            assert!(matches!(done, Some(Ok(()))));
             assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
         }
         team.dismiss();
@@ -315,7 +342,7 @@ mod tests {
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..200 {
+                    for _ in 0..if cfg!(miri) { 2 } else { 200 } {
                         let counts = counts(8 * 8);
                         for_each(8, |outer| {
                             for_each(8, |inner| {
@@ -352,12 +379,30 @@ mod tests {
     }
 
     #[test]
+    fn who_is_interrupted_leaves_tasks_undone_and_the_team_able_to_work() {
+        let team = Team::build(3).unwrap();
+        let counts = counts(1000);
+        let work = |task: usize| {
+            thread::sleep(Duration::from_micros(50));
+            counts[task].fetch_add(1, Ordering::Relaxed);
+        };
+        let all = || counts.iter().map(|count| count.load(Ordering::Relaxed)).sum::<usize>();
+        let stopped = interrupt::during(|| true, || team.run(counts.len(), &work));
+        assert!(matches!(stopped, Some(Err(Error::Interrupted))));
+        let before = all();
+        assert!(before < counts.len());
+        assert!(matches!(team.run(counts.len(), &work), Some(Ok(()))));
+        assert_eq!(all(), before + counts.len());
+        team.dismiss();
+    }
+
+    #[test]
     fn a_panic_comes_back_and_leaves_the_team_able_to_work() {
         let team = Team::build(3).unwrap();
         let panics = catch_unwind(AssertUnwindSafe(|| team.run(8, &|task| assert!(task != 3, "task three"))));
         assert!(panics.is_err());
         let counts = counts(8);
-        assert!(team.run(8, &|task| _ = counts[task].fetch_add(1, Ordering::Relaxed)));
+        assert!(team.run(8, &|task| _ = counts[task].fetch_add(1, Ordering::Relaxed)).is_some());
         assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
         team.dismiss();
     }

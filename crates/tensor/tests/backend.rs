@@ -862,3 +862,25 @@ fn gradients_and_losses_in_one_pass() {
         }
     });
 }
+
+#[test]
+fn what_is_dropped_is_a_function_of_seed_and_position() {
+    each(|backend, on| {
+        for dtype in FLOATS {
+            for size in SIZES {
+                let x = numbers(size, dtype, 1);
+                let dropped = read(&backend.dropout(&on(&x), 0.25, (5, 100)).unwrap());
+                let scaled = read(&x.to_dtype(DType::F64).unwrap().mul(1.0 / 0.75).unwrap());
+                for (i, (got, kept)) in dropped.iter().zip(&scaled).enumerate() {
+                    let is_near = (got - kept).abs() <= tolerance(dtype) * (1.0 + kept.abs());
+                    assert!(*got == 0.0 || is_near, "{dtype}, element {i} of {size}: {got}, not {kept}");
+                }
+                // From the third group on, with the blocks that it takes.
+                if size > 128 {
+                    let later = on(&x.narrow(0, 128, size).unwrap().copy().unwrap());
+                    assert_eq!(read(&backend.dropout(&later, 0.25, (5, 132)).unwrap()), dropped[128..]);
+                }
+            }
+        }
+    });
+}

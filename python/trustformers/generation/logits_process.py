@@ -14,39 +14,6 @@ import numpy as np
 from .. import _engine
 from ..models.arrays import from_tensor, kind_of, to_tensor
 
-__all__ = [
-    "DryLogitsProcessor",
-    "EncoderNoRepeatNGramLogitsProcessor",
-    "EncoderRepetitionPenaltyLogitsProcessor",
-    "EpsilonLogitsWarper",
-    "EtaLogitsWarper",
-    "ExponentialDecayLengthPenalty",
-    "ForcedBOSTokenLogitsProcessor",
-    "ForcedEOSTokenLogitsProcessor",
-    "FrequencyPenaltyLogitsProcessor",
-    "InfNanRemoveLogitsProcessor",
-    "LogitBiasLogitsProcessor",
-    "LogitNormalization",
-    "LogitsProcessor",
-    "LogitsProcessorList",
-    "MinLengthLogitsProcessor",
-    "MinNewTokensLengthLogitsProcessor",
-    "MinPLogitsWarper",
-    "NoBadWordsLogitsProcessor",
-    "NoRepeatNGramLogitsProcessor",
-    "PrefixConstrainedLogitsProcessor",
-    "RepetitionPenaltyLogitsProcessor",
-    "SequenceBiasLogitsProcessor",
-    "SuppressTokensAtBeginLogitsProcessor",
-    "SuppressTokensLogitsProcessor",
-    "TemperatureLogitsWarper",
-    "TopHLogitsWarper",
-    "TopKLogitsWarper",
-    "TopPLogitsWarper",
-    "TypicalLogitsWarper",
-    "WatermarkLogitsProcessor",
-]
-
 _NOTHING = -float("inf")
 Tokens = int | Sequence[int]
 
@@ -90,6 +57,10 @@ class EngineProcessor(LogitsProcessor):
         """Give the scores (rows, vocabulary) that take the place of those behind the texts (rows, length)."""
         ids, values = to_tensor("input_ids", input_ids), to_tensor("scores", scores)
         return from_tensor(self._processor(ids, values), kind_of(scores))
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self._arguments.items())
+        return f"{type(self).__name__}({given})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self._arguments)

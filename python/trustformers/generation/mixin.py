@@ -7,8 +7,9 @@ import json
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -25,11 +26,16 @@ from .outputs import (
     GenerateDecoderOnlyOutput,
     GenerateEncoderDecoderOutput,
 )
+from .prompts import prompts
 from .stopping_criteria import StoppingCriteria, flags
 from .streamers import TextIteratorStreamer
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .._engine import Tensor
     from ..models.modeling import PreTrainedModel
+    from ..tokenizers.batch_encoding import BatchEncoding
 
 logger = logging.getLogger(__name__)
 
@@ -43,11 +49,50 @@ _OUTPUTS = {
 _DECODERS = ("attentions", "hidden_states")
 
 
+@dataclass(frozen=True)
+class Writing:
+    """What ``generate`` is to write."""
+
+    engine: _engine.Model
+    request: _engine.Request
+    #: Makes of the engine's results what ``generate`` returns.
+    finish: Callable[[dict[str, Any]], Any]
+    config: GenerationConfig
+    mode: GenerationMode
+    tensors: Mapping[str, _engine.Tensor]
+    has_cache: bool
+
+    def alone(self) -> Any:
+        """What ``generate`` returns."""
+        # The parameters of a model that has been trained ask for gradients; nobody asks for those of a text.
+        with no_grad():
+            return self.finish(self.engine.generate(self.request))
+
+
 class GenerationMixin:
     """What models with a language model's head can do: write."""
 
     #: The settings that the model came with; ``None`` for a model that cannot generate.
     generation_config: GenerationConfig | None
+
+    @overload
+    def generate(
+        self, inputs: Any = None, *, return_dict_in_generate: Literal[True], **kwargs: Any
+    ) -> Any: ...
+
+    @overload
+    def generate(self, inputs: Any = None, *, generation_config: GenerationConfig, **kwargs: Any) -> Any: ...
+
+    @overload
+    def generate(self, inputs: Tensor | BatchEncoding[Tensor], **kwargs: Any) -> Tensor: ...
+
+    @overload
+    def generate(
+        self, inputs: npt.NDArray[Any] | Sequence[Any] | BatchEncoding[npt.NDArray[np.int64]], **kwargs: Any
+    ) -> npt.NDArray[Any]: ...
+
+    @overload
+    def generate(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def generate(
         self,
@@ -86,37 +131,42 @@ class GenerationMixin:
         :raises RuntimeError: when the scores of the next token are no distribution to draw from.
         """
         try:
-            return self._generate(
+            return self._prepare(
                 inputs,
                 generation_config,
                 logits_processor,
                 stopping_criteria,
                 prefix_allowed_tokens_fn,
+                synced_gpus,
                 assistant_model,
                 streamer,
-                (negative_prompt_ids, negative_prompt_attention_mask),
+                negative_prompt_ids,
+                negative_prompt_attention_mask,
                 custom_generate,
-                kwargs,
-            )
+                **kwargs,
+            ).alone()
         except BaseException as error:
             # Who waits for the streamer's pieces must not wait forever.
             if streamer is not None and hasattr(streamer, "fail"):
                 streamer.fail(error)
             raise
 
-    def _generate(
+    def _prepare(
         self: Any,
-        inputs: Any,
-        given: GenerationConfig | None,
-        logits_processor: Iterable[Any] | None,
-        stopping_criteria: Iterable[Any] | None,
-        prefix_allowed_tokens_fn: Callable[[int, Any], Any] | None,
-        assistant_model: Any,
-        streamer: Any,
-        negative: tuple[Any, Any],
-        custom_generate: Any,
-        kwargs: dict[str, Any],
-    ) -> Any:
+        inputs: Any = None,
+        generation_config: GenerationConfig | None = None,
+        logits_processor: Iterable[Any] | None = None,
+        stopping_criteria: Iterable[Any] | None = None,
+        prefix_allowed_tokens_fn: Callable[[int, Any], Any] | None = None,
+        synced_gpus: bool | None = None,
+        assistant_model: Any = None,
+        streamer: Any = None,
+        negative_prompt_ids: Any = None,
+        negative_prompt_attention_mask: Any = None,
+        custom_generate: Any = None,
+        **kwargs: Any,
+    ) -> Writing:
+        """What :meth:`generate` is to write, with its arguments."""
         if not self.can_generate():
             raise ValueError(
                 f"{type(self).__name__} has no head that predicts the next token: generate with one of the "
@@ -128,13 +178,12 @@ class GenerationMixin:
             inputs, kwargs = None, {**inputs, **kwargs}
         if kwargs.pop("assistant_tokenizer", None) is not None:
             raise ValueError("assistant_tokenizer= is not supported: use an assistant of the same vocabulary")
-        for hint in ("trust_remote_code", "synced_gpus"):
-            kwargs.pop(hint, None)
+        kwargs.pop("trust_remote_code", None)
         tokenizer, seed = kwargs.pop("tokenizer", None), _seed(kwargs.pop("generator", None))
         response_format = _response_format(
             kwargs.pop("response_format", None), tokenizer, prefix_allowed_tokens_fn
         )
-        config, has_default_length, arguments = _settings(self, given, kwargs)
+        config, has_default_length, arguments = _settings(self, generation_config, kwargs)
         mode = config.get_generation_mode(assistant_model)
         is_beams = mode in (GenerationMode.BEAM_SEARCH, GenerationMode.BEAM_SAMPLE)
         if is_beams and streamer is not None:
@@ -164,25 +213,27 @@ class GenerationMixin:
         if prefix_allowed_tokens_fn is not None:
             copies = max(config.num_beams or 1, config.num_return_sequences or 1)
             prefix = PrefixConstrainedLogitsProcessor(prefix_allowed_tokens_fn, copies)
-        # The parameters of a model that has been trained ask for gradients; nobody asks for those of a text.
-        with no_grad():
-            results = self._current_engine().generate(
-                tensors,
-                config._as_json(),
-                cache=None if cache is None else cache._engine,
-                processors=[_processor(one, kind) for one in processors],
-                constraint=None if prefix is None else _called(prefix, kind),
-                criteria=[(_name(one), _criterion(one, kind)) for one in stopping_criteria or ()],
-                streamer=None if streamer is None else _Stream(streamer, kind),
-                tokenizer=getattr(tokenizer, "backend_tokenizer", None),
-                response_format=response_format,
-                assistant=None if is_beams or assistant_model is None else _assistant(assistant_model),
-                negative=_negative(negative),
-                seed=seed,
-            )
-        if not config.return_dict_in_generate:
-            return from_tensor(results["sequences"], kind)
-        return _result(self, config, results, kind, cache, encoded, is_beams)
+        request = _engine.Request(
+            tensors,
+            config._as_json(),
+            cache=None if cache is None else cache._engine,
+            processors=[_processor(one, kind) for one in processors],
+            constraint=None if prefix is None else _called(prefix, kind),
+            criteria=[(_name(one), _criterion(one, kind)) for one in stopping_criteria or ()],
+            streamer=None if streamer is None else _Stream(streamer, kind),
+            tokenizer=getattr(tokenizer, "backend_tokenizer", None),
+            response_format=response_format,
+            assistant=None if is_beams or assistant_model is None else _assistant(assistant_model),
+            negative=_negative(negative_prompt_ids, negative_prompt_attention_mask),
+            seed=seed,
+        )
+
+        def finish(results: dict[str, Any]) -> Any:
+            if not config.return_dict_in_generate:
+                return from_tensor(results["sequences"], kind)
+            return _result(self, config, results, kind, cache, encoded, is_beams)
+
+        return Writing(self._current_engine(), request, finish, config, mode, tensors, cache is not None)
 
     def stream(
         self: Any,
@@ -200,9 +251,7 @@ class GenerationMixin:
         :meth:`generate`. Pieces are strings, or for several prompts lists with a piece for each. An error is
         raised where the next piece would have come; who leaves the loop stops the generation.
         """
-        rows = [inputs] if isinstance(inputs, str) else inputs
-        if isinstance(rows, (list, tuple)) and rows and isinstance(rows[0], str):
-            inputs = tokenizer(list(rows), return_tensors="np", padding=len(rows) > 1, padding_side="left")
+        inputs = prompts(inputs, tokenizer)
         streamer = TextIteratorStreamer(
             tokenizer, skip_prompt=skip_prompt, timeout=timeout, skip_special_tokens=skip_special_tokens
         )
@@ -474,8 +523,7 @@ def _assistant(model: Any) -> tuple[_engine.Model, str]:
     return model._current_engine(), config._as_json()
 
 
-def _negative(negative: tuple[Any, Any]) -> tuple[_engine.Tensor, _engine.Tensor | None] | None:
-    ids, mask = negative
+def _negative(ids: Any, mask: Any) -> tuple[_engine.Tensor, _engine.Tensor | None] | None:
     if ids is None:
         return None
     shown = None if mask is None else _rows("mask", to_tensor("negative_prompt_attention_mask", mask))

@@ -19,6 +19,10 @@ class StoppingCriteria:
         """Flags for the texts so far (rows, length); ``scores`` are those of every step, if they are kept."""
         raise NotImplementedError("StoppingCriteria needs to be subclassed")
 
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
 
 class MaxLengthCriteria(StoppingCriteria):
     """Stops at a length, prompt included."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar, Literal, overload
 
+from ..asynchronous.pool import in_loading_pool
 from . import named
 from .configuration import PreTrainedConfig
 from .loading import chosen, loading_options, open_model
@@ -47,6 +48,11 @@ class AutoConfig:
         return read
 
     @classmethod
+    async def from_pretrained_async(cls, *args: Any, **kwargs: Any) -> Any:
+        """:meth:`from_pretrained`, off the event loop."""
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
+
+    @classmethod
     def for_model(cls, model_type: str, **kwargs: Any) -> PreTrainedConfig:
         """Make the default configuration of a model type, with ``kwargs`` over it."""
         if model_type not in named.CONFIGS:
@@ -57,7 +63,24 @@ class AutoConfig:
         return named.CONFIGS[model_type](**kwargs)
 
 
-class _AutoModel:
+class _Virtual(type):
+    """Makes an auto class a base of the models that it opens, as ``isinstance`` and type checkers see it."""
+
+    _task: str
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        if super().__subclasscheck__(subclass):
+            return True
+        if not issubclass(subclass, PreTrainedModel) or cls is _AutoModel:
+            return False
+        model_class = named.models_for(cls._task).get(subclass.config_class.model_type)
+        return model_class is not None and model_class in subclass.__mro__
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return issubclass(type(instance), cls)
+
+
+class _AutoModel(metaclass=_Virtual):
     """Makes the model of one task that a checkpoint describes."""
 
     _task: ClassVar[str]
@@ -68,22 +91,6 @@ class _AutoModel:
             f"`{type(self).__name__}.from_pretrained(pretrained_model_name_or_path)` or "
             f"`{type(self).__name__}.from_config(config)` methods."
         )
-
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *model_args: Any,
-        output_loading_info: Literal[True],
-        **kwargs: Any,
-    ) -> tuple[PreTrainedModel, dict[str, Any]]: ...
-
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], *model_args: Any, **kwargs: Any
-    ) -> PreTrainedModel: ...
 
     @classmethod
     def from_pretrained(
@@ -99,6 +106,11 @@ class _AutoModel:
             kwargs,
         )
         return opened
+
+    @classmethod
+    async def from_pretrained_async(cls, *args: Any, **kwargs: Any) -> Any:
+        """:meth:`from_pretrained`, off the event loop."""
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
 
     @classmethod
     def from_config(cls, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:

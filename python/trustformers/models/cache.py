@@ -103,6 +103,12 @@ class Cache:
         """Repeat every sequence ``repeats`` times: 0 0 1 1 2 2."""
         self.batch_select_indices(np.repeat(np.arange(self._engine.batch()), repeats))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"parts": self._engine.parts(), "kind": self._kind}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._engine, self._kind = _engine.Cache.from_parts(*state["parts"]), state["kind"]
+
     def __copy__(self: CacheT) -> CacheT:
         twin = type(self).__new__(type(self))
         twin._engine, twin._kind = self._engine.copy(), self._kind

@@ -44,7 +44,7 @@ _NONE_ONLY = (
 )
 
 
-def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | tuple[Any, ...]:
+def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[Any] | tuple[Any, ...]:
     """Run ``model``, whose forward pass was called with ``arguments``."""
     engine, task = model._current_engine(), model._task
     first = arguments.get("input_ids")
@@ -70,9 +70,11 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
     result_class = output_class(engine.family, task)
     uses_cache = engine.family != "encoder" and "past_key_values" in result_class.__dataclass_fields__
     if uses_cache and others.get("use_cache") is None:
-        # Gradients do not go through a cache: it is made unasked only where none are recorded.
+        # Gradients do not go through a cache: it is made unasked only where none are recorded, and not in
+        # training, where layers may be left out.
         recording = engine.requires_grad or any(tensor.requires_grad for tensor in tensors.values())
-        uses_cache = asked("use_cache") and not (recording and _engine.is_grad_enabled())
+        recording = recording and _engine.is_grad_enabled()
+        uses_cache = asked("use_cache") and not recording and not model.training
     elif uses_cache:
         uses_cache = asked("use_cache")
     if cache is None and uses_cache:
@@ -90,6 +92,8 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
         num_items_in_batch=others.get("num_items_in_batch"),
         logits_to_keep=_kept(others.get("logits_to_keep")),
         max_length=max_length,
+        training=model.training,
+        recomputes=model.training and model.is_gradient_checkpointing,
     )
     fields = {name: from_tensor(value, kind) for name, value in outputs.items()}
     for name in ("hidden_states", "attentions"):
@@ -101,7 +105,7 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | 
     return result if asked("return_dict") else result.to_tuple()
 
 
-def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | tuple[Any, ...]:
+def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[Any] | tuple[Any, ...]:
     """Run the encoder of an encoder-decoder alone."""
     known = (*_TEXT, *_FLAGS)
     for name, value in arguments.items():
@@ -119,8 +123,12 @@ def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput | t
         output_hidden_states=asked("output_hidden_states"),
         max_length=given.get("max_length"),
         encoder_only=True,
+        training=model.training,
+        recomputes=model.training and model.is_gradient_checkpointing,
     )
-    result = BaseModelOutput(**{name: from_tensor(value, kind) for name, value in outputs.items()})
+    result: BaseModelOutput[Any] = BaseModelOutput(
+        **{name: from_tensor(value, kind) for name, value in outputs.items()}
+    )
     return result if asked("return_dict") else result.to_tuple()
 
 

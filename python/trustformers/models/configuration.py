@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from .. import _engine
 from .._hub import split_gguf, take_source
+from ..asynchronous.pool import in_loading_pool
 
 ConfigT = TypeVar("ConfigT", bound="PreTrainedConfig")
 
@@ -120,6 +121,11 @@ class PreTrainedConfig:
         """
         config: ConfigT = cls._from_pretrained({cls.model_type: cls}, pretrained_model_name_or_path, **kwargs)
         return config
+
+    @classmethod
+    async def from_pretrained_async(cls: type[ConfigT], *args: Any, **kwargs: Any) -> ConfigT:
+        """:meth:`from_pretrained`, off the event loop."""
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
 
     @staticmethod
     def _read(

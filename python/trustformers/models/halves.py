@@ -24,6 +24,9 @@ class Encoder:
 
     __call__ = forward
 
+    def __repr__(self) -> str:
+        return f"Encoder of {self._model!r}"
+
 
 class Decoder:
     """The decoder of an encoder-decoder."""
@@ -54,7 +57,7 @@ class Decoder:
             return_dict=True,
             **kwargs,
         )
-        result = BaseModelOutputWithPastAndCrossAttentions(
+        result: BaseModelOutputWithPastAndCrossAttentions[Any] = BaseModelOutputWithPastAndCrossAttentions(
             outputs.last_hidden_state,
             outputs.past_key_values,
             outputs.decoder_hidden_states,
@@ -65,3 +68,6 @@ class Decoder:
         return result if wants_dict else result.to_tuple()
 
     __call__ = forward
+
+    def __repr__(self) -> str:
+        return f"Decoder of {self._model!r}"

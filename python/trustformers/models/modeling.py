@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 from .. import _engine
 from .._hub import push_folder
+from ..asynchronous.models import AsyncModel
+from ..asynchronous.pool import in_loading_pool
 from ..generation.configuration import GenerationConfig
 from ..generation.mixin import GenerationMixin
 from . import calls
@@ -15,6 +17,7 @@ from .configuration import PreTrainedConfig
 from .halves import Decoder, Encoder
 from .loading import open_model
 from .outputs import ModelOutput
+from .tree import tree
 from .weights import Weights
 
 ModelT = TypeVar("ModelT", bound="PreTrainedModel")
@@ -28,8 +31,10 @@ _READ_LATE = frozenset(
 )
 
 
-class PreTrainedModel(GenerationMixin, Weights):
+class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
     """A model with its weights; calling it runs it. One model may be used by any number of threads at once.
+
+    ``training`` says whether it drops what its configuration says (:meth:`train`, :meth:`eval`).
 
     Outputs follow the input: NumPy arrays or lists give NumPy arrays, torch tensors torch tensors, a
     ``Tensor`` gives a ``Tensor``.
@@ -47,7 +52,7 @@ class PreTrainedModel(GenerationMixin, Weights):
     def __init__(
         self, config: PreTrainedConfig, add_pooling_layer: bool = True, *, seed: int | None = None
     ) -> None:
-        """Make a model with freshly drawn weights.
+        """Make a model with freshly drawn weights, in training mode.
 
         :raises ValueError: when the configuration has impossible values.
         """
@@ -64,6 +69,7 @@ class PreTrainedModel(GenerationMixin, Weights):
             seed=int.from_bytes(os.urandom(8), "little") if seed is None else seed,
         )
         self._attach(copy.deepcopy(config), engine)
+        self.training = True
 
     def _attach(self, config: PreTrainedConfig, engine: _engine.Model) -> None:
         if config.is_encoder_decoder and engine.family != "encoder-decoder":
@@ -72,7 +78,7 @@ class PreTrainedModel(GenerationMixin, Weights):
             config.is_decoder = engine.family == "decoder"
             config.use_cache = config.is_decoder and config.use_cache
         self.config = config
-        self.training = False
+        self.training = self.is_gradient_checkpointing = False
         self._engine = engine
         self.generation_config = GenerationConfig.from_model_config(config) if self.can_generate() else None
         self._engine_config = self._fields()
@@ -102,16 +108,40 @@ class PreTrainedModel(GenerationMixin, Weights):
         twin = type(self).__new__(type(self))
         twin._attach(copy.deepcopy(self.config, memo), self._engine.copy())
         twin.generation_config = copy.deepcopy(self.generation_config, memo)
-        twin.training = self.training
+        twin._take_modes(self)
         return twin
 
+    def _take_modes(self, other: PreTrainedModel) -> None:
+        self.training = other.training
+        self.is_gradient_checkpointing = other.is_gradient_checkpointing
+
     def __reduce__(self) -> tuple[Any, ...]:
+        modes = {name: getattr(self, name) for name in ("training", "is_gradient_checkpointing")}
         # Files that hold the weights as they are need not be repeated.
         source = self._source
         if source is not None and source[2] is self._engine and source[3] == self._engine.version:
-            return _reopen, (type(self), self.config, *source[:2])
+            return _reopen, (type(self), self.config, *source[:2]), modes
         weights = {name: self._engine.parameter(name) for name in self._engine.parameter_names()}
-        return _restore, (type(self), self.config, weights, self._engine.add_pooling_layer)
+        return _restore, (type(self), self.config, weights, self._engine.add_pooling_layer), modes
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls: type[ModelT],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: Any,
+        output_loading_info: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[ModelT, dict[str, Any]]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls: type[ModelT],
+        pretrained_model_name_or_path: str | os.PathLike[str],
+        *model_args: Any,
+        **kwargs: Any,
+    ) -> ModelT: ...
 
     @classmethod
     def from_pretrained(
@@ -119,7 +149,7 @@ class PreTrainedModel(GenerationMixin, Weights):
         pretrained_model_name_or_path: str | os.PathLike[str],
         *model_args: Any,
         **kwargs: Any,
-    ) -> ModelT:
+    ) -> ModelT | tuple[ModelT, dict[str, Any]]:
         """Open a model from a local folder or a hub repository. Its weights are mapped, not read.
 
         Keywords: ``config``; where from: ``revision``, ``subfolder``, ``cache_dir``, ``local_files_only``,
@@ -139,7 +169,7 @@ class PreTrainedModel(GenerationMixin, Weights):
         :raises RuntimeError: when weights and configuration do not fit; everything that does not is listed.
         """
         model_type = cls.config_class.model_type
-        model: ModelT = open_model(
+        opened: ModelT | tuple[ModelT, dict[str, Any]] = open_model(
             {model_type: cls.config_class},
             {model_type: cls},
             cls.__name__,
@@ -147,7 +177,12 @@ class PreTrainedModel(GenerationMixin, Weights):
             model_args,
             kwargs,
         )
-        return model
+        return opened
+
+    @classmethod
+    async def from_pretrained_async(cls: type[ModelT], *args: Any, **kwargs: Any) -> ModelT:
+        """:meth:`from_pretrained`, off the event loop."""
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
 
     def forward(
         self,
@@ -157,7 +192,7 @@ class PreTrainedModel(GenerationMixin, Weights):
         position_ids: Any = None,
         inputs_embeds: Any = None,
         **kwargs: Any,
-    ) -> ModelOutput | tuple[Any, ...]:
+    ) -> ModelOutput[Any] | tuple[Any, ...]:
         """Run the model over a batch. The keywords are those of transformers' model of the same name.
 
         ``input_ids`` is (batch, length) token numbers: an array, a tensor, a list of lists, a list of
@@ -199,14 +234,15 @@ class PreTrainedModel(GenerationMixin, Weights):
         return self.config.name_or_path
 
     def eval(self: ModelT) -> ModelT:
-        """Return the model, with ``training`` False."""
+        """Return the model, which drops nothing: the mode of models that were opened."""
         return self.train(False)
 
     def train(self: ModelT, mode: bool = True) -> ModelT:
-        """Return the model, with ``training`` as ``mode`` says.
+        """Return the model, with dropout as its configuration says, or without.
 
-        Both modes compute the same: there is no dropout yet, whatever probabilities the configuration has.
-        Gradients are recorded in both, for parameters with ``requires_grad_()``.
+        What is dropped follows from :func:`trustformers.manual_seed`, whatever the number of threads.
+        Gradients are recorded in both modes, for parameters with ``requires_grad_()``. :meth:`generate` drops
+        nothing.
 
         :raises ValueError: for a mode that is not a bool.
         """
@@ -214,6 +250,25 @@ class PreTrainedModel(GenerationMixin, Weights):
             raise ValueError("training mode is expected to be boolean")
         self.training = mode
         return self
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None
+    ) -> None:
+        """Have layers keep their inputs alone in training, and be computed again for their gradients.
+
+        That takes the time of another forward pass, and the memory of one layer instead of that of all;
+        gradients are the same bits. ``use_reentrant`` is taken, and says nothing here.
+
+        :raises ValueError: for other keywords.
+        """
+        others = set(gradient_checkpointing_kwargs or {}) - {"use_reentrant"}
+        if others:
+            raise ValueError(f"gradient_checkpointing_kwargs= has only use_reentrant, got {sorted(others)}")
+        self.is_gradient_checkpointing = True
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Have layers keep what their gradients need, as at first."""
+        self.is_gradient_checkpointing = False
 
     @classmethod
     def can_generate(cls) -> bool:
@@ -230,6 +285,7 @@ class PreTrainedModel(GenerationMixin, Weights):
         model_class = named.models_for("Base")[self.config.model_type]
         base = model_class.__new__(model_class)
         base._attach(self.config, self._current_engine().base())
+        base._take_modes(self)
         return base
 
     def __getattr__(self, name: str) -> Any:
@@ -279,17 +335,20 @@ class PreTrainedModel(GenerationMixin, Weights):
             )
 
     def __repr__(self) -> str:
-        place = self.name_or_path or "drawn at random"
-        return (
-            f"{type(self).__name__}({self.config.model_type}, {self.num_parameters():,} parameters, {place})"
-        )
+        origin = f" of {self.name_or_path}" if self.name_or_path else ""
+        about = f"{self.config.model_type}{origin}, {self.num_parameters():,} parameters"
+        about = f"{about}, {self.dtype}, {self.device}"
+        shapes = ((name, shape) for name, shape, _ in self._engine.parameter_sizes())
+        lines = [f"{type(self).__name__}(  # {about}", *(f"  {line}" for line in tree(shapes)), ")"]
+        return "\n".join(lines)
 
 
 def _reopen(
     model_class: type[PreTrainedModel], config: PreTrainedConfig, name_or_path: str, keywords: dict[str, Any]
 ) -> PreTrainedModel:
     """Open a model again, as pickle asks for."""
-    return model_class.from_pretrained(name_or_path, config=config, **keywords)
+    opened: PreTrainedModel = model_class.from_pretrained(name_or_path, config=config, **keywords)
+    return opened
 
 
 def _restore(

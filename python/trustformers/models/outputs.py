@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import Field, dataclass, fields
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 from .cache import Cache
 
+#: The kind of the arrays: NumPy's, this package's tensors, or torch's.
+A = TypeVar("A")
+#: The default of fields that every forward pass fills. It has no type, so that they have that of an array.
+ABSENT: Any = None
 
-class ModelOutput(OrderedDict[str, Any]):
+
+class ModelOutput(OrderedDict[str, Any], Generic[A]):
     """A dataclass whose fields are keys and positions too: ``out.logits``, ``out["logits"]``, ``out[0]``,
     ``out[:2]``.
 
@@ -127,7 +132,7 @@ def _is_pair(item: Any) -> bool:
 
 
 @dataclass
-class BaseModelOutput(ModelOutput):
+class BaseModelOutput(ModelOutput[A]):
     """The output of a stack of layers.
 
     ``last_hidden_state``: (batch, length, hidden). ``hidden_states``: the embeddings and every layer's
@@ -135,275 +140,275 @@ class BaseModelOutput(ModelOutput):
     each. Positions that the mask hides are zero.
     """
 
-    last_hidden_state: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    last_hidden_state: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class BaseModelOutputWithPooling(ModelOutput):
+class BaseModelOutputWithPooling(ModelOutput[A]):
     """The output of an encoder with a pooler: ``pooler_output`` is (batch, hidden).
 
     The others are those of :class:`BaseModelOutput`.
     """
 
-    last_hidden_state: Any = None
+    last_hidden_state: A = ABSENT
     pooler_output: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput):
+class BaseModelOutputWithPoolingAndCrossAttentions(ModelOutput[A]):
     """The output of an encoder that could be a decoder too, as BERT's is.
 
     Its fields are those of :class:`BaseModelOutputWithPooling` and those of a decoder, which an encoder
     leaves empty.
     """
 
-    last_hidden_state: Any = None
+    last_hidden_state: A = ABSENT
     pooler_output: Any = None
-    hidden_states: tuple[Any, ...] | None = None
+    hidden_states: tuple[A, ...] | None = None
     past_key_values: Any = None
-    attentions: tuple[Any, ...] | None = None
-    cross_attentions: tuple[Any, ...] | None = None
+    attentions: tuple[A, ...] | None = None
+    cross_attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class BaseModelOutputWithPast(ModelOutput):
+class BaseModelOutputWithPast(ModelOutput[A]):
     """The output of a decoder: ``past_key_values`` is the cache for the next step."""
 
-    last_hidden_state: Any = None
+    last_hidden_state: A = ABSENT
     past_key_values: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class BaseModelOutputWithPastAndCrossAttentions(BaseModelOutputWithPast):
+class BaseModelOutputWithPastAndCrossAttentions(BaseModelOutputWithPast[A]):
     """The output of a decoder that can look at an encoder: ``cross_attentions`` are (batch, heads,
     length, source) each."""
 
-    cross_attentions: tuple[Any, ...] | None = None
+    cross_attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class MoeModelOutputWithPast(BaseModelOutputWithPast):
+class MoeModelOutputWithPast(BaseModelOutputWithPast[A]):
     """The output of a decoder with experts: ``router_logits`` are (positions, experts) for every layer."""
 
-    router_logits: tuple[Any, ...] | None = None
+    router_logits: tuple[A, ...] | None = None
 
 
 @dataclass
-class Seq2SeqModelOutput(ModelOutput):
+class Seq2SeqModelOutput(ModelOutput[A]):
     """The output of an encoder and a decoder; ``last_hidden_state`` is the decoder's."""
 
-    last_hidden_state: Any = None
+    last_hidden_state: A = ABSENT
     past_key_values: Any = None
-    decoder_hidden_states: tuple[Any, ...] | None = None
-    decoder_attentions: tuple[Any, ...] | None = None
-    cross_attentions: tuple[Any, ...] | None = None
-    encoder_last_hidden_state: Any = None
-    encoder_hidden_states: tuple[Any, ...] | None = None
-    encoder_attentions: tuple[Any, ...] | None = None
+    decoder_hidden_states: tuple[A, ...] | None = None
+    decoder_attentions: tuple[A, ...] | None = None
+    cross_attentions: tuple[A, ...] | None = None
+    encoder_last_hidden_state: A = ABSENT
+    encoder_hidden_states: tuple[A, ...] | None = None
+    encoder_attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class CausalLMOutput(ModelOutput):
+class CausalLMOutput(ModelOutput[A]):
     """Scores of the next token: ``logits`` (batch, length, tokens), and a loss where there were labels."""
 
     loss: Any = None
-    logits: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    logits: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class CausalLMOutputWithPast(ModelOutput):
+class CausalLMOutputWithPast(ModelOutput[A]):
     """Scores of the next token: ``logits`` (batch, length, tokens); ``past_key_values`` is the cache."""
 
     loss: Any = None
-    logits: Any = None
+    logits: A = ABSENT
     past_key_values: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class CausalLMOutputWithCrossAttentions(CausalLMOutputWithPast):
+class CausalLMOutputWithCrossAttentions(CausalLMOutputWithPast[A]):
     """Scores of the next token, of a decoder that can look at an encoder."""
 
-    cross_attentions: tuple[Any, ...] | None = None
+    cross_attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class MoeCausalLMOutputWithPast(ModelOutput):
+class MoeCausalLMOutputWithPast(ModelOutput[A]):
     """Scores of the next token, of a decoder with experts; ``aux_loss`` is for their even use."""
 
     loss: Any = None
     aux_loss: Any = None
-    logits: Any = None
+    logits: A = ABSENT
     past_key_values: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
-    router_logits: tuple[Any, ...] | None = None
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
+    router_logits: tuple[A, ...] | None = None
 
 
 @dataclass
-class MaskedLMOutput(ModelOutput):
+class MaskedLMOutput(ModelOutput[A]):
     """Scores of the tokens under the masks: ``logits`` (batch, length, tokens)."""
 
     loss: Any = None
-    logits: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    logits: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class Seq2SeqLMOutput(ModelOutput):
+class Seq2SeqLMOutput(ModelOutput[A]):
     """Scores of the decoder's next token: ``logits`` (batch, length, tokens)."""
 
     loss: Any = None
-    logits: Any = None
+    logits: A = ABSENT
     past_key_values: Any = None
-    decoder_hidden_states: tuple[Any, ...] | None = None
-    decoder_attentions: tuple[Any, ...] | None = None
-    cross_attentions: tuple[Any, ...] | None = None
-    encoder_last_hidden_state: Any = None
-    encoder_hidden_states: tuple[Any, ...] | None = None
-    encoder_attentions: tuple[Any, ...] | None = None
+    decoder_hidden_states: tuple[A, ...] | None = None
+    decoder_attentions: tuple[A, ...] | None = None
+    cross_attentions: tuple[A, ...] | None = None
+    encoder_last_hidden_state: A = ABSENT
+    encoder_hidden_states: tuple[A, ...] | None = None
+    encoder_attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class SequenceClassifierOutput(ModelOutput):
+class SequenceClassifierOutput(ModelOutput[A]):
     """Scores of the labels of whole texts: ``logits`` (batch, labels)."""
 
     loss: Any = None
-    logits: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    logits: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class SequenceClassifierOutputWithPast(ModelOutput):
+class SequenceClassifierOutputWithPast(ModelOutput[A]):
     """Scores of the labels of whole texts, of a decoder: ``logits`` (batch, labels)."""
 
     loss: Any = None
-    logits: Any = None
+    logits: A = ABSENT
     past_key_values: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class Seq2SeqSequenceClassifierOutput(ModelOutput):
+class Seq2SeqSequenceClassifierOutput(ModelOutput[A]):
     """Scores of the labels of whole texts, of an encoder-decoder: ``logits`` (batch, labels)."""
 
     loss: Any = None
-    logits: Any = None
+    logits: A = ABSENT
     past_key_values: Any = None
-    decoder_hidden_states: tuple[Any, ...] | None = None
-    decoder_attentions: tuple[Any, ...] | None = None
-    cross_attentions: tuple[Any, ...] | None = None
-    encoder_last_hidden_state: Any = None
-    encoder_hidden_states: tuple[Any, ...] | None = None
-    encoder_attentions: tuple[Any, ...] | None = None
+    decoder_hidden_states: tuple[A, ...] | None = None
+    decoder_attentions: tuple[A, ...] | None = None
+    cross_attentions: tuple[A, ...] | None = None
+    encoder_last_hidden_state: A = ABSENT
+    encoder_hidden_states: tuple[A, ...] | None = None
+    encoder_attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class MultipleChoiceModelOutput(ModelOutput):
+class MultipleChoiceModelOutput(ModelOutput[A]):
     """Scores of the texts to choose from: ``logits`` (batch, choices)."""
 
     loss: Any = None
-    logits: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    logits: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class NextSentencePredictorOutput(ModelOutput):
+class NextSentencePredictorOutput(ModelOutput[A]):
     """Scores that the second text follows the first, or not: ``logits`` (batch, 2)."""
 
     loss: Any = None
-    logits: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    logits: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class TokenClassifierOutput(ModelOutput):
+class TokenClassifierOutput(ModelOutput[A]):
     """Scores of the labels of every position: ``logits`` (batch, length, labels)."""
 
     loss: Any = None
-    logits: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    logits: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class QuestionAnsweringModelOutput(ModelOutput):
+class QuestionAnsweringModelOutput(ModelOutput[A]):
     """Scores that an answer starts and ends at a position: ``start_logits``, ``end_logits``, (batch, length)
     each.
     """
 
     loss: Any = None
-    start_logits: Any = None
-    end_logits: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    start_logits: A = ABSENT
+    end_logits: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
+class Seq2SeqQuestionAnsweringModelOutput(ModelOutput[A]):
     """Scores that an answer starts and ends at a position, of an encoder-decoder."""
 
     loss: Any = None
-    start_logits: Any = None
-    end_logits: Any = None
+    start_logits: A = ABSENT
+    end_logits: A = ABSENT
     past_key_values: Any = None
-    decoder_hidden_states: tuple[Any, ...] | None = None
-    decoder_attentions: tuple[Any, ...] | None = None
-    cross_attentions: tuple[Any, ...] | None = None
-    encoder_last_hidden_state: Any = None
-    encoder_hidden_states: tuple[Any, ...] | None = None
-    encoder_attentions: tuple[Any, ...] | None = None
+    decoder_hidden_states: tuple[A, ...] | None = None
+    decoder_attentions: tuple[A, ...] | None = None
+    cross_attentions: tuple[A, ...] | None = None
+    encoder_last_hidden_state: A = ABSENT
+    encoder_hidden_states: tuple[A, ...] | None = None
+    encoder_attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class BertForPreTrainingOutput(ModelOutput):
+class BertForPreTrainingOutput(ModelOutput[A]):
     """Scores of both of BERT's tasks: ``prediction_logits`` (batch, length, tokens), of the tokens under the
     masks; ``seq_relationship_logits`` (batch, 2), that the second text follows the first, or not."""
 
     loss: Any = None
-    prediction_logits: Any = None
-    seq_relationship_logits: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    prediction_logits: A = ABSENT
+    seq_relationship_logits: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class AlbertForPreTrainingOutput(ModelOutput):
+class AlbertForPreTrainingOutput(ModelOutput[A]):
     """Scores of both of ALBERT's tasks: ``sop_logits`` (batch, 2), that the texts are in order, or not."""
 
     loss: Any = None
-    prediction_logits: Any = None
-    sop_logits: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    prediction_logits: A = ABSENT
+    sop_logits: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 @dataclass
-class ElectraForPreTrainingOutput(ModelOutput):
+class ElectraForPreTrainingOutput(ModelOutput[A]):
     """Scores that a token has been replaced: ``logits`` (batch, length)."""
 
     loss: Any = None
-    logits: Any = None
-    hidden_states: tuple[Any, ...] | None = None
-    attentions: tuple[Any, ...] | None = None
+    logits: A = ABSENT
+    hidden_states: tuple[A, ...] | None = None
+    attentions: tuple[A, ...] | None = None
 
 
 #: What each task gives, by the family of the model. The first class that has all the fields is taken.
-_CLASSES: dict[str, dict[str, tuple[type[ModelOutput], ...]]] = {
+_CLASSES: dict[str, dict[str, tuple[type[ModelOutput[Any]], ...]]] = {
     "encoder": {
         "Base": (BaseModelOutputWithPoolingAndCrossAttentions,),
         "TextEncoding": (BaseModelOutput,),
@@ -438,7 +443,7 @@ _CLASSES: dict[str, dict[str, tuple[type[ModelOutput], ...]]] = {
 }
 
 
-def output_class(family: str, task: str, names: Iterable[str] = ()) -> type[ModelOutput]:
+def output_class(family: str, task: str, names: Iterable[str] = ()) -> type[ModelOutput[Any]]:
     """The class of what a model of a family gives for a task, with fields of these names."""
     classes = _CLASSES[family].get(task) or _CLASSES["encoder"][task]
     wanted = set(names)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from .._engine import Model, Tensor, save_checkpoint
+from .._engine import Model, Repo, Tensor, load_checkpoint, save_checkpoint
 from .._hub import push_folder
 from ..generation.configuration import GenerationConfig
 from .arrays import from_tensor, kind_of, to_tensor
@@ -112,7 +113,8 @@ class Weights:
         left_out = set(self._engine.buffers())
         if exclude_embeddings:
             left_out.update(self._engine.embeddings())
-        return sum(count for name, count, _ in self._engine.parameter_sizes() if name not in left_out)
+        sizes = self._engine.parameter_sizes()
+        return sum(math.prod(shape) for name, shape, _ in sizes if name not in left_out)
 
     def get_memory_footprint(self, return_buffers: bool = True) -> int:
         """The bytes of the weights, as they are kept."""
@@ -142,6 +144,14 @@ class Weights:
         tensors = {name: to_tensor(name, value) for name, value in state_dict.items()}
         missing, unexpected = self._engine.load_state_dict(tensors, strict)
         return IncompatibleKeys(missing, unexpected)
+
+    def _saved_parameters(self) -> dict[str, Tensor]:
+        """What checkpoints of a training hold."""
+        return dict(self.named_parameters())
+
+    def _read_saved(self, folder: str | os.PathLike[str]) -> dict[str, Tensor]:
+        """What :meth:`save_pretrained` wrote to a folder, under the names of :meth:`_saved_parameters`."""
+        return load_checkpoint(Repo(os.fspath(folder)))
 
     def to(self: WeightsT, *args: Any, device: Any = None, dtype: Any = None, **kwargs: Any) -> WeightsT:
         """Convert the weights to a dtype, in place; blocks are expanded. The only device is the ``"cpu"``."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .._grad import no_grad
 from .._hub import push_folder
+from ..asynchronous.pool import in_pool
 from . import batching
 from .generating import Generating
 
@@ -166,6 +167,15 @@ class Pipeline(Generating):
         if is_stream(inputs):
             return batching.run(inputs, steps, size, self.tokenizer)
         return batching.run_one(inputs, steps, size, self.tokenizer)
+
+    async def acall(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Answer as calling the pipeline does, off the event loop; a generator or a dataset with a list."""
+
+        def answers() -> Any:
+            found = self(inputs, *args, **kwargs)
+            return list(found) if is_stream(inputs) else found
+
+        return await in_pool(answers)
 
     def _size(self, batch_size: int | None) -> int:
         """How many chunks run together."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -51,7 +51,14 @@ class Steps:
     padding_side: str | None = None
 
 
-def run(inputs: Iterable[Any], steps: Steps, batch_size: int, tokenizer: Any) -> Iterator[Any]:
+class Indexed(Protocol):
+    """What has a length and elements by number, as some datasets do."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+def run(inputs: Iterable[Any] | Indexed, steps: Steps, batch_size: int, tokenizer: Any) -> Iterator[Any]:
     """The answers to ``inputs``, in their order, as they come.
 
     A sequence is tokenized by a thread while the model works on what came before, several batches at a time,

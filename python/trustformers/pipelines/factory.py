@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .. import _engine
 from .._hub import split_gguf, take_source
@@ -18,6 +18,15 @@ from .registry import PIPELINE_REGISTRY, auto_classes, default_model
 
 if TYPE_CHECKING:
     from .base import Pipeline
+    from .feature_extraction import FeatureExtractionPipeline
+    from .fill_mask import FillMaskPipeline
+    from .question_answering import QuestionAnsweringPipeline
+    from .sentence_similarity import SentenceSimilarityPipeline
+    from .text2text_generation import SummarizationPipeline, Text2TextGenerationPipeline, TranslationPipeline
+    from .text_classification import TextClassificationPipeline
+    from .text_generation import TextGenerationPipeline
+    from .token_classification import TokenClassificationPipeline
+    from .zero_shot_classification import ZeroShotClassificationPipeline
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +44,114 @@ _TASK_OF_HEAD = {
 }
 #: Encoder-decoders that were made to translate.
 _TRANSLATORS = ("m2m_100", "marian")
+
+
+@overload
+def pipeline(
+    task: Literal["text-classification", "sentiment-analysis"],
+    model: Any = None,
+    config: Any = None,
+    tokenizer: Any = None,
+    **kwargs: Any,
+) -> TextClassificationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["token-classification", "ner"],
+    model: Any = None,
+    config: Any = None,
+    tokenizer: Any = None,
+    **kwargs: Any,
+) -> TokenClassificationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["question-answering"],
+    model: Any = None,
+    config: Any = None,
+    tokenizer: Any = None,
+    **kwargs: Any,
+) -> QuestionAnsweringPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["fill-mask"], model: Any = None, config: Any = None, tokenizer: Any = None, **kwargs: Any
+) -> FillMaskPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["feature-extraction"],
+    model: Any = None,
+    config: Any = None,
+    tokenizer: Any = None,
+    **kwargs: Any,
+) -> FeatureExtractionPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["zero-shot-classification"],
+    model: Any = None,
+    config: Any = None,
+    tokenizer: Any = None,
+    **kwargs: Any,
+) -> ZeroShotClassificationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["sentence-similarity"],
+    model: Any = None,
+    config: Any = None,
+    tokenizer: Any = None,
+    **kwargs: Any,
+) -> SentenceSimilarityPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["text-generation"],
+    model: Any = None,
+    config: Any = None,
+    tokenizer: Any = None,
+    **kwargs: Any,
+) -> TextGenerationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["text2text-generation"],
+    model: Any = None,
+    config: Any = None,
+    tokenizer: Any = None,
+    **kwargs: Any,
+) -> Text2TextGenerationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["summarization"],
+    model: Any = None,
+    config: Any = None,
+    tokenizer: Any = None,
+    **kwargs: Any,
+) -> SummarizationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: Literal["translation"], model: Any = None, config: Any = None, tokenizer: Any = None, **kwargs: Any
+) -> TranslationPipeline: ...
+
+
+@overload
+def pipeline(
+    task: str | None = None, model: Any = None, config: Any = None, tokenizer: Any = None, **kwargs: Any
+) -> Pipeline: ...
 
 
 def pipeline(

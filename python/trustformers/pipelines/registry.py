@@ -94,6 +94,9 @@ class PipelineRegistry:
         self.supported_tasks = supported_tasks
         self.task_aliases = task_aliases
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.get_supported_tasks())})"
+
     def get_supported_tasks(self) -> list[str]:
         """The names of all tasks, sorted."""
         return sorted([*self.supported_tasks, *self.task_aliases])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from .._display import entities_html
 from ..tokenizers.strategies import ExplicitEnum
 from .base import ChunkPipeline, given, is_stream
 from .text_classification import softmax
@@ -38,6 +39,19 @@ class AggregationStrategy(ExplicitEnum):
 
 #: Those that first agree on one label for each word.
 _BY_WORD = (AggregationStrategy.FIRST, AggregationStrategy.AVERAGE, AggregationStrategy.MAX)
+
+
+class Entities(list[Entity]):
+    """The entities of a text: a list as any other, which notebooks show as the text with them marked."""
+
+    def __init__(self, entities: Iterable[Entity] = (), *, text: str = "") -> None:
+        super().__init__(entities)
+        self.text = text
+
+    def _repr_html_(self) -> str | None:
+        if any(entity.get("start") is None for entity in self):
+            return None  # of a tokenizer that does not know where its tokens are
+        return entities_html(self.text, self)
 
 
 class TokenClassificationPipeline(ChunkPipeline):
@@ -210,7 +224,9 @@ class TokenClassificationPipeline(ChunkPipeline):
                 for entity in self.aggregate(pre_entities, aggregation_strategy)
                 if entity.get("entity") not in ignored and entity.get("entity_group") not in ignored
             ]
-        return entities if len(all_outputs) == 1 else self.aggregate_overlapping_entities(entities)
+        if len(all_outputs) > 1:
+            entities = self.aggregate_overlapping_entities(entities)
+        return Entities(entities, text=all_outputs[0]["sentence"])
 
     def aggregate_overlapping_entities(self, entities: list[Entity]) -> list[Entity]:
         """Of entities that overlap, as chunks do, keep the longer one, and of like ones the likelier."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .._hub import split_gguf, take_source
+from ..asynchronous.pool import in_loading_pool
 from . import named
 from .base import PreTrainedTokenizerBase
 from .fast import PreTrainedTokenizerFast
@@ -64,6 +65,11 @@ class AutoTokenizer:
         if _loads_itself(chosen):
             return chosen.from_pretrained(pretrained_model_name_or_path, *inputs, **source, **kwargs)
         return load(chosen, files, inputs, kwargs)
+
+    @classmethod
+    async def from_pretrained_async(cls, *args: Any, **kwargs: Any) -> PreTrainedTokenizerFast:
+        """:meth:`from_pretrained`, off the event loop."""
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
 
     @classmethod
     def _of_type(cls, tokenizer_type: str) -> type[PreTrainedTokenizerFast]:

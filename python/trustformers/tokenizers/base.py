@@ -7,10 +7,12 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from .._engine import AddedToken
 from .._hub import split_gguf, take_source
+from ..asynchronous.pool import in_loading_pool
+from ..asynchronous.tokenizers import AsyncTokenizer
 from .batch_encoding import BatchEncoding
 from .conversations import Conversations
 from .decoding import Decoding
@@ -19,6 +21,13 @@ from .strategies import PaddingStrategy, TensorType, TruncationStrategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
+    import numpy.typing as npt
+    from typing_extensions import Unpack
+
+    from .._engine import Tensor
+    from .options import EncodingOptions
 
 #: The maximum length of what has none.
 VERY_LARGE_INTEGER = int(1e30)
@@ -40,7 +49,7 @@ TextInputs = (
 _T = TypeVar("_T", bound="PreTrainedTokenizerBase")
 
 
-class PreTrainedTokenizerBase(Conversations, Decoding):
+class PreTrainedTokenizerBase(Conversations, Decoding, AsyncTokenizer):
     """The base of all tokenizers: arguments, defaults and conveniences.
 
     :param model_max_length: the longest row that the model takes.
@@ -121,6 +130,11 @@ class PreTrainedTokenizerBase(Conversations, Decoding):
             return load_gguf(cls, files, gguf_file, init_inputs, kwargs)
         return load(cls, files, init_inputs, kwargs)
 
+    @classmethod
+    async def from_pretrained_async(cls: type[_T], *args: Any, **kwargs: Any) -> _T:
+        """:meth:`from_pretrained`, off the event loop."""
+        return await in_loading_pool(cls.from_pretrained, *args, **kwargs)
+
     def save_pretrained(
         self,
         save_directory: str | os.PathLike[str],
@@ -135,6 +149,42 @@ class PreTrainedTokenizerBase(Conversations, Decoding):
         if push_to_hub:
             raise ValueError("push_to_hub is not available: upload the saved folder with `hf upload`")
         return save(self, save_directory, legacy_format, filename_prefix, save_jinja_files)
+
+    @overload
+    def __call__(
+        self,
+        text: TextInputs | None = None,
+        text_pair: TextInputs | None = None,
+        text_target: TextInputs | None = None,
+        text_pair_target: TextInputs | None = None,
+        *,
+        return_tensors: Literal["np"],
+        **kwargs: Unpack[EncodingOptions],
+    ) -> BatchEncoding[npt.NDArray[np.int64]]: ...
+
+    @overload
+    def __call__(
+        self,
+        text: TextInputs | None = None,
+        text_pair: TextInputs | None = None,
+        text_target: TextInputs | None = None,
+        text_pair_target: TextInputs | None = None,
+        *,
+        return_tensors: Literal["tensor"],
+        **kwargs: Unpack[EncodingOptions],
+    ) -> BatchEncoding[Tensor]: ...
+
+    @overload
+    def __call__(
+        self,
+        text: TextInputs | None = None,
+        text_pair: TextInputs | None = None,
+        text_target: TextInputs | None = None,
+        text_pair_target: TextInputs | None = None,
+        *,
+        return_tensors: str | TensorType | None = None,
+        **kwargs: Unpack[EncodingOptions],
+    ) -> BatchEncoding[Any]: ...
 
     def __call__(
         self,
@@ -163,7 +213,7 @@ class PreTrainedTokenizerBase(Conversations, Decoding):
         split_special_tokens: bool | None = None,
         max_target_length: int | None = None,
         **kwargs: Any,
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[Any]:
         """Encode a text, a pair of texts, or a batch of them.
 
         All settings travel with the call: one tokenizer used by any number of threads gives each of them
@@ -232,13 +282,13 @@ class PreTrainedTokenizerBase(Conversations, Decoding):
         text_pair: TextInputs | None = None,
         add_special_tokens: bool = True,
         **kwargs: Any,
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[Any]:
         """Encode as `__call__` does (the name of transformers 4 for a single input)."""
         return self(text, text_pair, add_special_tokens=add_special_tokens, **kwargs)
 
     def batch_encode_plus(
         self, batch_text_or_text_pairs: TextInputs, add_special_tokens: bool = True, **kwargs: Any
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[Any]:
         """Encode as `__call__` does (the name of transformers 4 for a batch)."""
         if not isinstance(batch_text_or_text_pairs, (list, tuple)):
             raise TypeError(
@@ -257,10 +307,14 @@ class PreTrainedTokenizerBase(Conversations, Decoding):
             )
         return encoded.tokens()
 
-    def _encode(self, text: TextInputs, text_pair: TextInputs | None = None, **options: Any) -> BatchEncoding:
+    def _encode(
+        self, text: TextInputs, text_pair: TextInputs | None = None, **options: Any
+    ) -> BatchEncoding[Any]:
         raise NotImplementedError
 
-    def _encode_target(self, text: TextInputs, text_pair: TextInputs | None, **options: Any) -> BatchEncoding:
+    def _encode_target(
+        self, text: TextInputs, text_pair: TextInputs | None, **options: Any
+    ) -> BatchEncoding[Any]:
         """Encode what a model shall answer; for most it is no other text than what it is asked."""
         return self._encode(text, text_pair, **options)
 
@@ -322,7 +376,7 @@ class PreTrainedTokenizerBase(Conversations, Decoding):
 
     def pad(
         self,
-        encoded_inputs: BatchEncoding | Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        encoded_inputs: BatchEncoding[Any] | Mapping[str, Any] | Sequence[Mapping[str, Any]],
         padding: bool | str | PaddingStrategy = True,
         max_length: int | None = None,
         pad_to_multiple_of: int | None = None,
@@ -330,7 +384,7 @@ class PreTrainedTokenizerBase(Conversations, Decoding):
         return_attention_mask: bool | None = None,
         return_tensors: str | TensorType | None = None,
         verbose: bool = True,
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[Any]:
         """Fill up rows that are already encoded: one of them, a batch, or a list of single ones.
 
         Arrays and tensors come back as such, lists as lists, unless `return_tensors` says otherwise.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import UserDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from .strategies import TensorType
 
 if TYPE_CHECKING:
     import torch
+
+#: What the values are: lists, or arrays of a kind.
+V = TypeVar("V")
 
 
 class CharSpan(NamedTuple):
@@ -29,7 +32,7 @@ class TokenSpan(NamedTuple):
     end: int
 
 
-class BatchEncoding(UserDict[str, Any]):
+class BatchEncoding(UserDict[str, V]):
     """The output of a tokenizer: a dictionary that knows where its values come from.
 
     ``encoding["input_ids"]`` and ``encoding.input_ids`` are the ids, ``encoding[0]`` is everything that is
@@ -44,7 +47,7 @@ class BatchEncoding(UserDict[str, Any]):
 
     def __init__(
         self,
-        data: Mapping[str, Any] | None = None,
+        data: Mapping[str, V] | None = None,
         encoding: EncodedBatch | Encoding | Sequence[Encoding] | None = None,
         tensor_type: str | TensorType | None = None,
         prepend_batch_axis: bool = False,
@@ -77,20 +80,21 @@ class BatchEncoding(UserDict[str, Any]):
         return rows
 
     @overload
-    def __getitem__(self, item: str) -> Any: ...
+    def __getitem__(self, item: str) -> V: ...
 
     @overload
     def __getitem__(self, item: int) -> Encoding: ...
 
     @overload
-    def __getitem__(self, item: slice) -> dict[str, Any]: ...
+    def __getitem__(self, item: slice) -> dict[str, V]: ...
 
     def __getitem__(self, item: str | int | slice) -> Any:
         """Give a value by name, what is known about a row by index, or some rows of all values by slice."""
         if isinstance(item, str):
             return self.data[item]
         if isinstance(item, slice):
-            return {key: value[item] for key, value in self.data.items()}
+            values: dict[str, Any] = self.data
+            return {key: value[item] for key, value in values.items()}
         if self.encodings is not None:
             return self.encodings[item]
         raise KeyError(
@@ -98,10 +102,11 @@ class BatchEncoding(UserDict[str, Any]):
             "(1) string, (2) integers for backend Encoding, and (3) slices for data subsetting."
         )
 
-    def __getattr__(self, item: str) -> Any:
+    def __getattr__(self, item: str) -> V:
         """Give a value by its name."""
         try:
-            return self.__dict__["data"][item]
+            values: dict[str, V] = self.__dict__["data"]
+            return values[item]
         except KeyError:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {item!r}") from None
 
@@ -185,7 +190,7 @@ class BatchEncoding(UserDict[str, Any]):
 
     def convert_to_tensors(
         self, tensor_type: str | TensorType | None = None, prepend_batch_axis: bool = False
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[V]:
         """Turn all values into arrays or tensors.
 
         :raises ValueError: for values that are none, such as rows of different lengths.
@@ -193,15 +198,16 @@ class BatchEncoding(UserDict[str, Any]):
         if tensor_type is None:
             return self
         is_tensor, make = converter(TensorType(tensor_type))
-        for key, value in self.data.items():
+        values: dict[str, Any] = self.data
+        for key, value in values.items():
             value = [value] if prepend_batch_axis else value
             try:
-                self.data[key] = value if is_tensor(value) else make(value)
+                values[key] = value if is_tensor(value) else make(value)
             except (ValueError, TypeError, RuntimeError) as error:
                 raise no_tensor(key) from error
         return self
 
-    def to(self, device: str | int | torch.device, *, non_blocking: bool = False) -> BatchEncoding:
+    def to(self, device: str | int | torch.device, *, non_blocking: bool = False) -> BatchEncoding[V]:
         """Move all tensors to a device; values that cannot be moved stay as they are."""
         if not isinstance(device, (str, int)) and type(device).__module__.partition(".")[0] not in (
             "torch",
@@ -213,10 +219,11 @@ class BatchEncoding(UserDict[str, Any]):
                 "Attempting to cast a BatchEncoding to type %s. This is not supported.", device
             )
             return self
-        for key, value in self.data.items():
+        values: dict[str, Any] = self.data
+        for key, value in values.items():
             if callable(getattr(value, "to", None)):
                 options = {"non_blocking": True} if non_blocking else {}
-                self.data[key] = value.to(device=device, **options)
+                values[key] = value.to(device=device, **options)
         return self
 
 

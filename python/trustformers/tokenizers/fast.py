@@ -153,7 +153,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         verbose: bool = True,
         split_special_tokens: bool | None = None,
         **kwargs: Any,
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[Any]:
         warn_about(kwargs)
         padded, truncated, max_length = self._strategies(
             padding, truncation, max_length, pad_to_multiple_of, verbose
@@ -221,7 +221,9 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         """Give the tokenizer that targets are encoded with."""
         return self._tokenizer
 
-    def _encode_target(self, text: TextInputs, text_pair: TextInputs | None, **options: Any) -> BatchEncoding:
+    def _encode_target(
+        self, text: TextInputs, text_pair: TextInputs | None, **options: Any
+    ) -> BatchEncoding[Any]:
         return self._encode(text, text_pair, engine=self._target_engine(), **options)
 
     def _warn_about_length(self, batch: EncodedBatch) -> None:
@@ -276,7 +278,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         add_special_tokens: bool = True,
         prepend_batch_axis: bool = False,
         **options: Any,
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[Any]:
         """Truncate ids, put special tokens around them and pad them, with the options of `__call__`."""
         encoded = self._encode(ids, pair_ids, add_special_tokens=add_special_tokens, is_ids=True, **options)
         if options.get("return_tensors") is not None and not prepend_batch_axis:

@@ -111,7 +111,7 @@ class LanguageTokenizer(NamedTokenizer):
         src_lang: str | None = None,
         tgt_lang: str | None = None,
         **kwargs: Any,
-    ) -> BatchEncoding:
+    ) -> BatchEncoding[Any]:
         """Encode texts to be translated, with the token that the translation begins with.
 
         :raises ValueError: without both languages.

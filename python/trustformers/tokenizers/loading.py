@@ -7,15 +7,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from .._engine import AddedToken, Repo, Tokenizer
+from .base import PreTrainedTokenizerBase
 from .rules import check, is_id, token_of
 
-if TYPE_CHECKING:
-    from .base import PreTrainedTokenizerBase
-
-_T = TypeVar("_T", bound="PreTrainedTokenizerBase")
+_T = TypeVar("_T", bound=PreTrainedTokenizerBase)
 
 #: What callers may say that has no meaning here, and none in transformers 5 either.
 _HINTS = ("fix_mistral_regex", "from_slow", "mistral_format")

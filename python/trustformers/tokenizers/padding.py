@@ -23,7 +23,7 @@ def pad(
     side: str,
     return_attention_mask: bool | None,
     return_tensors: str | TensorType | None,
-) -> BatchEncoding:
+) -> BatchEncoding[Any]:
     """Fill up the rows of a batch, or a single row, to one length."""
     if isinstance(encoded, (list, tuple)) and encoded and isinstance(encoded[0], Mapping):
         encoded = {key: [example[key] for example in encoded] for key in encoded[0]}

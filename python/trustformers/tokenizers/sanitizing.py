@@ -52,7 +52,7 @@ def encode(
     texts: str | Sequence[str],
     return_tensors: Any,
     options: Mapping[str, Any],
-) -> BatchEncoding:
+) -> BatchEncoding[Any]:
     """Encode texts with marks, the tokens between them as ordinary text.
 
     :raises ValueError: for a token that the model makes of ordinary text too.

@@ -255,9 +255,9 @@ def _special(token: str | AddedToken) -> AddedToken:
     return AddedToken(token, special=True) if isinstance(token, str) else token
 
 
-def _checked(name: str, token: object) -> str | AddedToken:
+def _checked(name: str, token: Any) -> str | AddedToken:
     if isinstance(token, (str, AddedToken)):
         return token
     if type(token).__name__ == "AddedToken":  # that of the package `tokenizers`
-        return AddedToken(**token.__getstate__())  # type: ignore[attr-defined]
+        return AddedToken(**token.__getstate__())
     raise TypeError(f"Special token {name} has to be either str or AddedToken but got: {type(token)}")

@@ -14,6 +14,7 @@ from typing import Any
 from ..generation.configuration import GenerationConfig
 from ..tokenizers.strategies import ExplicitEnum
 from .schedules import SchedulerType
+from .setters import Setters
 from .spellings import Spelled
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,15 @@ class SaveStrategy(ExplicitEnum):
     STEPS = "steps"
     EPOCH = "epoch"
     BEST = "best"
+
+
+class HubStrategy(ExplicitEnum):
+    """What is uploaded, and when: the model at the end, or at every save, alone or with checkpoints."""
+
+    END = "end"
+    EVERY_SAVE = "every_save"
+    CHECKPOINT = "checkpoint"
+    ALL_CHECKPOINTS = "all_checkpoints"
 
 
 class OptimizerNames(ExplicitEnum):
@@ -58,12 +68,12 @@ _LEVELS = ("debug", "info", "warning", "error", "critical", "passive")
 
 
 @dataclass
-class TrainingArguments(metaclass=Spelled):
+class TrainingArguments(Setters, metaclass=Spelled):
     """All settings of a training, under transformers' names and with its defaults.
 
-    The spellings of transformers 4 are taken with a ``DeprecationWarning``. ``bf16`` and ``fp16`` are taken,
-    but the parameters stay as they are and computation is in float32 whatever is asked; with ``fp16`` the
-    loss is scaled all the same, so that a training meets the same overflows.
+    The spellings of transformers 4 are taken with a ``DeprecationWarning``. ``bf16`` and ``fp16`` compute
+    products in 16 bits, in training and evaluation; ``bf16_full_eval`` and ``fp16_full_eval`` are taken, and
+    change nothing. ``gradient_checkpointing`` computes layers again instead of keeping what they computed.
 
     Steps may be fractions below 1 of all steps: ``logging_steps``, ``eval_steps``, ``save_steps``,
     ``warmup_steps``. ``train_sampling_strategy`` is ``"random"``, ``"sequential"`` or ``"group_by_length"``.
@@ -94,6 +104,9 @@ class TrainingArguments(metaclass=Spelled):
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
     label_smoothing_factor: float = 0.0
+
+    gradient_checkpointing: bool = False
+    gradient_checkpointing_kwargs: dict[str, Any] | str | None = None
 
     bf16: bool = False
     fp16: bool = False
@@ -144,6 +157,14 @@ class TrainingArguments(metaclass=Spelled):
     train_sampling_strategy: str = "random"
     length_column_name: str = "length"
 
+    push_to_hub: bool = False
+    hub_model_id: str | None = None
+    hub_strategy: HubStrategy | str = "every_save"
+    hub_token: str | None = None
+    hub_private_repo: bool | None = None
+    hub_always_push: bool = False
+    hub_revision: str | None = None
+
     do_train: bool = False
     do_eval: bool = False
     do_predict: bool = False
@@ -154,6 +175,16 @@ class TrainingArguments(metaclass=Spelled):
         )
         if isinstance(self.lr_scheduler_kwargs, str):
             self.lr_scheduler_kwargs = json.loads(self.lr_scheduler_kwargs)
+        if isinstance(self.gradient_checkpointing_kwargs, str):
+            self.gradient_checkpointing_kwargs = json.loads(self.gradient_checkpointing_kwargs)
+        self._normalize()
+        self.do_eval = self.do_eval or self.eval_strategy != IntervalStrategy.NO
+        self._fill_in()
+        self._check_numbers()
+        self._check_together()
+
+    def _normalize(self) -> None:
+        """Every setting as the type that it stands for."""
         self.lr_scheduler_type = SchedulerType(self.lr_scheduler_type)
         self.optim = OptimizerNames(self.optim)
         self.logging_strategy = IntervalStrategy(self.logging_strategy)
@@ -164,17 +195,14 @@ class TrainingArguments(metaclass=Spelled):
         if isinstance(self.include_num_input_tokens_seen, bool):
             self.include_num_input_tokens_seen = "all" if self.include_num_input_tokens_seen else "no"
         self.report_to = _reports(self.report_to)
-        self.do_eval = self.do_eval or self.eval_strategy != IntervalStrategy.NO
-        self._fill_in()
-        self._check_numbers()
-        self._check_together()
+        self.hub_strategy = HubStrategy(self.hub_strategy)
 
     def _fill_in(self) -> None:
         """What follows from other settings."""
         if self.eval_strategy == IntervalStrategy.STEPS and not self.eval_steps:
             self.eval_steps = self.logging_steps
-        plateau = self.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
-        if (self.load_best_model_at_end or plateau) and self.metric_for_best_model is None:
+        follows = SchedulerType(self.lr_scheduler_type).follows_metric
+        if (self.load_best_model_at_end or follows) and self.metric_for_best_model is None:
             self.metric_for_best_model = "loss"
         if self.greater_is_better is None and self.metric_for_best_model is not None:
             self.greater_is_better = not self.metric_for_best_model.endswith("loss")
@@ -200,6 +228,8 @@ class TrainingArguments(metaclass=Spelled):
             raise ValueError(f"save_total_limit must be at least 1, or None, got {self.save_total_limit}")
         if self.dataloader_num_workers < 0:
             raise ValueError(f"dataloader_num_workers must be at least 0, got {self.dataloader_num_workers}")
+        if self.log_level not in _LEVELS:
+            raise ValueError(f"log_level must be one of {_LEVELS}, got {self.log_level!r}")
         if not 0 <= self.seed < 2**64:
             raise ValueError(f"seed must be at least 0 and below 2**64, got {self.seed}")
 
@@ -219,15 +249,13 @@ class TrainingArguments(metaclass=Spelled):
             raise ValueError("At most one of fp16 and bf16 can be True, but not both")
         if self.fp16_full_eval and self.bf16_full_eval:
             raise ValueError("At most one of fp16 and bf16 can be True for full eval, but not both")
-        plateau = self.lr_scheduler_type == SchedulerType.REDUCE_ON_PLATEAU
-        if plateau and self.eval_strategy == IntervalStrategy.NO:
-            raise ValueError("lr_scheduler_type reduce_lr_on_plateau requires an eval strategy")
+        schedule = SchedulerType(self.lr_scheduler_type)
+        if schedule.follows_metric and self.eval_strategy == IntervalStrategy.NO:
+            raise ValueError(f"lr_scheduler_type {schedule.value} requires an eval strategy")
         if self.train_sampling_strategy not in _SAMPLING:
             raise ValueError(
                 f"train_sampling_strategy must be one of {_SAMPLING}, got {self.train_sampling_strategy!r}"
             )
-        if self.log_level not in _LEVELS:
-            raise ValueError(f"log_level must be one of {_LEVELS}, got {self.log_level!r}")
         if self.include_num_input_tokens_seen not in ("no", "all", "non_padding"):
             raise ValueError(
                 "include_num_input_tokens_seen must be one of ('no', 'all', 'non_padding'), got "
@@ -287,8 +315,9 @@ class TrainingArguments(metaclass=Spelled):
         return math.ceil(num_training_steps * self.warmup_steps)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, of types that JSON has."""
-        return {one.name: _plain(getattr(self, one.name)) for one in fields(self) if one.init}
+        """Every field, of types that JSON has; of a token only that there is one."""
+        values = {one.name: _plain(getattr(self, one.name)) for one in fields(self) if one.init}
+        return {**values, "hub_token": "<HUB_TOKEN>" if self.hub_token else None}
 
     def to_json_string(self) -> str:
         """:meth:`to_dict` as JSON."""

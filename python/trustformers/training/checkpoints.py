@@ -17,8 +17,8 @@ from .. import _engine
 from .arguments import SaveStrategy
 from .callbacks import metric_name
 from .folders import rotate, written
+from .metric_schedules import MetricLR
 from .optimization import Optimization
-from .schedules import ReduceLROnPlateau
 from .state import TrainerState
 
 logger = logging.getLogger(__name__)
@@ -62,9 +62,13 @@ class Checkpoints(Optimization):
         os.makedirs(str(self.args.output_dir), exist_ok=True)
         self.state.save_to_json(Path(str(self.args.output_dir), STATE))
 
-    def _save_checkpoint(self) -> None:
-        """Write ``checkpoint-<step>``, and delete what is too old."""
-        state, folder = self.state, Path(str(self.args.output_dir))
+    def _run_folder(self) -> Path:
+        """Where checkpoints go."""
+        return Path(str(self.args.output_dir))
+
+    def _save_checkpoint(self) -> Path:
+        """Write ``checkpoint-<step>``, and delete what is too old; gives its folder."""
+        state, folder = self.state, self._run_folder()
         target = folder / f"checkpoint-{state.global_step}"
         best = folder / f"checkpoint-{state.best_global_step}"
         if state.best_global_step and (best == target or best.exists()):
@@ -80,6 +84,7 @@ class Checkpoints(Optimization):
                 self._write_progress(draft)
             state.save_to_json(draft / STATE)
         rotate(folder, self.args.save_total_limit, state.best_model_checkpoint)
+        return target
 
     def _write_progress(self, folder: Path) -> None:
         """Write the optimizer, the schedule, the scale of losses and the random numbers."""
@@ -130,7 +135,7 @@ class Checkpoints(Optimization):
             _ = random_states["python"], random_states["numpy"], progress["schedule"], progress["scaler"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"The checkpoint {folder} is damaged: {error}") from error
-        return Saved(folder, _weights(folder), state, optimizer, progress)
+        return Saved(folder, _weights(self.model, folder), state, optimizer, progress)
 
     def _take_up(self, saved: Saved) -> None:
         """Go on as the checkpoint says. Whatever does not fit is found before anything is changed."""
@@ -148,7 +153,7 @@ class Checkpoints(Optimization):
 
     def _check_fits(self, saved: Saved) -> None:
         """Refuse the weights and the optimizer of another model."""
-        ours = {name: tuple(p.shape) for name, p in self.model.named_parameters()}
+        ours = {name: tuple(p.shape) for name, p in self.model._saved_parameters().items()}
         theirs = {name: tuple(value.shape) for name, value in saved.weights.items()}
         for name, shape in ours.items():
             if theirs.get(name, shape) != shape:
@@ -200,7 +205,7 @@ class Checkpoints(Optimization):
             logger.warning("The best checkpoint %s is gone: the last weights stay", folder)
             return
         logger.info("Loading best model from %s (score: %s).", folder, self.state.best_metric)
-        self.model.load_state_dict(_weights(folder), strict=False)
+        self.model.load_state_dict(_weights(self.model, folder), strict=False)
 
     def _determine_best_metric(self, metrics: dict[str, Any]) -> bool:
         """Whether an evaluation is better than all before.
@@ -231,7 +236,7 @@ class Checkpoints(Optimization):
     def _evaluate(self, ignore_keys: list[str] | None, first: bool = False) -> dict[str, Any]:
         """Evaluate, and lower the learning rate if that follows metrics."""
         metrics = self.evaluate(ignore_keys=ignore_keys)
-        if isinstance(self.lr_scheduler, ReduceLROnPlateau) and not first:
+        if isinstance(self.lr_scheduler, MetricLR) and not first:
             self.lr_scheduler.step(self._metric(metrics))
         return metrics
 
@@ -241,8 +246,9 @@ def scaler(scale: float = 2.0**16, growth_tracker: int = 0) -> _engine.GradScale
     return _engine.GradScaler(scale, 2.0, 0.5, 2000, growth_tracker)
 
 
-def _weights(folder: Path) -> dict[str, _engine.Tensor]:
+def _weights(model: Any, folder: Path) -> dict[str, _engine.Tensor]:
     try:
-        return _engine.load_checkpoint(_engine.Repo(str(folder)))
+        weights: dict[str, _engine.Tensor] = model._read_saved(folder)
+        return weights
     except (OSError, RuntimeError, ValueError) as error:
         raise ValueError(f"The checkpoint {folder} is damaged: {error}") from error

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _engine
+from .._autocast import autocast
 from .setup import Setup
 
 logger = logging.getLogger(__name__)
@@ -16,6 +17,10 @@ logger = logging.getLogger(__name__)
 
 class Losses(Setup):
     """How a trainer computes losses."""
+
+    def compute_loss_context_manager(self) -> autocast:
+        """What losses are computed within: products in 16 bits, if ``bf16`` or ``fp16`` asks for them."""
+        return autocast("bfloat16" if self.args.bf16 else "float16" if self.args.fp16 else None)
 
     def compute_loss(
         self,

@@ -8,8 +8,9 @@ from typing import Any
 
 from .arguments import OptimizerNames, TrainingArguments
 from .evaluation import Evaluation
+from .metric_schedules import MetricLR
 from .optimizers import SGD, Adafactor, Adagrad, AdamW, AdamW8bit, Lion, RMSprop
-from .schedules import ReduceLROnPlateau, get_scheduler
+from .schedules import get_scheduler
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +30,18 @@ class Optimization(Evaluation):
         """Make the optimizer that the arguments say, if none was given.
 
         It is over the parameters with ``requires_grad``, in two groups: with weight decay, and without.
+
+        :raises ValueError: when there are none.
         """
         model = self.model if model is None else model
         if self.optimizer is None:
             decayed = set(self.get_decay_parameter_names(model))
             trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+            if not trained:
+                raise ValueError(
+                    f"There is nothing to train: no parameter of {type(model).__name__} has requires_grad. "
+                    "An adapter is opened for training with is_trainable=True"
+                )
             groups = [
                 {
                     "params": [p for name, p in trained if name in decayed],
@@ -105,7 +113,7 @@ class Optimization(Evaluation):
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def _get_learning_rate(self) -> float:
-        if isinstance(self.lr_scheduler, ReduceLROnPlateau):
+        if isinstance(self.lr_scheduler, MetricLR):
             return float(self.optimizer.param_groups[0]["lr"])
         return float(self.lr_scheduler.get_last_lr()[0])
 

@@ -61,6 +61,18 @@ class Optimizer:
         self._engine.add_group(self._described(group), tensors)
         self.param_groups.append(group)
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name != "_engine"}
+        return {**state, "_states": self._engine.states()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        states = state.pop("_states")
+        self.__dict__.update(state)
+        self._engine = _engine.Optimizer()
+        for group in self.param_groups:
+            self._engine.add_group(self._described(group), group["params"])
+        self._engine.set_states(states)
+
     def _described(self, group: dict[str, Any]) -> str:
         """The settings of a group, as the engine takes them."""
         return json.dumps({"type": self._method, **{name: group[name] for name in self.defaults}})

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sized
 from typing import Any, TextIO
 
+from ..utils.logging import is_progress_bar_enabled
 from .arguments import TrainingArguments
 from .callbacks import TrainerCallback
 from .state import TrainerControl, TrainerState
@@ -42,7 +43,7 @@ class Bar:
 
     def close(self) -> None:
         """End the line, or take the bar away."""
-        if not self.stream.isatty():
+        if not self.stream.isatty() or not is_progress_bar_enabled():
             return
         if self.leave:
             self._draw()
@@ -67,7 +68,7 @@ class Bar:
         return f"{share:4.0%}|{'█' * filled}{' ' * (width - filled)}|{said}"
 
     def _draw(self) -> None:
-        if self.stream.isatty():
+        if self.stream.isatty() and is_progress_bar_enabled():
             self.stream.write(f"\r\x1b[K{self.text()}")
             self.stream.flush()
             self._drawn = time.monotonic()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import json
 import logging
-import math
 from collections.abc import Callable
 from typing import Any
 
 from .. import _engine
 from ..tokenizers.strategies import ExplicitEnum
+from .metric_schedules import GreedyLR, MetricLR, ReduceLROnPlateau
 from .optimizers import Optimizer
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,12 @@ class SchedulerType(ExplicitEnum):
     COSINE_WITH_MIN_LR = "cosine_with_min_lr"
     COSINE_WARMUP_WITH_MIN_LR = "cosine_warmup_with_min_lr"
     WARMUP_STABLE_DECAY = "warmup_stable_decay"
+    GREEDY = "greedy"
+
+    @property
+    def follows_metric(self) -> bool:
+        """Whether learning rates follow what evaluations find."""
+        return self in (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
 
 class LambdaLR:
@@ -90,81 +96,8 @@ class LambdaLR:
             setattr(self, name, state_dict[name])
 
 
-class ReduceLROnPlateau:
-    """Lowers learning rates when a metric has not become better for a while. Equals torch's class."""
-
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        mode: str = "min",
-        factor: float = 0.1,
-        patience: int = 10,
-        threshold: float = 1e-4,
-        threshold_mode: str = "rel",
-        cooldown: int = 0,
-        min_lr: float | list[float] = 0.0,
-        eps: float = 1e-8,
-    ) -> None:
-        if factor >= 1.0:
-            raise ValueError("Factor should be < 1.0.")
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode {mode} is unknown!")
-        if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f"threshold mode {threshold_mode} is unknown!")
-        self.optimizer = optimizer
-        self.mode, self.factor, self.patience, self.eps = mode, factor, patience, eps
-        self.threshold, self.threshold_mode, self.cooldown = threshold, threshold_mode, cooldown
-        count = len(optimizer.param_groups)
-        self.min_lrs = list(min_lr) if isinstance(min_lr, (list, tuple)) else [min_lr] * count
-        if len(self.min_lrs) != count:
-            raise ValueError(f"expected {count} min_lrs, got {len(self.min_lrs)}")
-        self.best = math.inf if mode == "min" else -math.inf
-        self.num_bad_epochs = 0
-        self.cooldown_counter = 0
-        self.last_epoch = 0
-        self._last_lr = [group["lr"] for group in optimizer.param_groups]
-
-    def is_better(self, value: float, best: float) -> bool:
-        """Whether a metric is better than the best one by more than the threshold."""
-        sign = 1 if self.mode == "max" else -1
-        if self.threshold_mode == "rel":
-            return sign * value > sign * best * (1 + sign * self.threshold)
-        return sign * value > sign * best + self.threshold
-
-    def step(self, metrics: Any, epoch: int | None = None) -> None:
-        """Take the metric of an evaluation."""
-        value = float(metrics)
-        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        if self.is_better(value, self.best):
-            self.best, self.num_bad_epochs = value, 0
-        else:
-            self.num_bad_epochs += 1
-        if self.cooldown_counter > 0:
-            self.cooldown_counter -= 1
-            self.num_bad_epochs = 0
-        if self.num_bad_epochs > self.patience:
-            for group, least in zip(self.optimizer.param_groups, self.min_lrs, strict=True):
-                lower = max(group["lr"] * self.factor, least)
-                if group["lr"] - lower > self.eps:
-                    group["lr"] = lower
-            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
-
-    def get_last_lr(self) -> list[float]:
-        """The learning rates that were set last."""
-        return self._last_lr
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where it is, and its settings."""
-        return {name: value for name, value in self.__dict__.items() if name != "optimizer"}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go to where another one was."""
-        self.__dict__.update(state_dict)
-
-
 #: Either kind of schedule.
-LRScheduler = LambdaLR | ReduceLROnPlateau
+LRScheduler = LambdaLR | MetricLR
 
 
 def _schedule(
@@ -348,6 +281,7 @@ _FUNCTIONS: dict[SchedulerType, Callable[..., LRScheduler]] = {
     SchedulerType.COSINE_WITH_MIN_LR: get_cosine_with_min_lr_schedule_with_warmup,
     SchedulerType.COSINE_WARMUP_WITH_MIN_LR: get_cosine_with_min_lr_schedule_with_warmup_lr_rate,
     SchedulerType.WARMUP_STABLE_DECAY: get_wsd_schedule,
+    SchedulerType.GREEDY: GreedyLR,
 }
 #: Schedules that end where they do whatever number of steps is said, though their functions may take one.
 _ENDLESS = (SchedulerType.WARMUP_STABLE_DECAY,)

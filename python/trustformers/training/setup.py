@@ -14,6 +14,7 @@ from .._seed import set_seed
 from ..models import calls
 from ..models.arrays import to_tensor
 from ..models.modeling import PreTrainedModel
+from ..peft.model import PeftModel
 from ..tokenizers.base import PreTrainedTokenizerBase
 from .arguments import IntervalStrategy, SaveStrategy, TrainingArguments
 from .callbacks import CallbackHandler, DefaultFlowCallback, TrainerCallback
@@ -37,6 +38,9 @@ _LABEL_NAMES = {
 class Setup:
     """The parts of a trainer, and what is said about them."""
 
+    #: Makes the repository that is uploaded to.
+    init_hf_repo: Callable[..., None]
+
     def __init__(
         self,
         model: Any = None,
@@ -45,7 +49,7 @@ class Setup:
         train_dataset: Any = None,
         eval_dataset: Any = None,
         processing_class: Any = None,
-        model_init: Callable[[], Any] | None = None,
+        model_init: Callable[..., Any] | None = None,
         compute_loss_func: Callable[..., Any] | None = None,
         compute_metrics: Callable[..., dict[str, Any]] | None = None,
         callbacks: list[Any] | None = None,
@@ -78,7 +82,8 @@ class Setup:
         self._is_causal = task == "CausalLM"
         #: Whether that label is left out where labels are counted. transformers knows such models by their
         #: names, and so counts one label too many of each row of GPT-2's: its losses are to be equal.
-        self._loss_shifts_labels = self._is_causal and "ForCausalLM" in type(self.model).__name__
+        named = type(_without_adapters(self.model)).__name__
+        self._loss_shifts_labels = self._is_causal and "ForCausalLM" in named
 
         pads = isinstance(processing_class, PreTrainedTokenizerBase)
         default = DataCollatorWithPadding(processing_class) if pads else default_data_collator
@@ -110,32 +115,35 @@ class Setup:
         if hasattr(self.model, "config"):
             self.model.config.use_cache = args.use_cache
         self._event("on_init_end")
+        if args.push_to_hub:
+            self.init_hf_repo()
 
     @property
     def tokenizer(self) -> Any:
         """Transformers 4's name of ``processing_class``."""
         return self.processing_class
 
-    def _given_model(self, model: Any) -> Any:
+    def _given_model(self, model: Any, trial: Any = None) -> Any:
         if model is None:
             if self.model_init is None:
                 raise RuntimeError("`Trainer` requires either a `model` or `model_init` argument")
-            model = self.model_init()
+            takes_trial = len(inspect.signature(self.model_init).parameters) == 1
+            model = self.model_init(trial) if takes_trial else self.model_init()
             if model is None:
                 raise RuntimeError("model_init should not return None.")
         elif self.model_init is not None:
             raise ValueError("`Trainer` requires either a `model` or `model_init` argument, but not both.")
-        if isinstance(model, PreTrainedModel):
-            if model._task in ("Base", "TextEncoding"):
+        if isinstance(own := _without_adapters(model), PreTrainedModel):
+            if own._task in ("Base", "TextEncoding"):
                 raise ValueError(
-                    f"The model you have picked ({type(model).__name__}) cannot be used as is for training: "
+                    f"The model you have picked ({type(own).__name__}) cannot be used as is for training: "
                     "it only computes hidden states and does not accept any labels. You should choose a "
                     "model with a head suitable for your task like any of the `AutoModelForXxx`"
                 )
-            if model.is_quantized:
+            if own.is_quantized and own is model:
                 raise ValueError(
                     "The weights of this model are kept in blocks of few bits, which cannot be trained: open "
-                    "it with dtype='float32'"
+                    "it with dtype='float32', or train an adapter"
                 )
         return model
 
@@ -180,7 +188,7 @@ class Setup:
         if not self.args.remove_unused_columns:
             return None
         names = dict.fromkeys([*_arguments(self.model), "label", "label_ids", *self.label_names])
-        return Columns(list(names), type(self.model).__name__, what)
+        return Columns(list(names), type(_without_adapters(self.model)).__name__, what)
 
     def _batches(self, dataset: Any, what: str, batch_size: int, order: Order | None) -> Batches:
         columns = self._columns(what)
@@ -342,6 +350,7 @@ def _tensor(name: str, value: Any) -> Any:
 
 def _arguments(model: Any) -> list[str]:
     """What the forward pass of a model takes."""
+    model = _without_adapters(model)
     if isinstance(model, PreTrainedModel):
         return list(calls.accepted(model._engine.family, model._task))
     return list(inspect.signature(getattr(model, "forward", model)).parameters)
@@ -350,3 +359,7 @@ def _arguments(model: Any) -> list[str]:
 def _takes(model: Any, name: str) -> bool:
     given = getattr(model, "accepts_loss_kwargs", None)
     return name in _arguments(model) if given is None else bool(given)
+
+
+def _without_adapters(model: Any) -> Any:
+    return model.get_base_model() if isinstance(model, PeftModel) else model

@@ -14,6 +14,8 @@ _RENAMED = {
     "no_cuda": "use_cpu",
     "per_gpu_train_batch_size": "per_device_train_batch_size",
     "per_gpu_eval_batch_size": "per_device_eval_batch_size",
+    "push_to_hub_model_id": "hub_model_id",
+    "push_to_hub_token": "hub_token",
     "warmup_ratio": "warmup_steps",
 }
 #: What transformers 4 switched on with True, and the field and the value that do it now.
@@ -51,15 +53,7 @@ _MISSING: dict[str, Any] = {
     "fsdp_config": None,
     "fsdp_min_num_params": 0,
     "fsdp_transformer_layer_cls_to_wrap": None,
-    "gradient_checkpointing": False,
-    "gradient_checkpointing_kwargs": None,
     "half_precision_backend": "auto",
-    "hub_always_push": False,
-    "hub_model_id": None,
-    "hub_private_repo": None,
-    "hub_revision": None,
-    "hub_strategy": "every_save",
-    "hub_token": None,
     "jit_mode_eval": False,
     "liger_kernel_config": None,
     "local_rank": -1,
@@ -69,10 +63,7 @@ _MISSING: dict[str, Any] = {
     "parallelism_config": None,
     "past_index": -1,
     "project": "huggingface",
-    "push_to_hub": False,
-    "push_to_hub_model_id": None,
     "push_to_hub_organization": None,
-    "push_to_hub_token": None,
     "ray_scope": "last",
     "skip_memory_metrics": True,
     "sortish_sampler": False,
@@ -92,7 +83,7 @@ _MISSING: dict[str, Any] = {
 #: What to do instead, where there is something.
 _REMEDIES = {
     "auto_find_batch_size": "choose per_device_train_batch_size and gradient_accumulation_steps yourself",
-    "push_to_hub": "call trainer.model.push_to_hub(..) when training has ended",
+    "push_to_hub_organization": "name it in hub_model_id, as organization/name",
     "group_by_length": "set train_sampling_strategy",
 }
 

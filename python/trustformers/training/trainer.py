@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,13 @@ import numpy as np
 from .. import _engine
 from .._seed import set_seed
 from .arguments import SaveStrategy
-from .checkpoints import Checkpoints, Saved, scaler
+from .checkpoints import Saved, scaler
 from .data import Batches, has_length
 from .folders import get_last_checkpoint, rotate
 from .gradients import clip_grad_norm_, get_total_norm
+from .metric_schedules import MetricLR
 from .outputs import TrainOutput, speed_metrics
-from .schedules import ReduceLROnPlateau
+from .search import Search
 from .state import TrainerState
 
 logger = logging.getLogger(__name__)
@@ -40,14 +40,15 @@ class _Plan:
     samples: float
 
 
-class Trainer(Checkpoints):
+class Trainer(Search):
     """Trains and evaluates a model. Takes what transformers' ``Trainer`` takes, and is subclassed as it is.
 
     The model is trained in place. Gradients flow to the parameters with ``requires_grad``. If none has it, as
     none has in a model that was just opened, they flow to all but those that were frozen by setting it to
-    False. Computation is in float32 on the CPU, whatever ``bf16`` and ``fp16`` say; with ``fp16`` the loss
-    is scaled all the same, and a step whose gradients overflow is left out. There is no dropout yet, which is
-    said.
+    False. With ``bf16`` and ``fp16`` products are computed in 16 bits: linear layers, matrix products and
+    attention take operands and give results of that dtype, which are added up in float32; parameters, norms,
+    losses and the optimizer stay in float32. With ``fp16`` the loss is scaled, and a step whose gradients
+    overflow is left out. On the CPU that saves memory, and no time.
 
     The same arguments give the same bits: the order of examples and all random numbers of a step follow from
     the seed and the step, so that a training that is resumed from a checkpoint goes on as if it had never
@@ -64,20 +65,21 @@ class Trainer(Checkpoints):
     def train(
         self,
         resume_from_checkpoint: str | os.PathLike[str] | bool | None = None,
-        trial: None = None,
+        trial: Any = None,
         ignore_keys_for_eval: list[str] | None = None,
     ) -> TrainOutput:
         """Train until the arguments or a callback say that it is enough.
 
+        :param trial: of a search for settings: what these are taken from.
         :param resume_from_checkpoint: the folder of a checkpoint to go on from; True for the last one in
             ``output_dir``.
         :raises ValueError: without data, and for a checkpoint that is missing, damaged, or of another model.
+        :raises IndexError: for labels and tokens that there are not, with their step and batch.
         :raises FloatingPointError: when a loss, or the gradients, are not finite; the parameters are those
             of the step before.
         """
-        if trial is not None:
-            raise ValueError("trial= is not supported: there is no hyperparameter search")
         self.is_in_train = True
+        self._begin_trial(trial)
         try:
             return self._train(self._found(resume_from_checkpoint), ignore_keys_for_eval)
         finally:
@@ -98,7 +100,7 @@ class Trainer(Checkpoints):
         saved = None if checkpoint is None else self._read_checkpoint(checkpoint)
         if self.model_init is not None:
             set_seed(args.seed)
-            self.model = self._given_model(None)
+            self.model = self._given_model(None, self._trial)
             self.optimizer = self.lr_scheduler = None
         batches = self.get_train_dataloader()
         plan = self._planned(batches)
@@ -144,8 +146,13 @@ class Trainer(Checkpoints):
         """Make the optimizer, the schedule and the state, or take up those of a checkpoint."""
         args = self.args
         self.state = TrainerState(train_batch_size=args.train_batch_size)
+        if (trial := self._trial) is not None:
+            self.state.is_hyper_param_search, self.state.trial_params = True, dict(trial.params)
+            self.state.trial_name = None if self.hp_name is None else self.hp_name(trial)
         self.state.compute_steps(args, plan.steps)
         self._make_trainable()
+        if args.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
         self._scaler = scaler() if args.fp16 else None
         if self._made_schedule:
             # It may have been made for another number of steps.
@@ -207,7 +214,11 @@ class Trainer(Checkpoints):
         self.current_gradient_accumulation_steps = len(group)
         for index, inputs in enumerate(group):
             place = f"at step {self.state.global_step + 1}, batch {first + index} of epoch {epoch}"
-            loss = float(self.training_step(self.model, dict(inputs), items))
+            try:
+                loss = float(self.training_step(self.model, dict(inputs), items))
+            except IndexError as error:
+                # A label or a token that there is not.
+                raise IndexError(f"{error} ({place})") from error
             if not math.isfinite(loss):
                 self.optimizer.zero_grad()
                 raise FloatingPointError(
@@ -228,7 +239,9 @@ class Trainer(Checkpoints):
         Gives the loss as its gradients were made of it, divided for accumulation.
         """
         model.train()
-        loss = self.compute_loss(model, self._prepare_inputs(inputs), num_items_in_batch=num_items_in_batch)
+        inputs = self._prepare_inputs(inputs)
+        with self.compute_loss_context_manager():
+            loss = self.compute_loss(model, inputs, num_items_in_batch=num_items_in_batch)
         if not self._scaled_for_accumulation(num_items_in_batch):
             loss = loss / self.current_gradient_accumulation_steps
         if math.isfinite(loss.item()):
@@ -252,7 +265,7 @@ class Trainer(Checkpoints):
             self.optimizer.step()
         self._event("on_optimizer_step")
         rate = self._get_learning_rate()
-        if finite and not isinstance(self.lr_scheduler, ReduceLROnPlateau):
+        if finite and not isinstance(self.lr_scheduler, MetricLR):
             self.lr_scheduler.step()
         if self._scaler is not None:
             self._scaler.update(finite)
@@ -307,12 +320,13 @@ class Trainer(Checkpoints):
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
             self._load_best_model()
         if args.save_total_limit == 1 and state.best_model_checkpoint is not None:
-            rotate(Path(str(args.output_dir)), 1, state.best_model_checkpoint)
+            rotate(self._run_folder(), 1, state.best_model_checkpoint)
+        self._finish_pushes()
         self._event("on_train_end")
         return TrainOutput(state.global_step, loss, metrics)
 
     def _say(self, plan: _Plan) -> None:
-        """Say how much there is to do, and what is not done that the settings may lead one to expect."""
+        """Say how much there is to do."""
         logger.info(
             "***** Running training *****\n  Num Epochs = %s\n  Total optimization steps = %s\n"
             "  Number of trainable parameters = %s",
@@ -320,16 +334,6 @@ class Trainer(Checkpoints):
             plan.steps,
             self.get_num_trainable_parameters(),
         )
-        if self.args.bf16 or self.args.fp16:
-            logger.info("Computation is in float32: bf16 and fp16 change neither parameters nor activations")
-        config = getattr(self.model, "config", None)
-        fields = {} if config is None else config.to_dict()
-        dropped = [name for name, p in fields.items() if "drop" in name and isinstance(p, float) and p > 0]
-        dropped = [name for name in dropped if not name.startswith("summary_")]
-        if dropped:
-            logger.warning(
-                "There is no dropout yet: %s of the configuration have no effect", ", ".join(dropped)
-            )
 
 
 def _close(iterator: Iterator[Any]) -> None:

@@ -1,6 +1,5 @@
 """What scripts take from ``transformers.utils``: how much is said, and on what it runs."""
 
-from . import logging
-from .versions import show_versions
+from .._lazy import attach
 
-__all__ = ["logging", "show_versions"]
+__getattr__, __dir__ = attach(__name__)

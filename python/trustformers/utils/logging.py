@@ -1,8 +1,8 @@
 """How much the package says: transformers' verbosity helpers over Python's ``logging``.
 
 Every message goes to a logger below ``trustformers``; warnings and errors are shown unless somebody says
-otherwise. ``TRUSTFORMERS_VERBOSITY`` and ``TRANSFORMERS_VERBOSITY`` may be "debug", "info", "warning",
-"error" or "critical".
+otherwise. ``TRUSTFORMERS_VERBOSITY`` and ``TRANSFORMERS_VERBOSITY`` may be "detail" (all, with levels and
+places), "debug", "info", "warning", "error" or "critical".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 from logging import CRITICAL, DEBUG, ERROR, FATAL, INFO, NOTSET, WARN, WARNING
-from typing import Any
+from typing import Any, cast
 
 __all__ = [
     "CRITICAL",
@@ -23,6 +23,7 @@ __all__ = [
     "NOTSET",
     "WARN",
     "WARNING",
+    "Logger",
     "add_handler",
     "captureWarnings",
     "disable_default_handler",
@@ -32,6 +33,7 @@ __all__ = [
     "enable_explicit_format",
     "enable_progress_bar",
     "enable_propagation",
+    "get_log_levels_dict",
     "get_logger",
     "get_verbosity",
     "is_progress_bar_enabled",
@@ -46,21 +48,60 @@ __all__ = [
 ]
 
 _NAME = "trustformers"
-_LEVELS = {"debug": DEBUG, "info": INFO, "warning": WARNING, "error": ERROR, "critical": CRITICAL}
+_LEVELS = {
+    "detail": DEBUG,
+    "debug": DEBUG,
+    "info": INFO,
+    "warning": WARNING,
+    "error": ERROR,
+    "critical": CRITICAL,
+}
 _VARIABLES = ("TRUSTFORMERS_VERBOSITY", "TRANSFORMERS_VERBOSITY")
 _EXPLICIT = "[%(levelname)s|%(filename)s:%(lineno)s] %(asctime)s >> %(message)s"
+#: huggingface_hub's variable, which the engine's downloads read too.
+_NO_PROGRESS = "HF_HUB_DISABLE_PROGRESS_BARS"
 #: What shows messages, once somebody has asked for something that Python does not show by itself.
 _handler: logging.Handler | None = None
-_shows_progress = True
 
 
 def _root() -> logging.Logger:
     return logging.getLogger(_NAME)
 
 
-def get_logger(name: str | None = None) -> logging.Logger:
+class Logger(logging.Logger):
+    """A logger that can say something once."""
+
+    def warning_once(self, message: str, *args: Any) -> None:
+        """Warn of something once in a process."""
+        _once(self, WARNING, message, args)
+
+    def info_once(self, message: str, *args: Any) -> None:
+        """Tell something once in a process."""
+        _once(self, INFO, message, args)
+
+    def warning_advice(self, message: str, *args: Any) -> None:
+        """Warn of something that is only advice, unless ``TRANSFORMERS_NO_ADVISORY_WARNINGS`` is set."""
+        if not os.environ.get("TRANSFORMERS_NO_ADVISORY_WARNINGS"):
+            self.warning(message, *args, stacklevel=2)
+
+
+@functools.cache
+def _once(logger: logging.Logger, level: int, message: str, args: tuple[Any, ...]) -> None:
+    logger.log(level, message, *args, stacklevel=3)
+
+
+def get_logger(name: str | None = None) -> Logger:
     """The logger of a module; the package's own without a name."""
-    return logging.getLogger(name or _NAME)
+    logger = logging.getLogger(name or _NAME)
+    if not isinstance(logger, Logger):
+        # Somebody had it made as one of Python's own; what it has is the same.
+        logger.__class__ = Logger
+    return cast(Logger, logger)
+
+
+def get_log_levels_dict() -> dict[str, int]:
+    """The levels by the names that the environment may give them."""
+    return dict(_LEVELS)
 
 
 def get_verbosity() -> int:
@@ -107,6 +148,8 @@ def from_environment() -> None:
         )
     else:
         set_verbosity(level)
+    if named.lower() == "detail":
+        enable_explicit_format()
 
 
 def enable_default_handler() -> None:
@@ -161,28 +204,21 @@ def captureWarnings(capture: bool) -> None:
     logging.captureWarnings(capture)
 
 
-@functools.cache
-def _once(logger: logging.Logger, message: str, args: tuple[Any, ...]) -> None:
-    logger.warning(message, *args)
-
-
 def warning_once(logger: logging.Logger, message: str, *args: Any) -> None:
     """Warn of something once in a process."""
-    _once(logger, message, args)
+    _once(logger, WARNING, message, args)
 
 
 def enable_progress_bar() -> None:
-    """Show progress on long inputs, as from the start."""
-    global _shows_progress
-    _shows_progress = True
+    """Show progress of trainings and downloads, as from the start."""
+    os.environ.pop(_NO_PROGRESS, None)
 
 
 def disable_progress_bar() -> None:
     """Show no progress."""
-    global _shows_progress
-    _shows_progress = False
+    os.environ[_NO_PROGRESS] = "1"
 
 
 def is_progress_bar_enabled() -> bool:
     """Whether progress is shown."""
-    return _shows_progress
+    return os.environ.get(_NO_PROGRESS, "").upper() not in ("1", "ON", "YES", "TRUE")

@@ -18,19 +18,8 @@ pub struct Guidance<'m> {
 
 impl<'m> Guidance<'m> {
     /// Guidance of `model` away from a `negative` prompt, or, without one, from what it says behind the prompt's last token alone.
-    /// `inputs` holds what else a pass is given.
-    pub fn new(
-        scale: f64,
-        model: &'m Model,
-        inputs: &Inputs,
-        negative: Option<Text>,
-        uses_cache: bool,
-    ) -> Guidance<'m> {
-        let inputs = Inputs {
-            text: negative.unwrap_or_default(),
-            interrupt: inputs.interrupt.clone(),
-            ..Inputs::default()
-        };
+    pub fn new(scale: f64, model: &'m Model, negative: Option<Text>, uses_cache: bool) -> Guidance<'m> {
+        let inputs = Inputs { text: negative.unwrap_or_default(), ..Inputs::default() };
         Guidance { scale: scale as f32, model, inputs, uses_cache, state: None }
     }
 }

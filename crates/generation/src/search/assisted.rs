@@ -3,7 +3,8 @@
 use trustformers_models::{Family, Inputs, Model};
 use trustformers_tensor::{DType, Tensor};
 
-use super::{Generated, Session, prepared};
+use super::prompt::prepared;
+use super::{Generated, Session};
 use crate::config::{GenerationConfig, Schedule};
 use crate::decoder::{Decoder, common, logits};
 use crate::error::setting;
@@ -66,9 +67,13 @@ impl<'r> Session<'r> {
             let length = self.sequences[0].len();
             let room = self.greatest_length - length - 1;
             let draft = match &mut drafter {
-                Drafter::Assistant(assistant) => {
-                    assistant.draft(&self.sequences[0], room, &mut self.chain, self.config, self.generator)?
-                }
+                Drafter::Assistant(assistant) => assistant.draft(
+                    &self.sequences[0],
+                    room,
+                    &mut self.chain,
+                    &self.config,
+                    &self.generator,
+                )?,
                 &mut Drafter::Lookup { tokens, longest_run } => Draft {
                     tokens: look_up(&self.sequences[0], tokens.min(room), longest_run, self.config.ends()),
                     ..Draft::default()
@@ -131,7 +136,7 @@ impl<'r> Session<'r> {
                 }
                 _ => {
                     let token = match self.config.samples() {
-                        true => draw(scores, self.generator)? as i64,
+                        true => draw(scores, &self.generator)? as i64,
                         false => argmax(scores) as i64,
                     };
                     tokens.push(token);
@@ -162,7 +167,7 @@ impl<'r> Assistant<'r> {
             (Family::EncoderDecoder, Family::EncoderDecoder) => {
                 let source =
                     Inputs { encoder_hidden_states: None, text: session.source.clone(), ..given.clone() };
-                prepared(model, session.config, source)?.inputs
+                prepared(model, &session.config, source)?.inputs
             }
             (Family::EncoderDecoder, _) | (_, Family::EncoderDecoder) => {
                 return setting("the assistant of an encoder-decoder must be one too, and only of one");

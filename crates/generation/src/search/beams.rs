@@ -68,7 +68,7 @@ impl Session<'_> {
                     .collect();
                 let places = match self.config.samples() {
                     true => {
-                        let mut drawn = draw_several(&sums, kept, self.generator)?;
+                        let mut drawn = draw_several(&sums, kept, &self.generator)?;
                         drawn.sort_by(|&a, &b| sums[b].total_cmp(&sums[a]));
                         drawn
                     }

@@ -15,7 +15,6 @@ impl Session<'_> {
         let (mut scores, mut outputs) = self.read_prompts()?;
         let count = self.config.top_k.unwrap_or(50).min(scores.vocabulary());
         let batch = self.sequences.len();
-        let mut unfinished = vec![true; batch];
         let padding = self.config.padding().filter(|_| self.stops.finds_ends());
         // (batch, positions, hidden), each of length 1.
         let mut context = directions(&outputs)?;
@@ -52,7 +51,7 @@ impl Session<'_> {
                     .collect();
                 let best = argmax(&ranks);
                 chosen.push(row * count + best);
-                tokens.push(match padding.filter(|_| !unfinished[row]) {
+                tokens.push(match padding.filter(|_| !self.unfinished[row]) {
                     Some(padding) => padding,
                     None => candidates[row][best] as i64,
                 });
@@ -62,7 +61,7 @@ impl Session<'_> {
             scores = next.select(&chosen);
             outputs = selected(next_outputs, &chosen)?;
 
-            if !self.take(&tokens, &mut unfinished)? {
+            if !self.take(&tokens)? {
                 return self.finish_all();
             }
         }

@@ -2,7 +2,7 @@
 
 use trustformers_tensor::Activation;
 
-use super::common::{bert_embeddings, head_dim, pooled_classifier, qa_outputs, token_classifier};
+use super::common::{bert_embeddings, head_dim, pooled_with, qa_outputs, tokens_with};
 use crate::architecture::{Architecture, Class, Task};
 use crate::heads::{BiasAt, HeadSpec, LanguageSpec, TransformSpec, classifier};
 use crate::spec::*;
@@ -43,9 +43,9 @@ pub(crate) const ALBERT: Architecture = Architecture {
         Class::bare("AlbertModel"),
         Class::new("AlbertForPreTraining", Task::PreTraining, BASE, pre_training),
         Class::new("AlbertForMaskedLM", Task::MaskedLM, BASE, masked_lm),
-        Class::new("AlbertForSequenceClassification", Task::SequenceClassification, BASE, pooled_classifier),
-        Class::new("AlbertForMultipleChoice", Task::MultipleChoice, BASE, pooled_classifier),
-        Class::new("AlbertForTokenClassification", Task::TokenClassification, BASE, token_classifier),
+        Class::new("AlbertForSequenceClassification", Task::SequenceClassification, BASE, pooled),
+        Class::new("AlbertForMultipleChoice", Task::MultipleChoice, BASE, pooled),
+        Class::new("AlbertForTokenClassification", Task::TokenClassification, BASE, tokens),
         Class::new("AlbertForQuestionAnswering", Task::QuestionAnswering, BASE, qa_outputs),
     ],
 };
@@ -59,18 +59,24 @@ fn spec(config: &Config) -> Result<Spec> {
     let heads = config.count("num_attention_heads")?;
     let projection = Projection::separate("attention.query", "attention.key", "attention.value", true);
     let output = linear("attention.dense", true);
-    let attention = AttentionSpec::new(projection, output, heads, head_dim(config, hidden_size, heads)?);
+    let attention = AttentionSpec {
+        dropout: config.dropout("attention_probs_dropout_prob")?,
+        ..AttentionSpec::new(projection, output, heads, head_dim(config, hidden_size, heads)?)
+    };
     let feed_forward = FeedForwardSpec {
         kind: FeedForwardKind::Plain { up: linear("ffn", true), down: linear("ffn_output", true) },
         width: config.count("intermediate_size")?,
         activation: config.activation("hidden_act")?,
+        dropout: 0.0,
     };
     let layer = LayerSpec {
         path: None,
-        attention: Sublayer::post_norm(attention, layer_norm("attention.LayerNorm", eps)),
+        attention: Sublayer::post_norm(attention, layer_norm("attention.LayerNorm", eps))
+            .dropping(config.dropout("hidden_dropout_prob")?),
         cross_attention: None,
         feed_forward: Sublayer::post_norm(feed_forward, layer_norm("full_layer_layer_norm", eps)),
         parallel: false,
+        dropout: 0.0,
     };
     let layers =
         paths(config)?.into_iter().map(|path| LayerSpec { path: Some(path), ..layer.clone() }).collect();
@@ -88,6 +94,8 @@ fn spec(config: &Config) -> Result<Spec> {
         causal: false,
         rotaries: Vec::new(),
         bias: None,
+        dropout: 0.0,
+        layer_drop: 0.0,
     };
     Ok(Spec::Encoder(EncoderSpec { stack, pooler: Some((linear("pooler", true), Activation::Tanh)) }))
 }
@@ -114,6 +122,7 @@ fn predictions(config: &Config) -> Result<LanguageSpec> {
             dense: Some(linear("predictions.dense", true)),
             activation: config.activation("hidden_act")?,
             norm: Some(layer_norm("predictions.LayerNorm", config.number("layer_norm_eps")?)),
+            dropout: 0.0,
         }),
         bias: BiasAt::Path("predictions.bias"),
         ..LanguageSpec::new(config, "predictions.decoder", config.count("embedding_size")?)?
@@ -125,5 +134,14 @@ fn masked_lm(config: &Config) -> Result<HeadSpec> {
 }
 
 fn pre_training(config: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::SentenceOrder(predictions(config)?, classifier("sop_classifier.classifier")))
+    let order = classifier("sop_classifier.classifier").dropping(config.dropout("classifier_dropout_prob")?);
+    Ok(HeadSpec::SentenceOrder(predictions(config)?, order))
+}
+
+fn pooled(config: &Config) -> Result<HeadSpec> {
+    pooled_with(config.dropout("classifier_dropout_prob")?)
+}
+
+fn tokens(config: &Config) -> Result<HeadSpec> {
+    tokens_with(config.dropout_or(&["classifier_dropout_prob", "hidden_dropout_prob"], 0.0)?)
 }

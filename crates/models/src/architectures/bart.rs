@@ -3,9 +3,9 @@
 
 use trustformers_tensor::Activation;
 
-use super::common::{head_dim, qa_outputs, words};
+use super::common::{dense_classifier, head_dim, qa_outputs, words};
 use crate::architecture::{Architecture, Class, Task};
-use crate::heads::{BiasAt, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier};
+use crate::heads::{BiasAt, HeadSpec, LanguageSpec, Pool};
 use crate::spec::*;
 use crate::{Config, Error, Result};
 
@@ -36,7 +36,7 @@ struct Names {
     embedding_norm: Path,
     layers: Path,
     norm: Path,
-    fields: [&'static str; 3],
+    fields: [&'static str; 4],
 }
 
 const ENCODER: Names = Names {
@@ -45,7 +45,7 @@ const ENCODER: Names = Names {
     embedding_norm: "encoder.layernorm_embedding",
     layers: "encoder.layers",
     norm: "encoder.layer_norm",
-    fields: ["encoder_layers", "encoder_attention_heads", "encoder_ffn_dim"],
+    fields: ["encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", "encoder_layerdrop"],
 };
 
 const DECODER: Names = Names {
@@ -54,7 +54,7 @@ const DECODER: Names = Names {
     embedding_norm: "decoder.layernorm_embedding",
     layers: "decoder.layers",
     norm: "decoder.layer_norm",
-    fields: ["decoder_layers", "decoder_attention_heads", "decoder_ffn_dim"],
+    fields: ["decoder_layers", "decoder_attention_heads", "decoder_ffn_dim", "decoder_layerdrop"],
 };
 
 const EPS: f32 = 1e-5;
@@ -72,7 +72,7 @@ const MARIAN_KIND: Kind = Kind { scales_given: true, ..part(false, false, Positi
 
 fn stack(config: &Config, kind: &Kind, names: &Names, causal: bool) -> Result<StackSpec> {
     let hidden_size = config.count("d_model")?;
-    let [layers, heads, width] = names.fields;
+    let [layers, heads, width, layer_drop] = names.fields;
     let heads = config.count(heads)?;
     let padding = config.token("pad_token_id")?;
     let positions = config.count("max_position_embeddings")?;
@@ -100,18 +100,19 @@ fn stack(config: &Config, kind: &Kind, names: &Names, causal: bool) -> Result<St
             }
         }
     };
+    let dropout = config.dropout("dropout")?;
+    let attention_dropout = config.dropout("attention_dropout")?;
     let around = |norm: Path, part| {
         let norm = layer_norm(norm, EPS);
-        if kind.pre_norm { Sublayer::pre_norm(norm, part) } else { Sublayer::post_norm(part, norm) }
+        let whole =
+            if kind.pre_norm { Sublayer::pre_norm(norm, part) } else { Sublayer::post_norm(part, norm) };
+        whole.dropping(dropout)
     };
     let head_dim = head_dim(config, hidden_size, heads)?;
     let attention = |[query, key, value, output]: [Path; 4]| {
-        AttentionSpec::new(
-            Projection::separate(query, key, value, true),
-            linear(output, true),
-            heads,
-            head_dim,
-        )
+        let projection = Projection::separate(query, key, value, true);
+        let dropout = attention_dropout;
+        AttentionSpec { dropout, ..AttentionSpec::new(projection, linear(output, true), heads, head_dim) }
     };
     let own = attention(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"]);
     let cross = attention([
@@ -124,12 +125,13 @@ fn stack(config: &Config, kind: &Kind, names: &Names, causal: bool) -> Result<St
         kind: FeedForwardKind::Plain { up: linear("fc1", true), down: linear("fc2", true) },
         width: config.count(width)?,
         activation: config.activation("activation_function")?,
+        dropout: config.dropout("activation_dropout")?,
     };
     let feed_forward = {
         let norm = layer_norm("final_layer_norm", EPS);
         match kind.pre_norm {
-            true => Sublayer::pre_norm(norm, feed_forward),
-            false => Sublayer::post_norm(feed_forward, norm),
+            true => Sublayer::pre_norm(norm, feed_forward).dropping(dropout),
+            false => Sublayer::post_norm(feed_forward, norm).dropping(dropout),
         }
     };
     let layer = LayerSpec {
@@ -138,6 +140,7 @@ fn stack(config: &Config, kind: &Kind, names: &Names, causal: bool) -> Result<St
         cross_attention: causal.then(|| around("encoder_attn_layer_norm", cross)),
         feed_forward,
         parallel: false,
+        dropout: 0.0,
     };
     Ok(StackSpec {
         hidden_size,
@@ -146,6 +149,7 @@ fn stack(config: &Config, kind: &Kind, names: &Names, causal: bool) -> Result<St
             scales_given: kind.scales_given && causal,
             positions: Some(positions),
             norm: kind.embedding_norm.then_some(layer_norm(names.embedding_norm, EPS)),
+            dropout,
             ..words(config, names.words, hidden_size)?
         },
         layers_path: names.layers,
@@ -155,6 +159,8 @@ fn stack(config: &Config, kind: &Kind, names: &Names, causal: bool) -> Result<St
         causal,
         rotaries: Vec::new(),
         bias: None,
+        dropout: 0.0,
+        layer_drop: config.dropout(layer_drop)?,
     })
 }
 
@@ -219,10 +225,8 @@ fn marian_lm(config: &Config) -> Result<HeadSpec> {
 fn classification(config: &Config) -> Result<HeadSpec> {
     let missing = || Error::Config("`eos_token_id` must be a token number, got null".into());
     let pool = Pool::End(config.token("eos_token_id")?.ok_or_else(missing)?);
-    Ok(HeadSpec::Sequence(SequenceSpec {
-        transform: Some(TransformSpec::dense(linear("classification_head.dense", true), Activation::Tanh)),
-        ..SequenceSpec::new(pool, classifier("classification_head.out_proj"))
-    }))
+    let paths = ["classification_head.dense", "classification_head.out_proj"];
+    Ok(dense_classifier(pool, Activation::Tanh, paths, config.dropout("classifier_dropout")?))
 }
 
 const ALIASES: &[(&str, &str)] = &[

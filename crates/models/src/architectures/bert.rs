@@ -5,8 +5,8 @@ use super::common::{
     token_classifier,
 };
 use crate::architecture::{Architecture, Class, Task};
-use crate::heads::{HeadSpec, LanguageSpec, classifier};
-use crate::spec::{EncoderSpec, Spec};
+use crate::heads::{HeadSpec, LanguageSpec};
+use crate::spec::{EncoderSpec, Spec, linear};
 use crate::{Config, Result};
 
 pub(crate) const BERT: Architecture = Architecture {
@@ -69,9 +69,9 @@ fn causal_lm(config: &Config) -> Result<HeadSpec> {
 }
 
 fn next_sentence(_: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::NextSentence(classifier("cls.seq_relationship")))
+    Ok(HeadSpec::NextSentence(linear("cls.seq_relationship", true)))
 }
 
 fn pre_training(config: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::PreTraining(bert_predictions(config)?, classifier("cls.seq_relationship")))
+    Ok(HeadSpec::PreTraining(bert_predictions(config)?, linear("cls.seq_relationship", true)))
 }

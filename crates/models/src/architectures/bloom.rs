@@ -44,7 +44,7 @@ pub(crate) const BLOOM: Architecture = Architecture {
             "transformer",
             last_token_score,
         ),
-        Class::new("BloomForTokenClassification", Task::TokenClassification, "transformer", token_classifier),
+        Class::new("BloomForTokenClassification", Task::TokenClassification, "transformer", decoder_tokens),
         Class::new("BloomForQuestionAnswering", Task::QuestionAnswering, "transformer", qa_outputs),
     ],
 };
@@ -61,12 +61,12 @@ fn spec(config: &Config) -> Result<Spec> {
     let heads = config.count("num_attention_heads")?;
     let eps = config.number("layer_norm_epsilon")?;
     let projection = Projection::Fused(linear("self_attention.query_key_value", true), FusedOrder::Grouped);
-    let attention = AttentionSpec::new(
-        projection,
-        linear("self_attention.dense", true),
-        heads,
-        head_dim(config, hidden_size, heads)?,
-    );
+    let head_dim = head_dim(config, hidden_size, heads)?;
+    let attention = AttentionSpec {
+        dropout: config.dropout("attention_dropout")?,
+        ..AttentionSpec::new(projection, linear("self_attention.dense", true), heads, head_dim)
+    };
+    let dropout = config.dropout("hidden_dropout")?;
     let feed_forward = FeedForwardSpec {
         kind: FeedForwardKind::Plain {
             up: linear("mlp.dense_h_to_4h", true),
@@ -74,20 +74,24 @@ fn spec(config: &Config) -> Result<Spec> {
         },
         width: 4 * hidden_size,
         activation: Activation::GeluTanh,
+        dropout: 0.0,
     };
     let adds_to_normed = config.flag("apply_residual_connection_post_layernorm")?;
     let layer = LayerSpec {
         path: None,
         attention: Sublayer {
             adds_to_normed,
+            dropout,
             ..Sublayer::pre_norm(layer_norm("input_layernorm", eps), attention)
         },
         cross_attention: None,
         feed_forward: Sublayer {
             adds_to_normed,
+            dropout,
             ..Sublayer::pre_norm(layer_norm("post_attention_layernorm", eps), feed_forward)
         },
         parallel: false,
+        dropout: 0.0,
     };
     let layers = vec![layer; config.layers("num_hidden_layers")?];
     let embeddings = EmbeddingsSpec {

@@ -5,7 +5,9 @@ use trustformers_tensor::Activation;
 use crate::Config;
 use crate::Error;
 use crate::Result;
-use crate::heads::{BiasAt, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier};
+use crate::heads::{
+    BiasAt, ClassifierSpec, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier,
+};
 use crate::spec::*;
 
 /// The width of a head: `head_dim` if the configuration has it, else the hidden size over the heads, which must divide it.
@@ -36,6 +38,7 @@ pub(super) fn words(config: &Config, path: Path, width: usize) -> Result<Embeddi
         projection: None,
         projects_words: false,
         final_norm: None,
+        dropout: 0.0,
         convolution: None,
     })
 }
@@ -51,6 +54,7 @@ pub(super) fn bert_embeddings(config: &Config, width: usize, eps: f32) -> Result
         }),
         segments: Some(("embeddings.token_type_embeddings", config.count("type_vocab_size")?)),
         norm: Some(layer_norm("embeddings.LayerNorm", eps)),
+        dropout: config.dropout("hidden_dropout_prob")?,
         ..words(config, "embeddings.word_embeddings", width)?
     })
 }
@@ -64,7 +68,11 @@ pub(super) fn bert_stack(config: &Config, embeddings: EmbeddingsSpec, eps: f32) 
     let head_dim = head_dim(config, hidden_size, heads)?;
     let projection =
         Projection::separate("attention.self.query", "attention.self.key", "attention.self.value", true);
-    let attention = AttentionSpec::new(projection, linear("attention.output.dense", true), heads, head_dim);
+    let attention = AttentionSpec {
+        dropout: config.dropout("attention_probs_dropout_prob")?,
+        ..AttentionSpec::new(projection, linear("attention.output.dense", true), heads, head_dim)
+    };
+    let dropout = config.dropout("hidden_dropout_prob")?;
     let feed_forward = FeedForwardSpec {
         kind: FeedForwardKind::Plain {
             up: linear("intermediate.dense", true),
@@ -72,13 +80,17 @@ pub(super) fn bert_stack(config: &Config, embeddings: EmbeddingsSpec, eps: f32) 
         },
         width: config.count("intermediate_size")?,
         activation: config.activation("hidden_act")?,
+        dropout: 0.0,
     };
     let layer = LayerSpec {
         path: None,
-        attention: Sublayer::post_norm(attention, layer_norm("attention.output.LayerNorm", eps)),
+        attention: Sublayer::post_norm(attention, layer_norm("attention.output.LayerNorm", eps))
+            .dropping(dropout),
         cross_attention: None,
-        feed_forward: Sublayer::post_norm(feed_forward, layer_norm("output.LayerNorm", eps)),
+        feed_forward: Sublayer::post_norm(feed_forward, layer_norm("output.LayerNorm", eps))
+            .dropping(dropout),
         parallel: false,
+        dropout: 0.0,
     };
     Ok(StackSpec {
         hidden_size,
@@ -90,6 +102,8 @@ pub(super) fn bert_stack(config: &Config, embeddings: EmbeddingsSpec, eps: f32) 
         causal: false,
         rotaries: Vec::new(),
         bias: None,
+        dropout: 0.0,
+        layer_drop: 0.0,
     })
 }
 
@@ -112,7 +126,7 @@ pub(super) fn bert_decoder(config: &Config, mut stack: StackSpec, eps: f32) -> R
         let output = linear("crossattention.output.dense", true);
         let attention = AttentionSpec { projection, output, ..layer.attention.part.clone() };
         let norm = layer_norm("crossattention.output.LayerNorm", eps);
-        layer.cross_attention = Some(Sublayer::post_norm(attention, norm));
+        layer.cross_attention = Some(Sublayer::post_norm(attention, norm).dropping(layer.attention.dropout));
     }
     Ok(stack)
 }
@@ -129,14 +143,19 @@ pub(super) fn language_model(config: &Config, bias: BiasAt) -> Result<HeadSpec> 
 }
 
 /// A classification of positions at `score`.
-pub(super) fn token_score(_: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Tokens(None, linear("score", true)))
+pub(super) fn token_score(config: &Config) -> Result<HeadSpec> {
+    Ok(HeadSpec::Tokens(classifier("score").dropping(decoder_dropout(config)?)))
+}
+
+/// What decoders drop before the scores of positions: a tenth where the configuration has no field for it.
+pub(super) fn decoder_dropout(config: &Config) -> Result<f32> {
+    config.dropout_or(&["classifier_dropout", "hidden_dropout"], 0.1)
 }
 
 /// A decoder's classification of texts: the last token that is not padding, through a matrix.
 pub(super) fn last_token_score(config: &Config) -> Result<HeadSpec> {
     let pool = Pool::Last(config.token("pad_token_id")?);
-    Ok(HeadSpec::Sequence(SequenceSpec::new(pool, linear("score", false))))
+    Ok(HeadSpec::Sequence(SequenceSpec::new(pool, ClassifierSpec::new(linear("score", false)))))
 }
 
 /// BERT's masked language model.
@@ -147,6 +166,7 @@ pub(super) fn bert_predictions(config: &Config) -> Result<LanguageSpec> {
             dense: Some(linear("cls.predictions.transform.dense", true)),
             activation: config.activation("hidden_act")?,
             norm: Some(norm),
+            dropout: 0.0,
         }),
         bias: BiasAt::Path("cls.predictions.bias"),
         ..LanguageSpec::new(config, "cls.predictions.decoder", config.count("hidden_size")?)?
@@ -160,6 +180,7 @@ pub(super) fn roberta_predictions(config: &Config) -> Result<LanguageSpec> {
             dense: Some(linear("lm_head.dense", true)),
             activation: Activation::Gelu,
             norm: Some(layer_norm("lm_head.layer_norm", config.number("layer_norm_eps")?)),
+            dropout: 0.0,
         }),
         bias: BiasAt::Path("lm_head.bias"),
         ..LanguageSpec::new(config, "lm_head.decoder", config.count("hidden_size")?)?
@@ -188,27 +209,57 @@ pub(super) fn roberta_positions(config: &Config, padding: i64) -> Result<Positio
     })
 }
 
+/// What BERT drops before its scores.
+pub(super) fn bert_dropout(config: &Config) -> Result<f32> {
+    config.dropout_or(&["classifier_dropout", "hidden_dropout_prob"], 0.0)
+}
+
+/// A classification of texts by what stands for them, through a layer at `dense` with the given activation. As much is dropped before
+/// that as behind it.
+pub(super) fn dense_classifier(
+    pool: Pool,
+    activation: Activation,
+    [dense, scores]: [Path; 2],
+    dropout: f32,
+) -> HeadSpec {
+    let transform = TransformSpec { dropout, ..TransformSpec::dense(linear(dense, true), activation) };
+    let scores = ClassifierSpec { transform: Some(transform), dropout, ..classifier(scores) };
+    HeadSpec::Sequence(SequenceSpec::new(pool, scores))
+}
+
 /// A classification of texts by their first position, through a layer with the given activation.
-pub(super) fn first_classifier(activation: Activation) -> HeadSpec {
-    HeadSpec::Sequence(SequenceSpec {
-        transform: Some(TransformSpec::dense(linear("classifier.dense", true), activation)),
-        ..SequenceSpec::new(Pool::First, classifier("classifier.out_proj"))
-    })
+pub(super) fn first_classifier(activation: Activation, dropout: f32) -> HeadSpec {
+    dense_classifier(Pool::First, activation, ["classifier.dense", "classifier.out_proj"], dropout)
 }
 
 /// A classification of texts by the model's pooler.
-pub(super) fn pooled_classifier(_: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Sequence(SequenceSpec::new(Pool::Pooler, classifier("classifier"))))
+pub(super) fn pooled_classifier(config: &Config) -> Result<HeadSpec> {
+    pooled_with(bert_dropout(config)?)
+}
+
+/// The same with another dropout: that of the hidden states whatever the configuration has for classifiers.
+pub(super) fn pooled_choice(config: &Config) -> Result<HeadSpec> {
+    pooled_with(config.dropout("hidden_dropout_prob")?)
+}
+
+/// A classification of texts by the model's pooler, of which so much is dropped.
+pub(super) fn pooled_with(dropout: f32) -> Result<HeadSpec> {
+    Ok(HeadSpec::Sequence(SequenceSpec::new(Pool::Pooler, classifier("classifier").dropping(dropout))))
 }
 
 /// A classification of positions at `classifier`.
-pub(super) fn token_classifier(_: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Tokens(None, classifier("classifier")))
+pub(super) fn token_classifier(config: &Config) -> Result<HeadSpec> {
+    tokens_with(bert_dropout(config)?)
+}
+
+/// A classification of positions at `classifier`, before which so much is dropped.
+pub(super) fn tokens_with(dropout: f32) -> Result<HeadSpec> {
+    Ok(HeadSpec::Tokens(classifier("classifier").dropping(dropout)))
 }
 
 /// Question answering at `qa_outputs`.
 pub(super) fn qa_outputs(_: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Span(None, classifier("qa_outputs")))
+    Ok(HeadSpec::Span(classifier("qa_outputs")))
 }
 
 /// The tanh layer over position 0 that BERT's model ends with.

@@ -3,12 +3,13 @@
 use serde_json::Value;
 use trustformers_tensor::Activation;
 
-use super::common::{bert_predictions, bert_stack, qa_outputs, token_classifier, words};
+use super::common::{bert_predictions, bert_stack, qa_outputs, tokens_with, words};
 use crate::architecture::{Architecture, Class, Task};
 use crate::convolution::ConvolutionSpec;
 use crate::disentangled::{DisentangledSpec, DistanceHeads, DistanceProjection};
 use crate::heads::{
-    BiasAt, HeadSpec, LabelReading, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier,
+    BiasAt, ClassifierSpec, HeadSpec, LabelReading, LanguageSpec, Pool, SequenceSpec, TransformSpec,
+    classifier,
 };
 use crate::spec::*;
 use crate::{Config, Error, Result};
@@ -54,7 +55,7 @@ pub(crate) const DEBERTA_V2: Architecture = Architecture {
         Class::new("DebertaV2ForMaskedLM", Task::MaskedLM, BASE, masked_lm),
         Class::new("DebertaV2ForSequenceClassification", Task::SequenceClassification, BASE, sequence),
         Class::new("DebertaV2ForMultipleChoice", Task::MultipleChoice, BASE, sequence),
-        Class::new("DebertaV2ForTokenClassification", Task::TokenClassification, BASE, token_classifier),
+        Class::new("DebertaV2ForTokenClassification", Task::TokenClassification, BASE, tokens),
         Class::new("DebertaV2ForQuestionAnswering", Task::QuestionAnswering, BASE, qa_outputs),
     ],
 };
@@ -102,6 +103,7 @@ fn spec(config: &Config) -> Result<Spec> {
         segments: (segments > 0).then_some(("embeddings.token_type_embeddings", segments)),
         projection: (width != hidden_size).then_some(linear("embeddings.embed_proj", false)),
         final_norm: Some(layer_norm("embeddings.LayerNorm", eps)),
+        dropout: config.dropout("hidden_dropout_prob")?,
         convolution: convolution(config)?,
         ..words(config, "embeddings.word_embeddings", width)?
     };
@@ -168,6 +170,7 @@ fn distances(config: &Config, eps: f32) -> Result<DisentangledSpec> {
         longest: (buckets > 0).then_some(longest),
         norm: or(config, "norm_rel_ebd", false, is_layer_norm)?
             .then_some(layer_norm("encoder.LayerNorm", eps)),
+        dropout: config.dropout("hidden_dropout_prob")?,
     })
 }
 
@@ -185,6 +188,7 @@ fn convolution(config: &Config) -> Result<Option<ConvolutionSpec>> {
         kernel,
         activation: or(config, "conv_act", Activation::Tanh, Config::activation)?,
         norm: layer_norm("encoder.conv.LayerNorm", config.number("layer_norm_eps")?),
+        dropout: config.dropout("hidden_dropout_prob")?,
     }))
 }
 
@@ -204,11 +208,16 @@ fn masked_lm(config: &Config) -> Result<HeadSpec> {
             dense: Some(linear("lm_predictions.lm_head.dense", true)),
             activation: config.activation("hidden_act")?,
             norm: Some(layer_norm("lm_predictions.lm_head.LayerNorm", config.number("layer_norm_eps")?)),
+            dropout: 0.0,
         }),
         decoder: None,
         bias: BiasAt::Path("lm_predictions.lm_head.bias"),
         ..LanguageSpec::new(config, "", hidden_size)?
     }))
+}
+
+fn tokens(config: &Config) -> Result<HeadSpec> {
+    tokens_with(config.dropout("hidden_dropout_prob")?)
 }
 
 fn sequence(config: &Config) -> Result<HeadSpec> {
@@ -219,9 +228,12 @@ fn sequence(config: &Config) -> Result<HeadSpec> {
         )));
     }
     let dense = linear("pooler.dense", true);
-    Ok(HeadSpec::Sequence(SequenceSpec {
-        transform: Some(TransformSpec::dense(dense, config.activation("pooler_hidden_act")?)),
-        labels: LabelReading::Distribution,
-        ..SequenceSpec::new(Pool::First, classifier("classifier"))
-    }))
+    let transform = TransformSpec::dense(dense, config.activation("pooler_hidden_act")?);
+    let scores = ClassifierSpec {
+        transform: Some(TransformSpec { dropout: config.dropout("pooler_dropout")?, ..transform }),
+        dropout: config.dropout_or(&["cls_dropout", "hidden_dropout_prob"], 0.0)?,
+        ..classifier("classifier")
+    };
+    let labels = LabelReading::Distribution;
+    Ok(HeadSpec::Sequence(SequenceSpec { labels, ..SequenceSpec::new(Pool::First, scores) }))
 }

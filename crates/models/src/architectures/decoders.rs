@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::common::{head_dim, words};
+use super::common::{decoder_dropout, head_dim, tokens_with, words};
+use crate::heads::HeadSpec;
 use crate::rotary::RotarySpec;
 use crate::spec::*;
 use crate::{Config, Error, Result};
@@ -19,6 +20,7 @@ pub(super) fn llama_stack(config: &Config, act: &str, biases: [bool; 3]) -> Resu
     let attention = AttentionSpec {
         kv_heads: config.count("num_key_value_heads")?,
         rotary: Some(0),
+        dropout: config.dropout("attention_dropout")?,
         ..AttentionSpec::new(projection, linear("self_attn.o_proj", biases[1]), heads, head_dim)
     };
     let layer = LayerSpec {
@@ -30,6 +32,7 @@ pub(super) fn llama_stack(config: &Config, act: &str, biases: [bool; 3]) -> Resu
             gated(config, act, biases[2])?,
         ),
         parallel: false,
+        dropout: 0.0,
     };
     let layers = vec![layer; config.layers("num_hidden_layers")?];
     let embeddings = words(config, "embed_tokens", hidden_size)?;
@@ -56,7 +59,14 @@ pub(super) fn decoder_stack(
         causal: true,
         rotaries: Vec::new(),
         bias: None,
+        dropout: 0.0,
+        layer_drop: 0.0,
     }
+}
+
+/// A classification of positions at `classifier`.
+pub(super) fn decoder_tokens(config: &Config) -> Result<HeadSpec> {
+    tokens_with(decoder_dropout(config)?)
 }
 
 /// Llama's feed-forward network, whose activation is in the field `act`.
@@ -69,6 +79,7 @@ pub(super) fn gated(config: &Config, act: &str, bias: bool) -> Result<FeedForwar
         },
         width: config.count("intermediate_size")?,
         activation: config.activation(act)?,
+        dropout: 0.0,
     })
 }
 

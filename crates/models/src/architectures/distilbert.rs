@@ -2,9 +2,11 @@
 
 use trustformers_tensor::Activation;
 
-use super::common::{head_dim, qa_outputs, token_classifier, words};
+use super::common::{head_dim, tokens_with, words};
 use crate::architecture::{Architecture, Class, Task};
-use crate::heads::{BiasAt, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier};
+use crate::heads::{
+    BiasAt, ClassifierSpec, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier,
+};
 use crate::spec::*;
 use crate::{Config, Result};
 
@@ -41,8 +43,8 @@ pub(crate) const DISTILBERT: Architecture = Architecture {
         Class::new("DistilBertForMaskedLM", Task::MaskedLM, BASE, masked_lm),
         Class::new("DistilBertForSequenceClassification", Task::SequenceClassification, BASE, sequence),
         Class::new("DistilBertForMultipleChoice", Task::MultipleChoice, BASE, sequence),
-        Class::new("DistilBertForTokenClassification", Task::TokenClassification, BASE, token_classifier),
-        Class::new("DistilBertForQuestionAnswering", Task::QuestionAnswering, BASE, qa_outputs),
+        Class::new("DistilBertForTokenClassification", Task::TokenClassification, BASE, tokens),
+        Class::new("DistilBertForQuestionAnswering", Task::QuestionAnswering, BASE, span),
     ],
 };
 
@@ -56,18 +58,24 @@ fn spec(config: &Config) -> Result<Spec> {
     let heads = config.count("n_heads")?;
     let projection = Projection::separate("attention.q_lin", "attention.k_lin", "attention.v_lin", true);
     let output = linear("attention.out_lin", true);
-    let attention = AttentionSpec::new(projection, output, heads, head_dim(config, hidden_size, heads)?);
+    let attention = AttentionSpec {
+        dropout: config.dropout("attention_dropout")?,
+        ..AttentionSpec::new(projection, output, heads, head_dim(config, hidden_size, heads)?)
+    };
     let feed_forward = FeedForwardSpec {
         kind: FeedForwardKind::Plain { up: linear("ffn.lin1", true), down: linear("ffn.lin2", true) },
         width: config.count("hidden_dim")?,
         activation: config.activation("activation")?,
+        dropout: 0.0,
     };
     let layer = LayerSpec {
         path: None,
         attention: Sublayer::post_norm(attention, layer_norm("sa_layer_norm", EPS)),
         cross_attention: None,
-        feed_forward: Sublayer::post_norm(feed_forward, layer_norm("output_layer_norm", EPS)),
+        feed_forward: Sublayer::post_norm(feed_forward, layer_norm("output_layer_norm", EPS))
+            .dropping(config.dropout("dropout")?),
         parallel: false,
+        dropout: 0.0,
     };
     let embeddings = EmbeddingsSpec {
         // Sinusoids too are a parameter, and in the checkpoint.
@@ -78,6 +86,7 @@ fn spec(config: &Config) -> Result<Spec> {
             numbering: Numbering::Index,
         }),
         norm: Some(layer_norm("embeddings.LayerNorm", EPS)),
+        dropout: config.dropout("dropout")?,
         ..words(config, "embeddings.word_embeddings", hidden_size)?
     };
     let stack = StackSpec {
@@ -90,6 +99,8 @@ fn spec(config: &Config) -> Result<Spec> {
         causal: false,
         rotaries: Vec::new(),
         bias: None,
+        dropout: 0.0,
+        layer_drop: 0.0,
     };
     Ok(Spec::Encoder(EncoderSpec { stack, pooler: None }))
 }
@@ -100,15 +111,26 @@ fn masked_lm(config: &Config) -> Result<HeadSpec> {
             dense: Some(linear("vocab_transform", true)),
             activation: config.activation("activation")?,
             norm: Some(layer_norm("vocab_layer_norm", EPS)),
+            dropout: 0.0,
         }),
         bias: BiasAt::Decoder,
         ..LanguageSpec::new(config, "vocab_projector", config.count("dim")?)?
     }))
 }
 
-fn sequence(_: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Sequence(SequenceSpec {
+fn sequence(config: &Config) -> Result<HeadSpec> {
+    let scores = ClassifierSpec {
         transform: Some(TransformSpec::dense(linear("pre_classifier", true), Activation::Relu)),
-        ..SequenceSpec::new(Pool::First, classifier("classifier"))
-    }))
+        dropout: config.dropout("seq_classif_dropout")?,
+        ..classifier("classifier")
+    };
+    Ok(HeadSpec::Sequence(SequenceSpec::new(Pool::First, scores)))
+}
+
+fn tokens(config: &Config) -> Result<HeadSpec> {
+    tokens_with(config.dropout("dropout")?)
+}
+
+fn span(config: &Config) -> Result<HeadSpec> {
+    Ok(HeadSpec::Span(classifier("qa_outputs").dropping(config.dropout("qa_dropout")?)))
 }

@@ -3,10 +3,12 @@
 use trustformers_tensor::Activation;
 
 use super::common::{
-    bert_decoder, bert_embeddings, bert_stack, first_classifier, qa_outputs, token_classifier,
+    bert_decoder, bert_dropout, bert_embeddings, bert_stack, first_classifier, qa_outputs, token_classifier,
 };
 use crate::architecture::{Architecture, Class, Task};
-use crate::heads::{BiasAt, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier};
+use crate::heads::{
+    BiasAt, ClassifierSpec, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier,
+};
 use crate::spec::{EmbeddingsSpec, EncoderSpec, Spec, layer_norm, linear};
 use crate::{Config, Error, Result};
 
@@ -79,6 +81,7 @@ fn predictions(config: &Config) -> Result<LanguageSpec> {
             dense: Some(linear("generator_predictions.dense", true)),
             activation: Activation::Gelu,
             norm: Some(layer_norm("generator_predictions.LayerNorm", config.number("layer_norm_eps")?)),
+            dropout: 0.0,
         }),
         bias: BiasAt::Decoder,
         ..LanguageSpec::new(config, "generator_lm_head", config.count("embedding_size")?)?
@@ -96,11 +99,12 @@ fn causal_lm(config: &Config) -> Result<HeadSpec> {
 fn pre_training(config: &Config) -> Result<HeadSpec> {
     let dense = linear("discriminator_predictions.dense", true);
     let transform = TransformSpec::dense(dense, config.activation("hidden_act")?);
-    Ok(HeadSpec::Replaced(transform, classifier("discriminator_predictions.dense_prediction")))
+    let scores = classifier("discriminator_predictions.dense_prediction");
+    Ok(HeadSpec::Replaced(ClassifierSpec { transform: Some(transform), ..scores }))
 }
 
-fn sequence(_: &Config) -> Result<HeadSpec> {
-    Ok(first_classifier(Activation::Gelu))
+fn sequence(config: &Config) -> Result<HeadSpec> {
+    Ok(first_classifier(Activation::Gelu, bert_dropout(config)?))
 }
 
 fn multiple_choice(config: &Config) -> Result<HeadSpec> {
@@ -121,8 +125,11 @@ fn multiple_choice(config: &Config) -> Result<HeadSpec> {
         false => Activation::Identity,
     };
     let dense = config.flag("summary_use_proj")?.then_some(linear("sequence_summary.summary", true));
-    Ok(HeadSpec::Sequence(SequenceSpec {
-        transform: Some(TransformSpec { dense, activation, norm: None }),
-        ..SequenceSpec::new(pool, classifier("classifier"))
-    }))
+    let dropout = config.dropout_or(&["summary_first_dropout"], 0.0)?;
+    let scores = ClassifierSpec {
+        transform: Some(TransformSpec { dense, activation, norm: None, dropout }),
+        dropout: config.dropout_or(&["summary_last_dropout"], 0.0)?,
+        ..classifier("classifier")
+    };
+    Ok(HeadSpec::Sequence(SequenceSpec::new(pool, scores)))
 }

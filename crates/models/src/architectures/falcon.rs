@@ -53,12 +53,7 @@ pub(crate) const FALCON: Architecture = Architecture {
             "transformer",
             last_token_score,
         ),
-        Class::new(
-            "FalconForTokenClassification",
-            Task::TokenClassification,
-            "transformer",
-            token_classifier,
-        ),
+        Class::new("FalconForTokenClassification", Task::TokenClassification, "transformer", decoder_tokens),
         Class::new("FalconForQuestionAnswering", Task::QuestionAnswering, "transformer", qa_outputs),
     ],
 };
@@ -94,6 +89,8 @@ fn spec(config: &Config) -> Result<Spec> {
     let attention = AttentionSpec {
         kv_heads,
         rotary: (!alibi).then_some(0),
+        // As transformers does: with rotary embeddings its probabilities stay.
+        dropout: if alibi { config.dropout("attention_dropout")? } else { 0.0 },
         ..AttentionSpec::new(projection, linear("self_attention.dense", bias), heads, head_dim)
     };
     let feed_forward = FeedForwardSpec {
@@ -103,6 +100,7 @@ fn spec(config: &Config) -> Result<Spec> {
         },
         width: config.count("ffn_hidden_size")?,
         activation: config.activation("activation")?,
+        dropout: 0.0,
     };
     let norms = match config.has("num_ln_in_parallel_attn") {
         true => config.count("num_ln_in_parallel_attn")?,
@@ -120,12 +118,18 @@ fn spec(config: &Config) -> Result<Spec> {
             )));
         }
     };
+    // Both parts' sum is dropped at once where they are parallel; else the attention's output as its probabilities.
+    let hidden = config.dropout("hidden_dropout")?;
+    let (of_attention, of_both) =
+        if parallel { (0.0, hidden) } else { (config.dropout("attention_dropout")?, 0.0) };
     let layer = LayerSpec {
         path: None,
-        attention: Sublayer::pre_norm(layer_norm(first, eps), attention),
+        attention: Sublayer::pre_norm(layer_norm(first, eps), attention).dropping(of_attention),
         cross_attention: None,
-        feed_forward: Sublayer::pre_norm(second.map(|path| layer_norm(path, eps)), feed_forward),
+        feed_forward: Sublayer::pre_norm(second.map(|path| layer_norm(path, eps)), feed_forward)
+            .dropping(hidden - of_both),
         parallel,
+        dropout: of_both,
     };
     let layers = vec![layer; config.layers("num_hidden_layers")?];
     let scale = 1.0 / (head_dim as f32).sqrt();

@@ -57,7 +57,7 @@ pub(crate) const GPT2: Architecture = Architecture {
             "transformer",
             last_token_score,
         ),
-        Class::new("GPT2ForTokenClassification", Task::TokenClassification, "transformer", token_classifier),
+        Class::new("GPT2ForTokenClassification", Task::TokenClassification, "transformer", decoder_tokens),
         Class::new("GPT2ForQuestionAnswering", Task::QuestionAnswering, "transformer", qa_outputs),
     ],
 };
@@ -67,8 +67,11 @@ fn spec(config: &Config) -> Result<Spec> {
     let heads = config.count("num_attention_heads")?;
     let eps = config.number("layer_norm_epsilon")?;
     let projection = Projection::Fused(conv1d("attn.c_attn"), FusedOrder::Concatenated);
-    let attention =
-        AttentionSpec::new(projection, conv1d("attn.c_proj"), heads, head_dim(config, hidden_size, heads)?);
+    let attention = AttentionSpec {
+        dropout: config.dropout("attn_pdrop")?,
+        ..AttentionSpec::new(projection, conv1d("attn.c_proj"), heads, head_dim(config, hidden_size, heads)?)
+    };
+    let dropout = config.dropout("resid_pdrop")?;
     let scale = if config.flag("scale_attn_weights")? { attention.scale } else { 1.0 };
     let crosses = config.flag("add_cross_attention")?;
     let by_layer = config.flag("scale_attn_by_inverse_layer_idx")?;
@@ -76,6 +79,7 @@ fn spec(config: &Config) -> Result<Spec> {
         kind: FeedForwardKind::Plain { up: conv1d("mlp.c_fc"), down: conv1d("mlp.c_proj") },
         width: if config.has("n_inner") { config.count("n_inner")? } else { 4 * hidden_size },
         activation: config.activation("activation_function")?,
+        dropout: 0.0,
     };
     let layer = |index: usize| {
         let scale = if by_layer { scale / (index + 1) as f32 } else { scale };
@@ -84,19 +88,22 @@ fn spec(config: &Config) -> Result<Spec> {
             attention: Sublayer::pre_norm(
                 layer_norm("ln_1", eps),
                 AttentionSpec { scale, ..attention.clone() },
-            ),
+            )
+            .dropping(dropout),
             cross_attention: crosses.then(|| {
                 let projection =
                     Projection::Halves(conv1d("crossattention.q_attn"), conv1d("crossattention.c_attn"));
                 let output = conv1d("crossattention.c_proj");
                 let attention = AttentionSpec { scale, projection, output, ..attention.clone() };
-                Sublayer::pre_norm(layer_norm("ln_cross_attn", eps), attention)
+                Sublayer::pre_norm(layer_norm("ln_cross_attn", eps), attention).dropping(dropout)
             }),
-            feed_forward: Sublayer::pre_norm(layer_norm("ln_2", eps), feed_forward.clone()),
+            feed_forward: Sublayer::pre_norm(layer_norm("ln_2", eps), feed_forward.clone()).dropping(dropout),
             parallel: false,
+            dropout: 0.0,
         }
     };
     let layers = (0..config.layers("num_hidden_layers")?).map(layer).collect();
-    let embeddings = gpt_embeddings(config, hidden_size)?;
+    let dropout = config.dropout("embd_pdrop")?;
+    let embeddings = EmbeddingsSpec { dropout, ..gpt_embeddings(config, hidden_size)? };
     Ok(Spec::Decoder(decoder_stack(embeddings, "h", layers, layer_norm("ln_f", eps))))
 }

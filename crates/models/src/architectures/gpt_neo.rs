@@ -48,12 +48,7 @@ pub(crate) const GPT_NEO: Architecture = Architecture {
             "transformer",
             last_token_score,
         ),
-        Class::new(
-            "GPTNeoForTokenClassification",
-            Task::TokenClassification,
-            "transformer",
-            token_classifier,
-        ),
+        Class::new("GPTNeoForTokenClassification", Task::TokenClassification, "transformer", decoder_tokens),
         Class::new("GPTNeoForQuestionAnswering", Task::QuestionAnswering, "transformer", qa_outputs),
     ],
 };
@@ -98,6 +93,7 @@ fn spec(config: &Config) -> Result<Spec> {
     let attention = AttentionSpec {
         scale: 1.0,
         insists: true,
+        dropout: config.dropout("attention_dropout")?,
         ..AttentionSpec::new(projection, linear("attn.attention.out_proj", true), heads, head_dim)
     };
     let feed_forward = FeedForwardSpec {
@@ -107,7 +103,9 @@ fn spec(config: &Config) -> Result<Spec> {
             false => 4 * hidden_size,
         },
         activation: config.activation("activation_function")?,
+        dropout: 0.0,
     };
+    let dropout = config.dropout("resid_dropout")?;
     let count = config.layers("num_hidden_layers")?;
     let kinds = config.list("attention_layers", count)?;
     if kinds.len() != count {
@@ -130,13 +128,16 @@ fn spec(config: &Config) -> Result<Spec> {
             attention: Sublayer::pre_norm(
                 layer_norm("ln_1", eps),
                 AttentionSpec { window, ..attention.clone() },
-            ),
+            )
+            .dropping(dropout),
             cross_attention: None,
-            feed_forward: Sublayer::pre_norm(layer_norm("ln_2", eps), feed_forward.clone()),
+            feed_forward: Sublayer::pre_norm(layer_norm("ln_2", eps), feed_forward.clone()).dropping(dropout),
             parallel: false,
+            dropout: 0.0,
         })
     };
     let layers = kinds.iter().map(layer).collect::<Result<_>>()?;
-    let embeddings = gpt_embeddings(config, hidden_size)?;
+    let dropout = config.dropout("embed_dropout")?;
+    let embeddings = EmbeddingsSpec { dropout, ..gpt_embeddings(config, hidden_size)? };
     Ok(Spec::Decoder(decoder_stack(embeddings, "h", layers, layer_norm("ln_f", eps))))
 }

@@ -49,7 +49,7 @@ pub(crate) const GPT_NEOX: Architecture = Architecture {
             "gpt_neox",
             last_token_score,
         ),
-        Class::new("GPTNeoXForTokenClassification", Task::TokenClassification, "gpt_neox", token_classifier),
+        Class::new("GPTNeoXForTokenClassification", Task::TokenClassification, "gpt_neox", decoder_tokens),
         Class::new("GPTNeoXForQuestionAnswering", Task::QuestionAnswering, "gpt_neox", qa_outputs),
     ],
 };
@@ -74,6 +74,7 @@ fn spec(config: &Config) -> Result<Spec> {
     let projection = Projection::Fused(linear("attention.query_key_value", bias), FusedOrder::Grouped);
     let attention = AttentionSpec {
         rotary: Some(0),
+        dropout: config.dropout("attention_dropout")?,
         ..AttentionSpec::new(projection, linear("attention.dense", bias), heads, head_dim)
     };
     let feed_forward = FeedForwardSpec {
@@ -83,16 +84,20 @@ fn spec(config: &Config) -> Result<Spec> {
         },
         width: config.count("intermediate_size")?,
         activation: config.activation("hidden_act")?,
+        dropout: 0.0,
     };
+    let dropout = config.dropout("hidden_dropout")?;
     let layer = LayerSpec {
         path: None,
-        attention: Sublayer::pre_norm(layer_norm("input_layernorm", eps), attention),
+        attention: Sublayer::pre_norm(layer_norm("input_layernorm", eps), attention).dropping(dropout),
         cross_attention: None,
-        feed_forward: Sublayer::pre_norm(layer_norm("post_attention_layernorm", eps), feed_forward),
+        feed_forward: Sublayer::pre_norm(layer_norm("post_attention_layernorm", eps), feed_forward)
+            .dropping(dropout),
         parallel: config.flag("use_parallel_residual")?,
+        dropout: 0.0,
     };
     let layers = vec![layer; config.layers("num_hidden_layers")?];
-    let embeddings = words(config, "embed_in", hidden_size)?;
+    let embeddings = EmbeddingsSpec { dropout, ..words(config, "embed_in", hidden_size)? };
     Ok(Spec::Decoder(StackSpec {
         rotaries: vec![RotarySpec::read(config, head_dim)?],
         ..decoder_stack(embeddings, "layers", layers, layer_norm("final_layer_norm", eps))

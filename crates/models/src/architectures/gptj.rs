@@ -69,23 +69,28 @@ fn spec(config: &Config) -> Result<Spec> {
     let projection = Projection::separate("attn.q_proj", "attn.k_proj", "attn.v_proj", false);
     let attention = AttentionSpec {
         rotary: Some(0),
+        dropout: config.dropout("attn_pdrop")?,
         ..AttentionSpec::new(projection, linear("attn.out_proj", false), heads, head_dim)
     };
     let feed_forward = FeedForwardSpec {
         kind: FeedForwardKind::Plain { up: linear("mlp.fc_in", true), down: linear("mlp.fc_out", true) },
         width: if config.has("n_inner") { config.count("n_inner")? } else { 4 * hidden_size },
         activation: config.activation("activation_function")?,
+        dropout: 0.0,
     };
+    let dropout = config.dropout("resid_pdrop")?;
     let layer = LayerSpec {
         path: None,
-        attention: Sublayer::pre_norm(layer_norm("ln_1", eps), attention),
+        attention: Sublayer::pre_norm(layer_norm("ln_1", eps), attention).dropping(dropout),
         cross_attention: None,
-        feed_forward: Sublayer::pre_norm(None, feed_forward),
+        feed_forward: Sublayer::pre_norm(None, feed_forward).dropping(dropout),
         parallel: true,
+        dropout: 0.0,
     };
     let layers = vec![layer; config.layers("num_hidden_layers")?];
     let embeddings = EmbeddingsSpec {
         segments: Some(("wte", config.count("vocab_size")?)),
+        dropout: config.dropout("embd_pdrop")?,
         ..words(config, "wte", hidden_size)?
     };
     Ok(Spec::Decoder(StackSpec {

@@ -5,7 +5,9 @@ use serde_json::{Map, Value};
 
 use super::common::{head_dim, words};
 use crate::architecture::{Architecture, Class, Task};
-use crate::heads::{BiasAt, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier};
+use crate::heads::{
+    BiasAt, ClassifierSpec, HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier,
+};
 use crate::rotary::RotarySpec;
 use crate::spec::*;
 use crate::{Config, Error, Result};
@@ -109,7 +111,11 @@ fn spec(config: &Config) -> Result<Spec> {
     let head_dim = head_dim(config, hidden_size, heads)?;
     let [attention_bias, mlp_bias] = [config.flag("attention_bias")?, config.flag("mlp_bias")?];
     let projection = Projection::Fused(linear("attn.Wqkv", attention_bias), FusedOrder::Concatenated);
-    let attention = AttentionSpec::new(projection, linear("attn.Wo", attention_bias), heads, head_dim);
+    let dropout = config.dropout("attention_dropout")?;
+    let attention = AttentionSpec {
+        dropout,
+        ..AttentionSpec::new(projection, linear("attn.Wo", attention_bias), heads, head_dim)
+    };
     let feed_forward = FeedForwardSpec {
         kind: FeedForwardKind::GatedFused {
             gate_up: linear("mlp.Wi", mlp_bias),
@@ -117,6 +123,7 @@ fn spec(config: &Config) -> Result<Spec> {
         },
         width: config.count("intermediate_size")?,
         activation: config.activation("hidden_activation")?,
+        dropout: config.dropout("mlp_dropout")?,
     };
     let [attn_norm, mlp_norm] = [norm(config, "attn_norm")?, norm(config, "mlp_norm")?];
     let reach = config.size("local_attention")? / 2;
@@ -134,10 +141,11 @@ fn spec(config: &Config) -> Result<Spec> {
         Ok(LayerSpec {
             path: None,
             // The embeddings are normalised already.
-            attention: Sublayer::pre_norm((index > 0).then_some(attn_norm), attention),
+            attention: Sublayer::pre_norm((index > 0).then_some(attn_norm), attention).dropping(dropout),
             cross_attention: None,
             feed_forward: Sublayer::pre_norm(mlp_norm, feed_forward.clone()),
             parallel: false,
+            dropout: 0.0,
         })
     };
     let layers = config.list("layer_types", count)?[..count].iter().enumerate().map(layer);
@@ -145,6 +153,7 @@ fn spec(config: &Config) -> Result<Spec> {
         hidden_size,
         embeddings: EmbeddingsSpec {
             norm: Some(norm(config, "embeddings.norm")?),
+            dropout: config.dropout("embedding_dropout")?,
             ..words(config, "embeddings.tok_embeddings", hidden_size)?
         },
         layers_path: "layers",
@@ -157,6 +166,8 @@ fn spec(config: &Config) -> Result<Spec> {
             RotarySpec::read_for(config, LOCAL, "local_rope_theta", head_dim)?,
         ],
         bias: None,
+        dropout: 0.0,
+        layer_drop: 0.0,
     };
     Ok(Spec::Encoder(EncoderSpec { stack, pooler: None }))
 }
@@ -167,7 +178,14 @@ fn head(config: &Config) -> Result<TransformSpec> {
         dense: Some(linear("head.dense", config.flag("classifier_bias")?)),
         activation: config.activation("classifier_activation")?,
         norm: Some(norm(config, "head.norm")?),
+        dropout: 0.0,
     })
+}
+
+/// The scores, and the layer before them.
+fn scores(config: &Config) -> Result<ClassifierSpec> {
+    let dropout = config.dropout("classifier_dropout")?;
+    Ok(ClassifierSpec { transform: Some(head(config)?), dropout, ..classifier("classifier") })
 }
 
 fn masked_lm(config: &Config) -> Result<HeadSpec> {
@@ -188,9 +206,7 @@ fn pooled(config: &Config, first: Pool) -> Result<HeadSpec> {
             return Err(Error::Config(format!("`classifier_pooling` must be cls or mean, got {other}")));
         }
     };
-    let transform = Some(head(config)?);
-    let sequence = SequenceSpec { transform, ..SequenceSpec::new(pool, classifier("classifier")) };
-    Ok(HeadSpec::Sequence(sequence))
+    Ok(HeadSpec::Sequence(SequenceSpec::new(pool, scores(config)?)))
 }
 
 fn sequence(config: &Config) -> Result<HeadSpec> {
@@ -202,9 +218,9 @@ fn multiple_choice(config: &Config) -> Result<HeadSpec> {
 }
 
 fn tokens(config: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Tokens(Some(head(config)?), classifier("classifier")))
+    Ok(HeadSpec::Tokens(scores(config)?))
 }
 
 fn span(config: &Config) -> Result<HeadSpec> {
-    Ok(HeadSpec::Span(Some(head(config)?), classifier("classifier")))
+    Ok(HeadSpec::Span(scores(config)?))
 }

@@ -3,8 +3,8 @@
 use trustformers_tensor::Activation;
 
 use super::common::{
-    POOLER, bert_stack, first_classifier, pooled_classifier, qa_outputs, roberta_masked_lm,
-    roberta_positions, token_classifier, words,
+    POOLER, bert_stack, first_classifier, pooled_choice, qa_outputs, roberta_masked_lm, roberta_positions,
+    tokens_with, words,
 };
 use crate::architecture::{Architecture, Class, Task};
 use crate::heads::HeadSpec;
@@ -43,8 +43,8 @@ pub(crate) const MPNET: Architecture = Architecture {
         Class::bare("MPNetModel"),
         Class::new("MPNetForMaskedLM", Task::MaskedLM, BASE, roberta_masked_lm),
         Class::new("MPNetForSequenceClassification", Task::SequenceClassification, BASE, sequence),
-        Class::new("MPNetForMultipleChoice", Task::MultipleChoice, BASE, pooled_classifier),
-        Class::new("MPNetForTokenClassification", Task::TokenClassification, BASE, token_classifier),
+        Class::new("MPNetForMultipleChoice", Task::MultipleChoice, BASE, pooled_choice),
+        Class::new("MPNetForTokenClassification", Task::TokenClassification, BASE, tokens),
         Class::new("MPNetForQuestionAnswering", Task::QuestionAnswering, BASE, qa_outputs),
     ],
 };
@@ -60,6 +60,7 @@ fn spec(config: &Config) -> Result<Spec> {
         // And it begins behind token 1, whatever the padding is.
         positions: Some(roberta_positions(config, 1)?),
         norm: Some(layer_norm("embeddings.LayerNorm", eps)),
+        dropout: config.dropout("hidden_dropout_prob")?,
         ..words(config, "embeddings.word_embeddings", config.count("hidden_size")?)?
     };
     let mut stack = bert_stack(config, embeddings, eps)?;
@@ -79,6 +80,10 @@ fn spec(config: &Config) -> Result<Spec> {
     Ok(Spec::Encoder(EncoderSpec { stack, pooler: POOLER }))
 }
 
-fn sequence(_: &Config) -> Result<HeadSpec> {
-    Ok(first_classifier(Activation::Tanh))
+fn sequence(config: &Config) -> Result<HeadSpec> {
+    Ok(first_classifier(Activation::Tanh, config.dropout("hidden_dropout_prob")?))
+}
+
+fn tokens(config: &Config) -> Result<HeadSpec> {
+    tokens_with(config.dropout("hidden_dropout_prob")?)
 }

@@ -65,16 +65,16 @@ fn spec(config: &Config) -> Result<Spec> {
         if config.flag("layer_norm_elementwise_affine")? { NormKind::Layer } else { NormKind::LayerPlain };
     let norm = |path| NormSpec { path, kind, eps: EPS };
     let projection = Projection::separate("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", bias);
-    let attention = AttentionSpec::new(
-        projection,
-        linear("self_attn.out_proj", bias),
-        heads,
-        head_dim(config, hidden_size, heads)?,
-    );
+    let head_dim = head_dim(config, hidden_size, heads)?;
+    let attention = AttentionSpec {
+        dropout: config.dropout("attention_dropout")?,
+        ..AttentionSpec::new(projection, linear("self_attn.out_proj", bias), heads, head_dim)
+    };
     let feed_forward = FeedForwardSpec {
         kind: FeedForwardKind::Plain { up: linear("fc1", bias), down: linear("fc2", bias) },
         width: config.count("ffn_dim")?,
         activation: config.activation("activation_function")?,
+        dropout: 0.0,
     };
     let (first, second) = (norm("self_attn_layer_norm"), norm("final_layer_norm"));
     let before = config.flag("do_layer_norm_before")?;
@@ -83,7 +83,16 @@ fn spec(config: &Config) -> Result<Spec> {
         true => (Sublayer::pre_norm(first, attention), Sublayer::pre_norm(second, feed_forward)),
         false => (Sublayer::post_norm(attention, first), Sublayer::post_norm(feed_forward, second)),
     };
-    let layer = LayerSpec { path: None, attention, cross_attention: None, feed_forward, parallel: false };
+    let dropout = config.dropout("dropout")?;
+    let (attention, feed_forward) = (attention.dropping(dropout), feed_forward.dropping(dropout));
+    let layer = LayerSpec {
+        path: None,
+        attention,
+        cross_attention: None,
+        feed_forward,
+        parallel: false,
+        dropout: 0.0,
+    };
     let layers = vec![layer; config.layers("num_hidden_layers")?];
     let width = config.count("word_embed_proj_dim")?;
     let projects = width != hidden_size;
@@ -102,6 +111,7 @@ fn spec(config: &Config) -> Result<Spec> {
     let has_last = before && !config.flag("_remove_final_layer_norm")?;
     Ok(Spec::Decoder(StackSpec {
         hidden_size,
+        layer_drop: config.dropout("layerdrop")?,
         final_norm: has_last.then_some(last),
         project_out: projects.then_some(linear("decoder.project_out", false)),
         ..decoder_stack(embeddings, "decoder.layers", layers, last)

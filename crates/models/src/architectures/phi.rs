@@ -61,6 +61,7 @@ fn spec(config: &Config) -> Result<Spec> {
     let attention = AttentionSpec {
         kv_heads: config.count("num_key_value_heads")?,
         rotary: Some(0),
+        dropout: config.dropout("attention_dropout")?,
         qk_norm: config.flag("qk_layernorm")?.then_some(QkNorm {
             query: layer_norm("self_attn.q_layernorm", eps),
             key: layer_norm("self_attn.k_layernorm", eps),
@@ -72,16 +73,20 @@ fn spec(config: &Config) -> Result<Spec> {
         kind: FeedForwardKind::Plain { up: linear("mlp.fc1", true), down: linear("mlp.fc2", true) },
         width: config.count("intermediate_size")?,
         activation: config.activation("hidden_act")?,
+        dropout: 0.0,
     };
+    let dropout = config.dropout("resid_pdrop")?;
     let layer = LayerSpec {
         path: None,
-        attention: Sublayer::pre_norm(layer_norm("input_layernorm", eps), attention),
+        attention: Sublayer::pre_norm(layer_norm("input_layernorm", eps), attention).dropping(dropout),
         cross_attention: None,
-        feed_forward: Sublayer::pre_norm(None, feed_forward),
+        feed_forward: Sublayer::pre_norm(None, feed_forward).dropping(dropout),
         parallel: true,
+        dropout: 0.0,
     };
     let layers = vec![layer; config.layers("num_hidden_layers")?];
-    let embeddings = words(config, "embed_tokens", hidden_size)?;
+    let dropout = config.dropout("embd_pdrop")?;
+    let embeddings = EmbeddingsSpec { dropout, ..words(config, "embed_tokens", hidden_size)? };
     Ok(Spec::Decoder(StackSpec {
         rotaries: vec![RotarySpec::read(config, head_dim)?],
         ..decoder_stack(embeddings, "layers", layers, layer_norm("final_layernorm", eps))

@@ -66,7 +66,10 @@ fn complete(config: &mut Config) -> Result<()> {
 
 fn spec(config: &Config) -> Result<Spec> {
     let mut stack = super::mistral::mistral_stack(config)?;
+    let dropout = config.dropout("resid_pdrop")?;
     for layer in &mut stack.layers {
+        layer.attention.dropout = dropout;
+        layer.feed_forward.dropout = dropout;
         layer.attention.part.projection =
             Projection::Fused(linear("self_attn.qkv_proj", false), FusedOrder::Concatenated);
         layer.feed_forward.part.kind = FeedForwardKind::GatedFused {

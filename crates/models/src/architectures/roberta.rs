@@ -4,8 +4,8 @@
 use trustformers_tensor::Activation;
 
 use super::common::{
-    POOLER, bert_decoder, bert_embeddings, bert_stack, first_classifier, pooled_classifier, qa_outputs,
-    roberta_masked_lm, roberta_positions, roberta_predictions, token_classifier,
+    POOLER, bert_decoder, bert_dropout, bert_embeddings, bert_stack, first_classifier, pooled_choice,
+    qa_outputs, roberta_masked_lm, roberta_positions, roberta_predictions, token_classifier,
 };
 use crate::architecture::{Architecture, Class, Task};
 use crate::heads::{HeadSpec, LanguageSpec};
@@ -48,7 +48,7 @@ pub(crate) const ROBERTA: Architecture = Architecture {
         Class::new("RobertaForCausalLM", Task::CausalLM, BASE, causal_lm),
         Class::new("RobertaForMaskedLM", Task::MaskedLM, BASE, roberta_masked_lm),
         Class::new("RobertaForSequenceClassification", Task::SequenceClassification, BASE, sequence),
-        Class::new("RobertaForMultipleChoice", Task::MultipleChoice, BASE, pooled_classifier),
+        Class::new("RobertaForMultipleChoice", Task::MultipleChoice, BASE, pooled_choice),
         Class::new("RobertaForTokenClassification", Task::TokenClassification, BASE, token_classifier),
         Class::new("RobertaForQuestionAnswering", Task::QuestionAnswering, BASE, qa_outputs),
     ],
@@ -63,7 +63,7 @@ pub(crate) const XLM_ROBERTA: Architecture = Architecture {
         Class::new("XLMRobertaForCausalLM", Task::CausalLM, BASE, causal_lm),
         Class::new("XLMRobertaForMaskedLM", Task::MaskedLM, BASE, roberta_masked_lm),
         Class::new("XLMRobertaForSequenceClassification", Task::SequenceClassification, BASE, sequence),
-        Class::new("XLMRobertaForMultipleChoice", Task::MultipleChoice, BASE, pooled_classifier),
+        Class::new("XLMRobertaForMultipleChoice", Task::MultipleChoice, BASE, pooled_choice),
         Class::new("XLMRobertaForTokenClassification", Task::TokenClassification, BASE, token_classifier),
         Class::new("XLMRobertaForQuestionAnswering", Task::QuestionAnswering, BASE, qa_outputs),
     ],
@@ -79,7 +79,7 @@ pub(crate) const CAMEMBERT: Architecture = Architecture {
         Class::new("CamembertForCausalLM", Task::CausalLM, BASE, causal_lm),
         Class::new("CamembertForMaskedLM", Task::MaskedLM, BASE, roberta_masked_lm),
         Class::new("CamembertForSequenceClassification", Task::SequenceClassification, BASE, sequence),
-        Class::new("CamembertForMultipleChoice", Task::MultipleChoice, BASE, pooled_classifier),
+        Class::new("CamembertForMultipleChoice", Task::MultipleChoice, BASE, pooled_choice),
         Class::new("CamembertForTokenClassification", Task::TokenClassification, BASE, token_classifier),
         Class::new("CamembertForQuestionAnswering", Task::QuestionAnswering, BASE, qa_outputs),
     ],
@@ -129,6 +129,6 @@ fn causal_lm(config: &Config) -> Result<HeadSpec> {
     Ok(HeadSpec::Language(LanguageSpec { shifts: true, ..roberta_predictions(config)? }))
 }
 
-fn sequence(_: &Config) -> Result<HeadSpec> {
-    Ok(first_classifier(Activation::Tanh))
+fn sequence(config: &Config) -> Result<HeadSpec> {
+    Ok(first_classifier(Activation::Tanh, bert_dropout(config)?))
 }

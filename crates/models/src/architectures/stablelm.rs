@@ -68,6 +68,7 @@ fn spec(config: &Config) -> Result<Spec> {
     let attention = AttentionSpec {
         kv_heads: config.count("num_key_value_heads")?,
         rotary: Some(0),
+        dropout: config.dropout("attention_dropout")?,
         qk_norm: config.flag("qk_layernorm")?.then(|| QkNorm {
             query: head_norm("self_attn.q_layernorm"),
             key: head_norm("self_attn.k_layernorm"),
@@ -81,8 +82,10 @@ fn spec(config: &Config) -> Result<Spec> {
         path: None,
         attention: Sublayer::pre_norm(layer_norm("input_layernorm", eps), attention),
         cross_attention: None,
-        feed_forward: Sublayer::pre_norm(second, gated(config, "hidden_act", false)?),
+        feed_forward: Sublayer::pre_norm(second, gated(config, "hidden_act", false)?)
+            .dropping(config.dropout("hidden_dropout")?),
         parallel,
+        dropout: 0.0,
     };
     let layers = vec![layer; config.layers("num_hidden_layers")?];
     let embeddings = words(config, "embed_tokens", hidden_size)?;

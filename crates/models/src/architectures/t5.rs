@@ -2,9 +2,9 @@
 
 use trustformers_tensor::Activation;
 
-use super::common::{qa_outputs, token_classifier, words};
+use super::common::{dense_classifier, qa_outputs, tokens_with, words};
 use crate::architecture::{Architecture, Class, Task};
-use crate::heads::{HeadSpec, LanguageSpec, Pool, SequenceSpec, TransformSpec, classifier};
+use crate::heads::{HeadSpec, LanguageSpec, Pool};
 use crate::relative::RelativeSpec;
 use crate::spec::*;
 use crate::{Config, Error, Result};
@@ -59,9 +59,11 @@ fn stack(config: &Config, names: &Names, layers: &str, causal: bool) -> Result<S
     let hidden_size = config.count("d_model")?;
     let (heads, head_dim) = (config.count("num_heads")?, config.count("d_kv")?);
     let eps = config.number("layer_norm_epsilon")?;
+    let dropout = config.dropout("dropout_rate")?;
     let attention = |[query, key, value, output]: [Path; 4]| AttentionSpec {
         // The scale is in the weights.
         scale: 1.0,
+        dropout,
         ..AttentionSpec::new(
             Projection::separate(query, key, value, false),
             linear(output, false),
@@ -91,17 +93,20 @@ fn stack(config: &Config, names: &Names, layers: &str, causal: bool) -> Result<S
         kind,
         width: config.count("d_ff")?,
         activation: config.activation("dense_act_fn")?,
+        dropout,
     };
     let layer = LayerSpec {
         path: None,
-        attention: Sublayer::pre_norm(rms_norm("layer.0.layer_norm", eps), own),
-        cross_attention: causal.then(|| Sublayer::pre_norm(rms_norm("layer.1.layer_norm", eps), cross)),
-        feed_forward: Sublayer::pre_norm(rms_norm(norm, eps), feed_forward),
+        attention: Sublayer::pre_norm(rms_norm("layer.0.layer_norm", eps), own).dropping(dropout),
+        cross_attention: causal
+            .then(|| Sublayer::pre_norm(rms_norm("layer.1.layer_norm", eps), cross).dropping(dropout)),
+        feed_forward: Sublayer::pre_norm(rms_norm(norm, eps), feed_forward).dropping(dropout),
         parallel: false,
+        dropout: 0.0,
     };
     Ok(StackSpec {
         hidden_size,
-        embeddings: words(config, names.words, hidden_size)?,
+        embeddings: EmbeddingsSpec { dropout, ..words(config, names.words, hidden_size)? },
         layers_path: names.layers,
         layers: vec![layer; config.layers(layers)?],
         final_norm: Some(rms_norm(names.norm, eps)),
@@ -115,6 +120,8 @@ fn stack(config: &Config, names: &Names, layers: &str, causal: bool) -> Result<S
             max_distance: config.count("relative_attention_max_distance")?,
             bidirectional: !causal,
         })),
+        dropout,
+        layer_drop: 0.0,
     })
 }
 
@@ -153,14 +160,16 @@ fn language(config: &Config, scales: bool) -> Result<HeadSpec> {
     Ok(HeadSpec::Language(LanguageSpec { scale, ..LanguageSpec::new(config, "lm_head", width)? }))
 }
 
+fn tokens(config: &Config) -> Result<HeadSpec> {
+    tokens_with(config.dropout("classifier_dropout")?)
+}
+
 /// The last position of the end token, through a tanh layer.
 fn classification(config: &Config) -> Result<HeadSpec> {
     let missing = || Error::Config("`eos_token_id` must be a token number, got null".into());
     let pool = Pool::End(config.token("eos_token_id")?.ok_or_else(missing)?);
-    Ok(HeadSpec::Sequence(SequenceSpec {
-        transform: Some(TransformSpec::dense(linear("classification_head.dense", true), Activation::Tanh)),
-        ..SequenceSpec::new(pool, classifier("classification_head.out_proj"))
-    }))
+    let paths = ["classification_head.dense", "classification_head.out_proj"];
+    Ok(dense_classifier(pool, Activation::Tanh, paths, config.dropout("classifier_dropout")?))
 }
 
 /// `feed_forward_proj` says two things in one word: whether there is a gate and what is applied to it.
@@ -233,7 +242,7 @@ pub(crate) const T5: Architecture = Architecture {
             classification,
         )
         .of(reading),
-        Class::new("T5ForTokenClassification", Task::TokenClassification, "transformer", token_classifier)
+        Class::new("T5ForTokenClassification", Task::TokenClassification, "transformer", tokens)
             .of(encoder)
             .ignoring(&["decoder"]),
         Class::new("T5ForQuestionAnswering", Task::QuestionAnswering, "", qa_outputs).of(reading),
@@ -266,8 +275,7 @@ pub(crate) const MT5: Architecture = Architecture {
             classification,
         )
         .of(reading),
-        Class::new("MT5ForTokenClassification", Task::TokenClassification, "transformer", token_classifier)
-            .of(encoder),
+        Class::new("MT5ForTokenClassification", Task::TokenClassification, "transformer", tokens).of(encoder),
         Class::new("MT5ForQuestionAnswering", Task::QuestionAnswering, "", qa_outputs).of(reading),
     ],
     ..T5

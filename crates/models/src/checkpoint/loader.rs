@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use trustformers_tensor::{DType, Generator, Layout, Tensor};
+use trustformers_tensor::{DType, Generator, Layout, Tensor, interrupt};
 
 use super::Checkpoint;
 use super::quantization::Quantization;
@@ -248,6 +248,7 @@ impl Loader {
         scope: &Scope,
         keeps: Keeps,
     ) -> Result<Parameter> {
+        interrupt::check()?;
         let state = &mut *self.0.borrow_mut();
         let mut found = state.checkpoint.as_mut().map(|tensors| tensors.remove(&path));
         if let (Some(Some(Parameter::Dense(tensor))), Some(resize)) = (&mut found, state.resize)

@@ -9,6 +9,7 @@ use trustformers::tensor::{Operand, Result, Scalar, Shape, Tensor};
 use super::PyTensor;
 use super::numpy::from_object;
 use crate::errors;
+use crate::interrupt::detached;
 
 /// Work on fewer elements takes less time than giving up the GIL and getting it back.
 const DETACH_FROM: usize = 8192;
@@ -19,7 +20,7 @@ pub fn compute<R: Send>(
     elements: usize,
     work: impl FnOnce() -> Result<R> + Send,
 ) -> PyResult<R> {
-    let result = if elements < DETACH_FROM { work() } else { py.detach(work) };
+    let result = if elements < DETACH_FROM { work() } else { detached(py, work) };
     result.map_err(errors::tensor)
 }
 

@@ -8,11 +8,12 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use trustformers::tensor::autograd::{self, external};
-use trustformers::tensor::{Error, Tensor};
+use trustformers::tensor::{self, DType, Error, Tensor};
 
 use super::PyTensor;
 use super::args::Other;
 use crate::errors;
+use crate::interrupt::detached;
 
 /// A gradient that has arrived where a tensor had come from PyTorch, and what `_torch.py` had left there.
 type Arrived = (Arc<Py<PyAny>>, Tensor);
@@ -28,7 +29,7 @@ fn pass(
     work: impl FnOnce() -> trustformers::tensor::Result<()> + Send,
 ) -> PyResult<Vec<(Py<PyAny>, PyTensor)>> {
     BASKETS.with_borrow_mut(|baskets| baskets.push(Vec::new()));
-    let result = py.detach(work);
+    let result = detached(py, work);
     let arrived = BASKETS.with_borrow_mut(Vec::pop).unwrap_or_default();
     result.map_err(errors::tensor)?;
     Ok(arrived.into_iter().map(|(place, grad)| (place.clone_ref(py), PyTensor(grad))).collect())
@@ -191,13 +192,12 @@ pub fn grad<'py>(
         Some(given) => several(given)?.into_iter().map(Some).collect(),
     };
     let retain = retain_graph.unwrap_or(create_graph);
-    let found = py
-        .detach(|| {
-            let (outputs, inputs): (Vec<&Tensor>, Vec<&Tensor>) =
-                (outputs.iter().collect(), inputs.iter().collect());
-            autograd::grad(&outputs, &gradients, &inputs, retain, create_graph)
-        })
-        .map_err(errors::tensor)?;
+    let walk = || {
+        let (outputs, inputs): (Vec<&Tensor>, Vec<&Tensor>) =
+            (outputs.iter().collect(), inputs.iter().collect());
+        autograd::grad(&outputs, &gradients, &inputs, retain, create_graph)
+    };
+    let found = detached(py, walk).map_err(errors::tensor)?;
     if found.iter().any(Option::is_none) {
         let places = bridges(py, &outputs.iter().collect::<Vec<_>>());
         if !places.is_empty() {
@@ -233,4 +233,15 @@ pub fn is_grad_enabled() -> bool {
 #[pyfunction]
 pub fn set_grad_enabled(enabled: bool) -> bool {
     autograd::set_grad_enabled(enabled)
+}
+
+/// Sets what the operands of products are rounded to on this thread, "float16" or "bfloat16", or ``None`` for nothing; says what it was
+/// before.
+///
+/// :raises TypeError: for other dtypes.
+#[pyfunction]
+#[pyo3(signature = (dtype))]
+pub fn set_autocast(dtype: Option<&str>) -> PyResult<Option<&'static str>> {
+    let dtype = dtype.map(str::parse).transpose().map_err(errors::tensor)?;
+    Ok(tensor::set_autocast(dtype).map_err(errors::tensor)?.map(DType::name))
 }

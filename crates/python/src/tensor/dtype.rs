@@ -14,7 +14,7 @@ use crate::errors;
 
 /// The type of a tensor's elements. One object per type, so `is` and `==` both work; equal to its name, to NumPy's dtype and to
 /// torch's of the same name.
-#[pyclass(frozen, name = "dtype", module = "trustformers", from_py_object)]
+#[pyclass(frozen, weakref, name = "dtype", module = "trustformers", from_py_object)]
 #[derive(Clone, Copy)]
 pub struct PyDType(pub DType);
 

@@ -49,6 +49,7 @@ pub fn add_to(module: &Bound<'_, PyModule>) -> PyResult<()> {
         autograd::_backward_to_bridges,
         autograd::_bridge,
         autograd::_bridges,
+        autograd::set_autocast,
         autograd::set_grad_enabled,
         convert::_restore,
         dtype::_dtype,

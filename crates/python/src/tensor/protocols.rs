@@ -39,6 +39,12 @@ impl PyTensor {
         }
     }
 
+    /// What notebooks show: shape, dtype, and the values of rows and matrices as a table.
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        py.import(intern!(py, "trustformers._display"))?.call_method1(intern!(py, "tensor_html"), (slf,))
+    }
+
     /// For NumPy's functions of elements, such as ``numpy.exp``: the result is a tensor.
     #[pyo3(signature = (ufunc, method, *inputs, **options))]
     fn __array_ufunc__<'py>(

@@ -13,7 +13,7 @@ use trustformers::tokenizers::AddedToken;
 /// :param rstrip: whether it takes the spaces to its right.
 /// :param special: whether decoding may skip it.
 /// :param normalized: whether it is looked for in normalized text; special tokens are not, others are.
-#[pyclass(frozen, eq, name = "AddedToken", module = "trustformers._engine")]
+#[pyclass(frozen, weakref, eq, name = "AddedToken", module = "trustformers._engine")]
 #[derive(Clone, PartialEq)]
 pub struct PyAddedToken(pub AddedToken);
 
@@ -33,31 +33,37 @@ impl PyAddedToken {
         Self(AddedToken { content: content.to_owned(), single_word, lstrip, rstrip, normalized, special })
     }
 
+    /// The token.
     #[getter]
     fn content(&self) -> &str {
         &self.0.content
     }
 
+    /// Whether it must stand alone and not inside a word.
     #[getter]
     fn single_word(&self) -> bool {
         self.0.single_word
     }
 
+    /// Whether it takes the spaces to its left.
     #[getter]
     fn lstrip(&self) -> bool {
         self.0.lstrip
     }
 
+    /// Whether it takes the spaces to its right.
     #[getter]
     fn rstrip(&self) -> bool {
         self.0.rstrip
     }
 
+    /// Whether decoding may skip it.
     #[getter]
     fn special(&self) -> bool {
         self.0.special
     }
 
+    /// Whether it is looked for in normalized text.
     #[getter]
     fn normalized(&self) -> bool {
         self.0.normalized

@@ -13,7 +13,7 @@ const LISTED_BYTES: usize = 144;
 const WHOLE_BYTES: usize = 256;
 
 /// One encoded row: its ids, and where each of them comes from.
-#[pyclass(frozen, eq, name = "Encoding", module = "trustformers._engine")]
+#[pyclass(frozen, weakref, eq, name = "Encoding", module = "trustformers._engine")]
 #[derive(PartialEq)]
 pub struct PyEncoding(pub Encoding);
 

@@ -5,6 +5,7 @@
 //! A rule is written beside its operation; everything else (which gradients are needed, un-broadcasting, accumulation, versions, the
 //! walk itself) is here, once.
 
+mod checkpoint;
 mod history;
 mod in_place;
 mod node;
@@ -15,6 +16,7 @@ mod tests;
 
 use std::cell::Cell;
 
+pub use checkpoint::checkpoint;
 pub(crate) use history::History;
 pub use history::Leaf;
 pub(crate) use in_place::Before;

@@ -50,9 +50,19 @@ impl Backward<'_> {
     }
 }
 
-type Rule = Box<dyn Fn(&Backward) -> Result<Grads> + Send + Sync>;
+type Gradients = dyn Fn(&Backward) -> Result<Grads> + Send + Sync;
+type Again = dyn Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync;
+
+/// How gradients come to the sources of a node.
+pub(super) enum Rule {
+    /// From those of the results.
+    Gradients(Box<Gradients>),
+    /// Along what is recorded when the results are made again of so many of the saved tensors, see [`super::checkpoint`].
+    Again(usize, Box<Again>),
+}
 
 /// A source of an operation: where its gradient goes, and the form that it must have there.
+#[derive(Clone)]
 pub(super) struct Source {
     pub(super) edge: Edge,
     pub(super) shape: Shape,
@@ -60,13 +70,15 @@ pub(super) struct Source {
 }
 
 /// A tensor that a rule needs, as it was.
-struct Saved {
+#[derive(Clone)]
+pub(super) struct Saved {
     /// Without history: a result that knew its own node would keep it, and so itself, alive for ever.
     tensor: Tensor,
     version: u64,
     edge: Origin,
 }
 
+#[derive(Clone)]
 enum Origin {
     None,
     Edge(Edge),
@@ -110,7 +122,35 @@ impl Node {
         lock(&self.retained).iter().find(|(i, _)| *i == index).map(|(_, leaf)| leaf.clone())
     }
 
-    /// The gradients of the sources, given those of the results. The tape is given back unless it is to be retained.
+    /// What the rule needs, which is given back unless it is to be retained.
+    fn tape(&self, retain: bool) -> Result<Arc<Tape>> {
+        let tape = if retain { lock(&self.tape).clone() } else { lock(&self.tape).take() };
+        tape.ok_or(Error::Graph {
+            op: self.op,
+            rule: "the graph was walked before and what it had saved is freed: pass retain_graph=True the first time",
+        })
+    }
+
+    /// The results made again, recorded, if that is how gradients come to the sources.
+    pub(super) fn again(self: &Arc<Node>, retain: bool) -> Result<Option<Vec<Tensor>>> {
+        let is_rule = |tape: &Arc<Tape>| matches!(tape.rule, Rule::Again(..));
+        if !lock(&self.tape).as_ref().is_some_and(is_rule) {
+            return Ok(None);
+        }
+        let tape = self.tape(retain)?;
+        let Rule::Again(count, work) = &tape.rule else { return Ok(None) };
+        let saved = tape.saved.iter().map(|saved| self.unpack(saved, true)).collect::<Result<Vec<_>>>()?;
+        with_grad(true, || work(&saved[..*count])).map(Some)
+    }
+
+    /// What its rule needs of tensors that leaves' gradients go to.
+    pub(super) fn saved_leaves(&self) -> Vec<Saved> {
+        let tape = lock(&self.tape).clone();
+        let saved = tape.iter().flat_map(|tape| &tape.saved);
+        saved.filter(|saved| matches!(saved.edge, Origin::Edge(Edge::Leaf(_)))).cloned().collect()
+    }
+
+    /// The gradients of the sources, given those of the results.
     pub(super) fn run(
         self: &Arc<Node>,
         grads: &[Tensor],
@@ -118,14 +158,13 @@ impl Node {
         retain: bool,
         create: bool,
     ) -> Result<Grads> {
-        let tape = if retain { lock(&self.tape).clone() } else { lock(&self.tape).take() };
-        let tape = tape.ok_or(Error::Graph {
-            op: self.op,
-            rule: "the graph was walked before and what it had saved is freed: pass retain_graph=True the first time",
-        })?;
+        let tape = self.tape(retain)?;
+        let Rule::Gradients(rule) = &tape.rule else {
+            return Err(Error::argument(self.op, "what is made again has no gradients of its own"));
+        };
         let saved: Vec<Tensor> =
             tape.saved.iter().map(|saved| self.unpack(saved, create)).collect::<Result<_>>()?;
-        let grads = (tape.rule)(&Backward { grads, saved: &saved, needed })?;
+        let grads = rule(&Backward { grads, saved: &saved, needed })?;
         if grads.len() != self.sources.len() {
             let message =
                 format!("{} gradients were returned for {} sources", grads.len(), self.sources.len());
@@ -182,6 +221,13 @@ impl Drop for Node {
     }
 }
 
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// The number of the node that is made next.
+pub(super) fn next_sequence() -> u64 {
+    NEXT.load(Ordering::Relaxed)
+}
+
 /// Has the `outputs` remember how their gradients go to the `sources`.
 fn attach(
     op: &'static str,
@@ -191,8 +237,42 @@ fn attach(
     mark: Option<Mark>,
     rule: Rule,
 ) {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let save = |tensor: &&Tensor| {
+    let save = |tensor: &&Tensor| Saved::of(tensor, outputs);
+    let source = |tensor: &&Tensor| {
+        let edge = tensor.dtype().is_float().then(|| tensor.edge()).flatten()?;
+        Some(Source { edge, shape: tensor.shape().into(), dtype: tensor.dtype() })
+    };
+    let (sources, saved) = (sources.iter().map(source).collect(), saved.iter().map(save).collect());
+    link(op, outputs, sources, saved, mark, rule);
+}
+
+/// [`attach`] where it is known already what of the sources and of the saved tensors is kept.
+pub(super) fn link(
+    op: &'static str,
+    outputs: &[Tensor],
+    sources: Vec<Option<Source>>,
+    saved: Vec<Saved>,
+    mark: Option<Mark>,
+    rule: Rule,
+) {
+    let node = Arc::new(Node {
+        op,
+        sequence: NEXT.fetch_add(1, Ordering::Relaxed),
+        sources,
+        outputs: outputs.iter().map(|output| (output.shape().into(), output.dtype())).collect(),
+        mark,
+        tape: Mutex::new(Some(Arc::new(Tape { saved, rule }))),
+        retained: Mutex::default(),
+    });
+    for (index, output) in outputs.iter().enumerate().filter(|(_, output)| output.dtype().is_float()) {
+        let edge = Edge::Node(node.clone(), index);
+        output.history().set(Some(edge), output.storage().version());
+    }
+}
+
+impl Saved {
+    /// The `tensor`, which may be one of the `outputs`.
+    pub(super) fn of(tensor: &Tensor, outputs: &[Tensor]) -> Saved {
         let output = outputs.iter().position(|output| output.is(tensor));
         let edge = match output {
             Some(index) => Origin::Output(index),
@@ -201,23 +281,6 @@ fn attach(
         let version = tensor.storage().version();
         let tensor = if output.is_some() { tensor.detach() } else { tensor.without_history() };
         Saved { tensor, version, edge }
-    };
-    let source = |tensor: &&Tensor| {
-        let edge = tensor.dtype().is_float().then(|| tensor.edge()).flatten()?;
-        Some(Source { edge, shape: tensor.shape().into(), dtype: tensor.dtype() })
-    };
-    let node = Arc::new(Node {
-        op,
-        sequence: NEXT.fetch_add(1, Ordering::Relaxed),
-        sources: sources.iter().map(source).collect(),
-        outputs: outputs.iter().map(|output| (output.shape().into(), output.dtype())).collect(),
-        mark,
-        tape: Mutex::new(Some(Arc::new(Tape { saved: saved.iter().map(save).collect(), rule }))),
-        retained: Mutex::default(),
-    });
-    for (index, output) in outputs.iter().enumerate().filter(|(_, output)| output.dtype().is_float()) {
-        let edge = Edge::Node(node.clone(), index);
-        output.history().set(Some(edge), output.storage().version());
     }
 }
 
@@ -236,7 +299,7 @@ pub(crate) fn record(
     rule: impl Fn(&Backward) -> Result<Grads> + Send + Sync + 'static,
 ) -> Tensor {
     if asked(sources) {
-        attach(op, std::slice::from_ref(&output), sources, saved, None, Box::new(rule));
+        attach(op, std::slice::from_ref(&output), sources, saved, None, Rule::Gradients(Box::new(rule)));
     }
     output
 }
@@ -282,13 +345,14 @@ pub fn external(
 ) -> Vec<Tensor> {
     let outputs: Vec<Tensor> = outputs.iter().map(Tensor::detach).collect();
     if is_grad_enabled() {
-        attach(op, &outputs, sources, &[], Some(mark), Box::new(move |b| rule(b.grads)));
+        let rule = Rule::Gradients(Box::new(move |b| rule(b.grads)));
+        attach(op, &outputs, sources, &[], Some(mark), rule);
     }
     outputs
 }
 
 /// The marks of all [`external`] operations that `outputs` were made from, oldest first.
 pub fn marks(outputs: &[&Tensor]) -> Vec<Mark> {
-    let nodes = walk::reachable(outputs.iter().filter_map(|output| output.edge()));
+    let nodes = walk::reachable(outputs.iter().filter_map(|output| output.edge()), 0);
     nodes.iter().filter_map(|node| node.mark.clone()).collect()
 }

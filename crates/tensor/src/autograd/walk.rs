@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::history::Edge;
-use super::node::{Node, Source};
+use super::node::{Node, Source, next_sequence};
 use super::with_grad;
 use crate::{DType, Error, Result, Shape, Tensor};
 
@@ -73,7 +73,7 @@ impl Tensor {
 /// Which place a gradient goes to: a leaf, or a result of a node.
 type Key = (usize, usize);
 
-fn key(edge: &Edge) -> Key {
+pub(super) fn key(edge: &Edge) -> Key {
     match edge {
         Edge::Leaf(leaf) => (Arc::as_ptr(leaf) as usize, 0),
         Edge::Node(node, index) => (Arc::as_ptr(node) as usize, *index),
@@ -186,6 +186,14 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Brings gradients to results that were made `since`: their nodes are the newest, and so run before all others.
+    fn go_on(&mut self, roots: Vec<(Edge, Tensor)>, since: u64) -> Result<()> {
+        if let Some((targets, path)) = &mut self.targets {
+            extend(path, &reachable(roots.iter().map(|(edge, _)| edge.clone()), since), targets);
+        }
+        roots.into_iter().try_for_each(|(edge, grad)| self.deliver(&edge, grad))
+    }
+
     fn run(mut self, roots: Vec<(Edge, Tensor)>, retain: bool, create: bool) -> Result<()> {
         for (edge, grad) in roots {
             self.deliver(&edge, grad)?;
@@ -203,6 +211,13 @@ impl<'a> Walk<'a> {
                 }
             }
             if !self.runs(&node) {
+                continue;
+            }
+            let since = next_sequence();
+            if let Some(again) = node.again(retain || create)? {
+                let again =
+                    again.iter().zip(grads).filter_map(|(output, grad)| Some((output.edge()?, grad?)));
+                self.go_on(again.collect(), since)?;
                 continue;
             }
             let or_zeros = |(grad, (shape, dtype)): (Option<Tensor>, &(Shape, DType))| match grad {
@@ -236,12 +251,13 @@ fn walk(
     with_grad(create, || Walk::new(&roots, targets, &mut arrive).run(roots, retain, create))
 }
 
-/// All nodes that `roots` were made by, oldest first.
-pub(super) fn reachable(roots: impl Iterator<Item = Edge>) -> Vec<Arc<Node>> {
+/// All nodes made `since` that `roots` were made by, oldest first.
+pub(super) fn reachable(roots: impl Iterator<Item = Edge>, since: u64) -> Vec<Arc<Node>> {
     let mut stack: Vec<Edge> = roots.collect();
     let mut nodes: HashMap<*const Node, Arc<Node>> = HashMap::new();
     while let Some(edge) = stack.pop() {
         if let Edge::Node(node, _) = edge
+            && node.sequence >= since
             && nodes.insert(Arc::as_ptr(&node), node.clone()).is_none()
         {
             stack.extend(node.sources.iter().flatten().map(|source| source.edge.clone()));
@@ -254,19 +270,25 @@ pub(super) fn reachable(roots: impl Iterator<Item = Edge>) -> Vec<Arc<Node>> {
 
 /// The nodes, among those that `roots` were made by, from which a target can be reached.
 fn on_a_path(roots: &[(Edge, Tensor)], targets: &HashSet<Key>) -> HashSet<*const Node> {
-    let nodes = reachable(roots.iter().map(|(edge, _)| edge.clone()));
-    // Oldest first: whether its sources lead to a target is then known of each.
     let mut path = HashSet::new();
-    for node in &nodes {
+    extend(&mut path, &reachable(roots.iter().map(|(edge, _)| edge.clone()), 0), targets);
+    path
+}
+
+/// Brings those of the `nodes`, oldest first, to the `path` from which a target can be reached, and no others: one that is gone may have
+/// had their address.
+fn extend(path: &mut HashSet<*const Node>, nodes: &[Arc<Node>], targets: &HashSet<Key>) {
+    // Whether its sources lead to a target is then known of each.
+    for node in nodes {
         let leads = |edge: &Edge| {
             targets.contains(&key(edge))
                 || matches!(edge, Edge::Node(source, _) if path.contains(&Arc::as_ptr(source)))
         };
-        if node.sources.iter().flatten().any(|source| leads(&source.edge)) {
-            path.insert(Arc::as_ptr(node));
-        }
+        match node.sources.iter().flatten().any(|source| leads(&source.edge)) {
+            true => path.insert(Arc::as_ptr(node)),
+            false => path.remove(&Arc::as_ptr(node)),
+        };
     }
-    path
 }
 
 /// `grad` in the form of the source that it belongs to: summed over what was broadcast, and in its dtype.

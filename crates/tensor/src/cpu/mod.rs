@@ -7,6 +7,7 @@ mod columns;
 mod combine;
 mod copy;
 mod dequantize;
+mod dropout;
 mod elementwise;
 mod embedding;
 mod extreme;
@@ -48,6 +49,7 @@ use crate::{Backend, DType, Quantized, Result, Scalar, Tensor};
 pub use level::{Capabilities, capabilities};
 
 pub(crate) use gemm::{Packed, Stacked};
+pub(crate) use random::block as random_block;
 pub(crate) use rows::for_each_run_of;
 
 /// The processor.
@@ -143,6 +145,10 @@ impl Backend for Cpu {
         dtype: DType,
     ) -> Result<Tensor> {
         random::random(distribution, stream, shape, dtype)
+    }
+
+    fn dropout(&self, x: &Tensor, p: f64, stream: (u64, u64)) -> Result<Tensor> {
+        dropout::dropout(x, p, stream)
     }
 
     fn matmul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {

@@ -8,15 +8,29 @@ use crate::ops::Distribution;
 use crate::{DType, Result, Tensor};
 
 /// Block `counter` of the stream of `seed`.
-fn block(seed: u64, counter: u64) -> [u64; 2] {
-    let mut x = [counter as u32, (counter >> 32) as u32, 0, 0];
+pub(crate) fn block(seed: u64, counter: u64) -> [u64; 2] {
+    let [[a], [b], [c], [d]] = blocks(seed, counter);
+    [u64::from(a) | u64::from(b) << 32, u64::from(c) | u64::from(d) << 32]
+}
+
+/// `N` blocks from number `first` on, word by word.
+#[inline(always)]
+pub(super) fn blocks<const N: usize>(seed: u64, first: u64) -> [[u32; N]; 4] {
+    let [mut a, mut b, mut c, mut d] = [[0; N]; 4];
+    for (counter, (a, b)) in (0..).zip(a.iter_mut().zip(&mut b)) {
+        let counter = first.wrapping_add(counter);
+        (*a, *b) = (counter as u32, (counter >> 32) as u32);
+    }
     let mut key = [seed as u32, (seed >> 32) as u32];
     for _ in 0..10 {
-        let (a, b) = (u64::from(x[0]) * 0xD251_1F53, u64::from(x[2]) * 0xCD9E_8D57);
-        x = [(b >> 32) as u32 ^ x[1] ^ key[0], b as u32, (a >> 32) as u32 ^ x[3] ^ key[1], a as u32];
+        for (((a, b), c), d) in a.iter_mut().zip(&mut b).zip(&mut c).zip(&mut d) {
+            let (x, y) = (u64::from(*a) * 0xD251_1F53, u64::from(*c) * 0xCD9E_8D57);
+            (*a, *b) = ((y >> 32) as u32 ^ *b ^ key[0], y as u32);
+            (*c, *d) = ((x >> 32) as u32 ^ *d ^ key[1], x as u32);
+        }
         key = [key[0].wrapping_add(0x9E37_79B9), key[1].wrapping_add(0xBB67_AE85)];
     }
-    [u64::from(x[0]) | u64::from(x[1]) << 32, u64::from(x[2]) | u64::from(x[3]) << 32]
+    [a, b, c, d]
 }
 
 /// Evenly in [0, 1), as many bits as an f64 holds.
@@ -88,5 +102,12 @@ mod tests {
     fn blocks_are_those_of_the_paper() {
         // The known answer of the authors' Random123 for counter and key zero.
         assert_eq!(block(0, 0), [0xe169_c58d_6627_e8d5, 0x9b00_dbd8_bc57_ac4c]);
+        let (seed, first) = (0xffff_ffff_0000_0007, u64::MAX - 3);
+        let eight = blocks::<8>(seed, first);
+        for lane in 0..8 {
+            let [low, high] = block(seed, first.wrapping_add(lane as u64));
+            let words = [low as u32, (low >> 32) as u32, high as u32, (high >> 32) as u32];
+            assert_eq!(eight.map(|word| word[lane]), words);
+        }
     }
 }

@@ -93,6 +93,10 @@ impl<'a> LinearStep<'a> {
     /// floats.
     pub fn run(&self, workspace: &mut Workspace) -> Result<Tensor> {
         let shape = self.check()?;
+        if self.x.is_autocast() {
+            let x = self.norm.map_or_else(|| Ok(self.x.clone()), |norm| norm.apply(self.x))?.autocast()?;
+            return LinearStep { x: &x, norm: None, ..*self }.run(workspace);
+        }
         let is_plain = self.operands().all(|operand| {
             operand.dtype() == DType::F32
                 && operand.is_contiguous()

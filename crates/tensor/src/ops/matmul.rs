@@ -14,6 +14,9 @@ impl Tensor {
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
         expect_real("matmul", &[self, other])?;
         same_place("matmul", &[self, other])?;
+        if self.is_autocast() || other.is_autocast() {
+            return self.autocast()?.matmul(&other.autocast()?);
+        }
         let dtype = self.dtype().promote(other.dtype());
         if dtype == DType::Bool {
             return Err(Error::DType {

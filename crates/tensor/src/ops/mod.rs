@@ -7,6 +7,7 @@ mod compare;
 mod complex;
 mod copy;
 mod create;
+mod dropout;
 mod embedding;
 mod extreme;
 mod gated;
@@ -37,6 +38,8 @@ pub use attention::{
 };
 pub use binary::BinaryOp;
 pub use compare::CompareOp;
+pub use dropout::Dropout;
+pub(crate) use dropout::{BLOCKS as DROPOUT_BLOCKS, GROUP as DROPOUT_GROUP};
 pub use embedding::embedding;
 pub use gated::gated;
 pub use index::Index;

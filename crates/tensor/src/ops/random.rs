@@ -40,9 +40,19 @@ impl Generator {
         Generator { seed, used: AtomicU64::new(used) }
     }
 
+    /// A number to seed another generator with.
+    pub fn seed(&self) -> u64 {
+        cpu::random_block(self.seed, self.take(1))[0]
+    }
+
+    /// So many blocks of the stream that nobody else gets: the number of the first.
+    pub(super) fn take(&self, blocks: u64) -> u64 {
+        self.used.fetch_add(blocks, Ordering::Relaxed)
+    }
+
     fn draw(&self, distribution: Distribution, shape: &[usize], dtype: DType) -> Result<Tensor> {
         let count = (bytes_of(shape, dtype.size())? / dtype.size()) as u64;
-        let from = self.used.fetch_add(count.div_ceil(2), Ordering::Relaxed);
+        let from = self.take(count.div_ceil(2));
         cpu::Cpu.random(distribution, (self.seed, from), shape, dtype)
     }
 
@@ -95,29 +105,9 @@ fn expect_float(op: &'static str, dtype: DType) -> Result<()> {
     Err(Error::DType { op, rule: "random fractions must be floating-point numbers", dtype })
 }
 
-impl Tensor {
-    /// Each element kept with probability `1 - p` and divided by that, so that the mean stays; zero otherwise.
-    ///
-    /// # Errors
-    /// `Argument` when `p` is no probability; `DType` for integers.
-    pub fn dropout(&self, p: f64, generator: &Generator) -> Result<Tensor> {
-        self.expect_float("dropout")?;
-        if !(0.0..=1.0).contains(&p) {
-            return Err(Error::argument(
-                "dropout",
-                format!("the probability must be between 0 and 1, got {p}"),
-            ));
-        }
-        let kept = generator.uniform(self.shape(), DType::F32)?.ge(p)?;
-        let scale = if p < 1.0 { 1.0 / (1.0 - p) } else { 0.0 };
-        Tensor::select_where(&kept, &self.mul(scale)?, 0.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::check_gradient;
 
     fn moments(x: &Tensor) -> (f64, f64) {
         let number = |x: Result<Tensor>| x.unwrap().item().unwrap().to_f64();
@@ -157,15 +147,5 @@ mod tests {
         assert_ne!(order, (0..50).collect::<Vec<_>>());
         order.sort_unstable();
         assert_eq!(order, (0..50).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn dropout_scales_what_it_keeps() {
-        let x = Tensor::ones(&[10_000], DType::F32).unwrap();
-        let (mean, _) = moments(&x.dropout(0.25, &Generator::new(3)).unwrap());
-        assert!((mean - 1.0).abs() < 0.03, "{mean}");
-        assert_eq!(moments(&x.dropout(1.0, &Generator::new(3)).unwrap()), (0.0, 0.0));
-        assert!(x.dropout(1.5, &Generator::new(3)).is_err());
-        check_gradient("dropout", &[&[4, 3]], (-1.0, 1.0), 1, |x| x[0].dropout(0.5, &Generator::new(5)));
     }
 }

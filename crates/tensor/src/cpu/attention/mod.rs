@@ -155,7 +155,7 @@ impl Plan<'_> {
             };
             let tasks = blocks.len() + stretches.len();
             match threads {
-                1 => (0..tasks).for_each(work),
+                1 => team::alone(tasks, work)?,
                 _ => team::for_each(tasks, work)?,
             }
             // SAFETY: the work is done.

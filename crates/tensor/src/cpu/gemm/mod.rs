@@ -18,7 +18,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use crate::cpu::level::Level;
-use crate::{Buffer, Error, Result, pool, team};
+use crate::{Buffer, Error, Result, interrupt, pool, team};
 
 use kernel::{Kernel, Tile};
 pub(crate) use kernel::{Real, Runs};
@@ -235,6 +235,10 @@ impl<T: Real> Product<'_, T> {
             }
         }
         for panel in panels.0..panels.1 {
+            // A task may take long.
+            if panel % 16 == 0 {
+                interrupt::check()?;
+            }
             for block in 0..blocks {
                 let inner = inner_of(block);
                 let (b, b_stride) = self.panel(panel, inner, b.as_ref(), tiles == 1);

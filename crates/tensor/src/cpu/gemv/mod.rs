@@ -197,7 +197,7 @@ fn read(
     };
     let tasks = spans.iter().map(|span| span.outputs.div_ceil(per_task)).sum();
     match threads {
-        1 => (0..tasks).for_each(task),
+        1 => team::alone(tasks, task)?,
         _ => team::for_each(tasks, task)?,
     }
     Ok(true)

@@ -11,7 +11,8 @@ pub use store::{StoreForm, store_rows, stored_dim, stored_rows};
 
 use smallvec::SmallVec;
 
-use crate::autograd::{fused, is_grad_enabled};
+use super::{Dropout, Generator};
+use crate::autograd::{fused, is_grad_enabled, no_grad};
 use crate::layout::broadcast_shapes;
 use crate::{DType, Error, Result, Tensor, Workspace};
 
@@ -36,6 +37,8 @@ pub struct Attention<'a> {
     pub bias: Option<&'a [Tensor]>,
     /// Bounds the scaled products smoothly, before the bias: `cap * tanh(products / cap)`.
     pub softcap: Option<f32>,
+    /// Which probabilities are dropped. They are returned as they are used: dropped.
+    pub dropout: Option<Dropout>,
     /// Whether to return the probabilities too.
     pub probabilities: bool,
 }
@@ -53,7 +56,18 @@ impl<'a> Attention<'a> {
     pub fn new(query: &'a Tensor, key: &'a Tensor, value: &'a Tensor, ragged: &'a Ragged) -> Attention<'a> {
         let head_dim = query.shape().last().copied().unwrap_or(1) as f32;
         let (scale, mask) = (head_dim.sqrt().recip(), Mask::default());
-        Attention { query, key, value, ragged, scale, mask, bias: None, softcap: None, probabilities: false }
+        Attention {
+            query,
+            key,
+            value,
+            ragged,
+            scale,
+            mask,
+            bias: None,
+            softcap: None,
+            dropout: None,
+            probabilities: false,
+        }
     }
 
     /// Computes `softmax(query keyᵀ · scale) value` for every sequence and head. A row that sees no key gives zeros.
@@ -70,22 +84,33 @@ impl<'a> Attention<'a> {
     /// As for [`Attention::run`].
     pub fn run_in(&self, workspace: &mut Workspace) -> Result<Attended> {
         let sources = self.check()?;
+        if self.query.is_autocast() {
+            let (query, key, value) = (self.query.autocast()?, self.key.autocast()?, self.value.autocast()?);
+            return Attention { query: &query, key: &key, value: &value, ..*self }.run_in(workspace);
+        }
         let asked = is_grad_enabled() && sources.iter().any(|source| source.requires_grad());
         let is_single = sources.iter().zip(0..).all(|(source, index)| match source.dtype() {
             DType::F32 => true,
             DType::F16 | DType::U8 => matches!(index, 1 | 2) && !asked,
             _ => false,
         });
-        if !is_single || asked && self.probabilities {
+        if asked && self.probabilities {
             return self.composed();
         }
-        let value_dim = store::stored_dim(self.value).unwrap_or(0);
-        let context = workspace.take(&[self.query.shape()[0], self.query.shape()[1] * value_dim])?;
-        let probabilities = self.query.backend().attention(&context, self)?;
+        let Attended { context, probabilities } = if is_single && self.dropout.is_none() {
+            let value_dim = store::stored_dim(self.value).unwrap_or(0);
+            let context = workspace.take(&[self.query.shape()[0], self.query.shape()[1] * value_dim])?;
+            let probabilities = self.query.backend().attention(&context, self)?;
+            Attended { context, probabilities }
+        } else {
+            // No kernel holds what it computes on the way, and neither does the tape.
+            no_grad(|| self.composed())?
+        };
         if !asked {
             return Ok(Attended { context, probabilities });
         }
-        let (ragged, mask, scale, softcap) = (self.ragged.clone(), self.mask, self.scale, self.softcap);
+        let Attention { mask, scale, softcap, dropout, .. } = *self;
+        let ragged = self.ragged.clone();
         let biased = self.bias.is_some();
         let context = fused("attention", context, &sources, move |x| {
             let [query, key, value, bias @ ..] = x else {
@@ -93,8 +118,14 @@ impl<'a> Attention<'a> {
             };
             let bias = biased.then_some(bias);
             let ragged = &ragged;
-            let attention =
-                Attention { scale, mask, bias, softcap, ..Attention::new(query, key, value, ragged) };
+            let attention = Attention {
+                scale,
+                mask,
+                bias,
+                softcap,
+                dropout,
+                ..Attention::new(query, key, value, ragged)
+            };
             Ok(attention.composed()?.context)
         });
         Ok(Attended { context, probabilities })
@@ -172,6 +203,7 @@ impl<'a> Attention<'a> {
         let (heads, kv_heads, value_dim) =
             (self.query.shape()[1], self.key.shape()[1], self.value.shape()[2]);
         let (mut contexts, mut probabilities) = (Vec::new(), Vec::new());
+        let dropout = self.dropout.map(|Dropout { p, seed }| (p, Generator::new(seed)));
         for (index, s) in self.ragged.sequences().iter().enumerate() {
             // (kv_heads, heads of a group, rows, head_dim), and (kv_heads, 1, keys, head_dim or value_dim)
             let query = self.query.narrow(0, s.start, s.start + s.rows)?.transpose(0, 1)?;
@@ -186,7 +218,10 @@ impl<'a> Attention<'a> {
             if let Some(biases) = self.bias {
                 scores = scores.add(&biases[index].to_dtype(scores.dtype())?)?;
             }
-            let p = if s.keys == 0 { scores } else { self.normalised(s, &scores)? };
+            let mut p = if s.keys == 0 { scores } else { self.normalised(s, &scores)? };
+            if let Some((rate, generator)) = &dropout {
+                p = p.dropout(*rate, generator)?;
+            }
             let weighed =
                 p.reshape(&[kv_heads, heads / kv_heads, s.rows, s.keys])?.matmul(&part(self.value)?)?;
             let weighed = weighed.reshape(&[heads, s.rows, value_dim])?;

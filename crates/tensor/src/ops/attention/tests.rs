@@ -159,10 +159,11 @@ proptest! {
     }
 
     #[test]
-    fn gradients_are_those_of_the_composed_form(case in case()) {
+    fn gradients_are_those_of_the_composed_form(case in case(), p in prop::option::of(0.1f64..1.0), seed: u64) {
         let inputs: Vec<Tensor> = case.tensors.iter().chain(case.bias.iter().flatten()).cloned().collect();
         let attention = |x: &[Tensor], fused: bool| {
             let attention = case.attention([&x[0], &x[1], &x[2]], case.bias.is_some().then_some(&x[3..]));
+            let attention = Attention { dropout: p.map(|p| Dropout { p, seed }), ..attention };
             Ok(if fused { attention.run()? } else { attention.composed()? }.context)
         };
         same_gradients("attention", &inputs, 1e-4, |x| attention(x, true), |x| attention(x, false));
@@ -180,11 +181,11 @@ fn gradients() {
     for (rows, key_start, keys) in [(2, 3, 4), (4, 0, 2), (1, 1, 6)] {
         elsewhere.push_at(rows, key_start, keys);
     }
-    for (mask, softcap) in [
-        (Mask::default(), None),
-        (window(true, None), Some(0.5)),
-        (window(true, Some(2)), None),
-        (window(false, Some(1)), Some(2.0)),
+    for (mask, softcap, dropout) in [
+        (Mask::default(), None, None),
+        (window(true, None), Some(0.5), None),
+        (window(true, Some(2)), None, Some(Dropout { p: 0.4, seed: 3 })),
+        (window(false, Some(1)), Some(2.0), None),
     ] {
         for ragged in [&own, &elsewhere] {
             let (query, key, value): (&[usize], &[usize], &[usize]) = (&[7, 2, 3], &[7, 1, 3], &[7, 1, 2]);
@@ -199,7 +200,7 @@ fn gradients() {
                 check_gradient("attention", &shapes, (-1.0, 1.0), 1, |x| {
                     let bias = biases.is_some().then_some(&x[3..]);
                     let attention = Attention::new(&x[0], &x[1], &x[2], ragged);
-                    Ok(Attention { mask, softcap, bias, scale: 0.7, ..attention }.run()?.context)
+                    Ok(Attention { mask, softcap, bias, dropout, scale: 0.7, ..attention }.run()?.context)
                 });
             }
         }
@@ -263,4 +264,26 @@ fn what_does_not_fit_is_refused() {
     assert!(refused(Attention { bias: Some(&[]), ..plain() }).contains("0 biases for 1 sequences"));
     assert!(refused(Attention { bias: Some(&[zeros(&[2, 4, 3])]), ..plain() }).contains("must broadcast"));
     assert!(refused(Attention { bias: Some(&[zeros(&[1, 2, 3, 3])]), ..plain() }).contains("must broadcast"));
+}
+
+#[test]
+fn probabilities_are_dropped_each_by_itself() {
+    let mut ragged = Ragged::default();
+    [60, 41].iter().for_each(|&rows| ragged.push(rows, rows));
+    let [query, key, value] =
+        [1, 2, 3].map(|seed| draw(&[101, 2, 8], (-1.0, 1.0), seed).to_dtype(DType::F32).unwrap());
+    let plain = Attention { probabilities: true, ..Attention::new(&query, &key, &value, &ragged) };
+    let dropping = |p| Attention { dropout: Some(Dropout { p, seed: 5 }), ..plain }.run().unwrap();
+    let (whole, half) = (plain.run().unwrap(), dropping(0.5));
+    for (whole, half) in whole.probabilities.iter().flatten().zip(half.probabilities.iter().flatten()) {
+        let (whole, half) = (numbers(whole), numbers(half));
+        let kept =
+            whole.iter().zip(&half).filter(|(whole, half)| **half != 0.0 && *whole * 2.0 - **half < 1e-6);
+        let dropped = half.iter().filter(|half| **half == 0.0).count();
+        assert_eq!(kept.count() + dropped, whole.len());
+        let share = dropped as f64 / whole.len() as f64;
+        assert!((share - 0.5).abs() < 5.0 * 0.5 / (whole.len() as f64).sqrt(), "{share}");
+    }
+    assert_eq!(numbers(&half.context), numbers(&dropping(0.5).context));
+    assert!(numbers(&dropping(1.0).context).iter().all(|&x| x == 0.0));
 }

@@ -1,0 +1,425 @@
+"""A model with adapters: peft's ``PeftModel``."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import _engine
+from .._engine import Tensor
+from .._grad import no_grad
+from .._hub import push_folder, take_source
+from ..models.arrays import to_tensor
+from ..models.modeling import PreTrainedModel
+from ..models.weights import IncompatibleKeys
+from .config import LoraConfig
+from .lora import PREFIX, Adapter
+
+WEIGHTS_NAME = "adapter_model.safetensors"
+#: What of a model runs it, and so must run it with the adapters.
+_RUNS = frozenset({"_current_engine", "generate", "get_decoder", "get_encoder", "stream"})
+
+
+def get_peft_model(
+    model: PreTrainedModel, peft_config: LoraConfig, adapter_name: str = "default"
+) -> PeftModel:
+    """Put an adapter on a model, whose own parameters are frozen.
+
+    :raises ValueError: when the configuration names what the model does not have.
+    """
+    peft_config.base_model_name_or_path = model.name_or_path or None
+    return PeftModel(model, peft_config, adapter_name)
+
+
+class PeftModel:
+    """A model whose own parameters stay as they are, with adapters, of which one or several are active.
+
+    It is called, generates and is trained as the model is, and has all that the model has. Where gradients
+    are recorded, ``W + scaling · B @ A`` is computed once for each forward pass and takes the place of W;
+    elsewhere it is kept until an adapter has changed, so that a pass costs what it costs without adapters.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, peft_config: LoraConfig, adapter_name: str = "default"
+    ) -> None:
+        self.model = model
+        self.peft_config: dict[str, LoraConfig] = {}
+        self._adapters: dict[str, Adapter] = {}
+        self._active: list[str] = []
+        self._disabled = False
+        #: What the adapters were when they were last computed into the model, and that model.
+        self._kept: tuple[list[Any], PreTrainedModel] | None = None
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        self.add_adapter(adapter_name, peft_config)
+        self.set_adapter(adapter_name)
+
+    def __getattr__(self, name: str) -> Any:
+        # Called only for what is not there: what the model has.
+        if name.startswith("__") or name == "model":
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+        if name in _RUNS:
+            with no_grad():
+                return getattr(self._adapted(), name)
+        return getattr(self.model, name)
+
+    @property
+    def base_model(self) -> PeftModel:
+        """Itself: peft has an object in between, which holds the model as its ``model`` too."""
+        return self
+
+    def get_base_model(self) -> PreTrainedModel:
+        """The model without adapters."""
+        return self.model
+
+    # Running.
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model with the active adapters; see the model's ``forward``."""
+        return self._adapted().forward(*args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model with the active adapters; see the model's ``forward``."""
+        return self.forward(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> PeftModel:
+        """Return the model, with ``training`` as ``mode`` says."""
+        self.model.train(mode)
+        return self
+
+    def eval(self) -> PeftModel:
+        """Return the model, with ``training`` False."""
+        return self.train(False)
+
+    @contextlib.contextmanager
+    def disable_adapter(self) -> Iterator[None]:
+        """Within, the model runs as it was before it had adapters."""
+        before, self._disabled = self._disabled, True
+        try:
+            yield
+        finally:
+            self._disabled = before
+
+    def _adapted(self) -> PreTrainedModel:
+        """The model with what the active adapters make of its parameters."""
+        if self._disabled:
+            return self.model
+        adapters = [self._adapters[name] for name in self._active]
+        parameters = [parameter for adapter in adapters for parameter in adapter.parameters()]
+        if _engine.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
+            return self._with(self._replaced())
+        engine = self.model._current_engine()
+        # They are small, so that what they were is kept beside what was made of them.
+        arrays = [parameter.detach().numpy() for parameter in parameters]
+        seen = [engine, engine.version, list(self._active), arrays]
+        kept = self._kept
+        if kept is None or not _same(kept[0], seen):
+            with no_grad():
+                twin = self._with(self._replaced())
+            kept = self._kept = ([*seen[:3], [array.copy() for array in arrays]], twin)
+        kept[1].training = self.model.training
+        return kept[1]
+
+    def _replaced(self) -> dict[str, Tensor]:
+        """The parameters of the model that adapters change, as they make them."""
+        engine = self.model._engine
+        replaced: dict[str, Tensor] = {}
+        for name in self._active:
+            for module, added in self._adapters[name].layers.items():
+                weight = f"{module}.weight"
+                before = replaced[weight] if weight in replaced else engine.parameter(weight)
+                replaced[weight] = added.added_to(before)
+            replaced.update(self._adapters[name].copies)
+        return replaced
+
+    def _with(self, replaced: Mapping[str, Tensor]) -> PreTrainedModel:
+        """The model, sharing all but some parameters."""
+        engine = self.model._current_engine()
+        config = json.loads(self.model.config._as_json())
+        if config.get("tie_word_embeddings") and replaced.keys() & _tied(engine):
+            # What shared a tensor has one of its own now.
+            config["tie_word_embeddings"] = False
+        twin = type(self.model).__new__(type(self.model))
+        twin.__dict__.update(self.model.__dict__)
+        twin._engine, twin._source = engine.with_tensors(dict(replaced), json.dumps(config)), None
+        return twin
+
+    # Adapters.
+
+    @property
+    def active_adapters(self) -> list[str]:
+        """The adapters that the model runs with."""
+        return list(self._active)
+
+    @property
+    def active_adapter(self) -> str:
+        """The adapter that the model runs with, the first of several."""
+        return self._active[0]
+
+    def add_adapter(self, adapter_name: str, peft_config: LoraConfig) -> None:
+        """Draw another adapter, which is not active before :meth:`set_adapter`.
+
+        :raises ValueError: for a name that there is, or that cannot be one, and as :func:`get_peft_model`.
+        """
+        if adapter_name in self.peft_config:
+            raise ValueError(f"Adapter with name {adapter_name} already exists. Please use a different name.")
+        if not adapter_name or {*"./\\"} & {*adapter_name}:
+            raise ValueError(f"{adapter_name!r} cannot be the name of an adapter: it is part of file names")
+        if self.peft_config and any(one.bias != "none" for one in (peft_config, *self.peft_config.values())):
+            raise ValueError("Only a single adapter may train biases: set bias to 'none' for all of several")
+        self._adapters[adapter_name] = Adapter(self.model, peft_config)
+        self.peft_config[adapter_name] = peft_config
+
+    def set_adapter(self, adapter_name: str | Sequence[str]) -> None:
+        """Run the model with this adapter, or these, and train it alone."""
+        names = [adapter_name] if isinstance(adapter_name, str) else list(adapter_name)
+        for name in names:
+            self._known(name)
+        self._active = names
+        for name, adapter in self._adapters.items():
+            adapter.set_trainable(name in names and not adapter.config.inference_mode)
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Forget an adapter; if it was the only active one, the first of the others is active then."""
+        self._known(adapter_name)
+        if len(self._adapters) == 1:
+            raise ValueError("The only adapter cannot be deleted: unload() gives the model without it")
+        del self._adapters[adapter_name], self.peft_config[adapter_name]
+        names = [name for name in self._active if name != adapter_name]
+        self.set_adapter(names or next(iter(self._adapters)))
+
+    def _known(self, adapter_name: str) -> Adapter:
+        if adapter_name not in self._adapters:
+            raise ValueError(f"Adapter {adapter_name} not found. Available adapters: {list(self._adapters)}")
+        return self._adapters[adapter_name]
+
+    def merge_and_unload(
+        self, progressbar: bool = False, safe_merge: bool = False, adapter_names: list[str] | None = None
+    ) -> PreTrainedModel:
+        """The model itself, changed to what it is with the active adapters, or with those named.
+
+        :raises ValueError: with ``safe_merge``, for parameters that are not finite; nothing is changed then.
+        """
+        if adapter_names is not None:
+            self.set_adapter(adapter_names)
+        with no_grad():
+            replaced = self._replaced()
+            if safe_merge:
+                for name, tensor in replaced.items():
+                    if not np.isfinite(tensor.detach().numpy()).all():
+                        raise ValueError(
+                            f"NaNs detected in the merged weights ({name}): the adapter is broken"
+                        )
+            own = self.model.dtype
+            converted = {name: tensor.detach().to(own).clone() for name, tensor in replaced.items()}
+        if converted.keys() & _tied(self.model._current_engine()):
+            self.model.config.tie_word_embeddings = False
+        self.model._replace(converted)
+        return self.unload()
+
+    def unload(self) -> PreTrainedModel:
+        """The model itself, as it was before it had adapters."""
+        return self.model
+
+    # Parameters.
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Every parameter under peft's name: the model's, which are frozen, and those of all adapters."""
+        before = f"{prefix}.{PREFIX}" if prefix else PREFIX
+        trained = self._saved_parameters()
+        for name, parameter in self.model.named_parameters(remove_duplicate=remove_duplicate):
+            names = (adapter.wrapped(name) for adapter in self._adapters.values())
+            wrapped = next((new for new in names if new != name), name)
+            if PREFIX + wrapped not in trained:
+                yield before + wrapped, parameter
+        for name, parameter in trained.items():
+            yield f"{prefix}.{name}" if prefix else name, parameter
+
+    def parameters(self, recurse: bool = True) -> Iterator[Tensor]:
+        """Every parameter."""
+        for _, parameter in self.named_parameters():
+            yield parameter
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Name to tensor, as :meth:`named_parameters` has them, without gradients."""
+        entries = self.named_parameters(remove_duplicate=False)
+        return {name: tensor.detach() if tensor.requires_grad else tensor for name, tensor in entries}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Copy tensors or arrays into the parameters of the same names.
+
+        :raises RuntimeError: for shapes that do not fit, and with ``strict`` for names that are missing or
+            that there are not; nothing is copied then.
+        """
+        own = self.state_dict()
+        given = {name: to_tensor(name, value) for name, value in state_dict.items()}
+        missing, unexpected = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
+        problems = [
+            f"size mismatch for {name}: {given[name].shape}, and {own[name].shape} in the model"
+            for name in own.keys() & given.keys()
+            if own[name].shape != given[name].shape
+        ]
+        if strict:
+            problems += [f"Missing key in state_dict: {name}" for name in missing]
+            problems += [f"Unexpected key in state_dict: {name}" for name in unexpected]
+        if problems:
+            raise RuntimeError("Error(s) in loading state_dict for PeftModel:\n\t" + "\n\t".join(problems))
+        with no_grad():
+            for name in own.keys() & given.keys():
+                own[name].copy_(given[name])
+        return IncompatibleKeys(missing, unexpected)
+
+    def get_nb_trainable_parameters(self) -> tuple[int, int]:
+        """How many numbers are trained, and how many there are."""
+        counts = [(p.numel(), p.requires_grad) for p in self.parameters()]
+        return sum(count for count, trained in counts if trained), sum(count for count, _ in counts)
+
+    def print_trainable_parameters(self) -> None:
+        """Print how many numbers are trained, and how many there are."""
+        trained, total = self.get_nb_trainable_parameters()
+        share = 100 * trained / total
+        print(f"trainable params: {trained:,d} || all params: {total:,d} || trainable%: {share:.4f}")
+
+    # Files.
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        safe_serialization: bool = True,
+        selected_adapters: list[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write the adapters, as peft does: those but ``"default"`` into folders of their names.
+
+        :raises ValueError: for names that there are not.
+        :raises OSError: when a file cannot be written.
+        """
+        if not safe_serialization:
+            raise ValueError("safe_serialization=False is not supported: weights are saved as safetensors")
+        if os.path.isfile(save_directory):
+            raise ValueError(f"Provided path ({save_directory}) should be a directory, not a file")
+        if kwargs:
+            raise TypeError(f"save_pretrained() got unexpected keyword arguments: {', '.join(kwargs)}")
+        for name in selected_adapters if selected_adapters is not None else self._adapters:
+            adapter, folder = self._known(name), _folder(save_directory, name)
+            folder.mkdir(parents=True, exist_ok=True)
+            tensors: dict[str, Any] = {n: one.detach() for n, one in adapter.named_parameters()}
+            _engine.save_file(tensors, folder / WEIGHTS_NAME, {"format": "pt"})
+            config = copy.copy(adapter.config)
+            config.inference_mode = True
+            if config.task_type is None:
+                config.auto_mapping = {
+                    "base_model_class": type(self.model).__name__,
+                    "parent_library": f"transformers.models.{self.model.config.model_type}",
+                }
+            config.save_pretrained(folder)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: PreTrainedModel,
+        model_id: str | os.PathLike[str],
+        adapter_name: str = "default",
+        is_trainable: bool = False,
+        config: LoraConfig | None = None,
+        **kwargs: Any,
+    ) -> PeftModel:
+        """Put an adapter of a folder or a hub repository on a model, as it was saved here or by peft.
+
+        Keywords say where from, as for models.
+
+        :raises OSError: when there is no such adapter.
+        :raises ValueError: for an adapter of another kind, and one that does not fit the model.
+        :raises RuntimeError: when its parameters do not fit; everything that does not is listed.
+        """
+        repo = _engine.Repo(model_id, **take_source(kwargs))
+        if kwargs:
+            raise TypeError(f"from_pretrained() got unexpected keyword arguments: {', '.join(kwargs)}")
+        config = LoraConfig._read(repo) if config is None else config
+        config.inference_mode = not is_trainable
+        made = cls(model, config, adapter_name)
+        made._adapters[adapter_name].load_state_dict(model, _read(repo))
+        made.set_adapter(adapter_name)
+        return made
+
+    def load_adapter(
+        self,
+        model_id: str | os.PathLike[str],
+        adapter_name: str,
+        is_trainable: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Put another adapter of a folder or a hub repository on the model; see :meth:`from_pretrained`."""
+        repo = _engine.Repo(model_id, **take_source(kwargs))
+        config = LoraConfig._read(repo, inference_mode=not is_trainable, **kwargs)
+        self.add_adapter(adapter_name, config)
+        try:
+            self._adapters[adapter_name].load_state_dict(self.model, _read(repo))
+        except Exception:
+            del self._adapters[adapter_name], self.peft_config[adapter_name]
+            raise
+        self.set_adapter(self._active)
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> Any:
+        """Upload the adapters to a repository; the keywords are those of a model's ``push_to_hub``.
+
+        :raises ImportError: without ``huggingface_hub``, which does it.
+        """
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return push_folder(folder, repo_id, **kwargs)
+
+    # Checkpoints of a training, which has the adapters alone.
+
+    def _saved_parameters(self) -> dict[str, Tensor]:
+        return {
+            name: parameter
+            for adapter_name, adapter in self._adapters.items()
+            for name, parameter in adapter.named_parameters(adapter_name)
+        }
+
+    def _read_saved(self, folder: str | os.PathLike[str]) -> dict[str, Tensor]:
+        tensors: dict[str, Tensor] = {}
+        for name, adapter in self._adapters.items():
+            found = _read(_engine.Repo(str(_folder(folder, name))))
+            pairs = zip(adapter.named_parameters(), adapter.named_parameters(name), strict=True)
+            inner = {saved: own for (saved, _), (own, _) in pairs}
+            tensors |= {inner.get(saved, saved): tensor for saved, tensor in found.items()}
+        return tensors
+
+    def __repr__(self) -> str:
+        return f"PeftModel({self.model!r}, adapters: {', '.join(self._adapters)})"
+
+
+def _same(kept: list[Any], seen: list[Any]) -> bool:
+    if kept[0] is not seen[0] or kept[1:3] != seen[1:3] or len(kept[3]) != len(seen[3]):
+        return False
+    return all(np.array_equal(before, now) for before, now in zip(kept[3], seen[3], strict=True))
+
+
+def _tied(engine: _engine.Model) -> set[str]:
+    """The further names of parameters that share a tensor."""
+    return {*engine.parameter_names(tied=True)} - {*engine.parameter_names()}
+
+
+def _folder(folder: str | os.PathLike[str], adapter_name: str) -> Path:
+    return Path(folder) if adapter_name == "default" else Path(folder, adapter_name)
+
+
+def _read(repo: _engine.Repo) -> dict[str, Tensor]:
+    """The parameters of an adapter.
+
+    :raises OSError: when there is no file of safetensors.
+    """
+    return _engine.load_file(repo.require(WEIGHTS_NAME))

@@ -1,0 +1,46 @@
+"""What the processes of test_processes.py do: functions that a process started anew can import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+#: Few rows, so that products read the weights where they lie.
+IDS = np.array([[101, 7592, 102]])
+
+
+def embed(model: Any) -> np.ndarray[Any, Any]:
+    return model(IDS).last_hidden_state
+
+
+def tokenize(tokenizer: Any) -> list[int]:
+    return tokenizer(["one text", "and another one"], padding=True).input_ids
+
+
+def serve(model: Any, connection: Any) -> None:
+    """Answers until nobody asks any more."""
+    while (ids := connection.recv()) is not None:
+        connection.send(model(ids).last_hidden_state)
+
+
+def open_and_serve(folder: Path, connection: Any) -> None:
+    from trustformers import AutoModel
+
+    serve(AutoModel.from_pretrained(folder), connection)
+
+
+def mapped(pid: int, file: Path) -> tuple[int, int]:
+    """Of the pages of a file that a process has mapped, the bytes in memory, and its share in them (PSS)."""
+    resident = share = 0
+    inside = False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        name, *rest = line.split()
+        if not name.endswith(":"):
+            inside = line.endswith(str(file))
+        elif inside and name == "Rss:":
+            resident += int(rest[0]) * 1024
+        elif inside and name == "Pss:":
+            share += int(rest[0]) * 1024
+    return resident, share
