@@ -8,7 +8,7 @@ import pytest
 
 import trustformers
 
-LEVELS = ("portable", "avx2", "avx512", "vnni")
+LEVELS = ("portable", "avx2", "avx512", "vnni", "bf16")
 
 
 def asked(expression: str, **environment: str) -> str:

@@ -172,8 +172,7 @@ impl Stack {
 
     /// Runs the stack.
     pub fn forward(&self, mut pass: Pass) -> Result<Passed> {
-        // A few rows need no packed weights: making them would have what is mapped in memory twice.
-        if pass.packing.rows() > Weight::FEW_ROWS && self.packed.get().is_none() {
+        if self.packed.get().is_none() {
             let linears = self.layers.iter().flat_map(|layer| layer.linears());
             let weights = linears.map(Linear::weight).collect::<Result<Vec<_>>>()?;
             // One that is being trained changes before it is used again.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::cpu::{Packed as PackedMatrix, Stacked};
+use crate::cpu::{Packed as PackedMatrix, Pairs, Stacked};
 use crate::{DType, Error, Matrix, Result, Tensor, team};
 
 /// The weights of one linear operation: one matrix, or several that share their input and are applied as one (query, key and value).
@@ -80,7 +80,13 @@ impl Weight {
     /// Whether the kernel's form is worth keeping: not where the next product has other values, or is of another weight.
     pub(crate) fn is_lasting(&self) -> bool {
         let is_wide = |part: &Matrix| part.dense().is_some_and(|part| part.dtype() == DType::F32);
-        self.parts.iter().all(is_wide) && !(self.is_passing || self.requires_grad())
+        let has_form = || self.parts.iter().all(is_wide) || self.pairs().is_some();
+        !(self.is_passing || self.requires_grad()) && has_form()
+    }
+
+    /// The parts as pairs of bfloat16, where they are that and the processor multiplies those.
+    pub(crate) fn pairs(&self) -> Option<Pairs<'_>> {
+        Pairs::of(&self.parts)
     }
 
     /// The kernel's form, if there is one and no part has changed since.
@@ -102,16 +108,17 @@ impl Weight {
             return Ok(packed);
         }
         let versions = self.parts.iter().map(|part| part.memory().storage().version()).collect();
-        let matrix = Arc::new(PackedMatrix::made(&Stacked(&self.parts))?);
+        let matrix = match self.pairs() {
+            Some(pairs) => PackedMatrix::made(&pairs)?,
+            None => PackedMatrix::made(&Stacked(&self.parts))?,
+        };
+        let matrix = Arc::new(matrix);
         // What it was made from is not needed in memory any more, so that a matrix takes memory once.
         self.parts.iter().filter_map(Matrix::dense).for_each(Tensor::evict);
         let mut kept = self.packed.write().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Packed { matrix: matrix.clone(), versions });
         Ok(matrix)
     }
-
-    /// Products with at most so many rows are not worth making the kernel's form for.
-    pub const FEW_ROWS: usize = 16;
 
     /// Makes the kernel's form of all `weights` now, side by side, instead of one after another as each is first used.
     pub fn pack_all<'a>(weights: impl IntoIterator<Item = &'a Weight>) -> Result<()> {

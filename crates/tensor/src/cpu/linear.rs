@@ -2,9 +2,8 @@
 
 use std::mem::MaybeUninit;
 
-use super::gemm::{self, MatrixMut, Options, Pairs, Right, Stacked, gemm};
+use super::gemm::{self, MatrixMut, Options, Panels, Right, Stacked, gemm};
 use super::gemv::{self, Finish};
-use super::level::Level;
 use super::rows::for_each_run;
 use super::{activation, gated, layer_norm, scratch};
 use crate::ops::{LinearStep, Norm, Then};
@@ -54,14 +53,14 @@ fn product(values: &[f32], step: &LinearStep, out: &mut [MaybeUninit<f32>]) -> R
         Then::Add(_) => Activation::Identity,
     };
     let (map, gates) = (activation::kernel(activation), matches!(then, Then::Gate(_)));
-    if gemv::product(left, weight.parts(), Finish { bias, map, gates, add }, out)? {
+    if !weight.is_lasting() && gemv::product(left, weight.parts(), Finish { bias, map, gates, add }, out)? {
         return Ok(());
     }
     if gates {
-        let both = Tensor::build(&[rows, outputs], |both| many(left, weight, bias, None, both))?;
+        let both = Tensor::build(&[rows, outputs], |both| by_tiles(left, weight, bias, None, both))?;
         return gated::write(activation, both.as_slice()?, outputs / 2, out);
     }
-    many(left, weight, bias, map, out)?;
+    by_tiles(left, weight, bias, map, out)?;
     let Some(add) = add else { return Ok(()) };
     // SAFETY: the product has written all of it.
     let out = unsafe { out.assume_init_mut() };
@@ -70,8 +69,8 @@ fn product(values: &[f32], step: &LinearStep, out: &mut [MaybeUninit<f32>]) -> R
     })
 }
 
-/// `map(left @ weightᵀ + bias)` with more rows than a few.
-fn many(
+/// `map(left @ weightᵀ + bias)` by tiles: of a weight in the kernel's form, or one that more than a few rows meet.
+fn by_tiles(
     left: gemv::Left,
     weight: &Weight,
     bias: Option<&[f32]>,
@@ -82,15 +81,19 @@ fn many(
     let outputs = weight.out_features();
     let out = MatrixMut::new(out, [rows, outputs], outputs)?;
     let options = Options { add: bias, map, ..Options::default() };
-    if let Some(pairs) = Pairs::of(Level::current(), weight.parts()) {
-        let left = pairs.rounded(values)?;
-        return gemm(out, gemm::Matrix::of(&left, 0)?, Right::Made(&pairs), &options);
+    let packed = if weight.is_lasting() { Some(weight.packed()?) } else { None };
+    if let Some(pairs) = weight.pairs() {
+        let right = packed.as_deref().map_or(Right::Made(&pairs), Right::Packed);
+        return scratch::with(|scratch| {
+            let depth = pairs.shape()[0];
+            let [room] = scratch.parts([rows * depth]);
+            // SAFETY: so long is the part, and nobody else has it.
+            let room = unsafe { std::slice::from_raw_parts_mut(room.cast(), rows * depth) };
+            let left = pairs.rounded(values, room)?;
+            gemm(out, gemm::Matrix::new(left, [rows, depth], [depth, 1])?, right, &options)
+        });
     }
     let left = gemm::Matrix::new(values, [rows, columns], [columns, 1])?;
-    let packed = match rows > Weight::FEW_ROWS && weight.is_lasting() && std::env::var("PACK").is_ok() {
-        true => Some(weight.packed()?),
-        false => weight.kept(),
-    };
     let stacked = Stacked(weight.parts());
     let right = match (&packed, weight.parts()) {
         (Some(packed), _) => Right::Packed(packed),

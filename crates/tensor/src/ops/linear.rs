@@ -455,14 +455,18 @@ mod tests {
 
     #[test]
     fn a_passing_weight_gives_what_a_lasting_one_does() {
-        for dtype in [DType::F32, DType::BF16] {
+        // Of bfloat16 a lasting one may be multiplied with rounded numbers.
+        for (dtype, tolerance) in [(DType::F32, 1e-5), (DType::F16, 1e-5), (DType::BF16, 2e-2)] {
             let part = draw(&[40, 30], (-1.0, 1.0), 1).to_dtype(dtype).unwrap();
             for part in [part.clone(), part.mt().unwrap().copy().unwrap().mt().unwrap()] {
                 let x = draw(&[5, 30], (-1.0, 1.0), 2).to_dtype(DType::F32).unwrap();
                 let run = |weight: Weight| linear(&x, &weight, None, Activation::Gelu).unwrap();
                 let (lasting, passing) = (Weight::new(vec![part.clone()]), Weight::passing(part));
                 let (lasting, passing) = (run(lasting.unwrap()), run(passing.unwrap()));
-                assert_eq!(lasting.as_slice::<f32>().unwrap(), passing.as_slice::<f32>().unwrap());
+                let both = [&lasting, &passing].map(|result| result.as_slice::<f32>().unwrap());
+                for (lasting, passing) in both[0].iter().zip(both[1]) {
+                    assert!((lasting - passing).abs() <= tolerance * (1.0 + passing.abs()), "{dtype:?}");
+                }
             }
         }
     }

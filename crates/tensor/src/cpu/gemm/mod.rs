@@ -25,8 +25,7 @@ pub(crate) use kernel::{Real, Runs};
 pub(crate) use matrix::{Matrix, MatrixMut};
 pub(crate) use packed::Packed;
 pub(crate) use pairs::Pairs;
-use stacked::Panels;
-pub(crate) use stacked::Stacked;
+pub(crate) use stacked::{Panels, Stacked};
 
 /// Elements of the left matrix that one task packs at once: a part of the second-level cache.
 const BLOCK_ELEMENTS: usize = 128 << 10;

@@ -19,9 +19,9 @@ pub(crate) struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    /// The matrices as pairs, if the level has products of them and all lie so that they can be found.
-    pub(crate) fn of(level: Level, parts: &'a [Matrix]) -> Option<Pairs<'a>> {
-        let kernel = PairKernel::of(level)?;
+    /// The matrices as pairs, if the processor has products of them and all lie so that they can be found.
+    pub(crate) fn of(parts: &'a [Matrix]) -> Option<Pairs<'a>> {
+        let kernel = PairKernel::of(Level::current())?;
         let fits = |part: &&Tensor| {
             part.dtype() == DType::BF16 && (lies_in_pairs(part) || part.layout().strides()[0] == 1)
         };
@@ -29,21 +29,21 @@ impl<'a> Pairs<'a> {
         Some(Pairs { kernel, parts })
     }
 
-    /// Rows (.., in) of the left matrix as (.., in / 2) of pairs.
+    /// Rows (.., in) of the left matrix as (.., in / 2) of pairs, written to `out`, which is as long.
     ///
     /// # Errors
-    /// `OutOfMemory`.
-    pub(crate) fn rounded(&self, values: &[f32]) -> Result<Tensor> {
+    /// `Threads` when there are none to be had.
+    pub(crate) fn rounded<'r>(&self, values: &[f32], out: &'r mut [MaybeUninit<f32>]) -> Result<&'r [f32]> {
         let (columns, pairs) = (self.parts[0].shape()[1], self.shape()[0]);
-        Tensor::build(&[values.len() / columns.max(1), pairs], |out: &mut [MaybeUninit<f32>]| {
-            for_each_run(out, pairs, |first, run| {
-                let rows = values[first * columns..].chunks_exact(columns);
-                for (row, to) in rows.zip(run.chunks_exact_mut(pairs)) {
-                    // SAFETY: the processor has the kernel's level.
-                    unsafe { (self.kernel.round)(row, to) }
-                }
-            })
-        })
+        for_each_run(out, pairs, |first, run| {
+            let rows = values[first * columns..].chunks_exact(columns);
+            for (row, to) in rows.zip(run.chunks_exact_mut(pairs)) {
+                // SAFETY: the processor has the kernel's level.
+                unsafe { (self.kernel.round)(row, to) }
+            }
+        })?;
+        // SAFETY: all whole rows have been written, and there are no others.
+        Ok(unsafe { out.assume_init_ref() })
     }
 }
 
@@ -88,11 +88,13 @@ impl Panels<f32> for Pairs<'_> {
                     let out = out.add(first - from);
                     if lies_in_pairs(part) {
                         let lane_stride = strides[0] / 2;
-                        let runs = Runs { data: data.cast(), lanes, lane_stride, inner: depth, inner_stride: 1 };
+                        let runs =
+                            Runs { data: data.cast(), lanes, lane_stride, inner: depth, inner_stride: 1 };
                         (kernel.pack)(&runs, out, width);
                     } else {
                         let depth = (2 * depth).min(part.shape()[1] - 2 * inner.0);
-                        let runs = Runs { data, lanes, lane_stride: 1, inner: depth, inner_stride: strides[1] };
+                        let runs =
+                            Runs { data, lanes, lane_stride: 1, inner: depth, inner_stride: strides[1] };
                         (self.kernel.interleave)(&runs, out, width);
                     }
                 }

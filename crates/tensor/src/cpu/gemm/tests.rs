@@ -1,3 +1,4 @@
+use half::bf16;
 use proptest::prelude::*;
 
 use super::Matrix as View;
@@ -183,6 +184,49 @@ proptest! {
             let want = run(Right::Plain(View::of(&floats, 0).unwrap().transposed()));
             for (made, want) in run(Right::Made(&stacked)).iter().zip(want) {
                 prop_assert!((made - want).abs() <= 1e-5 * inner as f32, "{:?}: {}, not {}", level, made, want);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    /// Pairs of bfloat16, turned or not, stacked, sum the products of what is rounded; made before or as the product goes, the same bits.
+    #[test]
+    fn pairs_sum_the_products_of_rounded_numbers(
+        rows in 1usize..60, inner in 1usize..700, outputs in 1usize..70, parallel: bool, seed in 0u64..1000,
+    ) {
+        let part = |i: u64| crate::testing::draw(&[outputs, inner], (-1.0, 1.0), seed + i).to_dtype(DType::BF16).unwrap();
+        let turned = |part: Tensor| part.mt().unwrap().copy().unwrap().mt().unwrap();
+        let parts = [part(1), turned(part(2)), turned(part(3))];
+        // One whose neighbours cannot be read as pairs is not one of pairs.
+        let parts = if inner % 2 == 0 { &parts[..] } else { &parts[1..] }.iter().cloned().map(Matrix::from).collect::<Vec<_>>();
+        let Some(pairs) = Pairs::of(&parts) else {
+            prop_assert!(!Level::available().any(|level| level == Level::Bf16 && level == Level::current()));
+            return Ok(());
+        };
+        let ([depth, columns], x) = (pairs.shape(), draw::<f32>(rows * inner, seed as u32));
+        let mut rounded = vec![MaybeUninit::uninit(); rows * depth];
+        let rounded = pairs.rounded(&x, &mut rounded).unwrap();
+        let run = |right: Right<f32>| {
+            let mut out = vec![MaybeUninit::uninit(); rows * columns];
+            let view = MatrixMut::new(&mut out, [rows, columns], columns).unwrap();
+            let left = View::new(rounded, [rows, depth], [depth, 1]).unwrap();
+            gemm(view, left, right, &Options { parallel, ..Options::default() }).unwrap();
+            // SAFETY: a product writes every element.
+            out.into_iter().map(|x| unsafe { x.assume_init() }).collect::<Vec<f32>>()
+        };
+        let made = run(Right::Made(&pairs));
+        prop_assert_eq!(&run(Right::Packed(&Packed::made(&pairs).unwrap())), &made);
+        let floats: Vec<Tensor> = parts.iter().map(|part| part.to_dtype(DType::F64).unwrap()).collect();
+        let floats = Tensor::cat(&floats.iter().collect::<Vec<_>>(), 0).unwrap();
+        let weights = floats.as_slice::<f64>().unwrap();
+        for (x, made) in x.chunks(inner).zip(made.chunks(columns)) {
+            for (weights, got) in weights.chunks(inner).zip(made) {
+                let product = |(x, w): (&f32, &f64)| f64::from(bf16::from_f32(*x)) * w;
+                let (sum, size) = x.iter().zip(weights).map(product).fold((0.0, 1.0), |(sum, size), p| (sum + p, size + p.abs()));
+                prop_assert!((f64::from(*got) - sum).abs() <= 1e-6 * size, "{}, not {}", got, sum);
             }
         }
     }

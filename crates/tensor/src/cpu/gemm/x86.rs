@@ -94,7 +94,7 @@ macro_rules! kernel {
 }
 
 /// How many elements ahead of its use the right matrix is fetched: the processor's own prefetching stops at the end of each page.
-const AHEAD: usize = 512;
+const AHEAD: usize = 1024;
 
 kernel! {
     f32_avx512, f32, "avx512f", 16 lanes, 2 wide, 14 high

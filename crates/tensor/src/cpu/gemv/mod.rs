@@ -32,10 +32,10 @@ use split::InColumns;
 use super::gated::multiply;
 use super::gemm::Map;
 use super::level::Level;
-use crate::{DType, Matrix, Result, Weight, pool, team};
+use crate::{DType, Matrix, Result, pool, team};
 
 /// The most rows that are few: with more, reading the weights is not the work any longer.
-pub(super) const MAX_ROWS: usize = Weight::FEW_ROWS;
+pub(super) const MAX_ROWS: usize = 16;
 /// So few rows are multiplied with one output after another: weights that are read in one stream come half again as fast as in several,
 /// and turning blocks would not pay.
 const ONE_BY_ONE: usize = 4;
@@ -104,8 +104,8 @@ pub(super) fn product(
     let level = Level::current();
     let is_of_blocks = level >= Level::Vnni && parts.iter().all(|part| part.quantized().is_some());
     let rows = match is_of_blocks {
-        false if left.rows > std::env::var("MAXR").map_or(MAX_ROWS, |x| x.parse().unwrap()) => return Ok(false),
-        false => std::env::var("MAXR").map_or(MAX_ROWS, |x| x.parse().unwrap()),
+        false if left.rows > MAX_ROWS => return Ok(false),
+        false => MAX_ROWS,
         true => MAX_ROWS_OF_BLOCKS,
     };
     let outputs = parts.iter().map(|part| part.shape()[0]).sum::<usize>() / if finish.gates { 2 } else { 1 };
