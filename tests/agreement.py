@@ -7,6 +7,8 @@ import numpy as np
 
 #: Relative to the value, and for small ones to half of what values of the field usually are.
 TOLERANCE = 1e-4
+#: Of weights in bfloat16, which may meet rounded numbers, as torch's do.
+TOLERANCE_OF_BFLOAT16 = 4e-2
 
 #: The fields that hold something for every position, and the axis of it.
 POSITIONS = {"last_hidden_state": 1, "hidden_states": 1, "start_logits": 1, "end_logits": 1, "attentions": 2}

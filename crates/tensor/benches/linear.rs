@@ -20,7 +20,6 @@ fn main() -> Result<()> {
         let copies = (64 << 20) / (inner * outputs * 4);
         let weights =
             (0..copies).map(|_| Weight::new(vec![normal(&[outputs, inner])?])).collect::<Result<Vec<_>>>()?;
-        Weight::pack_all(&weights)?;
         let bias = normal(&[outputs])?;
         for rows in [1, 2, 4, 8, 16, 32, 64, 128, 512, 1024, 4096] {
             if only.is_some_and(|only| only != rows) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::cpu::{Packed as PackedMatrix, Pairs, Stacked};
-use crate::{DType, Error, Matrix, Result, Tensor, team};
+use crate::{DType, Error, Matrix, Result, Tensor};
 
 /// The weights of one linear operation: one matrix, or several that share their input and are applied as one (query, key and value).
 ///
@@ -118,13 +118,6 @@ impl Weight {
         let mut kept = self.packed.write().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Packed { matrix: matrix.clone(), versions });
         Ok(matrix)
-    }
-
-    /// Makes the kernel's form of all `weights` now, side by side, instead of one after another as each is first used.
-    pub fn pack_all<'a>(weights: impl IntoIterator<Item = &'a Weight>) -> Result<()> {
-        let weights: Vec<&Weight> = weights.into_iter().filter(|weight| weight.is_lasting()).collect();
-        let pack = |weight: &Weight| weight.packed().map(drop);
-        team::try_for_each(weights.len(), |index| pack(weights[index]))
     }
 
     /// Gives back the kernel's form, until it is needed again.
