@@ -46,6 +46,12 @@ def test_the_installed_command_runs() -> None:
     assert done.stdout.strip() == f"trustformers {__version__}"
 
 
+def test_the_package_runs_as_a_program() -> None:
+    command = [sys.executable, "-m", "trustformers", "--version"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == f"trustformers {__version__}"
+
+
 def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main([])

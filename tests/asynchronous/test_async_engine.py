@@ -1,8 +1,11 @@
 """Many who ask at once get what each would get alone."""
 
 import asyncio
+import copy
+import pickle
 import random
 import time
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -270,6 +273,61 @@ def test_a_batch_that_nobody_waits_for_ends() -> None:
     wide_encoder()(rows)
     whole = time.monotonic() - begun
     assert asyncio.run(leave()) < max(0.5, whole / 2)
+
+
+def test_who_serves_a_model_in_training_mode_is_warned() -> None:
+    model = tf.BertModel(encoder().config, seed=1)
+    engine = tf.AsyncEngine(model)
+    with pytest.warns(UserWarning, match=r"BertModel is in training mode.*call model\.eval\(\)"):
+        asyncio.run(engine([[5, 6]]))
+    model.eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        asyncio.run(engine([[5, 6]]))
+    # A text is written without dropout in both modes.
+    writer = decoder("llama")
+    twin = tf.LlamaForCausalLM(writer.config, seed=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        written = asyncio.run(tf.AsyncEngine(twin).generate([[5, 6]], max_new_tokens=5))
+    np.testing.assert_array_equal(written, writer.generate([[5, 6]], max_new_tokens=5))
+
+
+def test_texts_go_on_while_a_long_prompt_is_read() -> None:
+    model, long = decoder("llama"), [[5 + i % 50 for i in range(1900)]]
+    written = [0]
+    seen: list[int] = []
+
+    def count(input_ids: Any, scores: Any, **kwargs: Any) -> bool:
+        written[0] += 1
+        return False
+
+    def note(input_ids: Any, scores: Any, **kwargs: Any) -> bool:
+        seen.append(written[0])
+        return False
+
+    async def ask() -> Any:
+        engine = tf.AsyncEngine(model, max_batch_tokens=1 << 20)
+        options: dict[str, Any] = {"max_new_tokens": 1000, "min_new_tokens": 1000}
+        running = asyncio.ensure_future(engine.generate([[7, 8]], **options, stopping_criteria=[count]))
+        while not written[0]:
+            await asyncio.sleep(0.001)
+        begun = written[0]
+        answer = await engine.generate(long, max_new_tokens=2, stopping_criteria=[note])
+        running.cancel()
+        # It was read in fifteen pieces, and a token was written behind each of the first fourteen.
+        assert seen[0] - begun >= 14
+        return answer
+
+    np.testing.assert_array_equal(asyncio.run(ask()), model.generate(long, max_new_tokens=2))
+
+
+def test_an_engine_is_shown_and_sent() -> None:
+    engine = tf.AsyncEngine(encoder(), max_batch_tokens=300, max_wait_ms=1, max_requests=7)
+    assert repr(engine) == "AsyncEngine(BertModel, max_batch_tokens=300, max_wait_ms=1, max_requests=7)"
+    for twin in (pickle.loads(pickle.dumps(engine)), copy.copy(engine), copy.deepcopy(engine)):
+        assert repr(twin) == repr(engine)
+        close(asyncio.run(twin([[5, 6]])), encoder()([[5, 6]]))
 
 
 def test_limits_must_leave_something_to_do() -> None:

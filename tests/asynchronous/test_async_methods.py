@@ -266,7 +266,7 @@ def test_uvloop() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_forked_child_has_threads_of_its_own() -> None:
     code = """
-import asyncio, os
+import asyncio, os, threading
 from async_models import decoder, encoder
 import trustformers as tf
 model = decoder("llama")
@@ -279,9 +279,21 @@ async def all_of_it():
     ]
 write = lambda: asyncio.run(all_of_it())
 before = write()
+# Other threads hold the engines' locks at that moment, and are gone in the child.
+held, forked = threading.Barrier(3), threading.Event()
+def hold(lock):
+    with lock:
+        held.wait()
+        forked.wait()
+locks = forwards._forwards._changed, texts._texts._lock
+holders = [threading.Thread(target=hold, args=(lock,)) for lock in locks]
+for holder in holders:
+    holder.start()
+held.wait()
 child = os.fork()
 if child == 0:
     os._exit(int(write() != before))
+forked.set()
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 assert write() == before
 """

@@ -236,6 +236,16 @@ impl<'m> Decoder<'m> {
         }
     }
 
+    /// How many tokens of each of some sequences of `length` tokens it has not read.
+    pub fn unread(&self, length: usize) -> usize {
+        (self.lead + length).saturating_sub(self.read)
+    }
+
+    /// Whether what it can go on from in a [`Joint`] may be read in pieces: tokens may, a prompt of embeddings is one piece.
+    pub fn reads_in_pieces(&self) -> bool {
+        self.text().embeds.is_none()
+    }
+
     /// Whether it can go on in a [`Joint`], up to so many tokens: with a cache of its own, a text whose beginning never changes, and
     /// positions that the model knows, so that it cannot fail there.
     pub fn can_join(&self, tokens: usize) -> bool {

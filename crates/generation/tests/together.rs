@@ -124,6 +124,80 @@ fn who_leaves_is_heard_of_no_more_and_changes_nothing_for_the_others() {
     assert_eq!(found[0][0].len(), 23);
 }
 
+/// Prompts of several lengths, some longer than what is read in a turn, behind padding and without, with their masks.
+fn long_jobs() -> Vec<(Texts, Texts)> {
+    let job = |number: usize| {
+        let length = [700, 3, 129, 128, 257, 40][number % 6];
+        let prompt = |row: usize| (0..length).map(|at| 8 + ((number + row + at * at) % 31) as i64).collect();
+        let mask = |row: usize| {
+            let hidden = if number % 4 == 3 { row * length / 2 } else { 0 };
+            (0..length).map(|at| i64::from(at >= hidden)).collect()
+        };
+        let rows = 1 + number % 2;
+        ((0..rows).map(prompt).collect(), (0..rows).map(mask).collect())
+    };
+    (0..12).map(job).collect()
+}
+
+fn long_job(
+    number: u64,
+    (prompts, mask): &(Texts, Texts),
+) -> (GenerationConfig, Request<'static>, Generator) {
+    let mut request = request(prompts);
+    request.inputs.text.mask = Some(table(mask).unwrap());
+    let config = GenerationConfig::from_json(r#"{"max_new_tokens": 6, "do_sample": true}"#).unwrap();
+    (config, request, Generator::new(number))
+}
+
+/// Asks for everything at once and notes in which turn each has ended.
+#[derive(Default)]
+struct Watch {
+    jobs: Vec<(Texts, Texts)>,
+    begun: bool,
+    turns: usize,
+    ended: BTreeMap<u64, (usize, Result<Generated>)>,
+}
+
+impl<'r> Writer<'r> for Watch {
+    fn turn(&mut self, ended: Vec<(u64, Result<Generated>)>) -> Result<Turn<'r>> {
+        self.turns += 1;
+        self.ended.extend(ended.into_iter().map(|(number, text)| (number, (self.turns, text))));
+        let jobs = if std::mem::replace(&mut self.begun, true) { &[] } else { self.jobs.as_slice() };
+        let joins = (0..).zip(jobs).map(|(number, job)| {
+            let (config, request, generator) = long_job(number, job);
+            Job { number, config, request, generator }
+        });
+        Ok(Turn { joins: joins.collect(), leaves: Vec::new() })
+    }
+}
+
+#[test]
+fn long_prompts_are_read_in_pieces_and_give_what_they_give_alone() {
+    let model = model();
+    let alone: Vec<Texts> = (0..)
+        .zip(long_jobs())
+        .map(|(number, job)| {
+            let (config, request, generator) = long_job(number, &job);
+            texts(generate(&model, config, request, generator))
+        })
+        .collect();
+    let mut watch = Watch { jobs: long_jobs(), ..Watch::default() };
+    write_together(&model, &mut watch).unwrap();
+    let found: Vec<Texts> = watch.ended.into_values().map(|(_, text)| texts(text)).collect();
+    assert_eq!(found, alone);
+}
+
+#[test]
+fn texts_go_on_while_a_long_prompt_is_read() {
+    let model = model();
+    let whole = |length| (vec![vec![9; length]], vec![vec![1; length]]);
+    let mut watch = Watch { jobs: vec![whole(3), whole(1500)], ..Watch::default() };
+    write_together(&model, &mut watch).unwrap();
+    // Two tokens come in the turn in which a prompt has been read, one in each of the next. A turn reads 128 of the 1500 tokens.
+    assert_eq!(watch.ended[&0].0, 6);
+    assert_eq!(watch.ended[&1].0, 1 + 1500usize.div_ceil(128) + 5);
+}
+
 #[test]
 fn an_interrupt_ends_all_of_it() {
     let model = model();

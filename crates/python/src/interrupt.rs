@@ -62,6 +62,11 @@ pub fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> R {
     py.detach(|| interrupt::during(signalled, work))
 }
 
+/// Raises what ends the thread's call, if anything does; see [`signalled`].
+pub fn check(py: Python<'_>) -> PyResult<()> {
+    if signalled() { Err(PyErr::fetch(py)) } else { Ok(()) }
+}
+
 /// Whether the thread's call was cancelled, Ctrl-C was pressed, or another signal's handler has raised. What there is to be raised is set,
 /// for [`crate::errors`] to raise.
 pub fn signalled() -> bool {

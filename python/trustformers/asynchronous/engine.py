@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -25,9 +27,10 @@ class AsyncEngine:
 
     Forward passes that are asked for within ``max_wait_ms`` of one another run as one batch. Texts are
     written together token by token: each begins as soon as there is room, ends at its own end, and has
-    settings of its own. Who asks first is served first. What does not go together (labels, hidden states,
-    attentions, caches; beams, drafts, guidance; encoder-decoders) runs alone off the event loop, by the same
-    methods. Gradients are not recorded.
+    settings of its own. A long prompt is read in pieces of 128 tokens, between which the other texts go on;
+    one of embeddings is read at once. Who asks first is served first. What does not go together (labels,
+    hidden states, attentions, caches; beams, drafts, guidance; encoder-decoders) runs alone off the event
+    loop, by the same methods. Gradients are not recorded.
 
     ::
 
@@ -39,6 +42,9 @@ class AsyncEngine:
 
     A task that is cancelled leaves its batch; a batch that nobody waits for any more ends at the next
     operation. It may be used in several event loops.
+
+    A model that was made from a configuration, or trained, is in training mode, where forward passes drop at
+    random: call its ``eval()`` before it is served. :meth:`forward` warns of it.
 
     :param model: the model.
     :param max_batch_tokens: how many tokens run together, padding included; of texts, how many they may come
@@ -69,11 +75,28 @@ class AsyncEngine:
         self._texts = Texts(max_batch_tokens)
         self._places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
+    def _settings(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("max_batch_tokens", "max_wait_ms", "max_requests")}
+
+    def __repr__(self) -> str:
+        settings = (f"{name}={value!r}" for name, value in self._settings().items())
+        return f"{type(self).__name__}({', '.join((type(self.model).__name__, *settings))})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Those who wait stay with the engine that they have asked.
+        return partial(type(self), **self._settings()), (self.model,)
+
     async def forward(self, input_ids: Any = None, attention_mask: Any = None, **kwargs: Any) -> Any:
         """Run the model over a batch; see :meth:`PreTrainedModel.forward`.
 
         A decoder gives no ``past_key_values`` unless ``use_cache=True`` asks for them.
         """
+        if self.model.training:
+            warnings.warn(
+                f"This {type(self.model).__name__} is in training mode, so that dropout makes each answer "
+                "another one: call model.eval() before it is served.",
+                stacklevel=2,
+            )
         arguments = {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs}
         if isinstance(input_ids, Mapping):
             arguments = {**arguments, "input_ids": None, **input_ids}

@@ -17,6 +17,7 @@ from .._grad import no_grad
 from ..models.arrays import Kind, from_tensor, to_tensor
 from ..models.outputs import ModelOutput
 from .answers import bring
+from .pool import Forkable
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,7 +47,7 @@ class Pass:
         return rows, length
 
 
-class Forwards:
+class Forwards(Forkable):
     """The passes over one model that wait, and those that run, in the order in which they were asked for.
 
     :param max_batch_tokens: how many tokens run together, padding included; a pass of more runs alone.
@@ -56,6 +57,9 @@ class Forwards:
     def __init__(self, model: PreTrainedModel, max_batch_tokens: int, max_wait: float) -> None:
         self._model = model
         self._max_batch_tokens, self._max_wait = max_batch_tokens, max_wait
+        super().__init__()
+
+    def _begin(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[Pass] = deque()
         self._worker: threading.Thread | None = None
@@ -86,8 +90,6 @@ class Forwards:
         one = Pass(tables, kind, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._worker is None or not self._worker.is_alive():
-                # A forked child has neither its parent's thread nor those who waited for it.
-                self._waiting.clear()
                 self._worker = threading.Thread(target=self._work, name="trustformers-forwards", daemon=True)
                 self._worker.start()
             self._waiting.append(one)

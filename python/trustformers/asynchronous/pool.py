@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 from .. import _engine
 
@@ -24,10 +25,27 @@ _lock = threading.Lock()
 _pools: dict[str, ThreadPoolExecutor] = {}
 
 
+class Forkable:
+    """What has threads, and locks that they hold: a forked child, which lacks them, begins it anew."""
+
+    def __init__(self) -> None:
+        self._begin()
+        _forkable.add(self)
+
+    def _begin(self) -> None:
+        """Have no thread, nothing that waits, and locks that nobody holds."""
+        raise NotImplementedError
+
+
+_forkable: WeakSet[Forkable] = WeakSet()
+
+
 def _forget() -> None:
     """Leave the parent's threads to it: a forked child has none of them."""
     global _lock, _pools
     _lock, _pools = threading.Lock(), {}
+    for one in _forkable:
+        one._begin()
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,6 +12,7 @@ from .. import _engine
 from .._grad import no_grad
 from ..generation.configuration import GenerationMode
 from .answers import bring
+from .pool import Forkable
 
 if TYPE_CHECKING:
     import asyncio
@@ -61,7 +62,7 @@ def _shape(writing: Writing) -> tuple[int, int]:
     return rows * (config.num_return_sequences or 1), max(longest or 0, length)
 
 
-class Texts:
+class Texts(Forkable):
     """The texts of one model that wait, and those that are being written.
 
     :param max_batch_tokens: how many tokens the texts that are written together may come to have; one that
@@ -71,6 +72,9 @@ class Texts:
     def __init__(self, max_batch_tokens: int) -> None:
         self._max_batch_tokens = max_batch_tokens
         self._numbers = itertools.count()
+        super().__init__()
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[tuple[int, Text]] = deque()
         self._running: dict[int, Text] = {}
@@ -86,9 +90,6 @@ class Texts:
         number, text = next(self._numbers), Text(writing, future)
         with self._lock:
             if self._worker is None or not self._worker.is_alive():
-                # A forked child has neither its parent's thread nor those who waited for it.
-                self._waiting.clear()
-                self._running.clear()
                 self._worker = threading.Thread(target=self._work, name="trustformers-texts", daemon=True)
                 self._worker.start()
             self._waiting.append((number, text))

@@ -191,6 +191,28 @@ impl<'r> Session<'r> {
         Ok(generated)
     }
 
+    /// How many tokens of the prompts have not been read.
+    pub fn unread(&self) -> usize {
+        self.sequences.iter().map(|prompt| self.decoder.unread(prompt.len())).sum()
+    }
+
+    /// Reads so many of the prompts' tokens ahead of [`Session::read_prompts`], of which there must be more; `false` if they cannot be
+    /// read in pieces.
+    pub fn read_ahead(&mut self, tokens: usize) -> Result<bool> {
+        if !self.decoder.reads_in_pieces() {
+            return Ok(false);
+        }
+        let (rows, length) = (self.sequences.len().max(1), self.sequences.first().map_or(0, Vec::len));
+        let read = length - self.decoder.unread(length);
+        // At least one, and not the last one, behind which the scores are.
+        let end = (read + (tokens / rows).max(1)).min(length - 1);
+        if end > read {
+            let begun: Vec<Vec<i64>> = self.sequences.iter().map(|prompt| prompt[..end].to_vec()).collect();
+            self.decoder.read(&begun, 1)?;
+        }
+        Ok(end > read)
+    }
+
     /// Reads the prompts, each once, and makes as many sequences of each as texts are written: the scores behind them.
     pub fn read_prompts(&mut self) -> Result<(Scores, Outputs)> {
         let (scores, outputs) = self.decoder.next(&self.sequences)?;

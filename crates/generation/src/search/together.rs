@@ -1,6 +1,7 @@
 //! Texts that are written together: each joins when it is asked for and leaves at its end, and a step reads one token of every text
-//! (Yu et al. 2022, "Orca").
+//! (Yu et al. 2022, "Orca"). A long prompt is read in pieces, between which the others go on (Agrawal et al. 2023, "Sarathi").
 
+use std::collections::VecDeque;
 use std::mem;
 
 use trustformers_models::{Model, Outputs};
@@ -10,6 +11,9 @@ use super::{Generated, Request, Session};
 use crate::config::GenerationConfig;
 use crate::joint::Joint;
 use crate::{Result, Scores};
+
+/// How many tokens of prompts are read between two tokens of the texts that are being written, if there are any.
+const PIECE: usize = 128;
 
 /// Who asks for texts.
 pub trait Writer<'r>: Send {
@@ -47,9 +51,18 @@ struct Member<'r> {
     session: Box<Session<'r>>,
 }
 
+/// A job whose prompts have not been read, or not to the end.
+struct Reader<'r> {
+    number: u64,
+    session: Session<'r>,
+    /// Whether it is written beside others, or alone.
+    joins: bool,
+}
+
 /// Writes what `writer` asks for, together, until there is nothing left to write and it asks for nothing.
 ///
-/// Every job gives what [`super::generate`] gives for it alone, without its keys and values. What cannot be written token by token beside
+/// Every job gives what [`super::generate`] gives for it alone, without its keys and values. Prompts are read in the order of the jobs, a
+/// long one in pieces, so that what is being written goes on meanwhile; one of embeddings is read at once. What cannot be written token by token beside
 /// others (beams, drafts, guidance, an encoder's texts, outputs of every step) is written alone, while the others wait.
 ///
 /// # Errors
@@ -57,21 +70,30 @@ struct Member<'r> {
 pub fn write_together<'r>(model: &'r Model, writer: &mut dyn Writer<'r>) -> Result<()> {
     let mut joint = Joint::new(model);
     let mut members: Vec<Member> = Vec::new();
+    let mut reading: VecDeque<Reader> = VecDeque::new();
     let mut ended = Vec::new();
     loop {
         let Turn { joins, leaves } = writer.turn(mem::take(&mut ended))?;
         retain(&mut joint, &mut members, |member| !leaves.contains(&member.number))?;
-        for job in joins {
-            let number = job.number;
-            match begin(model, job, &mut joint) {
-                Ok(Begun::Joined(session)) => members.push(Member { number, session }),
-                Ok(Begun::Ended(generated)) => ended.push((number, Ok(*generated))),
+        reading.retain(|reader| !leaves.contains(&reader.number));
+        for Job { number, config, request, generator } in joins {
+            match Session::begin(model, config, request, generator) {
+                Ok(session) => reading.push_back(Reader { number, joins: session.can_join(), session }),
+                Err(error) if error.is_interrupted() => return Err(error),
+                Err(error) => ended.push((number, Err(error))),
+            }
+        }
+        let mut room = PIECE;
+        while let Some((number, read)) = read_on(&mut reading, &mut room, &mut joint) {
+            match read {
+                Ok(Read::Joined(session)) => members.push(Member { number, session }),
+                Ok(Read::Ended(generated)) => ended.push((number, Ok(*generated))),
                 Err(error) if error.is_interrupted() => return Err(error),
                 Err(error) => ended.push((number, Err(error))),
             }
         }
         if members.is_empty() {
-            if ended.is_empty() {
+            if ended.is_empty() && reading.is_empty() {
                 return Ok(());
             }
             continue;
@@ -102,25 +124,51 @@ pub fn write_together<'r>(model: &'r Model, writer: &mut dyn Writer<'r>) -> Resu
     }
 }
 
-/// What has become of a job after its first token.
-enum Begun<'r> {
+/// What has become of a job whose prompts have been read.
+enum Read<'r> {
     Joined(Box<Session<'r>>),
     Ended(Box<Generated>),
 }
 
-/// Reads a job's prompts and joins it to the others; or does all of it, if that is how it must be done.
-fn begin<'r>(model: &'r Model, job: Job<'r>, joint: &mut Joint<'r>) -> Result<Begun<'r>> {
-    let Job { config, request, generator, .. } = job;
-    let mut session = Session::begin(model, config, request, generator)?;
-    if !session.can_join() {
-        return Ok(Begun::Ended(Box::new(session.run()?)));
+/// Reads the prompts of the oldest job, if there is room for them in this turn: what has become of it. Of prompts that no turn has room
+/// for a piece is read.
+fn read_on<'r>(
+    reading: &mut VecDeque<Reader<'r>>,
+    room: &mut usize,
+    joint: &mut Joint<'r>,
+) -> Option<(u64, Result<Read<'r>>)> {
+    let Reader { number, session, joins } = reading.front_mut()?;
+    let (number, unread) = (*number, session.unread());
+    if unread > *room {
+        // What is left of the room is no piece worth reading.
+        if *room < PIECE {
+            return None;
+        }
+        match if *joins { session.read_ahead(PIECE) } else { Ok(false) } {
+            Ok(true) => return None,
+            Ok(false) => {}
+            Err(error) => {
+                reading.pop_front();
+                return Some((number, Err(error)));
+            }
+        }
+    }
+    *room = room.saturating_sub(unread);
+    reading.pop_front().map(|reader| (number, begin(reader, joint)))
+}
+
+/// Reads what is left of a job's prompts and joins it to the others; or does all of it, if that is how it must be done.
+fn begin<'r>(reader: Reader<'r>, joint: &mut Joint<'r>) -> Result<Read<'r>> {
+    let mut session = reader.session;
+    if !reader.joins {
+        return Ok(Read::Ended(Box::new(session.run()?)));
     }
     let (scores, outputs) = session.read_prompts()?;
     if !session.step(scores, outputs)? {
-        return Ok(Begun::Ended(Box::new(session.finish_all()?)));
+        return Ok(Read::Ended(Box::new(session.finish_all()?)));
     }
     joint.join(session.decoder.hand_over(session.sequences.len()))?;
-    Ok(Begun::Joined(Box::new(session)))
+    Ok(Read::Joined(Box::new(session)))
 }
 
 /// Keeps those members for which `stays` says so, and gives the others.

@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use std::slice;
 
 use serde_json::{Map, Value, json};
-use trustformers_tensor::{DType, Tensor};
+use trustformers_tensor::{DType, Tensor, interrupt};
 
 use crate::{Error, Parameter, Result};
+
+/// How many bytes are written before it is asked whether to go on.
+const PART: usize = 8 << 20;
 
 /// Writes `tensors`, by name, and what is to be said about them to the file at `path`. It is written beside the old file and takes its
 /// place when it is complete: readers see the old one or the new one, and tensors mapped from the old one stay as they are. A tensor that
@@ -34,7 +37,10 @@ pub fn save_file(
         for (_, tensor) in &tensors {
             let tensor = tensor.tensor().map_err(io::Error::other)?;
             let tensor = tensor.detach().contiguous().map_err(io::Error::other)?;
-            file.write_all(bytes(&tensor))?;
+            for part in bytes(&tensor).chunks(PART) {
+                interrupt::check().map_err(io::Error::other)?;
+                file.write_all(part)?;
+            }
         }
         Ok(())
     })
@@ -90,7 +96,10 @@ pub(crate) fn replace(
         drop(buffer);
         fs::rename(&beside.0, &path)
     };
-    written().map_err(|error: io::Error| Error::Save { path: path.into(), reason: error.to_string() })
+    written().map_err(|error: io::Error| match interrupt::check() {
+        Err(interrupted) => interrupted.into(),
+        Ok(()) => Error::Save { path: path.into(), reason: error.to_string() },
+    })
 }
 
 /// A file that is removed unless it takes the place of another.
@@ -159,6 +168,21 @@ mod tests {
             MappedFile::open(&file(&dir)).unwrap().tensors().unwrap()[0].1.as_slice::<f32>().unwrap(),
             [2.0]
         );
+    }
+
+    #[test]
+    fn who_interrupts_finds_the_old_file_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let save = |value: f32| {
+            let tensor = Tensor::from_slice(&[value], &[1]).unwrap();
+            save_file(&file(&dir), vec![("x".into(), tensor)], None)
+        };
+        save(1.0).unwrap();
+        let error = interrupt::during(|| true, || save(2.0)).unwrap_err();
+        assert!(matches!(error, Error::Tensor(trustformers_tensor::Error::Interrupted)), "{error}");
+        let tensors = MappedFile::open(&file(&dir)).unwrap().tensors().unwrap();
+        assert_eq!(tensors[0].1.as_slice::<f32>().unwrap(), [1.0]);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use trustformers::tensor::Tensor;
 use super::numpy::from_object;
 use super::{PyTensor, convert};
 use crate::errors;
+use crate::interrupt::detached;
 
 /// The tensors of a safetensors file by name. The file is mapped: nothing is read before it is used, and the tensors are read-only.
 ///
@@ -47,5 +48,5 @@ pub fn save_file(
         Ok((name, from_object(&tensor)?))
     });
     let named: Vec<(String, Tensor)> = named.collect::<PyResult<_>>()?;
-    py.detach(|| models::save_file(&filename, named, metadata)).map_err(errors::models)
+    detached(py, || models::save_file(&filename, named, metadata)).map_err(errors::models)
 }

@@ -26,9 +26,9 @@ pub use self::chat::{chat_template_texts, render_chat};
 pub use self::encoding::PyEncoding;
 use self::inputs::Id;
 pub use self::slow::{extra_special_tokens, tokenizer_kinds};
-use crate::errors;
+use crate::{errors, interrupt};
 
-/// How many inputs are encoded before Ctrl-C is looked for.
+/// How many texts are encoded or decoded before it is asked whether to go on.
 const STEP: usize = 2048;
 
 /// A tokenizer that any number of threads may use at once. Adding tokens puts a new tokenizer in the place of the old one, so a call
@@ -182,7 +182,7 @@ impl PyTokenizer {
         let mut batch = Batch::new(&options);
         for inputs in inputs.chunks(STEP) {
             py.detach(|| tokenizer.encode_into(&mut batch, inputs, &options)).map_err(errors::tokenizers)?;
-            py.check_signals()?;
+            interrupt::check(py)?;
         }
         Ok(PyBatch(Arc::new(batch)))
     }
@@ -204,7 +204,13 @@ impl PyTokenizer {
     ) -> PyResult<Vec<String>> {
         let tokenizer = self.get();
         let rows: Vec<_> = rows.into_iter().map(inputs::numbers).collect();
-        py.detach(|| tokenizer.decode_batch(&rows, skip_special_tokens)).map_err(errors::tokenizers)
+        let mut texts = Vec::with_capacity(rows.len());
+        for rows in rows.chunks(STEP) {
+            let decoded = py.detach(|| tokenizer.decode_batch(rows, skip_special_tokens));
+            texts.extend(decoded.map_err(errors::tokenizers)?);
+            interrupt::check(py)?;
+        }
+        Ok(texts)
     }
 
     /// The text of tokens.

@@ -7,6 +7,9 @@ use crate::{Result, Tensor, pool, team};
 /// Fewer elements than this are done on the calling thread: waking another costs more.
 pub(super) const PARALLEL_FROM: usize = 32 << 10;
 
+/// No run is longer: random numbers, which take longest, are some tens of milliseconds then, and Ctrl-C is heard in between.
+const LONGEST: usize = 1 << 20;
+
 /// Splits `out` into runs of whole rows of `width` elements and gives each run, with the number of its first row, to `work`.
 pub(super) fn for_each_run<T: Send>(
     out: &mut [T],
@@ -32,7 +35,7 @@ pub(crate) fn for_each_run_of<T: Send>(
         return Ok(());
     }
     // A few runs per thread, so that a thread that is late does not leave the others idle.
-    let rows_per_run = rows.div_ceil(4 * pool::num_threads()).max(1);
+    let rows_per_run = rows.div_ceil(4 * pool::num_threads()).min(LONGEST / work_width.max(1)).max(1);
     team::for_each_chunk(out, rows_per_run * width, |run, rows| work(run * rows_per_run, rows))
 }
 
