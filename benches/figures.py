@@ -22,6 +22,8 @@ class Figure:
     tokens: int | None = None
     """Tokens that one call goes through, where a call is what is measured."""
     goals: list[tuple[str, Callable[[Medians], bool]]] = field(default_factory=list)
+    limit: tuple[float, str] | None = None
+    """What the machine would take at its best, in the unit, and which of its limits that is."""
 
     def add(self, subject: str, value: float) -> None:
         self.samples.setdefault(subject, []).append(value)
@@ -44,6 +46,17 @@ class Figure:
             return peer not in medians or medians[peer] >= times * medians["ours"]
 
         self.goals.append((f"≥ {times:g} x {label}", met))
+        return self
+
+    @property
+    def share(self) -> float | None:
+        """Of the limit, that ours reaches."""
+        return None if self.limit is None else self.limit[0] / self.medians["ours"]
+
+    def share_at_least(self, share: float) -> "Figure":
+        if self.limit is not None:
+            best, what = self.limit
+            self.goals.append((f"≥ {share:.0%} of {what}", lambda medians: best >= share * medians["ours"]))
         return self
 
 
