@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness import Subject, Worker
+from harness import Subject, Unavailable, Worker
 
 Medians = dict[str, float]
 
@@ -80,7 +80,15 @@ def side_by_side(
     wanted = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in wanted.items():
         for subject in turns([one for one in subjects if name in can[one.name]], rounds):
-            answer = workers[subject.name].ask({"workload": name, "seconds": seconds})
+            if name not in can[subject.name]:
+                continue
+            try:
+                answer = workers[subject.name].ask({"workload": name, "seconds": seconds})
+            except Unavailable as reason:
+                print(f"{name}: without {subject.name}: {reason}")
+                workers[subject.name] = Worker(subject, "serve")
+                can[subject.name] = [one for one in workers[subject.name].read() if one != name]
+                continue
             figure.add(subject.name.partition("_")[2], answer["ms"])
             time.sleep(0.1)  # its threads may spin for a while
     for worker in workers.values():

