@@ -15,7 +15,7 @@ TARGET = ROOT / "target" / "candle"
 def versions(module: object, settings: dict) -> None:
     """Build it, minutes at first, for this very processor: its products of blocks ask for that."""
     command = ["cargo", "build", "--release", "--quiet", "--locked", "--target-dir", str(TARGET)]
-    subprocess.run(command, cwd=PROJECT, env=os.environ | {"RUSTFLAGS": "-Ctarget-cpu=native"}, check=True)
+    subprocess.run(command, cwd=PROJECT, env=os.environ | {"RUSTFLAGS": "-C target-cpu=native"}, check=True)
     lock = (PROJECT / "Cargo.lock").read_text()
     (version,) = re.findall(r'name = "candle-core"\nversion = "(.+)"', lock)
     print(json.dumps({"candle": version}), flush=True)
