@@ -125,6 +125,8 @@ def draw(figures: list[Figure], labels: dict[str, str], title: str, path: Path) 
         axis.set_xlim(0, max(values) * 1.2)
         axis.spines[["top", "right", "bottom"]].set_visible(False)
         axis.tick_params(bottom=False, labelbottom=False, left=False)
+    if any(figure.limit for figure in figures):
+        title += ", dashed: what the machine takes at its best"
     sheet.suptitle(title, fontsize=11)
     sheet.savefig(path, dpi=110)
     plt.close(sheet)

@@ -26,10 +26,11 @@ def converted(settings: dict) -> dict[str, tuple[str, Path]]:
 
 
 def prepare(settings: dict) -> None:
-    from ctranslate2.converters import TransformersConverter
+    missing = [pair for pair in converted(settings).values() if not pair[1].exists()]
+    if missing:
+        from ctranslate2.converters import TransformersConverter
 
-    for source, target in converted(settings).values():
-        if not target.exists():
+        for source, target in missing:
             TransformersConverter(source).convert(str(target))
 
 
