@@ -69,6 +69,7 @@ miri:
 PEERS ?= $(BIN)/python
 bench: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[demo]' matplotlib
+	$(BIN)/python benches/peers.py --peers-python $(PEERS)
 	$(BIN)/python benches/run.py --peers-python $(PEERS)
 	$(BIN)/python benches/tensor.py --peers-python $(PEERS)
 	$(BIN)/python benches/encoding.py --peers-python $(PEERS)

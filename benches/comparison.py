@@ -1,6 +1,7 @@
 """What all comparisons begin and end with: the machine, who can be measured on it, and the options."""
 
 import argparse
+import datetime
 import importlib
 import platform
 import sys
@@ -62,6 +63,7 @@ def about(
 ) -> dict[str, Any]:
     """What the report says of how its figures were taken."""
     return {
+        "date": datetime.date.today().isoformat(),
         "machine": described,
         "versions": versions,
         "threads": options.threads,

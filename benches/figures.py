@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from harness import Subject, Worker
+from harness import Subject, Unavailable, Worker
 
 Medians = dict[str, float]
 
@@ -22,6 +22,8 @@ class Figure:
     tokens: int | None = None
     """Tokens that one call goes through, where a call is what is measured."""
     goals: list[tuple[str, Callable[[Medians], bool]]] = field(default_factory=list)
+    limit: tuple[float, str] | None = None
+    """What the machine would take at its best, in the unit, and which of its limits that is."""
 
     def add(self, subject: str, value: float) -> None:
         self.samples.setdefault(subject, []).append(value)
@@ -46,6 +48,17 @@ class Figure:
         self.goals.append((f"≥ {times:g} x {label}", met))
         return self
 
+    @property
+    def share(self) -> float | None:
+        """Of the limit, that ours reaches."""
+        return None if self.limit is None else self.limit[0] / self.medians["ours"]
+
+    def share_at_least(self, share: float) -> "Figure":
+        if self.limit is not None:
+            best, what = self.limit
+            self.goals.append((f"≥ {share:.0%} of {what}", lambda medians: best >= share * medians["ours"]))
+        return self
+
 
 def turns(subjects: list[Subject], rounds: int) -> Iterator[Subject]:
     """Everyone once a round, each round beginning with another, so that nobody has the quiet machine."""
@@ -67,7 +80,15 @@ def side_by_side(
     wanted = {name: figure for name, figure in figures.items() if figure is not None}
     for name, figure in wanted.items():
         for subject in turns([one for one in subjects if name in can[one.name]], rounds):
-            answer = workers[subject.name].ask({"workload": name, "seconds": seconds})
+            if name not in can[subject.name]:
+                continue
+            try:
+                answer = workers[subject.name].ask({"workload": name, "seconds": seconds})
+            except Unavailable as reason:
+                print(f"{name}: without {subject.name}: {reason}")
+                workers[subject.name] = Worker(subject, "serve")
+                can[subject.name] = [one for one in workers[subject.name].read() if one != name]
+                continue
             figure.add(subject.name.partition("_")[2], answer["ms"])
             time.sleep(0.1)  # its threads may spin for a while
     for worker in workers.values():

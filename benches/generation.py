@@ -34,7 +34,6 @@ def main() -> None:
     about = comparison.about(described, versions, options)
     lines = derived(figures)
     print(report.write(figures, about | {"derived": lines}, labels, options.results, "generation", "Writing"))
-    print("\n".join(lines))
 
 
 def tokens(name: str) -> int | None:

@@ -38,7 +38,6 @@ def main() -> None:
     about = comparison.about(described, versions, options, derived=[f"{more} (goal 1.05)"])
     title = "Pipelines"
     print(report.write(figures, about, labels, options.results, "pipelines", title))
-    print(more)
 
 
 def goals(figure: Figure) -> Figure:

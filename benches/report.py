@@ -26,6 +26,8 @@ def write(
             "tokens": figure.tokens,
             "medians": figure.medians,
             "ratio_to_best_peer": ratio(figure),
+            "limit": figure.limit,
+            "share_of_limit": figure.share,
             "goals": {text: met(figure.medians) for text, met in figure.goals},
             "samples": figure.samples,
         }
@@ -53,19 +55,26 @@ def heading(about: dict[str, Any], title: str) -> str:
         f"{machine['system']}.\n"
         f"Medians of {about['rounds']} rounds taken in turn; less is better. "
         + ", ".join(f"{package} {version}" for package, version in versions.items())
-        + ".\n"
+        + f".\nTaken on {about['date']}, others' load {machine['load']:g} when it began.\n"
+        + "".join(f"{line}\n" for line in about.get("derived", ()))
     )
 
 
 def table(figures: list[Figure], labels: dict[str, str]) -> str:
+    columns = [*labels.values(), "best peer / ours"]
+    is_limited = any(figure.limit for figure in figures)
+    if is_limited:
+        columns.append("share of the limit")
     lines = [
-        "| | " + " | ".join(labels.values()) + " | best peer / ours | goal |",
-        "| --- |" + " ---: |" * (len(labels) + 1) + " --- |",
+        "| | " + " | ".join(columns) + " | goal |",
+        "| --- |" + " ---: |" * len(columns) + " --- |",
     ]
     for figure in figures:
         cells = [cell(figure, subject) for subject in labels]
         against = ratio(figure)
         cells.append("" if against is None else f"{against:.3g}")
+        if is_limited:
+            cells.append("" if figure.limit is None else f"{figure.share:.0%} of {figure.limit[1]}")
         goals = [f"{text} {'✓' if met(figure.medians) else '✗'}" for text, met in figure.goals]
         lines.append(f"| {figure.name} | " + " | ".join(cells) + f" | {', '.join(goals)} |")
     return "\n".join(lines) + "\n"
@@ -109,11 +118,15 @@ def draw(figures: list[Figure], labels: dict[str, str], title: str, path: Path) 
         values = [figure.medians[subject] for subject in subjects]
         colours = ["#d1495b" if subject == "ours" else "#9aa5b1" for subject in subjects]
         bars = axis.barh([labels[subject] for subject in subjects], values, color=colours)
+        if figure.limit is not None:
+            axis.axvline(figure.limit[0], color="black", linewidth=0.8, linestyle="--")
         axis.bar_label(bars, [number(value) for value in values], padding=3)
         axis.set_title(f"{figure.name} ({figure.unit})", fontsize=10, loc="left")
         axis.set_xlim(0, max(values) * 1.2)
         axis.spines[["top", "right", "bottom"]].set_visible(False)
         axis.tick_params(bottom=False, labelbottom=False, left=False)
+    if any(figure.limit for figure in figures):
+        title += ", dashed: what the machine takes at its best"
     sheet.suptitle(title, fontsize=11)
     sheet.savefig(path, dpi=110)
     plt.close(sheet)

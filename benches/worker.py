@@ -124,4 +124,6 @@ TASKS = {
 
 if __name__ == "__main__":
     name, task, settings = sys.argv[1:]
-    TASKS[task](importlib.import_module(f"subjects.{name}"), json.loads(settings))
+    module = importlib.import_module(f"subjects.{name}")
+    tasks = TASKS | getattr(module, "TASKS", {})  # what is no Python has its own
+    tasks[task](module, json.loads(settings))

@@ -14,7 +14,14 @@ def import_it() -> None:
 
 
 def prepare(settings: dict) -> None:
-    """Write the graph. Of torch's two exporters and two attentions this pair gave the fastest one."""
+    """Write the graph."""
+    exported = str(Path(settings["onnx"]).with_suffix(".exported.onnx"))
+    export(settings["model"], exported)
+    session(exported, settings["threads"], optimized_model_filepath=settings["onnx"])
+
+
+def export(model: str, path: str) -> None:
+    """By torch. Of its two exporters and two attentions this pair gave the fastest graph."""
     import torch
     from transformers import AutoModel
 
@@ -23,25 +30,23 @@ def prepare(settings: dict) -> None:
     class Hidden(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.model = AutoModel.from_pretrained(settings["model"], attn_implementation="eager").eval()
+            self.model = AutoModel.from_pretrained(model, attn_implementation="eager").eval()
 
         def forward(self, input_ids, attention_mask):
             return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
     names = ["input_ids", "attention_mask"]
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]])
-    exported = str(Path(settings["onnx"]).with_suffix(".exported.onnx"))
     torch.onnx.export(
         Hidden(),
         (mask * 1012, mask),
-        exported,
+        path,
         input_names=names,
         output_names=["last_hidden_state"],
         dynamic_axes={name: {0: "batch", 1: "length"} for name in (*names, "last_hidden_state")},
         opset_version=17,
         dynamo=False,
     )
-    session(exported, settings["threads"], optimized_model_filepath=settings["onnx"])
 
 
 def session(path: str, threads: int, **more: object) -> object:

@@ -13,12 +13,13 @@ def import_it() -> None:
 class Subject:
     def __init__(self, settings: dict) -> None:
         self.folder, self.auto = settings["model"], settings.get("auto", "AutoModel")
+        self.keywords = settings.get("keywords", {})
         self.model = self.open()
 
     def open(self) -> object:
         import trustformers
 
-        return getattr(trustformers, self.auto).from_pretrained(self.folder)
+        return getattr(trustformers, self.auto).from_pretrained(self.folder, **self.keywords)
 
     def open_tokenizer(self) -> None:
         from trustformers import AutoTokenizer

@@ -17,13 +17,14 @@ class Subject:
         torch.set_num_threads(settings["threads"])
         self.torch = torch
         self.folder, self.auto = settings["model"], settings.get("auto", "AutoModel")
+        self.keywords = settings.get("keywords", {})
         self.model = self.open()
 
     def open(self) -> object:
         import transformers
 
         auto = getattr(transformers, self.auto)
-        return auto.from_pretrained(self.folder, attn_implementation="sdpa").eval()
+        return auto.from_pretrained(self.folder, attn_implementation="sdpa", **self.keywords).eval()
 
     def open_tokenizer(self) -> None:
         from transformers import AutoTokenizer
@@ -32,7 +33,7 @@ class Subject:
 
     def forward(self, ids: np.ndarray) -> np.ndarray:
         with self.torch.inference_mode():
-            return self.model(input_ids=self.torch.from_numpy(ids))[0].numpy()
+            return self.model(input_ids=self.torch.from_numpy(ids))[0].float().numpy()
 
     def embed(self, texts: list[str]) -> np.ndarray:
         inputs = self.tokenizer(texts, padding=True, truncation=True, return_tensors="pt")

@@ -1,0 +1,84 @@
+//! What this machine can compute at most: loops of nothing but one instruction, over registers.
+//! `subjects/peers_limits.py` compiles them for the machine they run on: what its processor lacks is not in the library.
+
+use std::hint::black_box;
+
+/// Sums that are kept at once: more than an instruction's latency times what a core begins in a cycle.
+const SUMS: usize = 16;
+
+/// Multiplies and adds float32; gives back how many operations that was, a product and a sum being two.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx512f"))]
+#[unsafe(no_mangle)]
+pub extern "C" fn multiply_f32(rounds: u64) -> u64 {
+    use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_set1_ps, _mm512_setzero_ps};
+    // SAFETY: the processor has the instructions, for that is what this was compiled for.
+    unsafe {
+        let factor = black_box(_mm512_set1_ps(0.5));
+        let mut sums = [_mm512_setzero_ps(); SUMS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
+    }
+    rounds * (SUMS * 16 * 2) as u64
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "fma", not(target_feature = "avx512f")))]
+#[unsafe(no_mangle)]
+pub extern "C" fn multiply_f32(rounds: u64) -> u64 {
+    use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_ps};
+    const SUMS: usize = 12; // of 16 registers
+    // SAFETY: as above.
+    unsafe {
+        let factor = black_box(_mm256_set1_ps(0.5));
+        let mut sums = [_mm256_setzero_ps(); SUMS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm256_fmadd_ps(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
+    }
+    rounds * (SUMS * 8 * 2) as u64
+}
+
+/// The same of bfloat16, summed as float32.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx512bf16"))]
+#[unsafe(no_mangle)]
+pub extern "C" fn multiply_bf16(rounds: u64) -> u64 {
+    use std::arch::x86_64::{__m512bh, _mm512_dpbf16_ps, _mm512_setzero_ps};
+    // SAFETY: any bits are a vector of bfloat16.
+    let factor: __m512bh = unsafe { std::mem::transmute(black_box([0x3f00u16; 32])) };
+    // SAFETY: the processor has the instructions, for that is what this was compiled for.
+    unsafe {
+        let mut sums = [_mm512_setzero_ps(); SUMS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbf16_ps(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
+    }
+    rounds * (SUMS * 32 * 2) as u64
+}
+
+/// The same of 8-bit integers, summed as 32-bit ones.
+#[cfg(all(target_arch = "x86_64", target_feature = "avx512vnni"))]
+#[unsafe(no_mangle)]
+pub extern "C" fn multiply_int8(rounds: u64) -> u64 {
+    use std::arch::x86_64::{_mm512_dpbusd_epi32, _mm512_set1_epi8, _mm512_setzero_si512};
+    // SAFETY: the processor has the instructions, for that is what this was compiled for.
+    unsafe {
+        let factor = black_box(_mm512_set1_epi8(3));
+        let mut sums = [_mm512_setzero_si512(); SUMS];
+        for _ in 0..rounds {
+            for sum in &mut sums {
+                *sum = _mm512_dpbusd_epi32(*sum, factor, factor);
+            }
+        }
+        black_box(sums);
+    }
+    rounds * (SUMS * 64 * 2) as u64
+}
