@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use trustformers_tensor::ops::StoreForm;
-use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, interrupt};
+use trustformers_tensor::{Activation, DType, Ragged, Tensor, Weight, interrupt, profile};
 
 use crate::block::{Layer, Readers, Rotary, Shared, Step, sums};
 use crate::cache::{Cache, Source};
@@ -174,6 +174,7 @@ impl Stack {
     pub fn forward(&self, mut pass: Pass) -> Result<Passed> {
         // A few rows need no packed weights: making them would have what is mapped in memory twice.
         if pass.packing.rows() > Weight::FEW_ROWS && self.packed.get().is_none() {
+            let _measured = profile::span("pack_weights");
             let linears = self.layers.iter().flat_map(|layer| layer.linears());
             let weights = linears.map(Linear::weight).collect::<Result<Vec<_>>>()?;
             // One that is being trained changes before it is used again.

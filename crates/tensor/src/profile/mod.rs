@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use smallvec::SmallVec;
 
 pub(crate) use backend::Profiled;
-pub use report::{By, Row, Sort};
+pub use report::{By, Row, Sort, table};
 
 use crate::Shape;
 

@@ -1,5 +1,6 @@
 //! What was measured, added up and in a table.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -142,11 +143,6 @@ impl Profile {
         }
         rows.rows
     }
-
-    /// A table of the first rows in order of `sort`, with shares of the time of all of them.
-    pub fn table(&self, by: By, sort: Sort, limit: usize) -> String {
-        table(&self.rows(by), by, sort, limit)
-    }
 }
 
 /// Counts an event for the module that it was done for and for all that this one is a part of.
@@ -186,15 +182,19 @@ fn rate(count: u64, time: Duration) -> String {
     }
 }
 
-/// A table of the first `limit` of the `rows` in order of `sort`, with torch's columns and two rates.
-pub(super) fn table(rows: &[Row], by: By, sort: Sort, limit: usize) -> String {
+/// A table of the first `limit` of the `rows` in order of `sort`, or as they are, with shares of the time of all of them: torch's columns
+/// and two rates.
+pub fn table(rows: &[Row], sort: Option<Sort>, limit: usize) -> String {
     let all: Duration = rows.iter().map(|row| row.own).sum();
     let share = |time: Duration| match all.is_zero() {
         true => "0.00%".into(),
         false => format!("{:.2}%", 100.0 * time.as_secs_f64() / all.as_secs_f64()),
     };
     let mut rows: Vec<&Row> = rows.iter().collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(sort.of(row)));
+    if let Some(sort) = sort {
+        rows.sort_by_key(|row| Reverse(sort.of(row)));
+    }
+    let has_shapes = rows.iter().any(|row| !row.shapes.is_empty());
     let heads = ["Self CPU %", "Self CPU", "CPU total %", "CPU total", "CPU time avg", "# of Calls"];
     let mut lines = vec![["Name"].into_iter().chain(heads).chain(["GFLOP/s", "GB/s"]).collect::<Vec<_>>()];
     let texts: Vec<Vec<String>> = rows
@@ -203,16 +203,17 @@ pub(super) fn table(rows: &[Row], by: By, sort: Sort, limit: usize) -> String {
         .map(|row| {
             let times = [share(row.own), shown(row.own), share(row.total), shown(row.total)];
             let rates = [rate(row.flops, row.total), rate(row.bytes, row.total)];
-            let counted = [shown(row.mean()), row.count.to_string()];
+            // What is only a name in the paths of others was never called.
+            let counted = match row.count {
+                0 => ["--".into(), "--".into()],
+                count => [shown(row.mean()), count.to_string()],
+            };
             [row.key.clone()].into_iter().chain(times).chain(counted).chain(rates).collect()
         })
         .collect();
     lines.extend(texts.iter().map(|row| row.iter().map(String::as_str).collect()));
-    let shapes: Vec<String> = match by {
-        By::Shapes => rows.iter().take(limit).map(|row| format!("{:?}", row.shapes)).collect(),
-        _ => Vec::new(),
-    };
-    if by == By::Shapes {
+    let shapes: Vec<String> = rows.iter().take(limit).map(|row| format!("{:?}", row.shapes)).collect();
+    if has_shapes {
         let cells = ["Input Shapes"].into_iter().chain(shapes.iter().map(String::as_str));
         lines.iter_mut().zip(cells).for_each(|(line, cell)| line.push(cell));
     }
@@ -245,10 +246,10 @@ fn aligned(lines: &[Vec<&str>]) -> String {
 /// The operations, and below them the layers.
 impl fmt::Display for Profile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.table(By::Operation, Sort::Own, ROWS))?;
+        f.write_str(&table(&self.rows(By::Operation), Some(Sort::Own), ROWS))?;
         if self.events().iter().any(|event| event.module.is_some()) {
             f.write_str("\n")?;
-            f.write_str(&self.table(By::Module, Sort::Total, ROWS))?;
+            f.write_str(&table(&self.rows(By::Module), Some(Sort::Total), ROWS))?;
         }
         Ok(())
     }

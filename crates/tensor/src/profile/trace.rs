@@ -19,14 +19,14 @@ impl Profile {
         let threads: BTreeSet<u64> = self.events().iter().map(|event| event.thread).collect();
         for thread in threads {
             let name = format!("thread {thread}");
-            write!(to, ",\n")?;
+            writeln!(to, ",")?;
             write!(
                 to,
                 r#"{{"ph":"M","name":"thread_name","pid":{process},"tid":{thread},"args":{{"name":"{name}"}}}}"#
             )?;
         }
         for event in self.events() {
-            write!(to, ",\n")?;
+            writeln!(to, ",")?;
             write_event(to, event, process)?;
         }
         writeln!(to, "]}}")
