@@ -58,7 +58,7 @@ memcheck: $(BIN)/uv
 # of its team, memory, layouts and tapes under Miri, where teams are leaked on purpose. Both need a nightly toolchain:
 # rustup toolchain install nightly --component miri,rust-src
 tsan:
-	RUSTFLAGS=-Zsanitizer=thread TSAN_OPTIONS=allocator_may_return_null=1 TRUSTFORMERS_NUM_THREADS=4 CARGO_TARGET_DIR=target/tsan \
+	RUSTFLAGS=-Zsanitizer=thread TSAN_OPTIONS=allocator_may_return_null=1 TRUSTFORMERS_NUM_THREADS=4 TRUSTFORMERS_CPU=highest CARGO_TARGET_DIR=target/tsan \
 		cargo +nightly test -Zbuild-std --target $$(rustc -vV | sed -n 's/host: //p') -p trustformers-tensor --lib
 
 miri:

@@ -23,16 +23,16 @@ use trustformers::tensor::profile::{By, Event, Kind, Profile, Profiler, Row, Sor
 ///     >>> with trustformers.profile() as p:
 ///     ...     model(**inputs)
 ///     >>> print(p.table(row_limit=5))
-///     ----------------------  ----------  ---------  -----------  ---------  ------------  ----------  -------  ----
-///     Name                    Self CPU %   Self CPU  CPU total %  CPU total  CPU time avg  # of Calls  GFLOP/s  GB/s
-///     ----------------------  ----------  ---------  -----------  ---------  ------------  ----------  -------  ----
-///     linear                      88.51%   55.207ms       88.51%   55.207ms     755.000us          73    200.5   6.4
-///     attention                    6.90%    4.304ms        6.90%    4.304ms     358.667us          12     93.5   2.9
-///     layer_norm                   2.87%    1.790ms        2.87%    1.790ms      71.600us          25       --  32.9
-///     embedding                    0.78%  486.530us        0.78%  486.530us     486.530us           1       --   6.5
-///     (between operations)         0.74%  461.570us        0.74%  461.570us       3.077us         150       --    --
-///     ----------------------  ----------  ---------  -----------  ---------  ------------  ----------  -------  ----
-///     Self CPU time total: 62.374ms
+///     --------------------  ----------  ---------  -----------  ---------  ------------  ----------  -------  ----
+///     Name                  Self CPU %   Self CPU  CPU total %  CPU total  CPU time avg  # of Calls  GFLOP/s  GB/s
+///     --------------------  ----------  ---------  -----------  ---------  ------------  ----------  -------  ----
+///     linear                    92.60%  162.081ms       92.60%  162.081ms       3.308ms          49    134.2   2.6
+///     attention                  4.43%    7.754ms        4.43%    7.754ms     646.180us          12     77.9   2.4
+///     layer_norm                 1.35%    2.355ms        1.35%    2.355ms      94.191us          25       --  12.4
+///     BertModel                  1.02%    1.779ms      100.00%  175.038ms     175.038ms           1       --    --
+///     (between operations)       0.55%  968.668us        0.55%  968.668us       9.784us          99       --    --
+///     --------------------  ----------  ---------  -----------  ---------  ------------  ----------  -------  ----
+///     Self CPU time total: 175.038ms
 ///     >>> p.export_chrome_trace("trace.json")  # for chrome://tracing or https://ui.perfetto.dev
 #[pyclass(frozen, name = "profile", module = "trustformers")]
 pub struct PyProfile(Mutex<State>);
