@@ -5,7 +5,7 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint rust python fuzz parity memcheck tsan miri bench fixtures slow-tokenizers stubs clean
+.PHONY: demo test lint rust python fuzz parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
@@ -58,12 +58,21 @@ memcheck: $(BIN)/uv
 # of its team, memory, layouts and tapes under Miri, where teams are leaked on purpose. Both need a nightly toolchain:
 # rustup toolchain install nightly --component miri,rust-src
 tsan:
-	RUSTFLAGS=-Zsanitizer=thread TSAN_OPTIONS=allocator_may_return_null=1 TRUSTFORMERS_NUM_THREADS=4 CARGO_TARGET_DIR=target/tsan \
+	RUSTFLAGS=-Zsanitizer=thread TSAN_OPTIONS=allocator_may_return_null=1 TRUSTFORMERS_NUM_THREADS=4 TRUSTFORMERS_CPU=highest CARGO_TARGET_DIR=target/tsan \
 		cargo +nightly test -Zbuild-std --target $$(rustc -vV | sed -n 's/host: //p') -p trustformers-tensor --lib
 
 miri:
 	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p trustformers-tensor --lib -- \
 		team:: memory:: buffer:: layout:: storage:: autograd:: --skip a_long_chain
+
+# What runs on aarch64: everything linted for it, and the tests of the kernels run, in an emulator, with NEON. Needs
+# rustup target add aarch64-unknown-linux-gnu and apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user.
+NEON := CARGO_TARGET_DIR=target/neon CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64 -L /usr/aarch64-linux-gnu'
+neon:
+	$(NEON) cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(NEON) cargo test --quiet -p trustformers-tensor --lib -- cpu::
 
 # Ours and the peers that PEERS, a Python with transformers and torch, has installed.
 PEERS ?= $(BIN)/python

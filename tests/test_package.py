@@ -40,6 +40,7 @@ def test_every_public_name_is_there() -> None:
         "float",
         "int",
         "logging",
+        "profile",
     }
     assert trustformers.float is trustformers.float32
     assert trustformers.AdamW is trustformers.training.AdamW

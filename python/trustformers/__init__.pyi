@@ -51,6 +51,7 @@ from ._engine import (
     memory_reserved as memory_reserved,
     ones as ones,
     ones_like as ones_like,
+    profile as profile,
     rand as rand,
     randint as randint,
     randn as randn,

@@ -3,7 +3,7 @@
 use std::iter;
 
 use trustformers_models::{self as models, Cache, Family, Inputs, Keep, Model, Outputs, Text};
-use trustformers_tensor::{DType, Tensor};
+use trustformers_tensor::{DType, Tensor, profile};
 
 use crate::error::Error;
 use crate::joint::Joint;
@@ -93,6 +93,7 @@ impl<'m> Decoder<'m> {
 
     /// Reads what of `sequences` it has not read yet. The outputs have the logits of the last `keep` tokens.
     pub fn read(&mut self, sequences: &[Vec<i64>], keep: usize) -> Result<Outputs> {
+        let _measured = profile::span(if self.is_first { "prefill" } else { "decode" });
         let length = self.lead + sequences.first().map_or(0, Vec::len);
         self.turn(length);
         let from = if self.cache.is_some() { self.read } else { 0 };

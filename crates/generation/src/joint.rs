@@ -1,7 +1,7 @@
 //! Texts of any lengths that a model goes on with at once.
 
 use trustformers_models::{Cache, Inputs, Keep, Model, Text};
-use trustformers_tensor::Tensor;
+use trustformers_tensor::{Tensor, profile};
 
 use crate::Result;
 use crate::decoder::{logits, table};
@@ -52,6 +52,7 @@ impl<'m> Joint<'m> {
 
     /// Reads the next token of each sequence: the logits (rows, vocabulary) of the one behind.
     pub fn step(&mut self, tokens: &[i64]) -> Result<Tensor> {
+        let _measured = profile::span("decode");
         let column = |numbers: &[i64]| table(numbers.chunks(1));
         let text = Text {
             ids: Some(column(tokens)?),

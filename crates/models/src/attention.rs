@@ -1,17 +1,20 @@
 //! Multi-head attention with its projections.
 
 use trustformers_tensor::ops::{Mask, Then};
+use trustformers_tensor::profile::Module;
 use trustformers_tensor::{Activation, Attended, Attention, Ragged, Tensor, Workspace};
 
 use crate::checkpoint::Scope;
 use crate::disentangled::{DistanceBias, Distances};
 use crate::dropout::Dropout;
 use crate::layers::{Entry, Linear, Norm, adding};
+use crate::paths::around;
 use crate::spec::{AttentionSpec, FusedOrder, NormOver, NormSpec, Projection};
 use crate::{Error, Result};
 
 /// Attention of one layer.
 pub struct MultiHead {
+    module: Module,
     spec: AttentionSpec,
     inputs: Inputs,
     output: Linear,
@@ -74,7 +77,13 @@ impl MultiHead {
             let load = |one, heads| HeadNorm::load(scope, one, norm.over, heads, head_dim);
             Ok([load(norm.query, heads)?, load(norm.key, kv_heads)?])
         });
+        let module = match spec.projection {
+            Projection::Separate(parts) => scope.at(around(&parts.map(|part| part.path))),
+            Projection::Halves(query, key_value) => scope.at(around(&[query.path, key_value.path])),
+            Projection::Fused(all, _) => scope.at(around(&[all.path])),
+        };
         Ok(MultiHead {
+            module: module.module(),
             inputs,
             output: Linear::load(scope, spec.output, width, queries)?,
             norms: norms.transpose()?,
@@ -84,6 +93,11 @@ impl MultiHead {
                 .transpose()?,
             spec: spec.clone(),
         })
+    }
+
+    /// Its name, for what it takes.
+    pub fn module(&self) -> &Module {
+        &self.module
     }
 
     /// The number of heads.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use trustformers_tensor::profile::Module;
 use trustformers_tensor::{Ragged, Tensor, Workspace, ops};
 
 use crate::attention::{Heads, Look, MultiHead};
@@ -84,6 +85,7 @@ fn self_attention(
     readers: Option<&Readers>,
     step: &mut Step,
 ) -> Result<Tensor> {
+    let _measured = part.module().enter();
     let shared = step.shared;
     let mut heads = part.project(entry, &mut step.workspace)?;
     if let Some(rotary) = part.rotary().and_then(|number| shared.rotaries.get(number)) {
@@ -132,6 +134,7 @@ fn cross_attention(
     index: usize,
     step: &mut Step,
 ) -> Result<Tensor> {
+    let _measured = part.module().enter();
     let nothing = || Error::Input("You have to specify the encoder's inputs or encoder_outputs".into());
     let source = step.source.as_mut().ok_or_else(nothing)?;
     let packing = &step.shared.packing;
@@ -171,6 +174,7 @@ fn cross_attention(
 
 /// One layer with its weights.
 pub struct Layer {
+    module: Module,
     attention: Wrapped<MultiHead>,
     cross_attention: Option<Wrapped<MultiHead>>,
     feed_forward: Wrapped<FeedForward>,
@@ -245,6 +249,7 @@ impl Layer {
         };
         let feed_forward = FeedForward::load(scope, &spec.feed_forward.part, width)?;
         Ok(Layer {
+            module: scope.module(),
             attention: Wrapped::load(scope, &spec.attention, width, attention)?,
             cross_attention: spec.cross_attention.as_ref().map(cross).transpose()?,
             feed_forward: Wrapped::load(scope, &spec.feed_forward, width, feed_forward)?,
@@ -272,6 +277,7 @@ impl Layer {
 
     /// Runs the layer, the one of number `index`: (rows, width) to the same, or to the rows of `step.readers` alone.
     pub fn forward(&self, hidden: Tensor, index: usize, step: &mut Step) -> Result<Tensor> {
+        let _measured = self.module.enter();
         if self.parallel {
             let out = self.side_by_side(&hidden, index, step)?;
             step.workspace.give(hidden);

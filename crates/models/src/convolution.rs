@@ -41,7 +41,7 @@ impl Convolution {
         let bias = own.tensor("bias", &[width], Init::Zeros)?;
         Ok(Convolution {
             spec,
-            linear: Linear::made(weight, flat, bias),
+            linear: Linear::made(own.module(), weight, flat, bias),
             norm: Norm::load(scope, spec.norm, width)?,
         })
     }

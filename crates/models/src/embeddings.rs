@@ -1,16 +1,19 @@
 //! From token numbers to hidden states.
 
+use trustformers_tensor::profile::Module;
 use trustformers_tensor::{Activation, DType, Tensor, ops};
 
 use crate::checkpoint::{Init, Scope};
 use crate::dropout::Dropout;
 use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
+use crate::paths::together;
 use crate::spec::{EmbeddingsSpec, Numbering, PositionTable, PositionsSpec};
 use crate::{Error, Packing, Parameter, Result};
 
 /// Word, position and segment embeddings with their weights.
 pub struct Embeddings {
+    module: Module,
     word: Parameter,
     scale: f32,
     scales_given: bool,
@@ -68,7 +71,14 @@ impl Embeddings {
             };
             Ok(Positions { spec: positions.clone(), table })
         });
+        let of_positions = spec.positions.as_ref().and_then(|positions| match positions.table {
+            PositionTable::Learned(path) | PositionTable::Sinusoids(path) => Some(path),
+            PositionTable::Endless { .. } => None,
+        });
+        let of_segments = spec.segments.map(|(path, _)| path).filter(|&path| path != spec.word);
+        let tables: Vec<&str> = [Some(spec.word), of_positions, of_segments].into_iter().flatten().collect();
         Ok(Embeddings {
+            module: scope.at(&together(&tables)).module(),
             word,
             scale: spec.scale,
             scales_given: spec.scales_given,
@@ -102,6 +112,7 @@ impl Embeddings {
         past: &dyn Past,
         dropout: &Dropout,
     ) -> Result<Tensor> {
+        let _measured = self.module.enter();
         let tokens =
             text.packed_ids("input_ids", &text.ids, packing, "the vocabulary", self.word.shape()[0])?;
         let positions = match &self.positions {

@@ -8,6 +8,7 @@ use crate::dropout::Dropout;
 use crate::layers::{Linear, Norm};
 pub use crate::loss::LabelReading;
 use crate::loss::{self, ProblemType};
+use crate::paths::around;
 pub use crate::pooling::Pool;
 use crate::spec::{LinearSpec, NormSpec, Path, linear};
 use crate::{Config, Error, Inputs, Outputs, Packing, Parameter, Result};
@@ -530,7 +531,12 @@ impl Language {
             1 => Derived::float(bias),
             _ => Derived::new(vec![bias], move |parts| Ok(parts[0].to_dtype(DType::F32)?.view(&[size])?)),
         });
-        Ok(Language { transform, decoder: Linear::tied(weight, bias)?, spec })
+        let module = match (decoder, spec.bias) {
+            (Some(decoder), _) => decoder.module(),
+            (None, BiasAt::Path(path) | BiasAt::Buffer(path)) => scope.at(around(&[path])).module(),
+            (None, _) => scope.module(),
+        };
+        Ok(Language { transform, decoder: Linear::tied(module, weight, bias)?, spec })
     }
 
     /// (.., hidden) to (.., tokens).

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use trustformers_tensor::ops::{LinearStep, Then};
+use trustformers_tensor::profile::Module;
 use trustformers_tensor::{Activation, DType, Matrix, Tensor, Weight, Workspace, ops};
 
 use crate::checkpoint::{Init, Scope};
 use crate::derived::Derived;
+use crate::paths::together;
 use crate::spec::{LinearSpec, NormKind, NormSpec};
 use crate::{Parameter, Result};
 
 /// A linear layer, or several with one input applied as one.
 pub struct Linear {
+    module: Module,
     weight: Derived<Arc<Weight>>,
     bias: Option<Derived>,
 }
@@ -31,23 +34,28 @@ impl Linear {
         };
         let parameters = parts.iter().map(parameter).collect::<Result<Vec<_>>>()?;
         let has_bias = parts.iter().any(|(spec, _)| spec.bias);
-        let bias = has_bias.then(|| joined_bias(scope, parts)).transpose()?;
-        Ok(Linear { weight: if is_transposed { transposed(parameters)? } else { plain(parameters)? }, bias })
+        let paths: Vec<&str> = parts.iter().map(|(spec, _)| spec.path).collect();
+        Ok(Linear {
+            module: scope.at(&together(&paths)).module(),
+            weight: if is_transposed { transposed(parameters)? } else { plain(parameters)? },
+            bias: has_bias.then(|| joined_bias(scope, parts)).transpose()?,
+        })
     }
 
     /// A layer of a matrix (out, in) that belongs to another module too, and an own bias.
-    pub fn tied(weight: Parameter, bias: Option<Derived>) -> Result<Linear> {
-        Ok(Linear { weight: plain(vec![weight])?, bias })
+    pub fn tied(module: Module, weight: Parameter, bias: Option<Derived>) -> Result<Linear> {
+        Ok(Linear { module, weight: plain(vec![weight])?, bias })
     }
 
     /// A layer of a matrix (out, in) that `make` makes of a parameter.
     pub fn made(
+        module: Module,
         parameter: Tensor,
         make: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
         bias: Tensor,
     ) -> Linear {
         let weight = move |parts: &[Tensor]| Ok(Arc::new(Weight::new(vec![make(&parts[0])?])?));
-        Linear { weight: Derived::new(vec![parameter], weight), bias: Some(Derived::float(bias)) }
+        Linear { module, weight: Derived::new(vec![parameter], weight), bias: Some(Derived::float(bias)) }
     }
 
     /// Where the parameters of a layer that stands alone lie: the matrix, and the bias if it has one.
@@ -67,6 +75,7 @@ impl Linear {
 
     /// The same behind the norm of `entry` and with what follows, in memory of the workspace.
     pub fn step(&self, entry: Entry, then: Then, workspace: &mut Workspace) -> Result<Tensor> {
+        let _measured = self.module.enter();
         let (weight, bias) = (self.weight.get()?, self.bias.as_ref().map(Derived::get).transpose()?);
         let step = |x: &Tensor, norm, workspace: &mut _| {
             Ok(LinearStep { x, norm, weight: &weight, bias: bias.as_ref(), then }.run(workspace)?)
@@ -155,6 +164,7 @@ fn joined_bias(scope: &Scope, parts: &[(LinearSpec, usize)]) -> Result<Derived> 
 
 /// A norm over the last dimension.
 pub struct Norm {
+    module: Module,
     kind: NormKind,
     weight: Derived,
     bias: Option<Derived>,
@@ -169,6 +179,7 @@ impl Norm {
         let scope = scope.at(spec.path);
         if spec.kind == NormKind::LayerPlain {
             return Ok(Norm {
+                module: scope.module(),
                 kind: spec.kind,
                 weight: Derived::float(Tensor::ones(&[width], DType::F32)?),
                 has_heads: false,
@@ -180,6 +191,7 @@ impl Norm {
         let init = if plus_one { Init::Zeros } else { Init::Ones };
         let weight = scope.tensor("weight", &[width], init)?;
         Ok(Norm {
+            module: scope.module(),
             kind: spec.kind,
             weight: match plus_one {
                 true => Derived::new(vec![weight], |parts| Ok(parts[0].to_dtype(DType::F32)?.add(1.0)?)),
@@ -204,11 +216,13 @@ impl Norm {
         let weight = Derived::new(scales, |scales| {
             Ok(Tensor::stack(&scales.iter().collect::<Vec<_>>(), 0)?.to_dtype(DType::F32)?)
         });
-        Ok(Norm { kind: spec.kind, weight, bias: None, has_heads: true, eps: spec.eps })
+        let module = scope.at(spec.path).module();
+        Ok(Norm { module, kind: spec.kind, weight, bias: None, has_heads: true, eps: spec.eps })
     }
 
     /// Normalises `x + residual` over its last dimension.
     pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
+        let _measured = self.module.enter();
         let weight = self.weight.get()?;
         // Where products are of 16 bits, this is not.
         let x = &x.to_dtype(DType::F32)?;

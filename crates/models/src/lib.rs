@@ -24,6 +24,7 @@ mod model;
 mod outputs;
 mod packing;
 mod parameter;
+mod paths;
 mod places;
 mod pooling;
 mod recomputed;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use trustformers_hub::Repo;
-use trustformers_tensor::{Activation, DType, Tensor};
+use trustformers_tensor::{Activation, DType, Tensor, profile};
 
 use crate::architecture::{Class, Task};
 use crate::cache::Cache;
@@ -285,6 +285,7 @@ impl Model {
     /// # Errors
     /// `Input`, `Runtime` or `Index` when the arguments do not fit the model or one another.
     pub fn forward(&self, inputs: &Inputs, cache: Option<&mut Cache>) -> Result<Outputs> {
+        let _measured = profile::span(self.class.name);
         match &*self.network {
             Network::Single(single) => self.read(inputs, single, cache),
             Network::EncoderDecoder(both) => self.translate(inputs, both, cache),
@@ -293,6 +294,7 @@ impl Model {
 
     /// Runs the encoder of an encoder-decoder alone: the packed hidden states with their packing come unpacked.
     pub fn encode_source(&self, inputs: &Inputs) -> Result<Outputs> {
+        let _measured = profile::span("encoder");
         let Network::EncoderDecoder(both) = &*self.network else {
             return Err(Error::Input("this model has no encoder of its own".into()));
         };

@@ -5,6 +5,7 @@ mod generation;
 mod hub;
 mod interrupt;
 mod model;
+mod profile;
 mod tensor;
 mod threads;
 mod tokenizer;
@@ -30,6 +31,8 @@ mod _engine {
     use crate::model::{
         PyCache, PyModel, architectures, complete_config, load_checkpoint, read_config, save_checkpoint,
     };
+    #[pymodule_export]
+    use crate::profile::{PyProfile, PyProfileEvent, PyProfileRow, PyProfileRows};
     #[pymodule_export]
     use crate::tensor::{PyDType, PyTensor};
     #[pymodule_export]

@@ -21,8 +21,8 @@ pub fn get_num_threads() -> usize {
     pool::num_threads()
 }
 
-/// Which instructions kernels use: ``level`` is one of "portable", "avx2", "avx512" and "vnni", the highest of those that are
-/// ``available`` unless ``TRUSTFORMERS_CPU`` named a lower one; ``threads`` is :func:`get_num_threads`.
+/// Which instructions kernels use: ``level`` is one of "portable", "neon", "avx2", "avx512" and "vnni", the highest of those that
+/// are ``available`` unless ``TRUSTFORMERS_CPU`` named a lower one; ``threads`` is :func:`get_num_threads`.
 #[pyfunction]
 pub fn cpu_capabilities(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let found = cpu::capabilities();

@@ -17,6 +17,7 @@ mod matrix;
 pub mod memory;
 pub mod ops;
 pub mod pool;
+pub mod profile;
 mod quant;
 mod scalar;
 mod storage;

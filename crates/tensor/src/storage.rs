@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::profile::{self, Profiled};
 use crate::{Backend, Buffer, cpu};
 
 /// Where memory lies and work is done.
@@ -65,9 +66,10 @@ impl Storage {
         }
     }
 
-    /// What computes on this memory.
+    /// What computes on this memory, and while a [`profile::Profiler`] runs measures that.
     pub fn backend(&self) -> &'static dyn Backend {
         match self {
+            Storage::Cpu(_) if profile::is_on() => &Profiled(cpu::Cpu),
             Storage::Cpu(_) => &cpu::Cpu,
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::cpu::{Packed as PackedMatrix, Pairs, Stacked};
-use crate::{DType, Error, Matrix, Result, Tensor};
+use crate::{DType, Error, Matrix, Result, Tensor, profile};
 
 /// The weights of one linear operation: one matrix, or several that share their input and are applied as one (query, key and value).
 ///
@@ -107,6 +107,7 @@ impl Weight {
         if let Some(packed) = self.kept() {
             return Ok(packed);
         }
+        let _measured = profile::span("pack_weights");
         let versions = self.parts.iter().map(|part| part.memory().storage().version()).collect();
         let matrix = match self.pairs() {
             Some(pairs) => PackedMatrix::made(&pairs)?,

@@ -10,7 +10,7 @@ mod steps;
 mod together;
 
 use trustformers_models::{Cache, Inputs, Model, Outputs, Text};
-use trustformers_tensor::{Generator, Tensor};
+use trustformers_tensor::{Generator, Tensor, profile};
 
 use crate::Result;
 use crate::config::GenerationConfig;
@@ -101,6 +101,7 @@ pub fn generate(
     request: Request,
     generator: Generator,
 ) -> Result<Generated> {
+    let _measured = profile::span("generate");
     Session::begin(model, config, request, generator)?.run()
 }
 

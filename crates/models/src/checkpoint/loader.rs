@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use trustformers_tensor::profile::Module;
 use trustformers_tensor::{DType, Generator, Layout, Tensor, interrupt};
 
 use super::Checkpoint;
@@ -378,6 +379,11 @@ impl<'a> Scope<'a> {
         Scope { path: self.join(name), ..*self }
     }
 
+    /// The module whose parameters these are, under the name that users see.
+    pub fn module(&self) -> Module {
+        Module::new(self.shown(&self.path).trim_end_matches('.'))
+    }
+
     /// The same scope, whose parameters a checkpoint may lack.
     pub fn drawn_if_missing(self) -> Scope<'a> {
         Scope { drawn_if_missing: true, ..self }
@@ -485,7 +491,10 @@ impl<'a> Scope<'a> {
     }
 
     fn join(&self, name: &str) -> String {
-        if self.path.is_empty() { name.into() } else { format!("{}.{name}", self.path) }
+        match (self.path.as_str(), name) {
+            ("", only) | (only, "") => only.into(),
+            (path, name) => format!("{path}.{name}"),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::history::{Edge, Leaf, lock};
 use super::{is_grad_enabled, walk, with_grad};
+use crate::profile::{self, Module};
 use crate::{DType, Error, Result, Shape, Tensor};
 
 /// One optional gradient for each source of an operation; `None` is zero.
@@ -102,6 +103,8 @@ pub(crate) struct Node {
     pub(super) sources: Vec<Option<Source>>,
     pub(super) outputs: SmallVec<[(Shape, DType); 1]>,
     mark: Option<Mark>,
+    /// For whom it was recorded, if that was measured.
+    module: Option<Module>,
     tape: Mutex<Option<Arc<Tape>>>,
     retained: Mutex<Vec<(usize, Arc<Leaf>)>>,
 }
@@ -158,6 +161,7 @@ impl Node {
         retain: bool,
         create: bool,
     ) -> Result<Grads> {
+        let _measured = profile::backward(self.op, &self.module);
         let tape = self.tape(retain)?;
         let Rule::Gradients(rule) = &tape.rule else {
             return Err(Error::argument(self.op, "what is made again has no gradients of its own"));
@@ -261,6 +265,7 @@ pub(super) fn link(
         sources,
         outputs: outputs.iter().map(|output| (output.shape().into(), output.dtype())).collect(),
         mark,
+        module: profile::here(),
         tape: Mutex::new(Some(Arc::new(Tape { saved, rule }))),
         retained: Mutex::default(),
     });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::history::Edge;
 use super::node::{Node, Source, next_sequence};
 use super::with_grad;
-use crate::{DType, Error, Result, Shape, Tensor};
+use crate::{DType, Error, Result, Shape, Tensor, profile};
 
 /// Adds to the `grad` of every leaf that `outputs` were made from the gradient of the sum of their products with `gradients`. The
 /// gradient of a single number may be left out, and is one.
@@ -24,6 +24,7 @@ pub fn backward(
     retain_graph: bool,
     create_graph: bool,
 ) -> Result<()> {
+    let _measured = profile::span("backward");
     let roots = roots(outputs, gradients)?;
     walk(roots, None, retain_graph, create_graph, |edge, grad| match edge {
         Edge::Leaf(leaf) => leaf.accumulate(grad),

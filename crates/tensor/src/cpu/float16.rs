@@ -32,12 +32,13 @@ mod machine {
     use std::arch::x86_64::*;
 
     use super::*;
+    use crate::cpu::level::Level;
 
     /// Numbers in a vector.
     const LANES: usize = 16;
 
     pub(super) fn has_vectors() -> bool {
-        is_x86_feature_detected!("avx512f")
+        Level::current() >= Level::Avx512
     }
 
     #[target_feature(enable = "avx512f")]

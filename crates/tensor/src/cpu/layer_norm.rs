@@ -2,11 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-use rten_simd::SimdOp;
 use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquare, SumSquareSub};
 
 use super::rows::for_each_run;
-use super::simd::each2;
+use super::simd::{dispatch, each2};
 use crate::ops::Norm;
 use crate::{Result, Shape, Tensor};
 
@@ -43,8 +42,8 @@ fn centred(
 ) {
     let width = weight.len().max(1);
     let options = |row: &[f32]| {
-        let mean = Sum::new(row).dispatch() / width as f32;
-        let variance = SumSquareSub::new(row, mean).dispatch() / width as f32;
+        let mean = dispatch(Sum::new(row)) / width as f32;
+        let variance = dispatch(SumSquareSub::new(row, mean)) / width as f32;
         NormalizeOptions {
             pre_scale_bias: mean,
             scale: 1.0 / (variance + eps).sqrt(),
@@ -58,9 +57,9 @@ fn centred(
             Some(residual) => {
                 let row = add(row, &residual[i * width..][..width], out);
                 let options = options(row);
-                Normalize::new_mut(row, options).dispatch();
+                dispatch(Normalize::new_mut(row, options));
             }
-            None => _ = Normalize::new(row, out, options(row)).dispatch(),
+            None => _ = dispatch(Normalize::new(row, out, options(row))),
         }
     }
 }
@@ -79,10 +78,10 @@ pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> 
 fn root_mean_square(x: &[f32], weight: &[f32], eps: f32, out: &mut [MaybeUninit<f32>]) {
     let width = weight.len().max(1);
     for (out, row) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-        let square = SumSquare::new(row).dispatch() / width as f32;
+        let square = dispatch(SumSquare::new(row)) / width as f32;
         let scale = 1.0 / (square + eps).sqrt();
         let options = NormalizeOptions { scale, element_scale: Some(weight), ..Default::default() };
-        Normalize::new(row, out, options).dispatch();
+        dispatch(Normalize::new(row, out, options));
     }
 }
 

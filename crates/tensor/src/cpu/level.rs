@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 pub(crate) enum Level {
     /// What every processor of the target has.
     Portable,
+    /// The 128-bit vectors of aarch64.
+    Neon,
     /// 256-bit vectors with fused multiply-add.
     Avx2,
     /// 512-bit vectors.
@@ -19,10 +21,11 @@ pub(crate) enum Level {
 }
 
 impl Level {
-    const ALL: [Level; 5] = [Level::Portable, Level::Avx2, Level::Avx512, Level::Vnni, Level::Bf16];
+    const ALL: [Level; 6] =
+        [Level::Portable, Level::Neon, Level::Avx2, Level::Avx512, Level::Vnni, Level::Bf16];
 
-    /// The highest level that this processor has and that TRUSTFORMERS_CPU allows: `portable`, `avx2`, `avx512`, `vnni` or `bf16`.
-    /// Anything else there allows all. Read once.
+    /// The highest level that this processor has and that TRUSTFORMERS_CPU allows: `portable`, `neon`, `avx2`, `avx512`, `vnni` or
+    /// `bf16`. Anything else there allows all. Read once.
     pub(crate) fn current() -> Level {
         static CURRENT: OnceLock<Level> = OnceLock::new();
         *CURRENT.get_or_init(|| Level::allowed(env::var("TRUSTFORMERS_CPU").ok().as_deref()))
@@ -31,8 +34,9 @@ impl Level {
     /// The highest level that this processor has, none above the one that is named.
     fn allowed(name: Option<&str>) -> Level {
         let named = |level: &Level| name.is_some_and(|name| name.trim().eq_ignore_ascii_case(level.name()));
-        let highest = Level::ALL.into_iter().find(named).unwrap_or(Level::Bf16);
-        Level::available().filter(|&level| level <= highest).last().unwrap_or(Level::Portable)
+        let highest = Level::ALL.into_iter().find(named);
+        let is_allowed = |level: &Level| highest.is_none_or(|highest| *level <= highest);
+        Level::available().filter(is_allowed).last().unwrap_or(Level::Portable)
     }
 
     /// The levels that this processor has, lowest first.
@@ -43,6 +47,7 @@ impl Level {
     fn name(self) -> &'static str {
         match self {
             Level::Portable => "portable",
+            Level::Neon => "neon",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
             Level::Vnni => "vnni",
@@ -55,6 +60,7 @@ impl Level {
         let avx2 = || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
         match self {
             Level::Portable => true,
+            Level::Neon => false,
             Level::Avx2 => avx2(),
             Level::Avx512 => avx2() && is_x86_feature_detected!("avx512f"),
             Level::Vnni => {
@@ -72,7 +78,8 @@ impl Level {
 
     #[cfg(not(target_arch = "x86_64"))]
     fn is_present(self) -> bool {
-        self == Level::Portable
+        // Every aarch64 has it.
+        self == Level::Portable || self == Level::Neon && cfg!(target_arch = "aarch64")
     }
 }
 
@@ -101,8 +108,28 @@ mod tests {
         assert_eq!(Level::allowed(Some("as much as there is")), highest);
         assert_eq!(Level::allowed(Some("portable")), Level::Portable);
         for level in Level::ALL {
-            assert_eq!(Level::allowed(Some(level.name())), level.min(highest));
+            let below = Level::available().filter(|&other| other <= level).last();
+            assert_eq!(Some(Level::allowed(Some(level.name()))), below);
         }
-        assert_eq!(Level::allowed(Some(" AVX2 ")), Level::Avx2.min(highest));
+        assert_eq!(Level::allowed(Some(" AVX2 ")), Level::allowed(Some("avx2")));
+    }
+
+    /// Which level is used is decided once in a process: the other levels are tested by processes of their own.
+    #[cfg(not(miri))]
+    #[test]
+    fn every_test_passes_at_every_lower_level() {
+        if env::var_os("TRUSTFORMERS_CPU").is_some() {
+            return;
+        }
+        let highest = Level::available().last();
+        for level in Level::available().filter(|&level| Some(level) != highest) {
+            let tests = std::process::Command::new(env::current_exe().unwrap())
+                .env("TRUSTFORMERS_CPU", level.name())
+                .args(["cpu::", "ops::", "quant::"])
+                .output()
+                .unwrap();
+            let said = String::from_utf8_lossy(&tests.stdout);
+            assert!(tests.status.success(), "at level {}:\n{said}", level.name());
+        }
     }
 }

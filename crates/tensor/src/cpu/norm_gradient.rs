@@ -3,11 +3,10 @@
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
 
-use rten_simd::SimdOp;
 use rten_vecmath::{Sum, SumSquare, SumSquareSub};
 
 use super::rows::for_each_run;
-use super::simd::{total, vectorized};
+use super::simd::{dispatch, total, vectorized};
 use crate::{Result, Tensor};
 
 /// Partial sums of a row: two of the widest vectors.
@@ -27,8 +26,8 @@ pub(super) fn layer_norm(
     let (g, source, weight): (&[f32], &[f32], &[f32]) = (grad.as_slice()?, h.as_slice()?, weight.as_slice()?);
     let (into_h, sums) = rows_and_sums(h, if parameters { 2 } else { 0 }, |at, out, sums| {
         let (g, h) = (&g[at..at + width], &source[at..at + width]);
-        let mean = Sum::new(h).dispatch() / width as f32;
-        let scale = 1.0 / (SumSquareSub::new(h, mean).dispatch() / width as f32 + eps).sqrt();
+        let mean = dispatch(Sum::new(h)) / width as f32;
+        let scale = 1.0 / (dispatch(SumSquareSub::new(h, mean)) / width as f32 + eps).sqrt();
         row(Row { g, x: h, weight, mean, scale }, true, out, sums);
     })?;
     let mut sums = sums.into_iter();
@@ -49,7 +48,7 @@ pub(super) fn rms_norm(
     let (g, source, weight): (&[f32], &[f32], &[f32]) = (grad.as_slice()?, x.as_slice()?, weight.as_slice()?);
     let (into_x, sums) = rows_and_sums(x, usize::from(parameters), |at, out, sums| {
         let (g, x) = (&g[at..at + width], &source[at..at + width]);
-        let scale = 1.0 / (SumSquare::new(x).dispatch() / width as f32 + eps).sqrt();
+        let scale = 1.0 / (dispatch(SumSquare::new(x)) / width as f32 + eps).sqrt();
         row(Row { g, x, weight, mean: 0.0, scale }, false, out, sums);
     })?;
     Ok([Some(into_x), sums.into_iter().next()])

@@ -40,11 +40,19 @@ pub(super) fn dispatch_at<Op: SimdOp>(level: Level, op: Op) -> Op::Output {
         }
     }
     #[cfg(target_arch = "aarch64")]
-    if let Some(isa) = rten_simd::isa::ArmNeonIsa::new() {
+    if level >= Level::Neon
+        && let Some(isa) = rten_simd::isa::ArmNeonIsa::new()
+    {
         return op.eval(isa);
     }
     let _ = level;
     op.eval(GenericIsa::new())
+}
+
+/// Evaluates `op` with the widest vectors at hand.
+#[inline(always)]
+pub(super) fn dispatch<Op: SimdOp>(op: Op) -> Op::Output {
+    dispatch_at(Level::current(), op)
 }
 
 /// Asks for so many bytes before they are needed, wherever they are.
@@ -133,7 +141,7 @@ impl<R, F: FnOnce() -> R> SimdOp for Loop<F> {
 /// is made of must be `#[inline(always)]`, or they are compiled for the narrowest processor instead.
 #[inline(always)]
 pub(super) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    Loop(work).dispatch()
+    dispatch(Loop(work))
 }
 
 /// `out[i] = f(x[i])`

@@ -31,6 +31,7 @@ mod machine {
     use std::arch::x86_64::*;
 
     use super::{LINE, Soon};
+    use crate::cpu::level::Level;
     use crate::cpu::simd::fetch_x86;
 
     /// Writes `lines` whole cache lines by `store`; with each as many elements of what is needed soon are fetched.
@@ -90,7 +91,7 @@ mod machine {
         // SAFETY: the parts of the target lie within it, the middle one starts on a line, and the processor was asked what it can.
         unsafe {
             to.copy_from_nonoverlapping(before.as_ptr(), before.len());
-            if is_x86_feature_detected!("avx512f") {
+            if Level::current() >= Level::Avx512 {
                 stream_512((whole.as_ptr(), first), lines, size, soon);
             } else {
                 stream_128((whole.as_ptr(), first), lines, size, soon);

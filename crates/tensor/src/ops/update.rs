@@ -68,6 +68,18 @@ pub enum Update {
 }
 
 impl Update {
+    /// The optimizer's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Update::Adam { decoupled: true, .. } => "adamw_",
+            Update::Adam { .. } => "adam_",
+            Update::Sgd { .. } => "sgd_",
+            Update::Lion { .. } => "lion_",
+            Update::Adagrad { .. } => "adagrad_",
+            Update::RmsProp { .. } => "rmsprop_",
+        }
+    }
+
     /// How many tensors, each of the parameter's shape, it remembers things in.
     pub fn states(&self) -> usize {
         match self {
