@@ -4,6 +4,7 @@ The other side computes in float64, so that what differs is what float32 rounds 
 what is dropped where is compared in test_dropout_parity.py.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,26 +47,29 @@ def both(model_type: str, auto: str, name: str, folder: Path) -> tuple[Any, Any,
         parameter.requires_grad_()
     subject = oracle.subject(theirs, seed=model_type, length=7, parts=(0.5, 1.0))
     steps = [case.steps[0] for case in HEADS[auto](subject) if len(case.steps) == 1]
+    steps = [step for step in steps if "encoder_outputs" not in step]
     labels = {"labels", "start_positions", "next_sentence_label", "sentence_order_label"}
     return theirs, ours, [step for step in steps if labels & step.keys()] or steps[:1]
 
 
 def as_torch(step: dict[str, Any]) -> dict[str, Any]:
     given = {key: oracle.argument(key, value) for key, value in step.items()}
-    floats = {key: value.double() for key, value in given.items() if getattr(value, "dtype", 0) == torch.float32}
-    return {**given, **floats}
+    is_float = {key: getattr(value, "dtype", None) == torch.float32 for key, value in given.items()}
+    return {key: value.double() if is_float[key] else value for key, value in given.items()}
 
 
 def as_ours(step: dict[str, Any]) -> dict[str, Any]:
-    plain = {key: value.item() if value.ndim == 0 else tf.as_tensor(value) for key, value in step.items()}
-    return {key: (value,) if key == "encoder_outputs" else value for key, value in plain.items()}
+    return {key: value.item() if value.ndim == 0 else tf.as_tensor(value) for key, value in step.items()}
 
 
-def weighed(outputs: Any, draw: Any) -> Any:
-    """A loss for models that have none, of all that they give for a text."""
+def loss_of(outputs: Any, tensor: Callable[[Any], Any]) -> Any:
+    """The model's loss, or one for models that have none, of all that they give for a text."""
+    if outputs.get("loss") is not None:
+        return outputs["loss"]
+    draw = np.random.default_rng(5)
     fields = ("last_hidden_state", "pooler_output", "logits", "start_logits", "end_logits")
     given = [outputs[field] for field in fields if outputs.get(field) is not None]
-    return sum((value * draw(tuple(value.shape))).sum() for value in given)
+    return sum((value * tensor(draw.normal(size=tuple(value.shape)))).sum() for value in given)
 
 
 def compare(theirs: Any, ours: Any, expected: Any, found: Any) -> None:
@@ -93,16 +97,9 @@ def compare(theirs: Any, ours: Any, expected: Any, found: Any) -> None:
 def test_gradients_are_transformers(model_type: str, auto: str, name: str, tmp_path: Path) -> None:
     theirs, ours, steps = both(model_type, auto, name, tmp_path)
     for step in steps:
-        expected, found = theirs(**as_torch(step)), ours(**as_ours(step))
-        if found.get("loss") is None:
-            drawn = [np.random.default_rng(5), np.random.default_rng(5)]
-            losses = [
-                weighed(expected, lambda shape: torch.tensor(drawn[0].normal(size=shape))),
-                weighed(found, lambda shape: tf.as_tensor(drawn[1].normal(size=shape).astype(np.float32))),
-            ]
-        else:
-            losses = [expected.loss, found.loss]
-        compare(theirs, ours, *losses)
+        expected = loss_of(theirs(**as_torch(step)), torch.from_numpy)
+        found = loss_of(ours(**as_ours(step)), lambda array: tf.as_tensor(array.astype(np.float32)))
+        compare(theirs, ours, expected, found)
 
 
 @pytest.mark.parametrize(("model_type", "auto", "name"), MODELS)
@@ -113,7 +110,7 @@ def test_smoothed_labels_are_transformers(model_type: str, auto: str, name: str,
     compared = 0
     for step in steps:
         labels = step.get("labels")
-        if labels is None or labels.dtype != np.int64 or not hasattr(theirs, "config"):
+        if labels is None or labels.dtype != np.int64:
             continue
         asked = {key: value for key, value in as_torch(step).items() if key != "labels"}
         if theirs.config.is_encoder_decoder and "decoder_input_ids" not in asked:
@@ -126,10 +123,11 @@ def test_smoothed_labels_are_transformers(model_type: str, auto: str, name: str,
         shifts = name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
         for items in (None, 11):
             smoother = LabelSmoother(epsilon=SMOOTHING)
-            # The graph is walked once for each.
+            # Their graph is walked only once.
             outputs = theirs(**asked)
             expected = smoother(outputs, torch.tensor(labels), shift_labels=shifts, num_items_in_batch=items)
-            compare(theirs, ours, expected, trainer.compute_loss(ours, as_ours(step), num_items_in_batch=items))
+            found = trainer.compute_loss(ours, as_ours(step), num_items_in_batch=items)
+            compare(theirs, ours, expected, found)
         compared += 1
     if not compared:
         pytest.skip("no labels that could be smoothed")
