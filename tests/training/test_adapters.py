@@ -12,6 +12,7 @@ import pytest
 import tasks
 
 import trustformers as tf
+from fixture_cases import FIXTURES, Head, cases, heads
 from trustformers.peft import LoraConfig, PeftModel, TaskType, get_peft_model
 
 RECORDED = adapter_cases.recorded()
@@ -38,10 +39,10 @@ def small(**lora: Any) -> PeftModel:
     return get_peft_model(tasks.model(), LoraConfig(**{"task_type": "SEQ_CLS", "r": 4, **lora}))
 
 
-def changed(model: PeftModel) -> PeftModel:
+def changed(model: PeftModel, size: float = 1.0) -> PeftModel:
     """The same model with an adapter that does something."""
     rng = np.random.default_rng(0)
-    state = {name: rng.normal(size=p.shape) for name, p in model.named_parameters() if "lora_" in name}
+    state = {name: size * rng.normal(size=p.shape) for name, p in model.named_parameters() if "lora_" in name}
     model.load_state_dict(state, strict=False)
     return model
 
@@ -291,7 +292,6 @@ def test_pipelines_run_models_with_adapters(minilm_path: Path) -> None:
         ({"rank_pattern": {"query": 0}}, ValueError, "positive integer"),
         ({"bias": "some"}, ValueError, "bias must be"),
         ({"lora_dropout": 1.0}, ValueError, "lora_dropout must be in"),
-        ({"lora_dropout": 0.1}, NotImplementedError, "no dropout"),
         ({"use_dora": True}, ValueError, "use_dora=True is not supported"),
         ({"init_lora_weights": "pissa"}, ValueError, "'pissa' is not supported"),
         ({"lora_alhpa": 3}, TypeError, "Did you mean 'lora_alpha'"),
@@ -377,17 +377,84 @@ def test_an_adapter_that_is_frozen_cannot_be_trained(tmp_path: Path) -> None:
     assert tasks.trainer(tmp_path, trainable).train().global_step == 12
 
 
-def test_an_adapter_with_dropout_runs_and_is_not_trained(tmp_path: Path) -> None:
-    model = changed(small())
+def test_an_adapter_drops_in_training_alone(tmp_path: Path) -> None:
+    model = changed(small(lora_dropout=0.5))
     model.save_pretrained(tmp_path)
-    config = tmp_path / "adapter_config.json"
-    config.write_text(json.dumps({**json.loads(config.read_text()), "lora_dropout": 0.1}))
-    found = PeftModel.from_pretrained(tasks.model(), tmp_path)
-    assert np.array_equal(logits(found), logits(model))
-    found.save_pretrained(tmp_path / "again")
-    assert LoraConfig.from_pretrained(tmp_path / "again").lora_dropout == 0.1
-    with pytest.raises(NotImplementedError, match="no dropout"):
-        PeftModel.from_pretrained(tasks.model(), tmp_path, is_trainable=True)
+    assert LoraConfig.from_pretrained(tmp_path).lora_dropout == 0.5
+    still = changed(small()).eval()
+    assert np.array_equal(logits(PeftModel.from_pretrained(tasks.model(), tmp_path).eval()), logits(still))
+    tf.manual_seed(3)
+    first, second = logits(model), logits(model)
+    tf.manual_seed(3)
+    assert np.array_equal(logits(model), first)
+    assert not np.array_equal(first, second)
+    with model.disable_adapter():
+        assert np.array_equal(logits(model), logits(model.get_base_model()))
+    assert np.array_equal(logits(model.eval()), logits(still))
+    assert np.array_equal(logits(model.merge_and_unload().eval()), logits(still))
+
+
+def gradients(model: PeftModel) -> dict[str, np.ndarray]:
+    rows = tasks.examples()
+    for parameter in model.parameters():
+        parameter.grad = None
+    tf.manual_seed(1)
+    ids = tf.as_tensor(np.array([row["input_ids"] for row in rows]))
+    model(input_ids=ids, labels=tf.as_tensor(np.array([row["labels"] for row in rows]))).loss.backward()
+    return {name: p.grad.numpy().copy() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_what_is_dropped_has_its_gradients() -> None:
+    folded = gradients(changed(small(target_modules="all-linear")))
+    model = changed(small(target_modules="all-linear", lora_dropout=1e-9))
+    beside = gradients(model)
+    assert beside.keys() == folded.keys()
+    for name, expected in folded.items():
+        np.testing.assert_allclose(beside[name], expected, rtol=1e-3, atol=2e-5, err_msg=name)
+    # Layers that are computed again drop what they dropped.
+    model = changed(small(target_modules="all-linear", lora_dropout=0.3))
+    kept = gradients(model)
+    model.gradient_checkpointing_enable()
+    again = gradients(model)
+    for name, expected in kept.items():
+        np.testing.assert_array_equal(again[name], expected, err_msg=name)
+        assert not np.allclose(expected, folded[name], rtol=1e-2), name
+
+
+def test_adapters_of_which_one_drops_are_both_added() -> None:
+    def two(dropout: float) -> PeftModel:
+        model = small(lora_dropout=dropout)
+        model.add_adapter("other", LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["key", "query"]))
+        model.set_adapter(["default", "other"])
+        return changed(model)
+
+    np.testing.assert_allclose(logits(two(1e-9)), logits(two(0.0)), rtol=1e-4, atol=1e-5)
+
+
+ALL_HEADS = [
+    head
+    for head in heads(FIXTURES / "architectures", FIXTURES / "bert")
+    if head.row.name == "default" and head.auto != "AutoModel"
+]
+
+
+@pytest.mark.parametrize("head", ALL_HEADS, ids=str)
+def test_beside_a_layer_is_within_it_in_every_architecture(head: Head) -> None:
+    call = cases(head)[0].calls[0]
+    answers = []
+    for dropout in (0.0, 1e-9):
+        base = getattr(tf, head.auto).from_pretrained(head.folder, **head.load)
+        lora = LoraConfig(r=3, target_modules="all-linear", lora_dropout=dropout)
+        model = changed(get_peft_model(base, lora), 0.2).train()
+        # Decoders drop a tenth before their classifier also without a field that says so.
+        fields = [field for field in model.config.to_dict() if "drop" in field]
+        for field in {*fields, "classifier_dropout"}:
+            setattr(model.config, field, 0.0)
+        with tf.no_grad():
+            outputs = model(**call.arguments)
+        answers.append(outputs["logits"] if "logits" in outputs else outputs[0])
+    spread = np.abs(answers[0]).max()
+    np.testing.assert_allclose(answers[1], answers[0], atol=2e-4 * spread, rtol=1e-3)
 
 
 def test_numbers_that_are_broken_are_not_merged() -> None:

@@ -185,10 +185,11 @@ def test_other_columns_are_left_out(tmp_path: Path) -> None:
     kept = tasks.trainer(tmp_path, parts={"train_dataset": rows}, remove_unused_columns=False)
     with pytest.raises(TypeError, match="score"):
         kept.train()
-    for dataset in ([{"text": "a text"}] * 4, Table({"text": ["a text"] * 4})):
+    labelled = [{"text": "a text", "label": 1}] * 4
+    for dataset in ([{"text": "a text"}] * 4, labelled, Table({"text": ["a text"] * 4})):
         texts = tasks.trainer(tmp_path, parts={"train_dataset": dataset})
         with pytest.raises(
-            ValueError, match=r"No columns.*training.*BertForSequenceClassification.*\[text\]"
+            ValueError, match=r"No columns.*training.*BertForSequenceClassification.*\[text(, label)?\]"
         ):
             texts.train()
 

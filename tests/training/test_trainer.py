@@ -357,3 +357,39 @@ def test_sequences_are_generated(tmp_path: Path) -> None:
     assert again.predict(rows).predictions.shape == (6, 5)
     args.predict_with_generate = False
     assert again.predict(rows).predictions[0].shape == (6, 3, curve_cases.VOCABULARY)
+
+
+@pytest.mark.parametrize("flag", ["bf16_full_eval", "fp16_full_eval"])
+def test_full_evaluations_are_in_16_bits_outside_of_a_training(flag: str, tmp_path: Path) -> None:
+    rows = tasks.examples(10)
+    parts = {"eval_dataset": rows}
+    plain = tasks.trainer(tmp_path, tasks.model(seed=3), parts=parts, eval_strategy="epoch")
+    halved = tasks.trainer(tmp_path, tasks.model(seed=3), parts=parts, eval_strategy="epoch", **{flag: True})
+    exact, rounded = (trainer.predict(rows) for trainer in (plain, halved))
+    off = np.abs(rounded.predictions - exact.predictions).max()
+    assert 0 < off < (2e-2 if flag == "bf16_full_eval" else 3e-3)
+    assert rounded.predictions.dtype == np.float32
+    assert rounded.metrics["test_loss"] != exact.metrics["test_loss"]
+    assert tasks.same(halved.model, plain.model)
+    for trainer in (plain, halved):
+        trainer.train()
+    logs = [[entry.get("eval_loss") for entry in t.state.log_history] for t in (plain, halved)]
+    assert logs[0] == logs[1]
+    assert halved.evaluate()["eval_loss"] != plain.evaluate()["eval_loss"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        # Numbers instead of classes, and a model whose labels are held against something else.
+        (tf.BertForSequenceClassification, 0.5),
+        (tf.BertForPreTraining, [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_labels_that_cannot_be_smoothed_are_said(kind: Any, labels: Any, tmp_path: Path) -> None:
+    rows = [{**row, "labels": [labels, labels] if labels == 0.5 else labels} for row in tasks.examples()]
+    trainer = tasks.trainer(
+        tmp_path, tasks.model(kind=kind), label_smoothing_factor=0.1, parts={"train_dataset": rows}
+    )
+    with pytest.raises(ValueError, match="label_smoothing_factor is for"):
+        trainer.train()

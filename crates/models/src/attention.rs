@@ -27,7 +27,7 @@ enum Inputs {
     /// Queries, keys and values of the same hidden states.
     Together(Linear),
     /// Queries of some hidden states, keys and values of others.
-    Apart { query: Linear, key_value: Linear },
+    Apart { query: Box<Linear>, key_value: Box<Linear> },
 }
 
 /// Queries, keys and values: (rows, heads, head_dim) each.
@@ -62,12 +62,12 @@ impl MultiHead {
                 Inputs::Together(Linear::load_fused(scope, &[(q, queries), (k, keys), (v, keys)], width)?)
             }
             (Projection::Separate([q, k, v]), true) => Inputs::Apart {
-                query: Linear::load(scope, q, queries, width)?,
-                key_value: Linear::load_fused(scope, &[(k, keys), (v, keys)], width)?,
+                query: Box::new(Linear::load(scope, q, queries, width)?),
+                key_value: Box::new(Linear::load_fused(scope, &[(k, keys), (v, keys)], width)?),
             },
             (Projection::Halves(q, kv), _) => Inputs::Apart {
-                query: Linear::load(scope, q, queries, width)?,
-                key_value: Linear::load(scope, kv, 2 * keys, width)?,
+                query: Box::new(Linear::load(scope, q, queries, width)?),
+                key_value: Box::new(Linear::load(scope, kv, 2 * keys, width)?),
             },
             (Projection::Fused(all, _), _) => {
                 Inputs::Together(Linear::load(scope, all, queries + 2 * keys, width)?)
@@ -129,8 +129,8 @@ impl MultiHead {
     pub fn project(&self, entry: Entry, workspace: &mut Workspace) -> Result<Heads> {
         let Inputs::Together(linear) = &self.inputs else {
             let x = entry.normed()?;
-            let [key, value] = self.project_keys(&x)?;
-            return Ok(Heads { query: self.project_queries(Entry::of(&x))?, key, value });
+            let [key, value] = self.project_keys(&x, entry.dropout)?;
+            return Ok(Heads { query: self.project_queries(Entry::of(&x, entry.dropout))?, key, value });
         };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
         let rows = entry.x.shape()[0];
@@ -167,16 +167,17 @@ impl MultiHead {
     }
 
     /// The keys and values of `x` alone.
-    pub fn project_keys(&self, x: &Tensor) -> Result<[Tensor; 2]> {
+    pub fn project_keys(&self, x: &Tensor, dropout: &Dropout) -> Result<[Tensor; 2]> {
         match &self.inputs {
             Inputs::Apart { key_value, .. } => {
                 let AttentionSpec { kv_heads, head_dim, .. } = self.spec;
                 let shape = [x.shape()[0], 2 * kv_heads, head_dim];
-                let both = key_value.forward(x, Activation::Identity)?.view(&shape)?;
+                let both = key_value.forward(x, Activation::Identity, dropout)?.view(&shape)?;
                 Ok([both.narrow(1, 0, kv_heads)?, both.narrow(1, kv_heads, 2 * kv_heads)?])
             }
             Inputs::Together(_) => {
-                let Heads { key, value, .. } = self.project(Entry::of(x), &mut Workspace::default())?;
+                let Heads { key, value, .. } =
+                    self.project(Entry::of(x, dropout), &mut Workspace::default())?;
                 Ok([key, value])
             }
         }
@@ -192,7 +193,7 @@ impl MultiHead {
     ) -> Result<Option<Vec<Tensor>>> {
         match &self.distances {
             Some(own) => own.of(heads, distances, ragged, self.spec.scale, dropout, |vectors| {
-                self.project(Entry::of(vectors), &mut Workspace::default())
+                self.project(Entry::of(vectors, dropout), &mut Workspace::default())
             }),
             None => Ok(None),
         }
@@ -219,7 +220,7 @@ impl MultiHead {
             probabilities: look.probabilities,
         }
         .run_in(workspace)?;
-        let out = self.output.step(Entry::of(&context), adding(residual), workspace)?;
+        let out = self.output.step(Entry::of(&context, look.dropout), adding(residual), workspace)?;
         workspace.give(context);
         Ok((out, probabilities))
     }

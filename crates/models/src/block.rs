@@ -147,7 +147,7 @@ fn cross_attention(
     let [key, value] = match source.layers.get(index) {
         Some(known) => known.clone(),
         None => {
-            let made = part.project_keys(step.shared.encoded.as_ref().ok_or_else(nothing)?)?;
+            let made = part.project_keys(step.shared.encoded.as_ref().ok_or_else(nothing)?, &step.dropout)?;
             // The steps that follow ask again.
             if step.cache.is_some() {
                 source.layers.push(made.clone());
@@ -214,8 +214,10 @@ impl<T> Wrapped<T> {
         step: &mut Step<'a>,
         part: impl FnOnce(&T, Entry, Option<&Tensor>, &mut Step<'a>) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let normed = self.adds_to_normed.then(|| self.enter(&x).normed()).transpose()?;
-        let entry = normed.as_ref().map_or(self.enter(&x), Entry::of);
+        let dropout = &step.dropout.clone();
+        let entry = self.enter(&x, dropout);
+        let normed = self.adds_to_normed.then(|| entry.normed()).transpose()?;
+        let entry = normed.as_ref().map_or(entry, |x| Entry::of(x, dropout));
         let residual = normed.as_ref().unwrap_or(&x);
         let read = readers.map(|readers| residual.gather_rows(&readers.rows)).transpose()?;
         let residual = read.as_ref().unwrap_or(residual);
@@ -230,8 +232,8 @@ impl<T> Wrapped<T> {
         Ok(out)
     }
 
-    fn enter<'a>(&'a self, x: &'a Tensor) -> Entry<'a> {
-        Entry { x, norm: self.before.as_ref() }
+    fn enter<'a>(&'a self, x: &'a Tensor, dropout: &'a Dropout) -> Entry<'a> {
+        Entry { x, norm: self.before.as_ref(), dropout }
     }
 
     fn leave(&self, out: Tensor, dropout: &Dropout) -> Result<Tensor> {
@@ -314,8 +316,10 @@ impl Layer {
         let (attention, feed_forward) = (&self.attention, &self.feed_forward);
         let own = feed_forward.before.is_some();
         // What both read is normalised once.
-        let normed = (!own).then(|| attention.enter(hidden).normed()).transpose()?;
-        let entry = normed.as_ref().map_or(attention.enter(hidden), Entry::of);
+        let dropout = &step.dropout.clone();
+        let entry = attention.enter(hidden, dropout);
+        let normed = (!own).then(|| entry.normed()).transpose()?;
+        let entry = normed.as_ref().map_or(entry, |x| Entry::of(x, dropout));
         // What is dropped is so before it is added.
         let together = step.dropout.drops(self.dropout);
         let alone = |part: &Wrapped<MultiHead>| part.after.is_some() || step.dropout.drops(part.dropout);
@@ -328,7 +332,8 @@ impl Layer {
         if residual.is_none() && !together {
             attended = attended.add(hidden)?;
         }
-        let entry = normed.as_ref().map_or(feed_forward.enter(hidden), Entry::of);
+        let entry = feed_forward.enter(hidden, dropout);
+        let entry = normed.as_ref().map_or(entry, |x| Entry::of(x, dropout));
         let alone = feed_forward.after.is_some() || step.dropout.drops(feed_forward.dropout);
         let residual = (!alone).then_some(&attended);
         let routed = step.routed.as_mut();

@@ -69,11 +69,10 @@ impl Convolution {
         let wide = padded.gather_rows(&neighbours)?.view(&[rows, self.spec.kernel * width])?;
         let ConvolutionSpec { activation, dropout: p, .. } = self.spec;
         if dropout.drops(p) {
-            return Ok(
-                activation.apply(&dropout.apply(self.linear.forward(&wide, Activation::Identity)?, p)?)?
-            );
+            let sums = self.linear.forward(&wide, Activation::Identity, dropout)?;
+            return Ok(activation.apply(&dropout.apply(sums, p)?)?);
         }
-        self.linear.forward(&wide, activation)
+        self.linear.forward(&wide, activation, dropout)
     }
 
     /// What it made, added to what a layer made.

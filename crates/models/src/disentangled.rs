@@ -153,7 +153,7 @@ impl DistanceBias {
         let shape = [vectors.shape()[0], content.query.shape()[1], content.query.shape()[2]];
         let made = |own: &Option<Linear>, shared: Option<Tensor>| -> Result<Option<Tensor>> {
             let made = match own {
-                Some(own) => Some(own.forward(vectors, Activation::Identity)?.view(&shape)?),
+                Some(own) => Some(own.forward(vectors, Activation::Identity, dropout)?.view(&shape)?),
                 None => shared,
             };
             Ok(made.map(|made| made.mul(f64::from(scale))).transpose()?)

@@ -1,22 +1,24 @@
 //! What training drops.
 
+use std::sync::Arc;
+
 use trustformers_tensor::{Generator, Tensor, ops};
 
 use crate::Result;
 
 /// The random numbers of a pass in training. Elsewhere there are none: nothing is dropped, and nothing is asked of a generator.
-#[derive(Debug, Default)]
-pub struct Dropout(Option<Generator>);
+#[derive(Clone, Debug, Default)]
+pub struct Dropout(Option<Arc<Generator>>);
 
 impl Dropout {
     /// The one whose masks follow from `seed`, or that which drops nothing.
     pub fn new(seed: Option<u64>) -> Dropout {
-        Dropout(seed.map(Generator::new))
+        Dropout(seed.map(|seed| Arc::new(Generator::new(seed))))
     }
 
     /// A seed for a part of the pass, which may so be computed again.
     pub fn seed(&self) -> Option<u64> {
-        self.0.as_ref().map(Generator::seed)
+        self.0.as_ref().map(|generator| generator.seed())
     }
 
     /// Whether a share of `p` means that anything is dropped.

@@ -151,7 +151,7 @@ impl Embeddings {
                     words = words.mul(f64::from(self.scale))?;
                 }
                 if let (Some(projection), true) = (&self.projection, self.projects_words) {
-                    words = projection.forward(&words, Activation::Identity)?;
+                    words = projection.forward(&words, Activation::Identity, dropout)?;
                 }
                 let places: Vec<_> = places.collect();
                 if places.is_empty() { words } else { words.add(&looked_up(&places)?)? }
@@ -164,7 +164,7 @@ impl Embeddings {
             hidden = dropout.apply(hidden, self.dropout)?;
         }
         if let (Some(projection), false) = (&self.projection, self.projects_words) {
-            hidden = projection.forward(&hidden, Activation::Identity)?;
+            hidden = projection.forward(&hidden, Activation::Identity, dropout)?;
         }
         match &self.final_norm {
             Some(norm) => dropout.apply(norm.forward(&hidden, None)?, self.dropout),

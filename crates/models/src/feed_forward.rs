@@ -86,7 +86,7 @@ impl FeedForward {
             Network::Gated { gate_up, down } => (gate_up, Then::Gate(self.activation), down),
             Network::Experts { router, experts, chosen } => {
                 let x = entry.normed()?;
-                let scores = router.forward(&x, Activation::Identity)?.to_dtype(DType::F32)?;
+                let scores = router.forward(&x, Activation::Identity, dropout)?.to_dtype(DType::F32)?;
                 let out = mixture(&x, &scores, experts, *chosen, dropout)?;
                 if let Some(routed) = routed {
                     routed.push(scores);
@@ -95,7 +95,7 @@ impl FeedForward {
             }
         };
         let inner = dropout.apply(up.step(entry, then, workspace)?, self.dropout)?;
-        let out = down.step(Entry::of(&inner), adding(residual), workspace)?;
+        let out = down.step(Entry::of(&inner, dropout), adding(residual), workspace)?;
         workspace.give(inner);
         Ok(out)
     }
@@ -145,7 +145,8 @@ fn mixture(
         let mine: Vec<usize> = places.iter().map(|place| place / chosen).collect();
         let share = weights.reshape(&[rows * chosen, 1])?.gather_rows(&places)?;
         let mine_in = x.gather_rows(&mine)?;
-        let out = expert.forward(Entry::of(&mine_in), None, None, dropout, &mut workspace)?.mul(&share)?;
+        let entry = Entry::of(&mine_in, dropout);
+        let out = expert.forward(entry, None, None, dropout, &mut workspace)?.mul(&share)?;
         sum = sum.add(&out.scatter_rows(&mine, rows)?)?;
     }
     Ok(sum)

@@ -1,5 +1,7 @@
 //! What stands on a model: from hidden states to logits, and to a loss where there are labels.
 
+mod spec;
+
 use trustformers_tensor::{Activation, DType, Tensor};
 
 use crate::checkpoint::{Init, Scope};
@@ -10,165 +12,8 @@ pub use crate::loss::LabelReading;
 use crate::loss::{self, ProblemType};
 use crate::paths::around;
 pub use crate::pooling::Pool;
-use crate::spec::{LinearSpec, NormSpec, Path, linear};
 use crate::{Config, Error, Inputs, Outputs, Packing, Parameter, Result};
-
-/// What an architecture says about one of its heads. Paths are from the root of the whole model.
-#[derive(Clone, Debug)]
-pub enum HeadSpec {
-    /// None: the hidden states are what is wanted.
-    Bare,
-    /// A score for every token of the vocabulary.
-    Language(LanguageSpec),
-    /// A score for every label of a text, or one for each of several texts to choose from.
-    Sequence(SequenceSpec),
-    /// A score for every label of each position.
-    Tokens(ClassifierSpec),
-    /// Two scores for each position: that an answer starts there, that it ends there.
-    Span(ClassifierSpec),
-    /// One score for each position: that its token has been replaced (ELECTRA).
-    Replaced(ClassifierSpec),
-    /// Two scores for two texts: that the second follows the first, that it does not.
-    NextSentence(LinearSpec),
-    /// Both of BERT's tasks.
-    PreTraining(LanguageSpec, LinearSpec),
-    /// The first of BERT's tasks, and whether two texts are in order (ALBERT).
-    SentenceOrder(LanguageSpec, ClassifierSpec),
-}
-
-impl HeadSpec {
-    /// Whether there is none.
-    pub fn is_bare(&self) -> bool {
-        matches!(self, HeadSpec::Bare)
-    }
-
-    /// Whether it looks at the model's pooler.
-    pub fn wants_pooler(&self) -> bool {
-        match self {
-            HeadSpec::NextSentence(_) | HeadSpec::PreTraining(..) | HeadSpec::SentenceOrder(..) => true,
-            HeadSpec::Sequence(sequence) => sequence.pool == Pool::Pooler,
-            _ => false,
-        }
-    }
-}
-
-/// A layer between a model and what gives the scores.
-#[derive(Clone, Copy, Debug)]
-pub struct TransformSpec {
-    /// A matrix.
-    pub dense: Option<LinearSpec>,
-    /// What comes behind it.
-    pub activation: Activation,
-    /// And last.
-    pub norm: Option<NormSpec>,
-    /// How much is dropped of what goes in, in training.
-    pub dropout: f32,
-}
-
-impl TransformSpec {
-    /// A matrix with an activation.
-    pub const fn dense(dense: LinearSpec, activation: Activation) -> TransformSpec {
-        TransformSpec { dense: Some(dense), activation, norm: None, dropout: 0.0 }
-    }
-}
-
-/// A language model's head.
-#[derive(Clone, Debug)]
-pub struct LanguageSpec {
-    /// A layer between, to `width`.
-    pub transform: Option<TransformSpec>,
-    /// The width of what meets the vocabulary: the hidden size, unless the transform changes it.
-    pub width: usize,
-    /// The number of tokens.
-    pub vocab_size: usize,
-    /// Where the matrix (tokens, width) is; without a name it is the table of word embeddings and nothing else.
-    pub decoder: Option<Path>,
-    /// Whether it is the table of word embeddings under a name of its own.
-    pub tied: bool,
-    /// Where the bias is.
-    pub bias: BiasAt,
-    /// What the logits are multiplied with.
-    pub scale: f32,
-    /// Logits are kept within this by a tanh.
-    pub softcap: Option<f32>,
-    /// Whether a position predicts the next one, and not itself.
-    pub shifts: bool,
-    /// What the loss that spreads tokens over experts counts, beside the loss of the labels, and how many experts a token takes.
-    pub balance: Option<(f32, usize)>,
-}
-
-/// Where a language head has its bias.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BiasAt {
-    /// Nowhere.
-    None,
-    /// A vector `bias` beside the matrix.
-    Decoder,
-    /// A vector of this name, of which checkpoints may hold a copy beside the matrix. Where the matrix is not the table of word
-    /// embeddings, the one beside it is another vector, and the one that counts.
-    Path(Path),
-    /// A constant (1, tokens) of this name, which is not trained, and zero where a checkpoint lacks it.
-    Buffer(Path),
-}
-
-impl LanguageSpec {
-    /// A matrix at `decoder`, without bias.
-    pub fn new(config: &Config, decoder: Path, width: usize) -> Result<LanguageSpec> {
-        Ok(LanguageSpec {
-            transform: None,
-            width,
-            vocab_size: config.count("vocab_size")?,
-            decoder: Some(decoder),
-            tied: config.flag("tie_word_embeddings")?,
-            bias: BiasAt::None,
-            scale: 1.0,
-            softcap: None,
-            shifts: false,
-            balance: None,
-        })
-    }
-}
-
-/// From hidden states to the scores of labels.
-#[derive(Clone, Copy, Debug)]
-pub struct ClassifierSpec {
-    /// A layer between, as wide as the model.
-    pub transform: Option<TransformSpec>,
-    /// How much is dropped behind that, in training.
-    pub dropout: f32,
-    /// From there to the labels.
-    pub linear: LinearSpec,
-}
-
-impl ClassifierSpec {
-    /// A matrix alone.
-    pub const fn new(linear: LinearSpec) -> ClassifierSpec {
-        ClassifierSpec { transform: None, dropout: 0.0, linear }
-    }
-
-    /// The same, of whose input so much is dropped in training.
-    pub const fn dropping(self, dropout: f32) -> ClassifierSpec {
-        ClassifierSpec { dropout, ..self }
-    }
-}
-
-/// A head over whole texts.
-#[derive(Clone, Debug)]
-pub struct SequenceSpec {
-    /// What of the text is looked at.
-    pub pool: Pool,
-    /// What gives the scores.
-    pub classifier: ClassifierSpec,
-    /// How labels are read where the configuration has no `problem_type`.
-    pub labels: LabelReading,
-}
-
-impl SequenceSpec {
-    /// A classifier over what stands for the text.
-    pub const fn new(pool: Pool, classifier: ClassifierSpec) -> SequenceSpec {
-        SequenceSpec { pool, classifier, labels: LabelReading::Usual }
-    }
-}
+pub use spec::*;
 
 /// A head with its weights.
 pub enum Head {
@@ -219,7 +64,9 @@ impl Transform {
     fn forward(&self, x: &Tensor, dropout: &Dropout) -> Result<Tensor> {
         let x = dropout.apply(x.clone(), self.dropout)?;
         let mut x = match (&self.dense, self.activation) {
-            (Some(dense), activation) => dense.forward(&x, activation.unwrap_or(Activation::Identity))?,
+            (Some(dense), activation) => {
+                dense.forward(&x, activation.unwrap_or(Activation::Identity), dropout)?
+            }
             (None, Some(activation)) => activation.apply(&x)?,
             (None, None) => x,
         };
@@ -250,7 +97,7 @@ impl Classifier {
     /// (rows, hidden) to (rows, labels).
     fn forward(&self, x: &Tensor, dropout: &Dropout) -> Result<Tensor> {
         let x = dropout.apply(self.transform.forward(x, dropout)?, self.dropout)?;
-        Ok(self.linear.forward(&x, Activation::Identity)?.to_dtype(DType::F32)?)
+        Ok(self.linear.forward(&x, Activation::Identity, dropout)?.to_dtype(DType::F32)?)
     }
 }
 
@@ -388,13 +235,17 @@ impl Head {
         let position_loss = |logits: &Tensor| -> Result<Option<Tensor>> {
             labels.map(|labels| loss::cross_entropy(logits, &packing.pack_ids(labels), items)).transpose()
         };
+        let related = |linear: &Linear| -> Result<Tensor> {
+            let scores = linear.forward(finished.pooled()?, Activation::Identity, dropout)?;
+            Ok(scores.to_dtype(DType::F32)?)
+        };
         match self {
             Head::Bare => {}
             Head::Language(language) => {
                 let [batch, length] = packing.shape();
                 let (logits, loss) = match inputs.logits_to_keep.positions(length)? {
                     None => {
-                        let logits = language.logits(hidden)?;
+                        let logits = language.logits(hidden, dropout)?;
                         (packing.unpack(&logits)?, position_loss(&logits)?)
                     }
                     Some(_) if labels.is_some() => {
@@ -405,7 +256,7 @@ impl Head {
                         let places = |text| kept.iter().map(move |position| text * length + position);
                         let places: Vec<usize> = (0..batch).flat_map(places).collect();
                         let rows = packing.unpack(hidden)?.flatten(0, 1)?.gather_rows(&places)?;
-                        let logits = language.logits(&rows)?;
+                        let logits = language.logits(&rows, dropout)?;
                         (logits.view(&[batch, kept.len(), logits.shape()[1]])?, None)
                     }
                 };
@@ -472,16 +323,14 @@ impl Head {
                 }
             }
             Head::NextSentence(classifier) => {
-                let logits =
-                    classifier.forward(finished.pooled()?, Activation::Identity)?.to_dtype(DType::F32)?;
+                let logits = related(classifier)?;
                 let labels = inputs.next_sentence_label.as_ref().or(inputs.labels.as_ref());
                 outputs.loss = labels.map(|labels| loss::labels(&logits, labels)).transpose()?;
                 outputs.logits = Some(logits);
             }
             Head::PreTraining(language, next) => {
-                let logits = language.logits(hidden)?;
-                let relation =
-                    next.forward(finished.pooled()?, Activation::Identity)?.to_dtype(DType::F32)?;
+                let logits = language.logits(hidden, dropout)?;
+                let relation = related(next)?;
                 if let (Some(first), Some(second)) = (position_loss(&logits)?, &inputs.next_sentence_label) {
                     outputs.loss = Some(first.add(&loss::labels(&relation, second)?)?);
                 }
@@ -489,7 +338,7 @@ impl Head {
                 outputs.seq_relationship_logits = Some(relation);
             }
             Head::SentenceOrder(language, order) => {
-                let logits = language.logits(hidden)?;
+                let logits = language.logits(hidden, dropout)?;
                 let order = order.forward(finished.pooled()?, dropout)?;
                 if let (Some(first), Some(second)) = (position_loss(&logits)?, &inputs.sentence_order_label) {
                     outputs.loss = Some(first.add(&loss::labels(&order, second)?)?);
@@ -531,29 +380,24 @@ impl Language {
             1 => Derived::float(bias),
             _ => Derived::new(vec![bias], move |parts| Ok(parts[0].to_dtype(DType::F32)?.view(&[size])?)),
         });
-        let module = match (decoder, spec.bias) {
-            (Some(decoder), _) => decoder.module(),
-            (None, BiasAt::Path(path) | BiasAt::Buffer(path)) => scope.at(around(&[path])).module(),
-            (None, _) => scope.module(),
+        let at = match (decoder, spec.bias) {
+            (Some(decoder), _) => decoder,
+            (None, BiasAt::Path(path) | BiasAt::Buffer(path)) => scope.at(around(&[path])),
+            (None, _) => scope.at(""),
         };
-        Ok(Language { transform, decoder: Linear::tied(module, weight, bias)?, spec })
+        Ok(Language { transform, decoder: Linear::of(at, weight, bias)?, spec })
     }
 
     /// (.., hidden) to (.., tokens).
-    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let mut x = self.transform.forward(hidden, &Dropout::default())?;
+    fn logits(&self, hidden: &Tensor, dropout: &Dropout) -> Result<Tensor> {
+        let mut x = self.transform.forward(hidden, dropout)?;
         if self.spec.scale != 1.0 {
             x = x.mul(f64::from(self.spec.scale))?;
         }
-        let logits = self.decoder.forward(&x, Activation::Identity)?.to_dtype(DType::F32)?;
+        let logits = self.decoder.forward(&x, Activation::Identity, dropout)?.to_dtype(DType::F32)?;
         match self.spec.softcap {
             Some(cap) => Ok(logits.div(f64::from(cap))?.tanh()?.mul(f64::from(cap))?),
             None => Ok(logits),
         }
     }
-}
-
-/// A matrix with bias at `path`.
-pub const fn classifier(path: Path) -> ClassifierSpec {
-    ClassifierSpec::new(linear(path, true))
 }

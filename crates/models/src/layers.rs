@@ -8,6 +8,8 @@ use trustformers_tensor::{Activation, DType, Matrix, Tensor, Weight, Workspace, 
 
 use crate::checkpoint::{Init, Scope};
 use crate::derived::Derived;
+use crate::dropout::Dropout;
+use crate::low_rank::Added;
 use crate::paths::together;
 use crate::spec::{LinearSpec, NormKind, NormSpec};
 use crate::{Parameter, Result};
@@ -17,6 +19,8 @@ pub struct Linear {
     module: Module,
     weight: Derived<Arc<Weight>>,
     bias: Option<Derived>,
+    /// What adapters add to it.
+    added: Option<Added>,
 }
 
 impl Linear {
@@ -34,17 +38,22 @@ impl Linear {
         };
         let parameters = parts.iter().map(parameter).collect::<Result<Vec<_>>>()?;
         let has_bias = parts.iter().any(|(spec, _)| spec.bias);
+        let bias = has_bias.then(|| joined_bias(scope, parts)).transpose()?;
+        let places: Vec<_> = parts.iter().map(|&(spec, outputs)| (scope.at(spec.path), outputs)).collect();
         let paths: Vec<&str> = parts.iter().map(|(spec, _)| spec.path).collect();
         Ok(Linear {
             module: scope.at(&together(&paths)).module(),
             weight: if is_transposed { transposed(parameters)? } else { plain(parameters)? },
-            bias: has_bias.then(|| joined_bias(scope, parts)).transpose()?,
+            bias,
+            added: Added::take(&places, inputs)?,
         })
     }
 
-    /// A layer of a matrix (out, in) that belongs to another module too, and an own bias.
-    pub fn tied(module: Module, weight: Parameter, bias: Option<Derived>) -> Result<Linear> {
-        Ok(Linear { module, weight: plain(vec![weight])?, bias })
+    /// The layer at `scope` of a matrix (out, in) that may belong to another module too, and an own bias.
+    pub fn of(scope: Scope, weight: Parameter, bias: Option<Derived>) -> Result<Linear> {
+        let (module, outputs, inputs) = (scope.module(), weight.shape()[0], weight.shape()[1]);
+        let added = Added::take(&[(scope, outputs)], inputs)?;
+        Ok(Linear { module, weight: plain(vec![weight])?, bias, added })
     }
 
     /// A layer of a matrix (out, in) that `make` makes of a parameter.
@@ -55,7 +64,12 @@ impl Linear {
         bias: Tensor,
     ) -> Linear {
         let weight = move |parts: &[Tensor]| Ok(Arc::new(Weight::new(vec![make(&parts[0])?])?));
-        Linear { module, weight: Derived::new(vec![parameter], weight), bias: Some(Derived::float(bias)) }
+        Linear {
+            module,
+            weight: Derived::new(vec![parameter], weight),
+            bias: Some(Derived::float(bias)),
+            added: None,
+        }
     }
 
     /// Where the parameters of a layer that stands alone lie: the matrix, and the bias if it has one.
@@ -69,13 +83,22 @@ impl Linear {
     }
 
     /// `activation(x @ weightᵀ + bias)`: (.., in) to (.., out).
-    pub fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
-        self.step(Entry::of(x), Then::Activate(activation), &mut Workspace::default())
+    pub fn forward(&self, x: &Tensor, activation: Activation, dropout: &Dropout) -> Result<Tensor> {
+        self.step(Entry::of(x, dropout), Then::Activate(activation), &mut Workspace::default())
     }
 
     /// The same behind the norm of `entry` and with what follows, in memory of the workspace.
     pub fn step(&self, entry: Entry, then: Then, workspace: &mut Workspace) -> Result<Tensor> {
         let _measured = self.module.enter();
+        let Some(added) = &self.added else { return self.product(entry, then, workspace) };
+        let x = entry.normed()?;
+        let entry = Entry { x: &x, norm: None, ..entry };
+        let sums = self.product(entry, Then::Activate(Activation::Identity), workspace)?;
+        Ok(then.apply(&added.to(&sums, &x, entry.dropout)?)?)
+    }
+
+    /// [`Linear::step`] without what adapters add.
+    fn product(&self, entry: Entry, then: Then, workspace: &mut Workspace) -> Result<Tensor> {
         let (weight, bias) = (self.weight.get()?, self.bias.as_ref().map(Derived::get).transpose()?);
         let step = |x: &Tensor, norm, workspace: &mut _| {
             Ok(LinearStep { x, norm, weight: &weight, bias: bias.as_ref(), then }.run(workspace)?)
@@ -97,12 +120,14 @@ pub struct Entry<'a> {
     /// (rows, width)
     pub x: &'a Tensor,
     pub norm: Option<&'a Norm>,
+    /// What adapters drop of it.
+    pub dropout: &'a Dropout,
 }
 
 impl<'a> Entry<'a> {
     /// What has been through every norm.
-    pub fn of(x: &'a Tensor) -> Entry<'a> {
-        Entry { x, norm: None }
+    pub fn of(x: &'a Tensor, dropout: &'a Dropout) -> Entry<'a> {
+        Entry { x, norm: None, dropout }
     }
 
     /// The hidden states behind the norm, for those who need them more than once.

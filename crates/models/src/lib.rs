@@ -2,6 +2,7 @@
 //!
 //! An architecture is data: one file in [`architectures`](architecture) says what is particular about it, and a family runs it.
 
+mod alibi;
 pub mod architecture;
 mod architectures;
 mod attention;
@@ -20,6 +21,7 @@ pub mod heads;
 mod inputs;
 mod layers;
 mod loss;
+mod low_rank;
 mod model;
 mod outputs;
 mod packing;
@@ -42,6 +44,7 @@ pub use checkpoint::{
 pub use config::Config;
 pub use error::{Error, Result};
 pub use inputs::{Inputs, Keep, Text};
+pub use low_rank::LowRank;
 pub use model::{Family, LoadOptions, Model};
 pub use outputs::{Output, Outputs};
 pub use packing::Packing;

@@ -352,7 +352,7 @@ impl Model {
         let pooled = match pooler {
             Some((dense, activation)) => {
                 let first = passed.hidden.gather_rows(&packing.rows_at(0))?;
-                Some(dense.forward(&first, *activation)?.to_dtype(DType::F32)?)
+                Some(dense.forward(&first, *activation, &dropout)?.to_dtype(DType::F32)?)
             }
             None => None,
         };

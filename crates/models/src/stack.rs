@@ -6,6 +6,7 @@ use std::sync::Arc;
 use trustformers_tensor::ops::StoreForm;
 use trustformers_tensor::{Activation, DType, Ragged, Tensor, interrupt};
 
+use crate::alibi::slopes;
 use crate::block::{Layer, Readers, Rotary, Shared, Step, sums};
 use crate::cache::{Cache, Source};
 use crate::checkpoint::Scope;
@@ -15,7 +16,6 @@ use crate::dropout::Dropout;
 use crate::embeddings::{Embeddings, Past};
 use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
-use crate::packing::room;
 use crate::places::{Places, Windows, places};
 use crate::recomputed;
 use crate::relative::Relative;
@@ -259,7 +259,7 @@ impl Stack {
         }
         hidden = pass.dropout.apply(hidden, self.spec.dropout)?;
         if let Some(project) = &self.project_out {
-            hidden = project.forward(&hidden, Activation::Identity)?.to_dtype(DType::F32)?;
+            hidden = project.forward(&hidden, Activation::Identity, pass.dropout)?.to_dtype(DType::F32)?;
         }
         if let Some(rows) = readers {
             hidden = hidden.scatter_rows(&rows, shared.ragged.total())?;
@@ -386,19 +386,4 @@ impl Stack {
         });
         Ok(Windows::Added(biases.collect::<Result<_>>()?))
     }
-}
-
-/// The slopes of ALiBi (heads, 1, 1): transformers' `build_alibi_tensor`.
-fn slopes(heads: usize) -> Result<Tensor> {
-    let power = if heads.is_power_of_two() { heads } else { heads.next_power_of_two() / 2 };
-    let base = 2f64.powf(-8.0 / power as f64);
-    let extra = 2f64.powf(-4.0 / power as f64);
-    let slope = |head: usize| match head < power {
-        true => base.powi(head as i32 + 1),
-        // The heads beyond a power of two take every other slope of twice as many.
-        false => extra.powi(2 * (head - power) as i32 + 1),
-    };
-    let mut slopes = room(&[heads])?;
-    slopes.extend((0..heads).map(|head| slope(head) as f32));
-    Ok(Tensor::from_slice(&slopes, &[heads, 1, 1])?)
 }

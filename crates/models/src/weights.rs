@@ -10,7 +10,7 @@ use trustformers_tensor::{DType, Tensor};
 
 use crate::checkpoint::{Checkpoint, Loaded, Loader, Resize, save_checkpoint};
 use crate::heads::Head;
-use crate::{Config, Error, LoadOptions, Model, Order, Parameter, Result};
+use crate::{Config, Error, LoadOptions, LowRank, Model, Order, Parameter, Result};
 
 /// What to do about blocks that are in the way.
 const EXPAND: &str = "expand the model first, with to(dtype=\"float32\")";
@@ -80,6 +80,19 @@ impl Model {
     /// # Errors
     /// `Mismatch` when the weights do not fit the configuration, `Config` when it has impossible values.
     pub fn with_tensors(&self, replaced: BTreeMap<String, Tensor>, config: Config) -> Result<Model> {
+        self.adapted(replaced, BTreeMap::new(), config)
+    }
+
+    /// [`Model::with_tensors`] with something `added` to linear layers, by their names.
+    ///
+    /// # Errors
+    /// As [`Model::with_tensors`]; `Input` for what is added to no linear layer, or does not fit one.
+    pub fn adapted(
+        &self,
+        replaced: BTreeMap<String, Tensor>,
+        added: BTreeMap<String, Vec<LowRank>>,
+        config: Config,
+    ) -> Result<Model> {
         let mut tensors: BTreeMap<String, Parameter> = self.named_parameters().iter().cloned().collect();
         let is_interleaved =
             |parameter: &Parameter| matches!(parameter, Parameter::Quantized(_, Order::Interleaved(_)));
@@ -95,7 +108,7 @@ impl Model {
         };
         tensors.extend(self.tied_parameters().iter().filter(|(_, parameter)| stays(parameter)).cloned());
         tensors.extend(replaced.into_iter().map(|(name, tensor)| (name, tensor.into())));
-        self.rebuilt(config, tensors, |loader| loader)
+        self.rebuilt(config, tensors, |loader| loader.adding(added))
     }
 
     /// A model of the same class and the same weights for another configuration. Weights are shared, not copied.

@@ -10,8 +10,8 @@ use pyo3::types::PyDict;
 use serde_json::Value;
 use trustformers::models::architecture::{Architecture, Class};
 use trustformers::models::{
-    self, Cache, CacheParts, Checkpoint, Config, Incompatible, Inputs, LoadOptions, Model, Output, Parameter,
-    SourceParts, Text, architecture,
+    self, Cache, CacheParts, Checkpoint, Config, Incompatible, Inputs, LoadOptions, LowRank, Model, Output,
+    Parameter, SourceParts, Text, architecture,
 };
 use trustformers::tensor::ops::StoreForm;
 use trustformers::tensor::{Generator, Tensor};
@@ -188,6 +188,9 @@ pub fn inputs(tensors: &Bound<'_, PyDict>) -> PyResult<Inputs> {
         None => Ok(inputs),
     }
 }
+
+/// Of a linear layer its name, A, B, the scaling, and how much A does not see in training.
+type GivenLowRank<'py> = (String, PyRef<'py, PyTensor>, PyRef<'py, PyTensor>, f64, f32);
 
 type Pair = (PyTensor, PyTensor);
 type GivenPair<'py> = (Bound<'py, PyTensor>, Bound<'py, PyTensor>);
@@ -389,11 +392,24 @@ impl PyModel {
             .map_err(errors::models)
     }
 
-    /// A model of the same class with some weights replaced, for a configuration (JSON text) that they fit.
-    fn with_tensors(&self, py: Python<'_>, tensors: &Bound<'_, PyDict>, config: &str) -> PyResult<PyModel> {
+    /// A model of the same class with some weights replaced, for a configuration (JSON text) that they fit. What is `added` to linear layers
+    /// are their names, A (rank, in), B (out, rank), the scaling, and how much A does not see in training.
+    #[pyo3(signature = (tensors, config, added = Vec::new()))]
+    fn with_tensors(
+        &self,
+        py: Python<'_>,
+        tensors: &Bound<'_, PyDict>,
+        config: &str,
+        added: Vec<GivenLowRank<'_>>,
+    ) -> PyResult<PyModel> {
         let config = Config::from_json(config).map_err(errors::models)?;
         let tensors = named(tensors)?;
-        detached(py, || self.0.with_tensors(tensors, config)).map(PyModel).map_err(errors::models)
+        let mut low_ranks: BTreeMap<String, Vec<LowRank>> = BTreeMap::new();
+        for (name, a, b, scaling, dropout) in added {
+            let (a, b) = (a.0.clone(), b.0.clone());
+            low_ranks.entry(name).or_default().push(LowRank { a, b, scaling, dropout });
+        }
+        detached(py, || self.0.adapted(tensors, low_ranks, config)).map(PyModel).map_err(errors::models)
     }
 
     /// The same model with its weights converted to a dtype.

@@ -1,7 +1,7 @@
 //! What a device must be able to run.
 
 use crate::ops::{
-    Activation, Attention, BinaryOp, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp, Update,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp,
 };
 use crate::{DType, Quantized, Result, Scalar, Tensor};
 
@@ -168,8 +168,9 @@ pub trait Backend: Send + Sync {
     /// contiguous, `x` and `out`, which may be one, of any strides but 1 along their last dimension.
     fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()>;
 
-    /// One step of an optimizer, in place in all but `grad`; all contiguous floats of one shape. See [`crate::ops::update`].
-    fn update(&self, update: &Update, parameter: &Tensor, grad: &Tensor, states: &[&Tensor]) -> Result<()>;
+    /// One step of an optimizer, in place in all but the gradients, which share no memory with what is changed; all are contiguous, those of
+    /// one parameter of one shape. See [`crate::ops::update`].
+    fn update(&self, changes: &[Change]) -> Result<()>;
 
     /// For every position the sum, over the lookups, of the row that its id names: (positions, width) float32. Ids are in range.
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor>;

@@ -6,8 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 use trustformers_tensor::ops::{
-    Activation, Attention, BinaryOp, CompareOp, Distribution, LinearStep, Ragged, ReduceOp, Then, UnaryOp,
-    Update,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Ragged, ReduceOp,
+    Then, UnaryOp, Update,
 };
 use trustformers_tensor::{Backend, DType, Device, Scalar, Tensor, Weight};
 
@@ -705,7 +705,8 @@ fn rotations_steps_and_attention() {
             let [p, g, m] = [1, 2, 3].map(|seed| on(&numbers(1500, dtype, seed)));
             let v = on(&numbers(1500, dtype, 4).square().unwrap());
             let [p0, g0, m0, v0] = [&p, &g, &m, &v].map(read);
-            backend.update(&adam, &p, &g, &[&m, &v]).unwrap();
+            let states = vec![Kept::Whole(&m), Kept::Whole(&v)];
+            backend.update(&[Change { update: adam, parameter: &p, grad: &g, states }]).unwrap();
             let mean: Vec<f64> = m0.iter().zip(&g0).map(|(m, g)| 0.5 * m + 0.5 * g).collect();
             let square: Vec<f64> = v0.iter().zip(&g0).map(|(v, g)| 0.75 * v + 0.25 * g * g).collect();
             let want: Vec<f64> = (0..1500)

@@ -1,10 +1,10 @@
 //! The kinds of optimizers with their settings; the defaults are those of torch and of transformers.
 
 use serde::Deserialize;
+use trustformers_tensor::Tensor;
 use trustformers_tensor::ops::Update;
-use trustformers_tensor::{Tensor, ops};
 
-use crate::optimizer::State;
+use crate::optimizer::{Memory, State};
 use crate::{Adafactor, Error, Result, adam8bit};
 
 /// What an optimizer does with a parameter: the kind and the settings of a group.
@@ -220,18 +220,29 @@ impl Method {
         }
     }
 
-    /// Changes a parameter by its gradient, in step `state.step` (from 1 on); the state is made in the first one.
-    pub(crate) fn step(&self, parameter: &Tensor, grad: &Tensor, state: &mut State) -> Result<()> {
+    /// How a parameter is changed in step `state.step` (from 1 on), and with what memory, which is made in the first one. Adafactor changes
+    /// it at once.
+    pub(crate) fn plan(
+        &self,
+        parameter: &Tensor,
+        grad: &Tensor,
+        state: &mut State,
+    ) -> Result<Option<(Update, Vec<Memory>)>> {
         let step = state.step;
-        let (update, names): (Update, &[&'static str]) = match *self {
-            Method::Adam(Adam { lr, betas, eps, weight_decay }) => (
-                Update::Adam { lr, betas, eps, weight_decay, decoupled: false, step },
-                &["exp_avg", "exp_avg_sq"],
-            ),
-            Method::AdamW(Adam { lr, betas, eps, weight_decay }) => (
-                Update::Adam { lr, betas, eps, weight_decay, decoupled: true, step },
-                &["exp_avg", "exp_avg_sq"],
-            ),
+        let adam = |Adam { lr, betas, eps, weight_decay }, decoupled| Update::Adam {
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            decoupled,
+            step,
+        };
+        let (update, names): (Update, &[&str]) = match *self {
+            Method::Adam(settings) => (adam(settings, false), &["exp_avg", "exp_avg_sq"]),
+            Method::AdamW(settings) => (adam(settings, true), &["exp_avg", "exp_avg_sq"]),
+            Method::AdamW8bit(settings) => {
+                return Ok(Some((adam(settings, true), adam8bit::memory(parameter, state)?)));
+            }
             Method::Sgd(Sgd { lr, momentum, dampening, weight_decay, nesterov }) => {
                 let first = !state.tensors.contains_key("momentum_buffer");
                 let names: &[_] = if momentum == 0.0 { &[] } else { &["momentum_buffer"] };
@@ -252,14 +263,12 @@ impl Method {
             Method::RmsProp(RmsProp { lr, alpha, eps, weight_decay }) => {
                 (Update::RmsProp { lr, alpha, eps, weight_decay }, &["square_avg"])
             }
-            Method::AdamW8bit(adam) => return adam8bit::step(&adam, parameter, grad, state),
-            Method::Adafactor(ref adafactor) => return adafactor.step(parameter, grad, state),
+            Method::Adafactor(ref adafactor) => {
+                adafactor.step(parameter, grad, state)?;
+                return Ok(None);
+            }
         };
-        let states = names
-            .iter()
-            .map(|name| state.tensor(name, || parameter.zeros_like()))
-            .collect::<Result<Vec<_>>>()?;
-        ops::update(&update, parameter, grad, &states.iter().collect::<Vec<_>>())?;
-        Ok(())
+        let memory = names.iter().map(|name| state.whole(name, parameter)).collect::<Result<_>>()?;
+        Ok(Some((update, memory)))
     }
 }

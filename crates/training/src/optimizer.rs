@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use trustformers_tensor::ops::{self, Change, Kept};
 use trustformers_tensor::{Tensor, autograd};
 
 use crate::{Error, Method, Result};
@@ -36,6 +37,26 @@ impl State {
         let made = make()?.detach();
         self.tensors.insert(name.into(), made.clone());
         Ok(made)
+    }
+
+    /// The same, a number for each of the parameter's, at first zero.
+    pub(crate) fn whole(&mut self, name: &str, parameter: &Tensor) -> Result<Memory> {
+        Ok(Memory::Whole(self.tensor(name, || parameter.zeros_like())?))
+    }
+}
+
+/// The tensors of a [`Kept`].
+pub(crate) enum Memory {
+    Whole(Tensor),
+    Coded { codes: Tensor, scales: Tensor, signed: bool },
+}
+
+impl Memory {
+    fn kept(&self) -> Kept<'_> {
+        match self {
+            Memory::Whole(tensor) => Kept::Whole(tensor),
+            Memory::Coded { codes, scales, signed } => Kept::Coded { codes, scales, signed: *signed },
+        }
     }
 }
 
@@ -125,22 +146,29 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Changes every parameter that has a gradient, in place. Nothing of it is recorded.
+    /// Changes every parameter that has a gradient, in place and all in one pass. Nothing of it is recorded.
     ///
     /// # Errors
     /// `Setting` for settings that cannot be; `Tensor` when a gradient or a state does not fit.
     pub fn step(&mut self) -> Result<()> {
         let Optimizer { groups, states } = self;
+        groups.iter().try_for_each(|group| group.method.check())?;
         autograd::no_grad(|| {
+            let mut plans = Vec::new();
             for (group, states) in groups.iter().zip(states) {
-                group.method.check()?;
                 for (parameter, state) in group.parameters.iter().zip(states) {
                     let Some(grad) = parameter.grad() else { continue };
                     state.step += 1;
-                    group.method.step(parameter, &grad, state)?;
+                    if let Some((update, memory)) = group.method.plan(parameter, &grad, state)? {
+                        plans.push((update, parameter, grad, memory));
+                    }
                 }
             }
-            Ok(())
+            let changes = plans.iter().map(|(update, parameter, grad, memory)| {
+                let states = memory.iter().map(Memory::kept).collect();
+                Change { update: *update, parameter, grad, states }
+            });
+            Ok(ops::update(&changes.collect::<Vec<_>>())?)
         })
     }
 

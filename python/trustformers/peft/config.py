@@ -87,8 +87,7 @@ class LoraConfig(metaclass=_Keywords):
     :param rank_pattern: names, or regular expressions, that layers end with to ``r`` of their own.
     :param alpha_pattern: the same for ``lora_alpha``.
     :param fan_in_fan_out: taken for peft's sake; layers that are stored as (in, out) are known to be so.
-    :param lora_dropout: the share of a layer's inputs that A does not see in training. As yet an adapter with
-        dropout can be run and not trained.
+    :param lora_dropout: the share of a layer's inputs that A does not see in training.
     :raises ValueError: for values that cannot be, and for fields of peft's that there are not.
     :raises TypeError: for keywords that do not exist, naming the nearest.
     """

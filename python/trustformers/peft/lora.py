@@ -43,12 +43,7 @@ class Adapter:
         """Draw the matrices, and copy what is trained as a whole.
 
         :raises ValueError: when the configuration names what the model does not have.
-        :raises NotImplementedError: for dropout, unless it is not trained.
         """
-        if config.lora_dropout > 0 and not config.inference_mode:
-            raise NotImplementedError(
-                f"lora_dropout={config.lora_dropout} cannot be trained yet: there is no dropout. Set it to 0"
-            )
         self.config = config
         targets = resolved(config, model)
         with no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ class PeftModel:
     It is called, generates and is trained as the model is, and has all that the model has. Where gradients
     are recorded, ``W + scaling · B @ A`` is computed once for each forward pass and takes the place of W;
     elsewhere it is kept until an adapter has changed, so that a pass costs what it costs without adapters.
+    In training with ``lora_dropout``, ``scaling · dropout(x) @ Aᵀ @ Bᵀ`` is added beside W instead.
     """
 
     def __init__(
@@ -56,6 +58,8 @@ class PeftModel:
         self._disabled = False
         #: What the adapters were when they were last computed into the model, and that model.
         self._kept: tuple[list[Any], PreTrainedModel] | None = None
+        #: What the engine with adapters beside its layers was made of, and that engine.
+        self._beside: tuple[list[Any], _engine.Model] | None = None
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         self.add_adapter(adapter_name, peft_config)
@@ -112,6 +116,8 @@ class PeftModel:
         if self._disabled:
             return self.model
         adapters = [self._adapters[name] for name in self._active]
+        if self.model.training and any(adapter.config.lora_dropout for adapter in adapters):
+            return self._dropping(adapters)
         parameters = [parameter for adapter in adapters for parameter in adapter.parameters()]
         if _engine.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
             return self._with(self._replaced())
@@ -127,6 +133,19 @@ class PeftModel:
         kept[1].training = self.model.training
         return kept[1]
 
+    def _dropping(self, adapters: list[Adapter]) -> PreTrainedModel:
+        """The model with adapters beside its layers, as dropout stands before their matrices alone."""
+        seen = [self.model._current_engine(), *adapters]
+        if self._beside is None or not _are(self._beside[0], seen):
+            added = [
+                (module, one.a, one.b, one.scaling, adapter.config.lora_dropout)
+                for adapter in adapters
+                for module, one in adapter.layers.items()
+            ]
+            copies = {name: copy for adapter in adapters for name, copy in adapter.copies.items()}
+            self._beside = (seen, self._adapted_engine(copies, added))
+        return self._around(self._beside[1])
+
     def _replaced(self) -> dict[str, Tensor]:
         """The parameters of the model that adapters change, as they make them."""
         engine = self.model._engine
@@ -141,14 +160,26 @@ class PeftModel:
 
     def _with(self, replaced: Mapping[str, Tensor]) -> PreTrainedModel:
         """The model, sharing all but some parameters."""
+        return self._around(self._adapted_engine(replaced))
+
+    def _adapted_engine(
+        self,
+        replaced: Mapping[str, Tensor],
+        added: Sequence[tuple[str, Tensor, Tensor, float, float]] = (),
+    ) -> _engine.Model:
+        """The engine, sharing all but some parameters, with what is added to layers."""
         engine = self.model._current_engine()
         config = json.loads(self.model.config._as_json())
         if config.get("tie_word_embeddings") and replaced.keys() & _tied(engine):
             # What shared a tensor has one of its own now.
             config["tie_word_embeddings"] = False
+        return engine.with_tensors(dict(replaced), json.dumps(config), list(added))
+
+    def _around(self, engine: _engine.Model) -> PreTrainedModel:
+        """The model as it is, run by another engine."""
         twin = type(self.model).__new__(type(self.model))
         twin.__dict__.update(self.model.__dict__)
-        twin._engine, twin._source = engine.with_tensors(dict(replaced), json.dumps(config)), None
+        twin._engine, twin._source = engine, None
         return twin
 
     # Adapters.
@@ -400,6 +431,10 @@ class PeftModel:
 
     def __repr__(self) -> str:
         return f"PeftModel({self.model!r}, adapters: {', '.join(self._adapters)})"
+
+
+def _are(kept: list[Any], seen: list[Any]) -> bool:
+    return len(kept) == len(seen) and all(map(operator.is_, kept, seen))
 
 
 def _same(kept: list[Any], seen: list[Any]) -> bool:

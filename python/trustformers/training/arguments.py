@@ -72,8 +72,9 @@ class TrainingArguments(Setters, metaclass=Spelled):
     """All settings of a training, under transformers' names and with its defaults.
 
     The spellings of transformers 4 are taken with a ``DeprecationWarning``. ``bf16`` and ``fp16`` compute
-    products in 16 bits, in training and evaluation; ``bf16_full_eval`` and ``fp16_full_eval`` are taken, and
-    change nothing. ``gradient_checkpointing`` computes layers again instead of keeping what they computed.
+    products in 16 bits, in training and evaluation, ``bf16_full_eval`` and ``fp16_full_eval`` in evaluations
+    that are not part of a training; the weights stay as they are, where transformers converts them for good.
+    ``gradient_checkpointing`` computes layers again instead of keeping what they computed.
 
     Steps may be fractions below 1 of all steps: ``logging_steps``, ``eval_steps``, ``save_steps``,
     ``warmup_steps``. ``train_sampling_strategy`` is ``"random"``, ``"sequential"`` or ``"group_by_length"``.

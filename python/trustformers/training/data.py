@@ -169,8 +169,10 @@ class Batches:
 class Columns:
     """The columns that a model reads; what else examples have is left out, and said once."""
 
-    def __init__(self, names: Sequence[str], model: str, what: str) -> None:
-        self.names, self.model, self.what = list(names), model, what
+    def __init__(self, names: Sequence[str], labels: Sequence[str], model: str, what: str) -> None:
+        """Take the arguments of a model, and which columns are labels, that say nothing of a text."""
+        self.names, self.labels = list(dict.fromkeys([*names, *labels])), list(labels)
+        self.model, self.what = model, what
         self._said = False
 
     def of(self, examples: list[Any]) -> list[Any]:
@@ -189,10 +191,10 @@ class Columns:
     def check(self, found: list[str]) -> list[str]:
         """Which columns are left out.
 
-        :raises ValueError: when that are all of them.
+        :raises ValueError: when that are all of them but labels.
         """
         others = [name for name in found if name not in self.names]
-        if len(others) == len(found):
+        if not {*found} - {*others, *self.labels}:
             raise ValueError(
                 f"No columns in the {self.what} dataset match the arguments of {self.model}.forward: "
                 f"({', '.join(self.names)}). The columns are [{', '.join(found)}]. Tokenize the texts, or "

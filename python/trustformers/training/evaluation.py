@@ -156,7 +156,7 @@ class Evaluation(Losses):
             config = getattr(self.model, "config", None)
             ignore_keys = getattr(config, "keys_to_ignore_at_inference", ["past_key_values"])
         labels = _one_or_tuple([inputs[name] for name in self.label_names]) if has_labels else None
-        with no_grad(), self.compute_loss_context_manager():
+        with no_grad(), self._evaluation_context():
             if has_labels:
                 items = self._get_num_items_in_batch([inputs])
                 loss, outputs = self.compute_loss(

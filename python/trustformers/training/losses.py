@@ -22,6 +22,16 @@ class Losses(Setup):
         """What losses are computed within: products in 16 bits, if ``bf16`` or ``fp16`` asks for them."""
         return autocast("bfloat16" if self.args.bf16 else "float16" if self.args.fp16 else None)
 
+    def _evaluation_context(self) -> autocast:
+        """What evaluations are computed within: the same, or 16 bits where a full evaluation asks for them.
+
+        While :meth:`train` is running, an evaluation is of the model as it is trained.
+        """
+        args = self.args
+        if self.is_in_train or not (args.bf16_full_eval or args.fp16_full_eval):
+            return self.compute_loss_context_manager()
+        return autocast("bfloat16" if args.bf16_full_eval else "float16")
+
     def compute_loss(
         self,
         model: Any,
@@ -63,7 +73,17 @@ class Losses(Setup):
 
     def _smoothed_loss(self, outputs: Any, labels: Any, num_items: float | None) -> Any:
         """Cross entropy in which every other class has a share of the truth too (Szegedy et al. 2016)."""
+        if isinstance(outputs, Mapping) and "logits" not in outputs:
+            raise ValueError(
+                "label_smoothing_factor is for models whose labels are held against `logits`, and this one "
+                f"gives {', '.join(outputs.keys())}. Set it to 0"
+            )
         logits = outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
+        if tuple(labels.shape) != tuple(logits.shape[:-1]):
+            raise ValueError(
+                "label_smoothing_factor is for labels that name one of several classes: these are "
+                f"{tuple(labels.shape)}, the logits {tuple(logits.shape)}. Set it to 0"
+            )
         if self._is_causal:
             logits, labels = logits[:, :-1], labels[:, 1:]
         classes = logits.shape[-1]

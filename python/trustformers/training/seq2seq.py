@@ -87,10 +87,11 @@ class Seq2SeqTrainer(Trainer):
         from_labels = ("labels", "decoder_input_ids", "decoder_attention_mask")
         question = {name: value for name, value in inputs.items() if name not in from_labels}
         asked = gen_kwargs or self._gen_kwargs
-        tokens = np.asarray(self.model.generate(**question, **asked))
+        with self._evaluation_context():
+            tokens = np.asarray(self.model.generate(**question, **asked))
         loss = None
         if labels is not None:
-            with no_grad():
+            with no_grad(), self._evaluation_context():
                 items = self._get_num_items_in_batch([inputs])
                 loss = self.compute_loss(model, inputs, num_items_in_batch=items).detach().mean()
         length = self._length(asked)

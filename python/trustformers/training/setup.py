@@ -187,8 +187,8 @@ class Setup:
         """The columns that the model reads, if others shall be left out."""
         if not self.args.remove_unused_columns:
             return None
-        names = dict.fromkeys([*_arguments(self.model), "label", "label_ids", *self.label_names])
-        return Columns(list(names), type(_without_adapters(self.model)).__name__, what)
+        labels = ["label", "label_ids", *self.label_names]
+        return Columns(_arguments(self.model), labels, type(_without_adapters(self.model)).__name__, what)
 
     def _batches(self, dataset: Any, what: str, batch_size: int, order: Order | None) -> Batches:
         columns = self._columns(what)

@@ -11,7 +11,7 @@ use super::Checkpoint;
 use super::quantization::Quantization;
 use super::resize::Resize;
 use crate::architecture::Architecture;
-use crate::{Error, LoadOptions, Order, Parameter, Result};
+use crate::{Error, LoadOptions, LowRank, Order, Parameter, Result};
 
 /// So many missing parameters tell enough.
 const ENOUGH: usize = 1000;
@@ -132,6 +132,8 @@ struct State {
     std: f64,
     resize: Option<Resize>,
     quantization: Option<Quantization>,
+    /// What adapters add to linear layers, by the names that users see.
+    low_ranks: BTreeMap<String, Vec<LowRank>>,
     loaded: Loaded,
 }
 
@@ -178,6 +180,7 @@ impl Loader {
             std: 0.02,
             resize: None,
             quantization: options.quantization,
+            low_ranks: BTreeMap::new(),
             loaded: Loaded { report, ..Loaded::default() },
         }))
     }
@@ -193,6 +196,7 @@ impl Loader {
             std: 0.02,
             resize: None,
             quantization: None,
+            low_ranks: BTreeMap::new(),
             loaded: Loaded::default(),
         }))
     }
@@ -215,6 +219,11 @@ impl Loader {
         Loader(RefCell::new(state))
     }
 
+    /// The same loader; linear layers of these names are added to.
+    pub fn adding(self, low_ranks: BTreeMap<String, Vec<LowRank>>) -> Loader {
+        Loader(RefCell::new(State { low_ranks, ..self.0.into_inner() }))
+    }
+
     /// The model's own scope.
     pub fn root(&self) -> Scope<'_> {
         self.base("")
@@ -228,9 +237,15 @@ impl Loader {
     /// The parameters in the order in which they were asked for, and the account.
     ///
     /// # Errors
-    /// `Mismatch`, with everything that does not fit, unless it was drawn anew by permission.
+    /// `Mismatch`, with everything that does not fit, unless it was drawn anew by permission; `Input` for something to be added to a layer
+    /// that there is not.
     pub fn finish(self) -> Result<Loaded> {
         let state = self.0.into_inner();
+        if let Some(name) = state.low_ranks.keys().next() {
+            return Err(Error::Input(format!(
+                "an adapter is for {name}, which is no linear layer of this model"
+            )));
+        }
         let refused = state.is_refused();
         let State { checkpoint, ignored, mut loaded, .. } = state;
         let report = &mut loaded.report;
@@ -442,6 +457,11 @@ impl<'a> Scope<'a> {
                 Ok(other.clone())
             }
         }
+    }
+
+    /// What is added to the linear layer of this scope.
+    pub fn low_ranks(&self) -> Vec<LowRank> {
+        self.loader.0.borrow_mut().low_ranks.remove(&self.shown(&self.path)).unwrap_or_default()
     }
 
     /// Whether the checkpoint has the rows of heads in an order in which rotary embeddings turn neighbours.

@@ -8,6 +8,7 @@ mod combine;
 mod copy;
 mod dequantize;
 mod dropout;
+mod dynamic8;
 mod elementwise;
 mod embedding;
 mod extreme;
@@ -42,7 +43,7 @@ mod unary;
 mod update;
 
 use crate::ops::{
-    Activation, Attention, BinaryOp, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp, Update,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp,
 };
 use crate::{Backend, DType, Quantized, Result, Scalar, Tensor};
 
@@ -235,8 +236,8 @@ impl Backend for Cpu {
         rope::rope(out, x, cos, sin, interleaved)
     }
 
-    fn update(&self, update: &Update, parameter: &Tensor, grad: &Tensor, states: &[&Tensor]) -> Result<()> {
-        update::update(update, parameter, grad, states)
+    fn update(&self, changes: &[Change]) -> Result<()> {
+        update::update(changes)
     }
 
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {

@@ -43,6 +43,20 @@ pub enum Then<'a> {
     Add(&'a Tensor),
 }
 
+impl Then<'_> {
+    /// What becomes of `sums` (.., out).
+    ///
+    /// # Errors
+    /// As for the operation of its kind.
+    pub fn apply(self, sums: &Tensor) -> Result<Tensor> {
+        match self {
+            Then::Activate(activation) => activation.apply(sums),
+            Then::Gate(activation) => gated(sums, activation),
+            Then::Add(residual) => sums.add(residual),
+        }
+    }
+}
+
 /// A norm over the last dimension.
 #[derive(Clone, Copy)]
 pub enum Norm<'a> {
@@ -111,12 +125,7 @@ impl<'a> LinearStep<'a> {
         let x = normed.as_ref().unwrap_or(self.x);
         match self.then {
             Then::Activate(activation) => activated(x, self.weight, self.bias, activation, workspace),
-            Then::Gate(activation) => {
-                gated(&activated(x, self.weight, self.bias, Activation::Identity, workspace)?, activation)
-            }
-            Then::Add(residual) => {
-                activated(x, self.weight, self.bias, Activation::Identity, workspace)?.add(residual)
-            }
+            then => then.apply(&activated(x, self.weight, self.bias, Activation::Identity, workspace)?),
         }
     }
 

@@ -51,7 +51,7 @@ pub use reduce::ReduceOp;
 pub use rms_norm::rms_norm;
 pub use rope::{rope, rope_};
 pub use unary::UnaryOp;
-pub use update::{Update, update};
+pub use update::{Change, Kept, Update, update};
 
 use crate::{Error, Result, Tensor};
 

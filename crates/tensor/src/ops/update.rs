@@ -1,6 +1,11 @@
 //! Steps of optimizers: a parameter changed by its gradient and by what is remembered of earlier ones.
 
-use crate::{Error, Result, Tensor};
+use std::iter;
+
+use crate::{DType, Error, Result, Tensor};
+
+/// How many elements of a state in 8 bits share a scale.
+const BLOCK: usize = 256;
 
 /// How a parameter p is changed by its gradient g, as torch's optimizers do it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -90,43 +95,150 @@ impl Update {
     }
 }
 
-/// Changes `parameter` and `states` in place by one step. Nothing of it is recorded.
-///
-/// # Errors
-/// `Shapes` when they differ in shape; `DType` for other than floats; `Argument` for another number of states than the update has, when one
-/// is not contiguous or read-only, and for step 0.
-pub fn update(update: &Update, parameter: &Tensor, grad: &Tensor, states: &[&Tensor]) -> Result<()> {
-    if states.len() != update.states() {
-        let message = format!("the update has {} states, got {}", update.states(), states.len());
-        return Err(Error::argument("update", message));
+/// What is remembered of every element of a parameter.
+#[derive(Clone, Copy)]
+pub enum Kept<'a> {
+    /// Floats, of the parameter's shape.
+    Whole(&'a Tensor),
+    /// In 8 bits each (Dettmers et al. 2022): the number of a fraction of the largest of 256 neighbours.
+    Coded {
+        /// (elements), uint8
+        codes: &'a Tensor,
+        /// (blocks of 256), float32
+        scales: &'a Tensor,
+        /// Whether there are negative fractions too.
+        signed: bool,
+    },
+}
+
+impl<'a> Kept<'a> {
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &'a Tensor> + use<'a> {
+        let (first, second) = match *self {
+            Kept::Whole(tensor) => (tensor, None),
+            Kept::Coded { codes, scales, .. } => (codes, Some(scales)),
+        };
+        iter::once(first).chain(second)
     }
-    if let Update::Adam { step: 0, .. } = update {
-        return Err(Error::argument("update", "steps are counted from 1"));
-    }
-    let changed = || std::iter::once(parameter).chain(states.iter().copied());
-    for tensor in changed().chain([grad]) {
-        tensor.expect_float("update")?;
-        if tensor.shape() != parameter.shape() {
-            let rule = "parameter, gradient and states must have one shape";
-            let (left, right) = (parameter.shape().into(), tensor.shape().into());
-            return Err(Error::Shapes { op: "update", rule, left, right });
+
+    /// Whether it is for a parameter like this.
+    fn check(&self, parameter: &Tensor) -> Result<()> {
+        match *self {
+            Kept::Whole(tensor) => expect_alike(parameter, tensor),
+            Kept::Coded { codes, scales, .. } => {
+                let count = parameter.numel();
+                let fits = codes.dtype() == DType::U8 && codes.shape() == [count];
+                if fits && scales.dtype() == DType::F32 && scales.shape() == [count.div_ceil(BLOCK)] {
+                    return Ok(());
+                }
+                let message = "a state in 8 bits has a code for each element and a scale for each 256";
+                Err(Error::argument("update", message))
+            }
         }
     }
-    if changed().any(|tensor| !tensor.is_contiguous() || !tensor.storage().is_writable()) {
-        return Err(Error::argument("update", "parameter and states must be contiguous and writable"));
+}
+
+/// A parameter that is to be changed.
+pub struct Change<'a> {
+    /// How.
+    pub update: Update,
+    /// Floats.
+    pub parameter: &'a Tensor,
+    /// Floats of the same shape.
+    pub grad: &'a Tensor,
+    /// What [`Update`] says that it remembers.
+    pub states: Vec<Kept<'a>>,
+}
+
+/// Changes parameters and states in place by one step, all in one pass. Nothing of it is recorded.
+///
+/// # Errors
+/// `Shapes` when those of a parameter differ in shape; `DType` for other than floats; `Argument` for another number of states than an update
+/// has, for step 0, and when what is changed is not contiguous, is read-only, or shares memory with anything else. Nothing is changed then.
+pub fn update(changes: &[Change]) -> Result<()> {
+    changes.iter().try_for_each(Change::check)?;
+    let grads: Vec<_> =
+        changes.iter().map(|change| change.grad.detach().contiguous()).collect::<Result<_>>()?;
+    let changes: Vec<Change> = changes
+        .iter()
+        .zip(&grads)
+        .map(|(change, grad)| Change { grad, states: change.states.clone(), ..*change })
+        .collect();
+    expect_apart(&changes)?;
+    let Some(first) = changes.first() else { return Ok(()) };
+    changes.iter().flat_map(Change::changed).for_each(|tensor| tensor.storage().bump_version());
+    first.parameter.backend().update(&changes)
+}
+
+impl<'a> Change<'a> {
+    /// What is written.
+    fn changed(&self) -> impl Iterator<Item = &'a Tensor> {
+        iter::once(self.parameter).chain(self.states.iter().flat_map(Kept::tensors))
     }
-    let grad = grad.detach().contiguous()?;
-    changed().for_each(|tensor| tensor.storage().bump_version());
-    parameter.backend().update(update, parameter, &grad, states)
+
+    fn check(&self) -> Result<()> {
+        let Change { update, parameter, grad, states } = self;
+        if states.len() != update.states() {
+            let message = format!("the update has {} states, got {}", update.states(), states.len());
+            return Err(Error::argument("update", message));
+        }
+        if let Update::Adam { step: 0, .. } = update {
+            return Err(Error::argument("update", "steps are counted from 1"));
+        }
+        parameter.expect_float("update")?;
+        expect_alike(parameter, grad)?;
+        states.iter().try_for_each(|state| state.check(parameter))?;
+        if self.changed().any(|tensor| !tensor.is_contiguous() || !tensor.storage().is_writable()) {
+            return Err(Error::argument("update", "parameter and states must be contiguous and writable"));
+        }
+        Ok(())
+    }
+}
+
+fn expect_alike(parameter: &Tensor, other: &Tensor) -> Result<()> {
+    other.expect_float("update")?;
+    if other.shape() == parameter.shape() {
+        return Ok(());
+    }
+    let rule = "parameter, gradient and states must have one shape";
+    let (left, right) = (parameter.shape().into(), other.shape().into());
+    Err(Error::Shapes { op: "update", rule, left, right })
+}
+
+/// All are changed at once, so that nobody may look at what another writes.
+fn expect_apart(changes: &[Change]) -> Result<()> {
+    let range = |tensor: &Tensor, is_written: bool| {
+        let first = tensor.as_ptr() as usize;
+        (first, first + tensor.numel() * tensor.dtype().size(), is_written)
+    };
+    let written = changes.iter().flat_map(Change::changed).map(|tensor| range(tensor, true));
+    let mut ranges: Vec<_> = written.chain(changes.iter().map(|change| range(change.grad, false))).collect();
+    ranges.retain(|(first, end, _)| first < end);
+    ranges.sort_unstable();
+    let (mut seen, mut seen_written) = (0, 0);
+    for (first, end, is_written) in ranges {
+        if first < if is_written { seen } else { seen_written } {
+            return Err(Error::argument(
+                "update",
+                "what is changed must not share memory with anything else",
+            ));
+        }
+        seen = seen.max(end);
+        seen_written = if is_written { seen_written.max(end) } else { seen_written };
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::DType;
     use crate::testing::draw;
 
     type Numbers = Vec<f64>;
+
+    fn take(update: Update, parameter: &Tensor, grad: &Tensor, states: &[&Tensor]) -> Result<()> {
+        let states = states.iter().copied().map(Kept::Whole).collect();
+        super::update(&[Change { update, parameter, grad, states }])
+    }
 
     fn numbers(tensor: &Tensor) -> Numbers {
         tensor.to_dtype(DType::F64).unwrap().contiguous().unwrap().as_slice::<f64>().unwrap().to_vec()
@@ -213,7 +325,7 @@ mod tests {
                         // Nothing at all is a gradient too.
                         grad = grad.mul(&grad.gt(0.0).unwrap().to_dtype(dtype).unwrap()).unwrap();
                     }
-                    update(&rule, &parameter, &grad, &states.iter().collect::<Vec<_>>()).unwrap();
+                    take(rule, &parameter, &grad, &states.iter().collect::<Vec<_>>()).unwrap();
                     for ((p, g), states) in p.iter_mut().zip(numbers(&grad)).zip(&mut remembered) {
                         told(&rule, p, g, states);
                     }
@@ -228,12 +340,53 @@ mod tests {
     fn misfits_are_refused() {
         let (x, y) = (Tensor::zeros(&[2]).unwrap(), Tensor::zeros(&[3]).unwrap());
         let [adam, sgd] = [0, 2].map(|which| rules(1)[which]);
-        assert!(update(&adam, &x, &y, &[&x, &x]).is_err());
-        assert!(update(&adam, &x, &x, &[&x]).is_err());
-        assert!(update(&rules(0)[0], &x, &x, &[&x, &x]).is_err());
+        assert!(take(adam, &x, &y, &[&x, &x]).is_err());
+        assert!(take(adam, &x, &x, &[&x]).is_err());
+        assert!(take(rules(0)[0], &x, &x, &[&x, &x]).is_err());
         let whole = Tensor::from_slice(&[1i64, 2], &[2]).unwrap();
-        assert!(update(&sgd, &whole, &whole, &[]).is_err());
+        assert!(take(sgd, &whole, &whole, &[]).is_err());
         let column = Tensor::zeros(&[2, 3]).unwrap().transpose(0, 1).unwrap();
-        assert!(update(&sgd, &column, &column, &[]).is_err());
+        assert!(take(sgd, &column, &column, &[]).is_err());
+        let [grad, mean] = [(); 2].map(|()| Tensor::zeros(&[2]).unwrap());
+        assert!(take(adam, &x, &grad, &[&mean, &mean]).is_err());
+        assert!(take(sgd, &x, &x, &[]).is_err());
+        let coded = Kept::Coded { codes: &mean, scales: &mean, signed: true };
+        let states = vec![coded, coded];
+        assert!(super::update(&[Change { update: adam, parameter: &x, grad: &grad, states }]).is_err());
+    }
+
+    #[test]
+    fn many_parameters_of_all_sizes_are_changed_in_one_pass_as_each_alone() {
+        let shapes: [&[usize]; 7] = [&[3], &[0], &[1024], &[70, 1000], &[], &[16385], &[5]];
+        let drawn =
+            |seed: u64| shapes.map(|shape| draw(shape, (-1.0, 1.0), seed).to_dtype(DType::F32).unwrap());
+        let grads = drawn(7);
+        let run = |together: bool| {
+            let (parameters, means) = (drawn(1), drawn(2));
+            let squares = drawn(3).map(|x| x.square().unwrap());
+            let change = |i: usize| Change {
+                update: rules(3)[0],
+                parameter: &parameters[i],
+                grad: &grads[i],
+                states: vec![Kept::Whole(&means[i]), Kept::Whole(&squares[i])],
+            };
+            match together {
+                true => super::update(&(0..7).map(change).collect::<Vec<_>>()).unwrap(),
+                false => (0..7).for_each(|i| super::update(&[change(i)]).unwrap()),
+            }
+            let all = [parameters, means, squares].concat();
+            all.iter()
+                .flat_map(|x| x.as_slice::<f32>().unwrap().to_vec())
+                .map(f32::to_bits)
+                .collect::<Vec<_>>()
+        };
+        let together = run(true);
+        assert_eq!(together, run(false));
+        let before = crate::pool::num_threads();
+        for threads in [1, 3] {
+            crate::pool::set_num_threads(threads).unwrap();
+            assert_eq!(together, run(true), "{threads} threads");
+        }
+        crate::pool::set_num_threads(before).unwrap();
     }
 }

@@ -4,7 +4,8 @@ use smallvec::SmallVec;
 
 use super::{Kind, Scope, Work, here};
 use crate::ops::{
-    Activation, Attention, BinaryOp, CompareOp, Distribution, LinearStep, ReduceOp, Then, UnaryOp, Update,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, ReduceOp, Then,
+    UnaryOp,
 };
 use crate::{Backend, DType, Matrix, Quantized, Result, Scalar, Shape, Tensor};
 
@@ -304,10 +305,15 @@ impl<B: Backend> Backend for Profiled<B> {
         passing("rope", &[out, x, cos, sin], || self.0.rope(out, x, cos, sin, interleaved))
     }
 
-    fn update(&self, update: &Update, parameter: &Tensor, grad: &Tensor, states: &[&Tensor]) -> Result<()> {
-        let mut tensors: SmallVec<[&Tensor; 4]> = SmallVec::from_slice(&[parameter, grad]);
-        tensors.extend(states.iter().copied());
-        passing(update.name(), &tensors, || self.0.update(update, parameter, grad, states))
+    fn update(&self, changes: &[Change]) -> Result<()> {
+        let name = changes.first().map_or("update", |change| change.update.name());
+        let tensors = changes.iter().flat_map(|Change { parameter, grad, states, .. }| {
+            [*parameter, *grad].into_iter().chain(states.iter().flat_map(Kept::tensors))
+        });
+        let elements = changes.iter().map(|change| change.parameter.numel()).sum();
+        let shapes = SmallVec::from_iter([Shape::from_slice(&[elements])]);
+        let work = Work { shapes, flops: 0, bytes: tensors.map(bytes).sum() };
+        measured(name, work, || self.0.update(changes))
     }
 
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
