@@ -49,8 +49,11 @@ def both(model_type: str, auto: str, name: str, folder: Path) -> tuple[Any, Any,
     steps = [case.steps[0] for case in HEADS[auto](subject) if len(case.steps) == 1]
     steps = [step for step in steps if "encoder_outputs" not in step]
     labels = {"labels", "start_positions", "next_sentence_label", "sentence_order_label"}
-    # Ours are zero where a mask hides them, and theirs are something.
-    seen = {key: value for key, value in steps[0].items() if "mask" not in key}
+    # Where a mask hides them, ours are zero and theirs something; and torch's padding never has a gradient.
+    words = {key: np.where(value == subject.pad, 4, value) for key, value in steps[0].items()}
+    seen = {
+        key: words[key] if "ids" in key else value for key, value in steps[0].items() if "mask" not in key
+    }
     return theirs, ours, [step for step in steps if labels & step.keys()] or [seen]
 
 
