@@ -40,6 +40,8 @@ def both(model_type: str, auto: str, name: str, folder: Path) -> tuple[Any, Any,
     off = dict.fromkeys(settings(model_type, auto), 0.0)
     known = {field: value for field, value in off.items() if field != "classifier_dropout"}
     config = {**configuration(model_type, auto, 0), **known, "classifier_dropout": 0.0}
+    if "reorder_and_upcast_attn" in config:
+        config["reorder_and_upcast_attn"] = False  # GPT-2's own, which takes float32 alone
     write(folder, name, config)
     theirs = oracle.opened(name, folder).double().train()
     ours = getattr(tf, auto).from_pretrained(folder).train()
@@ -52,7 +54,9 @@ def both(model_type: str, auto: str, name: str, folder: Path) -> tuple[Any, Any,
     # Where a mask hides them, ours are zero and theirs something; and torch's padding never has a gradient.
     words = {key: np.where(value == subject.pad, 4, value) for key, value in steps[0].items()}
     seen = {
-        key: words[key] if "ids" in key else value for key, value in steps[0].items() if "mask" not in key
+        key: words[key] if key.endswith("input_ids") else value
+        for key, value in steps[0].items()
+        if "mask" not in key
     }
     return theirs, ours, [step for step in steps if labels & step.keys()] or [seen]
 
