@@ -40,6 +40,8 @@ def both(model_type: str, auto: str, name: str, folder: Path) -> tuple[Any, Any,
     off = dict.fromkeys(settings(model_type, auto), 0.0)
     known = {field: value for field, value in off.items() if field != "classifier_dropout"}
     config = {**configuration(model_type, auto, 0), **known, "classifier_dropout": 0.0}
+    if "reorder_and_upcast_attn" in config:
+        config["reorder_and_upcast_attn"] = False  # GPT-2's own, which takes float32 alone
     write(folder, name, config)
     theirs = oracle.opened(name, folder).double().train()
     ours = getattr(tf, auto).from_pretrained(folder).train()
@@ -49,7 +51,14 @@ def both(model_type: str, auto: str, name: str, folder: Path) -> tuple[Any, Any,
     steps = [case.steps[0] for case in HEADS[auto](subject) if len(case.steps) == 1]
     steps = [step for step in steps if "encoder_outputs" not in step]
     labels = {"labels", "start_positions", "next_sentence_label", "sentence_order_label"}
-    return theirs, ours, [step for step in steps if labels & step.keys()] or steps[:1]
+    # Where a mask hides them, ours are zero and theirs something; and torch's padding never has a gradient.
+    words = {key: np.where(value == subject.pad, 4, value) for key, value in steps[0].items()}
+    seen = {
+        key: words[key] if key.endswith("input_ids") else value
+        for key, value in steps[0].items()
+        if "mask" not in key
+    }
+    return theirs, ours, [step for step in steps if labels & step.keys()] or [seen]
 
 
 def as_torch(step: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +111,9 @@ def test_gradients_are_transformers(model_type: str, auto: str, name: str, tmp_p
         compare(theirs, ours, expected, found)
 
 
-@pytest.mark.parametrize(("model_type", "auto", "name"), MODELS)
+@pytest.mark.parametrize(
+    ("model_type", "auto", "name"), [one for one in MODELS if one.values[1] != "AutoModel"]
+)
 def test_smoothed_labels_are_transformers(model_type: str, auto: str, name: str, tmp_path: Path) -> None:
     theirs, ours, steps = both(model_type, auto, name, tmp_path)
     args = tf.TrainingArguments(str(tmp_path / "out"), label_smoothing_factor=SMOOTHING, report_to="none")
