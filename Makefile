@@ -65,14 +65,14 @@ miri:
 	MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-ignore-leaks" CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p trustformers-tensor --lib -- \
 		team:: memory:: buffer:: layout:: storage:: autograd:: --skip a_long_chain
 
-# What runs on aarch64: everything linted for it, and the tests of the kernels run, in an emulator, with NEON. Needs
+# What runs on aarch64: everything linted for it, and the tests of the kernels run in an emulator, with NEON and without. Needs
 # rustup target add aarch64-unknown-linux-gnu and apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user.
 NEON := CARGO_TARGET_DIR=target/neon CARGO_BUILD_TARGET=aarch64-unknown-linux-gnu \
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
 	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER='qemu-aarch64 -L /usr/aarch64-linux-gnu'
 neon:
 	$(NEON) cargo clippy --workspace --all-targets --quiet -- -D warnings
-	$(NEON) cargo test --quiet -p trustformers-tensor --lib -- cpu::
+	for level in portable neon; do TRUSTFORMERS_CPU=$$level $(NEON) cargo test --quiet -p trustformers-tensor --lib -- cpu:: || exit 1; done
 
 # Ours and the peers that PEERS, a Python with transformers and torch, has installed.
 PEERS ?= $(BIN)/python
