@@ -4,9 +4,11 @@
 //! as a tile. A task multiplies some rows by some columns: it packs its rows, a block of the inner dimension at a time, and runs along the
 //! panels of the right matrix, each of which meets all of the packed rows while it is in the first-level cache.
 
+mod codes;
 mod kernel;
 mod matrix;
 mod packed;
+mod quads;
 mod stacked;
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ use kernel::{Kernel, Tile};
 pub(crate) use kernel::{Real, Runs};
 pub(crate) use matrix::{Matrix, MatrixMut};
 pub(crate) use packed::Packed;
+pub(crate) use quads::Quads;
 use stacked::Panels;
 pub(crate) use stacked::Stacked;
 

@@ -10,7 +10,7 @@ use super::kernel::{Kernel, Runs, Tile, portable};
 macro_rules! kernel {
     (
         $name:ident, $type:ident, $features:literal, $lanes:literal lanes, $vectors:literal wide, $rows:literal high [$($height:literal: $sets:literal),*],
-        $pack:path, $zero:ident, $set:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $mul:ident
+        $pack:path, $product:ident, $zero:ident, $set:ident, $load:ident, $store:ident, $fma:ident, $add:ident, $mul:ident
     ) => {
         pub(super) mod $name {
             use super::*;
@@ -40,7 +40,7 @@ macro_rules! kernel {
                             for row in 0..ROWS {
                                 let factor = $set(*a.add(row));
                                 for v in 0..$vectors {
-                                    sums[set][row][v] = $fma(factor, row_of_b[v], sums[set][row][v]);
+                                    sums[set][row][v] = $product(factor, row_of_b[v], sums[set][row][v]);
                                 }
                             }
                             a = a.add(ROWS);
@@ -51,7 +51,7 @@ macro_rules! kernel {
                         for row in 0..ROWS {
                             let factor = $set(*a.add(row));
                             for v in 0..$vectors {
-                                sums[0][row][v] = $fma(factor, $load(b.add(v * $lanes)), sums[0][row][v]);
+                                sums[0][row][v] = $product(factor, $load(b.add(v * $lanes)), sums[0][row][v]);
                             }
                         }
                         a = a.add(ROWS);
@@ -96,20 +96,20 @@ const AHEAD: usize = 512;
 kernel! {
     f32_avx512, f32, "avx512f", 16 lanes, 2 wide, 14 high
     [1: 4, 2: 3, 3: 2, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1, 13: 1],
-    pack_avx512, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_mul_ps
+    pack_avx512, _mm512_fmadd_ps, _mm512_setzero_ps, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps, _mm512_add_ps, _mm512_mul_ps
 }
 kernel! {
     f64_avx512, f64, "avx512f", 8 lanes, 2 wide, 14 high
     [1: 4, 2: 3, 3: 2, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1, 13: 1],
-    portable::pack, _mm512_setzero_pd, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd, _mm512_mul_pd
+    portable::pack, _mm512_fmadd_pd, _mm512_setzero_pd, _mm512_set1_pd, _mm512_loadu_pd, _mm512_storeu_pd, _mm512_fmadd_pd, _mm512_add_pd, _mm512_mul_pd
 }
 kernel! {
     f32_avx2, f32, "avx2,fma", 8 lanes, 2 wide, 6 high [1: 4, 2: 2, 3: 1, 4: 1, 5: 1],
-    portable::pack, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_mul_ps
+    portable::pack, _mm256_fmadd_ps, _mm256_setzero_ps, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps, _mm256_add_ps, _mm256_mul_ps
 }
 kernel! {
     f64_avx2, f64, "avx2,fma", 4 lanes, 2 wide, 6 high [1: 4, 2: 2, 3: 1, 4: 1, 5: 1],
-    portable::pack, _mm256_setzero_pd, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd, _mm256_mul_pd
+    portable::pack, _mm256_fmadd_pd, _mm256_setzero_pd, _mm256_set1_pd, _mm256_loadu_pd, _mm256_storeu_pd, _mm256_fmadd_pd, _mm256_add_pd, _mm256_mul_pd
 }
 
 /// Packing by squares of 16 by 16: runs that lie one after another are transposed in registers, runs that lie side by side are copied.
@@ -197,4 +197,68 @@ fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
         columns[12 + j] = _mm512_shuffle_f32x4::<0xdd>(odd, odd2);
     }
     columns
+}
+
+kernel! {
+    quads_vnni, i32, "avx512f,avx512vnni", 16 lanes, 2 wide, 14 high
+    [1: 4, 2: 3, 3: 2, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1, 13: 1],
+    pack_words, add_quads, _mm512_setzero_si512, _mm512_set1_epi32, _mm512_loadu_epi32, _mm512_storeu_epi32, multiply_add, _mm512_add_epi32, _mm512_mullo_epi32
+}
+kernel! {
+    quads_avx2, i32, "avx2", 8 lanes, 2 wide, 4 high [1: 2, 2: 1, 3: 1],
+    portable::pack, add_quads_avx2, _mm256_setzero_si256, _mm256_set1_epi32, load, store, multiply_add_avx2, _mm256_add_epi32, _mm256_mullo_epi32
+}
+
+/// The products of four unsigned bytes and four signed ones, all of them added to their sum.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn add_quads(a: __m512i, b: __m512i, sums: __m512i) -> __m512i {
+    _mm512_dpbusd_epi32(sums, a, b)
+}
+
+/// [`add_quads`] by products of 16 bits, even bytes and odd ones: the instruction for bytes has sums of 16 bits, which do not hold all.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn add_quads_avx2(a: __m256i, b: __m256i, sums: __m256i) -> __m256i {
+    let even = _mm256_madd_epi16(
+        _mm256_and_si256(a, _mm256_set1_epi16(0xff)),
+        _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)),
+    );
+    let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(a), _mm256_srai_epi16::<8>(b));
+    _mm256_add_epi32(_mm256_add_epi32(sums, even), odd)
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn multiply_add(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_add_epi32(_mm512_mullo_epi32(a, b), c)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn multiply_add_avx2(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
+    _mm256_add_epi32(_mm256_mullo_epi32(a, b), c)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn load(from: *const i32) -> __m256i {
+    // SAFETY: as the caller promises.
+    unsafe { _mm256_loadu_si256(from.cast()) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn store(to: *mut i32, values: __m256i) {
+    // SAFETY: as the caller promises.
+    unsafe { _mm256_storeu_si256(to.cast(), values) }
+}
+
+/// [`pack_avx512`], which moves words whatever their bits are.
+unsafe fn pack_words(runs: &Runs<i32>, to: *mut i32, width: usize) {
+    let &Runs { data, lanes, lane_stride, inner, inner_stride } = runs;
+    // SAFETY: as the caller's.
+    unsafe {
+        pack_avx512(&Runs { data: data.cast(), lanes, lane_stride, inner, inner_stride }, to.cast(), width)
+    }
 }
