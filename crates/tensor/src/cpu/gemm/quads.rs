@@ -22,7 +22,7 @@ use super::{Aside, Grid, PARALLEL_FROM, pointer, scratch};
 use crate::cpu::gemv::Finish;
 use crate::cpu::level::Level;
 use crate::cpu::simd::vectorized;
-use crate::{BlockFormat, Quantized, Result, interrupt, pool, team};
+use crate::{BlockFormat, Buffer, Quantized, Result, interrupt, pool, team};
 
 /// Words of the left matrix that meet each panel of the right one: a part of the last cache.
 const BLOCK_WORDS: usize = 512 << 10;
@@ -107,35 +107,12 @@ impl<'a> Quads<'a> {
             let end = start + part.shape()[0];
             let (first, last) = (from.max(start), to.min(end));
             if first < last {
-                let row_bytes = part.blocks().shape()[1];
-                let bytes = &part.blocks().as_slice::<u8>()?[(first - start) * row_bytes..];
-                let rows = || bytes.chunks_exact(row_bytes).take(last - first);
-                let (header, lanes) = (BlockFormat::Int8.row_header(), last - first);
-                for (row, scale) in rows().zip(&mut scales[first - from..]) {
+                let mut copy = None;
+                let rows = (first - start, last - start);
+                for (row, scale) in rows_of(part, rows)?.zip(&mut scales[first - from..]) {
                     *scale = row.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
                 }
-                // Rows of whole words are read where they lie.
-                let words = bytes[header..].as_ptr().cast::<i32>();
-                let copy;
-                let (data, lane_stride) = match words.is_aligned() && row_bytes.is_multiple_of(QUAD) {
-                    true => (words, row_bytes / QUAD),
-                    false => {
-                        copy = scratch::<i32>(lanes * depth)?;
-                        let to = pointer::<u8>(&copy);
-                        for (lane, row) in rows().enumerate() {
-                            let codes = &row[header..];
-                            // SAFETY: the copy has room for the words of every lane.
-                            unsafe {
-                                let to = to.add(lane * depth * QUAD);
-                                to.copy_from_nonoverlapping(codes.as_ptr(), codes.len());
-                                to.add(codes.len()).write_bytes(0, depth * QUAD - codes.len());
-                            }
-                        }
-                        (pointer::<i32>(&copy).cast_const(), depth)
-                    }
-                };
-                let runs =
-                    Runs { data, lanes, lane_stride: lane_stride as isize, inner: depth, inner_stride: 1 };
+                let runs = words(part, rows, &mut copy)?;
                 // SAFETY: the runs are the words of the rows, and lie side by side within the panel.
                 unsafe { (kernel.pack)(&runs, out.add(first - from), width) }
             }
@@ -143,6 +120,42 @@ impl<'a> Quads<'a> {
         }
         Ok(())
     }
+}
+
+/// Some rows as they are stored.
+fn rows_of(part: &Quantized, (first, last): (usize, usize)) -> Result<impl Iterator<Item = &[u8]>> {
+    let row_bytes = part.blocks().shape()[1];
+    let bytes = &part.blocks().as_slice::<u8>()?[first * row_bytes..last * row_bytes];
+    Ok(bytes.chunks_exact(row_bytes))
+}
+
+/// The codes of some rows as words: where they lie if they are whole words there, else in `copy`, filled up with zeros.
+fn words(part: &Quantized, rows: (usize, usize), copy: &mut Option<Buffer>) -> Result<Runs<i32>> {
+    let [row_bytes, columns] = [part.blocks().shape()[1], part.shape()[1]];
+    let (lanes, depth, header) = (rows.1 - rows.0, columns.div_ceil(QUAD), BlockFormat::Int8.row_header());
+    let runs = |data, stride: usize| Runs {
+        data,
+        lanes,
+        lane_stride: stride as isize,
+        inner: depth,
+        inner_stride: 1,
+    };
+    let mut codes = rows_of(part, rows)?.map(|row| &row[header..]).peekable();
+    let first = codes.peek().map_or(ptr::null(), |codes| codes.as_ptr()).cast::<i32>();
+    if first.is_aligned() && row_bytes.is_multiple_of(QUAD) {
+        return Ok(runs(first, row_bytes / QUAD));
+    }
+    let space = copy.insert(scratch::<i32>(lanes * depth)?);
+    let to = pointer::<u8>(space);
+    for (lane, codes) in codes.enumerate() {
+        // SAFETY: the space has room for the words of every lane.
+        unsafe {
+            let to = to.add(lane * depth * QUAD);
+            to.copy_from_nonoverlapping(codes.as_ptr(), columns);
+            to.add(columns).write_bytes(0, depth * QUAD - columns);
+        }
+    }
+    Ok(runs(to.cast_const().cast(), depth))
 }
 
 /// The kernel of a level that the processor has: quads of unsigned bytes on the left, of signed ones on the right.
