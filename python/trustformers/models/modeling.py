@@ -160,8 +160,8 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         configuration says, or as stored, so that blocks of few bits are used as they are),
         ``"float32"``, ``"float16"`` or ``"bfloat16"`` for the weights, while computation is in
         float32; ``quantization`` makes blocks of the matrices of the layers:
-        ``"int8"`` (8 bits, a scale for each row) or ``"q4"`` (4 bits, a scale and a minimum for each 32), not
-        of embeddings, norms and heads;
+        ``"int8"`` (8 bits, a scale for each row; more than 16 positions at once are rounded to 8 bits too) or
+        ``"q4"`` (4 bits, a scale and a minimum for each 32), not of embeddings, norms and heads;
         ``device`` is ``"cpu"`` or ``"auto"``; all others must be fields of the configuration.
 
         :raises OSError: when there is no such folder or repository, or no weights in it.

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::gemm::{self, MatrixMut, Options, Panels, Right, Stacked, gemm};
+use super::gemm::{self, MatrixMut, Options, Panels, Quads, Right, Stacked, gemm};
 use super::gemv::{self, Finish};
 use super::rows::for_each_run;
 use super::{activation, gated, layer_norm, scratch};
@@ -53,12 +53,20 @@ fn product(values: &[f32], step: &LinearStep, out: &mut [MaybeUninit<f32>]) -> R
         Then::Add(_) => Activation::Identity,
     };
     let (map, gates) = (activation::kernel(activation), matches!(then, Then::Gate(_)));
-    if !weight.is_lasting() && gemv::product(left, weight.parts(), Finish { bias, map, gates, add }, out)? {
+    let quads = if rows > gemv::MAX_ROWS { Quads::of(weight.parts()) } else { None };
+    let finish = Finish { bias, map, gates, add };
+    if quads.is_none() && !weight.is_lasting() && gemv::product(left, weight.parts(), finish, out)? {
         return Ok(());
     }
     if gates {
-        let both = Tensor::build(&[rows, outputs], |both| by_tiles(left, weight, bias, None, both))?;
+        let both = Tensor::build(&[rows, outputs], |both| match &quads {
+            Some(quads) => quads.product(values, Finish { bias, ..Finish::default() }, both),
+            None => by_tiles(left, weight, bias, None, both),
+        })?;
         return gated::write(activation, both.as_slice()?, outputs / 2, out);
+    }
+    if let Some(quads) = quads {
+        return quads.product(values, finish, out);
     }
     by_tiles(left, weight, bias, map, out)?;
     let Some(add) = add else { return Ok(()) };

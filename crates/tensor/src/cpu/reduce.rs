@@ -14,6 +14,8 @@ use crate::layout::{Layout, coalesce};
 use crate::ops::ReduceOp;
 use crate::{DType, Element, Result, Shape, Tensor, pool, team};
 
+/// Into so many tasks a large reduction is cut, by its results or else by parts of them.
+const TASKS: usize = 64;
 /// So many rows are added up in the elements' own precision before they go into the wider total.
 const FLUSH: usize = 64;
 /// Fewer rows than this are not cut into parts: putting those together again would take longer.
@@ -50,7 +52,7 @@ pub(super) struct Plan {
     pub(super) reduced: usize,
     /// How many results are made side by side, if that is how they are made.
     pub(super) columns: Option<usize>,
-    /// Into how many parts each is cut, so that all threads have work.
+    /// Into how many parts each is cut, so that all threads have work: as many for any number of threads, so that sums have the same bits.
     pub(super) parts: usize,
     /// Whether the threads share the work.
     parallel: bool,
@@ -73,11 +75,7 @@ impl Plan {
         let parallel = x.numel() >= PARALLEL_FROM;
         let tasks = kept.div_ceil(columns.unwrap_or(1)).max(1);
         let least = if columns.is_some() { ROWS } else { CHUNK };
-        let parts = if parallel {
-            (4 * pool::num_threads()).div_ceil(tasks).min(reduced.div_ceil(least)).max(1)
-        } else {
-            1
-        };
+        let parts = if parallel { TASKS.div_ceil(tasks).min(reduced.div_ceil(least)).max(1) } else { 1 };
         Plan { view, shape, kept, reduced, columns, parts, parallel }
     }
 

@@ -4,10 +4,12 @@
 //! as a tile. A task multiplies some rows by some columns: it packs its rows, a block of the inner dimension at a time, and runs along the
 //! panels of the right matrix, each of which meets all of the packed rows while it is in the first-level cache.
 
+mod codes;
 mod kernel;
 mod matrix;
 mod packed;
 mod pairs;
+mod quads;
 mod stacked;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ pub(crate) use kernel::{Real, Runs};
 pub(crate) use matrix::{Matrix, MatrixMut};
 pub(crate) use packed::Packed;
 pub(crate) use pairs::Pairs;
+pub(crate) use quads::Quads;
 pub(crate) use stacked::{Panels, Stacked};
 
 /// Elements of the left matrix that one task packs at once: a part of the second-level cache.

@@ -266,3 +266,67 @@ fn transposed(rows: [__m512; 16]) -> [__m512; 16] {
     }
     columns
 }
+
+kernel! {
+    quads_vnni, i32, "avx512f,avx512vnni", 16 lanes, 2 wide, 14 high
+    [1: 4, 2: 3, 3: 2, 4: 1, 5: 1, 6: 1, 7: 1, 8: 1, 9: 1, 10: 1, 11: 1, 12: 1, 13: 1],
+    pack_words, add_quads, _mm512_setzero_si512, _mm512_set1_epi32, _mm512_loadu_epi32, _mm512_storeu_epi32, multiply_add, _mm512_add_epi32, _mm512_mullo_epi32
+}
+kernel! {
+    quads_avx2, i32, "avx2", 8 lanes, 2 wide, 4 high [1: 2, 2: 1, 3: 1],
+    portable::pack, add_quads_avx2, _mm256_setzero_si256, _mm256_set1_epi32, load, store, multiply_add_avx2, _mm256_add_epi32, _mm256_mullo_epi32
+}
+
+/// The products of four unsigned bytes and four signed ones, all of them added to their sum.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn add_quads(a: __m512i, b: __m512i, sums: __m512i) -> __m512i {
+    _mm512_dpbusd_epi32(sums, a, b)
+}
+
+/// [`add_quads`] by products of 16 bits, even bytes and odd ones: the instruction for bytes has sums of 16 bits, which do not hold all.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn add_quads_avx2(a: __m256i, b: __m256i, sums: __m256i) -> __m256i {
+    let even = _mm256_madd_epi16(
+        _mm256_and_si256(a, _mm256_set1_epi16(0xff)),
+        _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)),
+    );
+    let odd = _mm256_madd_epi16(_mm256_srli_epi16::<8>(a), _mm256_srai_epi16::<8>(b));
+    _mm256_add_epi32(_mm256_add_epi32(sums, even), odd)
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn multiply_add(a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+    _mm512_add_epi32(_mm512_mullo_epi32(a, b), c)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn multiply_add_avx2(a: __m256i, b: __m256i, c: __m256i) -> __m256i {
+    _mm256_add_epi32(_mm256_mullo_epi32(a, b), c)
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn load(from: *const i32) -> __m256i {
+    // SAFETY: as the caller promises.
+    unsafe { _mm256_loadu_si256(from.cast()) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn store(to: *mut i32, values: __m256i) {
+    // SAFETY: as the caller promises.
+    unsafe { _mm256_storeu_si256(to.cast(), values) }
+}
+
+/// [`pack_avx512`], which moves words whatever their bits are.
+unsafe fn pack_words(runs: &Runs<i32>, to: *mut i32, width: usize) {
+    let &Runs { data, lanes, lane_stride, inner, inner_stride } = runs;
+    // SAFETY: as the caller's.
+    unsafe {
+        pack_avx512(&Runs { data: data.cast(), lanes, lane_stride, inner, inner_stride }, to.cast(), width)
+    }
+}
