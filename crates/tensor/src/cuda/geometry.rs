@@ -55,7 +55,8 @@ pub fn prefill(
     heads: usize,
     (dim, value_dim, element): (usize, usize, usize),
 ) -> (Geometry, usize) {
-    let (dim, value_dim) = (dim.next_multiple_of(16), value_dim.next_multiple_of(16));
+    // Rows of whole tiles, each eight elements apart from the next, so that they begin in different banks.
+    let (dim, value_dim) = (dim.next_multiple_of(16) + 8, value_dim.next_multiple_of(16) + 8);
     let bytes = |warps: usize| {
         let rows = warps * ATTENTION_ROWS;
         let scores = if element == 4 { 4 } else { 4 + element };
@@ -70,12 +71,15 @@ pub fn prefill(
 
 /// Warps of a block of the decode kernel.
 pub const DECODE_WARPS: usize = 4;
-/// Query heads of one key head that read keys together.
-pub const DECODE_GROUP: usize = 4;
+/// Query heads of one key head that read keys together: as many as have room in registers.
+pub fn decode_group(group: usize, dim: usize) -> usize {
+    group.min(if dim <= 128 { 4 } else { 2 })
+}
 
-/// Attention of single rows over `keys` keys at most, split into parts so that a GPU is filled also by one sequence; with the parts.
-pub fn decode(rows: usize, kv_heads: usize, group: usize, keys: usize) -> (Geometry, usize) {
-    let heads = kv_heads * group.div_ceil(DECODE_GROUP);
+/// Attention of single rows over `keys` keys at most, split into parts so that a GPU is filled also by one sequence; with the parts. Each key
+/// head has `chunks` of [`decode_group`] query heads.
+pub fn decode(rows: usize, kv_heads: usize, chunks: usize, keys: usize) -> (Geometry, usize) {
+    let heads = kv_heads * chunks;
     // A part is worth its merging from some keys on.
     let parts = (512 / (rows * heads).max(1)).clamp(1, keys.div_ceil(128).max(1));
     let grid = [parts as u32, heads as u32, rows as u32];

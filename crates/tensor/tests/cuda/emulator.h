@@ -4,7 +4,7 @@
 #pragma once
 
 #include <csetjmp>
-#include <cmath>
+#include <math.h>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -22,7 +22,6 @@
 #define __launch_bounds__(threads)
 // One copy for each thread of the tests; blocks run one after another.
 #define __shared__ static thread_local
-#define __align__(bytes) alignas(bytes)
 
 struct uint3 {
     unsigned x, y, z;
@@ -233,6 +232,7 @@ inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 struct f16 {
     unsigned short bits;
 };
+inline f16 f16_of_bits(unsigned short bits) { return {bits}; }
 inline float widen(f16 x) {
     unsigned magnitude = (x.bits & 0x7fffu) << 13;
     // The exponents differ by 112, and a product with a power of two is exact, of denormals too.

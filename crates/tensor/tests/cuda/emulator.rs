@@ -115,6 +115,16 @@ macro_rules! arguments {
 arguments!(i32, u32, i64, u64, f32, f64);
 
 impl Argument {
+    /// A number as `dtype`.
+    pub fn of_number(dtype: DType, value: f64) -> Argument {
+        match dtype {
+            DType::F32 => (value as f32).into(),
+            DType::F64 => value.into(),
+            DType::U64 => (value as u64).into(),
+            _ => (value as i64).into(),
+        }
+    }
+
     /// A struct of plain numbers without gaps.
     pub fn of<T: Copy>(value: T) -> Argument {
         // SAFETY: as this says.

@@ -6,6 +6,8 @@
 // A failed step fails the test, also in its helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod attention;
+mod elementwise;
 mod emulator;
 #[path = "../../src/cuda/geometry.rs"]
 #[allow(dead_code)]

@@ -31,7 +31,7 @@
 #define DEVICE __device__ __forceinline__
 #define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
 #if !defined(EMULATED)
-#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 #endif
 
 using i8 = signed char;
@@ -90,4 +90,5 @@ using f16 = __half;
 #if !defined(EMULATED)
 DEVICE float widen(f16 x) { return __half2float(x); }
 DEVICE f16 f16_of(float x) { return __float2half(x); }
+DEVICE f16 f16_of_bits(u16 bits) { return __ushort_as_half(bits); }
 #endif

@@ -3,10 +3,6 @@
 
 using C = decltype(widen(T()));
 
-DEVICE float exponential(float x) { return expf(x); }
-DEVICE double exponential(double x) { return exp(x); }
-DEVICE float logarithm(float x) { return logf(x); }
-DEVICE double logarithm(double x) { return log(x); }
 template <typename To> DEVICE To rounded(float x) { return narrow<To>(x); }
 template <typename To> DEVICE To rounded(double x) { return To(x); }
 
@@ -19,12 +15,12 @@ KERNEL(1024) softmax(T* out, const T* x, i64 rows, int width, int log) {
         for (int i = threadIdx.x; i < width; i += blockDim.x) max = Max::join(max, widen(from[i]));
         max = reduce_row<Max>(max);
         C sum = 0;
-        for (int i = threadIdx.x; i < width; i += blockDim.x) sum += exponential(widen(from[i]) - max);
+        for (int i = threadIdx.x; i < width; i += blockDim.x) sum += exp(widen(from[i]) - max);
         sum = reduce_row<Sum>(sum);
-        C scale = log ? logarithm(sum) : 1 / sum;
+        C scale = log ? ::log(sum) : 1 / sum;
         for (int i = threadIdx.x; i < width; i += blockDim.x) {
             C far = widen(from[i]) - max;
-            to[i] = rounded<T>(log ? far - scale : exponential(far) * scale);
+            to[i] = rounded<T>(log ? far - scale : exp(far) * scale);
         }
     }
 }
@@ -38,7 +34,7 @@ KERNEL(1024) softmax_gradient(T* out, const T* grad, const T* y, i64 rows, int w
         sum = reduce_row<Sum>(sum);
         for (int i = threadIdx.x; i < width; i += blockDim.x) {
             C gi = widen(g[i]), yi = widen(of[i]);
-            out[row * width + i] = rounded<T>(log ? gi - exponential(yi) * sum : yi * (gi - sum));
+            out[row * width + i] = rounded<T>(log ? gi - exp(yi) * sum : yi * (gi - sum));
         }
     }
 }
