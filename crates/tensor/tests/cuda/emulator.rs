@@ -46,12 +46,6 @@ impl Memory {
         unsafe { std::ptr::write_bytes(self.start as *mut u8, byte, self.bytes) }
     }
 
-    pub fn zeros(bytes: usize) -> Memory {
-        let memory = Memory::new(bytes);
-        memory.fill(0);
-        memory
-    }
-
     pub fn of_bytes(bytes: &[u8]) -> Memory {
         let memory = Memory::new(bytes.len());
         // SAFETY: ours, and as long.
@@ -115,6 +109,11 @@ macro_rules! arguments {
 arguments!(i32, u32, i64, u64, f32, f64);
 
 impl Argument {
+    /// A struct that was put together by hand.
+    pub fn of_bytes(bytes: Vec<u8>) -> Argument {
+        Argument(bytes)
+    }
+
     /// A number as `dtype`.
     pub fn of_number(dtype: DType, value: f64) -> Argument {
         match dtype {

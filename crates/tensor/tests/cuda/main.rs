@@ -7,12 +7,14 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod attention;
+mod drawing;
 mod elementwise;
 mod emulator;
 #[path = "../../src/cuda/geometry.rs"]
 #[allow(dead_code)]
 mod geometry;
 mod rows;
+mod weights;
 
 use std::sync::OnceLock;
 

@@ -130,3 +130,46 @@ fn norm(module: &Module, dtype: DType, parameters: DType, count: usize, width: u
         }
     }
 }
+
+#[test]
+fn cross_entropy_and_its_gradient() {
+    for dtype in FLOATS {
+        let module = Module::new("loss", &[&format!("T={}", name(dtype))]);
+        for (count, width) in SHAPES {
+            let shape = [count, width];
+            let x = draw(&shape, (-9.0, 9.0), dtype, 1);
+            if width > 7 {
+                x.narrow(1, 2, 6).unwrap().fill_(f64::NEG_INFINITY).unwrap();
+            }
+            // The first row has no class, the others one that is not hidden.
+            let class = |row: usize| if row == 0 { -1 } else { (width - 1 - row % width.min(2)) as i64 };
+            let classes: Vec<i64> = (0..count).map(class).collect();
+            let classes = Tensor::from_slice(&classes, &[count]).unwrap();
+            let g = draw(&[count], (-1.0, 1.0), DType::F32, 2);
+            for smoothing in [0.0f32, 0.25] {
+                // The mean of hidden logits is no number.
+                if smoothing > 0.0 && width > 7 {
+                    continue;
+                }
+                let (loss, sums) = (Memory::new(count * 4), Memory::new(count * 4));
+                let (x_at, classes_at) = (Memory::of(&x), Memory::of(&classes));
+                let (at, many, wide) = (rows(count, width), count as i64, width as i32);
+                launch!(module, "cross_entropy", at, [&loss, &sums, &x_at, &classes_at, many, wide, smoothing]);
+                let [want, want_sums] = cpu().cross_entropy(&single(&x), &classes, smoothing).unwrap();
+                close("cross_entropy", &loss.tensor(&[count], DType::F32), &want, 1e-5);
+                close("log_sum", &sums.tensor(&[count], DType::F32), &want_sums, 1e-5);
+
+                let out = Memory::new(x.numel() * dtype.size());
+                launch!(
+                    module,
+                    "cross_entropy_gradient",
+                    at,
+                    [&out, &Memory::of(&g), &x_at, &classes_at, &sums, many, wide, smoothing]
+                );
+                let want =
+                    cpu().cross_entropy_gradient(&g, &single(&x), &classes, &want_sums, smoothing).unwrap();
+                close("its gradient", &out.tensor(&shape, dtype), &want, tolerance(dtype));
+            }
+        }
+    }
+}
