@@ -87,7 +87,10 @@ impl Case {
             .map(|s| {
                 let bias = draw(&[heads, 1, s.keys], (-3.0, 3.0), DType::F32, 4);
                 // Some keys are hidden.
-                bias.to_dtype(DType::F32).unwrap().masked_fill(&bias.gt(2.0).unwrap(), f64::NEG_INFINITY).unwrap()
+                bias.to_dtype(DType::F32)
+                    .unwrap()
+                    .masked_fill(&bias.gt(2.0).unwrap(), f64::NEG_INFINITY)
+                    .unwrap()
             })
             .collect();
 
@@ -138,7 +141,10 @@ impl Case {
         let (key, value) = (Memory::of(&key), Memory::of(&value));
         let memory = Memory::of(&packed);
         let query_at = memory.address() + (heads * dim * dtype.size()) as u64;
-        let what = format!("{dtype} {} {heads}/{kv_heads} {dim}/{value_dim} {:?} {:?}", self.kept, self.lengths, self.mask);
+        let what = format!(
+            "{dtype} {} {heads}/{kv_heads} {dim}/{value_dim} {:?} {:?}",
+            self.kept, self.lengths, self.mask
+        );
         let macros = |more: String| {
             [
                 format!("T={}", name(dtype)),

@@ -14,9 +14,11 @@ const STREAM: (u64, u64) = (0xffff_ffff_0000_0007, (1 << 32) - 5);
 fn numbers_and_dropout() {
     for dtype in [DType::F32, DType::F16, DType::BF16, DType::F64] {
         let module = Module::new("random", &[&format!("T={}", name(dtype))]);
-        for count in [0, 1, 63, 64, 65, 5001] {
+        for count in [0usize, 1, 63, 64, 65, 5001] {
             let at = elements(count.div_ceil(2), 1);
-            for (kernel, distribution) in [("uniform", Distribution::Uniform), ("normal", Distribution::Normal)] {
+            for (kernel, distribution) in
+                [("uniform", Distribution::Uniform), ("normal", Distribution::Normal)]
+            {
                 let out = Memory::new(count * dtype.size());
                 launch!(module, kernel, at, [&out, count as i64, STREAM.0, STREAM.1]);
                 let want = cpu().random(distribution, STREAM, &[count], dtype).unwrap();
@@ -106,7 +108,8 @@ fn tokens() {
                 assert!(near.contains(got), "{dtype} row {row} of {rows} x {width}: {got}, not {near:?}");
             }
         }
-        let broken = [[f32::NAN, 0.0], [f32::INFINITY, 0.0], [f32::NEG_INFINITY; 2], [f32::NEG_INFINITY, 3.0]];
+        let broken =
+            [[f32::NAN, 0.0], [f32::INFINITY, 0.0], [f32::NEG_INFINITY; 2], [f32::NEG_INFINITY, 3.0]];
         let x = Tensor::from_slice(broken.as_flattened(), &[4, 2]).unwrap().to_dtype(dtype).unwrap();
         let out = Memory::new(4 * 8);
         let at = Geometry { grid: [4, 1, 1], block: [32, 1, 1], shared: 0 };

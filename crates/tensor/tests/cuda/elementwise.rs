@@ -51,9 +51,8 @@ fn place(x: &Tensor) -> (Memory, u64) {
     }
     let size = x.dtype().size() as isize;
     // SAFETY: all elements of a tensor lie within its storage, these from the first to the last.
-    let bytes = unsafe {
-        std::slice::from_raw_parts(x.as_ptr().offset(low * size), ((high - low) * size) as usize)
-    };
+    let bytes =
+        unsafe { std::slice::from_raw_parts(x.as_ptr().offset(low * size), ((high - low) * size) as usize) };
     let memory = Memory::of_bytes(bytes);
     let first = memory.address().wrapping_add_signed((-low * size) as i64);
     (memory, first)
@@ -119,7 +118,12 @@ fn every_dtype_becomes_every_other() {
             let out = Memory::new(8 * to.size());
             let at_walk = walk(&[8], [&[1], &[1]]);
             let kernels = module("elementwise", from);
-            launch!(kernels, "assign", elements(8, 1), [&out, code(*to), &Memory::of(&x), code(from), at_walk]);
+            launch!(
+                kernels,
+                "assign",
+                elements(8, 1),
+                [&out, code(*to), &Memory::of(&x), code(from), at_walk]
+            );
             close(&format!("{from} to {to}"), &out.tensor(&[8], *to), &x.to_dtype(*to).unwrap(), 0.0);
         }
     }
@@ -132,7 +136,10 @@ fn functions_of_one_and_two_numbers() {
         match dtype {
             _ if dtype.is_float() => op != BitNot,
             DType::Bool => op == BitNot,
-            _ => matches!(op, Neg | Abs | Sign | Square | BitNot | Floor | Ceil | Round | Trunc | Relu | ReluSquared),
+            _ => matches!(
+                op,
+                Neg | Abs | Sign | Square | BitNot | Floor | Ceil | Round | Trunc | Relu | ReluSquared
+            ),
         }
     };
     for dtype in [DType::F32, DType::F16, DType::F64, DType::I32, DType::I64, DType::U64, DType::Bool] {
@@ -143,7 +150,12 @@ fn functions_of_one_and_two_numbers() {
                 let (_held, at) = place(&x);
                 let at_walk = walk(&SHAPE, [&[45, 9, 1], x.layout().strides()]);
                 let number = index_of(UnaryOp::ALL, op);
-                launch!(kernels, "unary", elements(315, 1), [&out, code(dtype), at, code(dtype), number, at_walk]);
+                launch!(
+                    kernels,
+                    "unary",
+                    elements(315, 1),
+                    [&out, code(dtype), at, code(dtype), number, at_walk]
+                );
                 let want = cpu().unary(op, &x, dtype).unwrap();
                 let what = format!("{} {dtype}", op.name());
                 close(&what, &out.tensor(&SHAPE, dtype), &want, tolerance(dtype));
@@ -167,7 +179,12 @@ fn functions_of_one_and_two_numbers() {
                     elements(315, 1),
                     [&out, kind, x_at, kind, y_at, kind, number, at_walk]
                 );
-                close(&format!("{} {dtype}", op.name()), &out.tensor(&SHAPE, dtype), &want, tolerance(dtype) * 4.0);
+                close(
+                    &format!("{} {dtype}", op.name()),
+                    &out.tensor(&SHAPE, dtype),
+                    &want,
+                    tolerance(dtype) * 4.0,
+                );
             }
         }
     }
@@ -184,7 +201,12 @@ fn comparisons_and_choices() {
                 let out = Memory::new(315);
                 let at_walk = walk(&SHAPE, [&[45, 9, 1], strides[0], strides[1]]);
                 let number = index_of(CompareOp::ALL, op);
-                launch!(kernels, "compare", elements(315, 1), [&out, x_at, kind, y_at, kind, number, at_walk]);
+                launch!(
+                    kernels,
+                    "compare",
+                    elements(315, 1),
+                    [&out, x_at, kind, y_at, kind, number, at_walk]
+                );
                 let want = cpu().compare(op, x, y, dtype, &SHAPE).unwrap();
                 close(op.name(), &out.tensor(&SHAPE, DType::Bool), &want, 0.0);
 
@@ -253,7 +275,8 @@ fn reduction(kernels: &Module, x: &Tensor, axes: &[usize]) {
     let (many, each) = (kept.iter().product::<usize>(), gone.iter().product::<usize>());
     let (kept_walk, gone_walk) = (walk(&kept, [&kept_strides]), walk(&gone, [&gone_strides]));
     let (_held, at) = place(x);
-    let shape: Vec<usize> = (0..x.ndim()).filter(|axis| !axes.contains(axis)).map(|axis| x.shape()[axis]).collect();
+    let shape: Vec<usize> =
+        (0..x.ndim()).filter(|axis| !axes.contains(axis)).map(|axis| x.shape()[axis]).collect();
     for &op in ReduceOp::ALL {
         if op == ReduceOp::Prod && each > 400 {
             continue;
@@ -265,7 +288,8 @@ fn reduction(kernels: &Module, x: &Tensor, axes: &[usize]) {
         geometry.grid[1] = parts as u32;
         let one = || Argument::of_number(wide, 1.0);
         let arguments = |out: &Memory, x: u64, kind: DType, share: usize, kept: Walk<1>, gone: Walk<1>| {
-            let op = if parts > 1 { index_of(ReduceOp::ALL, ReduceOp::Max) } else { index_of(ReduceOp::ALL, op) };
+            let op =
+                if parts > 1 { index_of(ReduceOp::ALL, ReduceOp::Max) } else { index_of(ReduceOp::ALL, op) };
             [
                 out.into(),
                 code(wide).into(),
@@ -278,17 +302,30 @@ fn reduction(kernels: &Module, x: &Tensor, axes: &[usize]) {
                 gone.into(),
             ]
         };
-        kernels.launch("reduce", geometry, &arguments(&out, at, dtype, each.div_ceil(parts), kept_walk, gone_walk));
+        kernels.launch(
+            "reduce",
+            geometry,
+            &arguments(&out, at, dtype, each.div_ceil(parts), kept_walk, gone_walk),
+        );
         let (kept, gone) = (walk(&[many], [&[parts as isize]]), walk(&[parts], [&[1]]));
         let last = Memory::new(many * wide.size());
         let got = if parts > 1 {
-            kernels.launch("reduce", rows(many, parts), &arguments(&last, out.address(), wide, parts, kept, gone));
+            kernels.launch(
+                "reduce",
+                rows(many, parts),
+                &arguments(&last, out.address(), wide, parts, kept, gone),
+            );
             &last
         } else {
             &out
         };
         let want = cpu().reduce(op, x, axes, wide).unwrap();
-        close(&format!("{} {dtype} {axes:?}", op.name()), &got.tensor(&shape, wide), &want, 2.0 * tolerance(wide));
+        close(
+            &format!("{} {dtype} {axes:?}", op.name()),
+            &got.tensor(&shape, wide),
+            &want,
+            2.0 * tolerance(wide),
+        );
     }
     for largest in [true, false] {
         let out = Memory::new(many * 8);

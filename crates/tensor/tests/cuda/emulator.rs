@@ -133,8 +133,7 @@ impl Argument {
     }
 }
 
-type Launch =
-    unsafe extern "C" fn(*const u32, usize, *const *const u8, *const usize, usize, bool) -> bool;
+type Launch = unsafe extern "C" fn(*const u32, usize, *const *const u8, *const usize, usize, bool) -> bool;
 
 /// A file of kernels, compiled for one choice of its macros.
 pub struct Module {
@@ -196,7 +195,8 @@ macro_rules! launch {
 fn built(file: &str, macros: &[&str]) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (kernels, own) = (root.join("src/cuda/kernels"), root.join("tests/cuda"));
-    let mut sources: Vec<PathBuf> = fs::read_dir(&kernels).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut sources: Vec<PathBuf> =
+        fs::read_dir(&kernels).unwrap().map(|entry| entry.unwrap().path()).collect();
     sources.retain(|path| path.extension().is_some_and(|extension| extension == "cuh"));
     sources.extend([own.join("emulator.h"), kernels.join(format!("{file}.cu"))]);
     sources.sort();

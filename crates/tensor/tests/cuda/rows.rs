@@ -19,12 +19,20 @@ fn softmax_and_its_gradient() {
             let (x, g) = (draw(&shape, (-9.0, 9.0), dtype, 1), draw(&shape, (-1.0, 1.0), dtype, 2));
             if width > 7 && count > 2 {
                 // Hidden elements, as masks have them.
-                x.narrow(1, 2, 6).unwrap().copy_(&Tensor::full(&[1], f64::NEG_INFINITY, dtype).unwrap()).unwrap();
+                x.narrow(1, 2, 6)
+                    .unwrap()
+                    .copy_(&Tensor::full(&[1], f64::NEG_INFINITY, dtype).unwrap())
+                    .unwrap();
             }
             for log in [false, true] {
                 let out = Memory::new(x.numel() * dtype.size());
                 let (rows_, width_) = (count as i64, width as i32);
-                launch!(module, "softmax", rows(count, width), [&out, &Memory::of(&x), rows_, width_, i32::from(log)]);
+                launch!(
+                    module,
+                    "softmax",
+                    rows(count, width),
+                    [&out, &Memory::of(&x), rows_, width_, i32::from(log)]
+                );
                 let want = cpu().softmax(&x.to_dtype(wide).unwrap(), log).unwrap();
                 let y = out.tensor(&shape, dtype);
                 close(&format!("softmax {dtype} {shape:?} {log}"), &y, &want, tolerance(dtype));
@@ -154,7 +162,12 @@ fn cross_entropy_and_its_gradient() {
                 let (loss, sums) = (Memory::new(count * 4), Memory::new(count * 4));
                 let (x_at, classes_at) = (Memory::of(&x), Memory::of(&classes));
                 let (at, many, wide) = (rows(count, width), count as i64, width as i32);
-                launch!(module, "cross_entropy", at, [&loss, &sums, &x_at, &classes_at, many, wide, smoothing]);
+                launch!(
+                    module,
+                    "cross_entropy",
+                    at,
+                    [&loss, &sums, &x_at, &classes_at, many, wide, smoothing]
+                );
                 let [want, want_sums] = cpu().cross_entropy(&single(&x), &classes, smoothing).unwrap();
                 close("cross_entropy", &loss.tensor(&[count], DType::F32), &want, 1e-5);
                 close("log_sum", &sums.tensor(&[count], DType::F32), &want_sums, 1e-5);

@@ -79,7 +79,12 @@ fn matrices_in_blocks() {
                 );
                 let product = single(&x).matmul(&all.mt().unwrap()).unwrap();
                 let want = if with { product.add(&single(&bias)).unwrap() } else { product };
-                close(&format!("{format} gemv"), &out.tensor(&[vectors, count], dtype), &want, 4.0 * tolerance(dtype));
+                close(
+                    &format!("{format} gemv"),
+                    &out.tensor(&[vectors, count], dtype),
+                    &want,
+                    4.0 * tolerance(dtype),
+                );
             }
         }
     }
@@ -99,7 +104,9 @@ fn rule(update: &Update) -> [f64; 7] {
             let alone = f64::from(u8::from(momentum == 0.0));
             [lr, 1.0, weight_decay, kept, given, alone, if nesterov { momentum } else { 0.0 }]
         }
-        Update::Lion { lr, betas: (b1, b2), weight_decay } => [lr, 1.0 - lr * weight_decay, 0.0, b1, b2, 0.0, 0.0],
+        Update::Lion { lr, betas: (b1, b2), weight_decay } => {
+            [lr, 1.0 - lr * weight_decay, 0.0, b1, b2, 0.0, 0.0]
+        }
         Update::Adagrad { lr, eps, weight_decay } => [lr, 1.0, weight_decay, 0.0, 0.0, eps, 0.0],
         Update::RmsProp { lr, alpha, eps, weight_decay } => [lr, 1.0, weight_decay, alpha, 0.0, eps, 0.0],
     }
@@ -134,7 +141,8 @@ fn optimizers() {
         (3, Update::Adagrad { lr: 0.1, eps: 1e-6, weight_decay: 0.01 }),
         (4, Update::RmsProp { lr: 0.01, alpha: 0.9, eps: 1e-6, weight_decay: 0.01 }),
     ];
-    for (dtype, states_in) in [(DType::F32, DType::F32), (DType::BF16, DType::F32), (DType::F64, DType::F64)] {
+    for (dtype, states_in) in [(DType::F32, DType::F32), (DType::BF16, DType::F32), (DType::F64, DType::F64)]
+    {
         let wide = if dtype == DType::F64 { "f64" } else { "f32" };
         let module = Module::new("update", &[&format!("C={wide}")]);
         for (method, update) in &all {
@@ -144,8 +152,9 @@ fn optimizers() {
             for (index, &size) in (0i64..).zip(&sizes) {
                 let p = draw(&[size], (-1.0, 1.0), dtype, 1);
                 let g = draw(&[size], (-1.0, 1.0), dtype, 2);
-                let states: Vec<Tensor> =
-                    (0..update.states()).map(|i| draw(&[size], (0.0, 0.5), states_in, 3 + i as u64)).collect();
+                let states: Vec<Tensor> = (0..update.states())
+                    .map(|i| draw(&[size], (0.0, 0.5), states_in, 3 + i as u64))
+                    .collect();
                 let (p_at, g_at) = (Memory::of(&p), Memory::of(&g));
                 let states_at: Vec<Memory> = states.iter().map(Memory::of).collect();
                 let state = |i: usize| states_at.get(i).map_or(0, Memory::address);
@@ -286,7 +295,8 @@ fn blocks_are_taken_put_and_added() {
     let offsets = [8i64, 0, 20, 8, 28];
     let at = Memory::of_slice(&offsets);
     let each = Tensor::from_slice(&offsets, &[5]).unwrap();
-    for (dtype, element) in [(DType::U8, "u8"), (DType::F16, "u16"), (DType::F32, "u32"), (DType::I64, "u64")] {
+    for (dtype, element) in [(DType::U8, "u8"), (DType::F16, "u16"), (DType::F32, "u32"), (DType::I64, "u64")]
+    {
         let module = Module::new("index", &[&format!("E={element}")]);
         let x = draw(&[32], (0.0, 100.0), DType::F64, 1).to_dtype(dtype).unwrap();
         let out = Memory::new(20 * dtype.size());
