@@ -25,7 +25,7 @@ fn blocks(format: BlockFormat, shape: [usize; 2]) -> Quantized {
     for block in bytes.chunks_exact_mut(format.block_bytes()) {
         for &at in scales {
             // Between 2⁻⁷ and 2⁻³, of either sign.
-            block[at + 1] = block[at + 1] & 0x80 | 0x20 + block[at + 1] % 16;
+            block[at + 1] = (block[at + 1] & 0x80) | (0x20 + block[at + 1] % 16);
         }
     }
     let bytes = Tensor::from_slice(&bytes, &[bytes.len()]).unwrap();
