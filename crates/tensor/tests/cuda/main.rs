@@ -11,7 +11,6 @@ mod drawing;
 mod elementwise;
 mod emulator;
 #[path = "../../src/cuda/geometry.rs"]
-#[allow(dead_code)]
 mod geometry;
 mod rows;
 mod weights;
