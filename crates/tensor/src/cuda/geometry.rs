@@ -1,0 +1,93 @@
+//! How kernels are launched: which threads do what, said once for all of them. The kernels themselves take any grid, and loop.
+
+/// Threads and memory of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Blocks in x, y and z.
+    pub grid: [u32; 3],
+    /// Threads of a block in x, y and z.
+    pub block: [u32; 3],
+    /// Bytes of shared memory that the kernel does not declare itself.
+    pub shared: u32,
+}
+
+/// Lanes of a warp.
+pub const WARP: usize = 32;
+/// Blocks in x beyond which they loop: some waves of the largest GPU, and few enough that a tail costs nothing.
+const BLOCKS: usize = 4096;
+/// The largest grid in y and z.
+pub const HIGHEST: usize = 65_535;
+
+/// `count` elements, `each` by one thread.
+pub fn elements(count: usize, each: usize) -> Geometry {
+    let blocks = count.div_ceil(256 * each).clamp(1, BLOCKS);
+    Geometry { grid: [blocks as u32, 1, 1], block: [256, 1, 1], shared: 0 }
+}
+
+/// `rows` rows of `width` elements: a warp for each while they are narrow, eight to a block, and else a block.
+pub fn rows(rows: usize, width: usize) -> Geometry {
+    let (across, down) = match width {
+        0..=512 => (WARP, 8),
+        // Four elements a thread hide the latency of memory; more threads than 1024 there are not.
+        _ => ((width / 4).next_multiple_of(WARP).min(1024), 1),
+    };
+    let blocks = rows.div_ceil(down).clamp(1, BLOCKS);
+    Geometry { grid: [blocks as u32, 1, 1], block: [across as u32, down as u32, 1], shared: 0 }
+}
+
+/// Sums over `rows` rows for each of `width` columns: so many shares of rows side by side that they fill a GPU, for a second pass to add.
+pub fn columns(rows: usize, width: usize) -> (Geometry, usize) {
+    let across = elements(width, 1);
+    let wanted = (512 / across.grid[0] as usize).max(1);
+    let shares = rows.div_ceil(64).clamp(1, wanted);
+    (Geometry { grid: [across.grid[0], shares as u32, 1], ..across }, rows.div_ceil(shares).max(1))
+}
+
+/// Query rows that a warp of the prefill kernel has, and keys of a step.
+pub const ATTENTION_ROWS: usize = 16;
+/// Keys of a step of the prefill kernel.
+pub const ATTENTION_KEYS: usize = 32;
+
+/// Attention of many rows: a block for `warps * ATTENTION_ROWS` rows of a head of a sequence. `longest` is the most rows of one.
+pub fn prefill(
+    sequences: usize,
+    longest: usize,
+    heads: usize,
+    (dim, value_dim, element): (usize, usize, usize),
+) -> (Geometry, usize) {
+    // Rows of whole tiles, each eight elements apart from the next, so that they begin in different banks.
+    let (dim, value_dim) = (dim.next_multiple_of(16) + 8, value_dim.next_multiple_of(16) + 8);
+    let bytes = |warps: usize| {
+        let rows = warps * ATTENTION_ROWS;
+        let scores = if element == 4 { 4 } else { 4 + element };
+        element * (rows * dim + ATTENTION_KEYS * dim.max(value_dim)) + scores * rows * ATTENTION_KEYS
+    };
+    // Fewer rows share keys where more would not fit into what every generation has.
+    let warps = [4, 2, 1].into_iter().find(|&warps| bytes(warps) <= 60 << 10).unwrap_or(1);
+    let tiles = longest.div_ceil(warps * ATTENTION_ROWS).max(1);
+    let grid = [tiles as u32, heads as u32, sequences as u32];
+    (Geometry { grid, block: [(warps * WARP) as u32, 1, 1], shared: bytes(warps) as u32 }, warps)
+}
+
+/// Warps of a block of the decode kernel.
+pub const DECODE_WARPS: usize = 4;
+/// Query heads of one key head that read keys together: as many as have room in registers.
+pub fn decode_group(group: usize, dim: usize) -> usize {
+    group.min(if dim <= 128 { 4 } else { 2 })
+}
+
+/// Attention of single rows over `keys` keys at most, split into parts so that a GPU is filled also by one sequence; with the parts. Each key
+/// head has `chunks` of [`decode_group`] query heads.
+pub fn decode(rows: usize, kv_heads: usize, chunks: usize, keys: usize) -> (Geometry, usize) {
+    let heads = kv_heads * chunks;
+    // A part is worth its merging from some keys on.
+    let parts = (512 / (rows * heads).max(1)).clamp(1, keys.div_ceil(128).max(1));
+    let grid = [parts as u32, heads as u32, rows as u32];
+    (Geometry { grid, block: [(DECODE_WARPS * WARP) as u32, 1, 1], shared: 0 }, parts)
+}
+
+/// Products of a matrix of `rows` rows with `vectors` vectors: a warp for each row.
+pub fn gemv(rows: usize, vectors: usize) -> Geometry {
+    let grid = [rows.div_ceil(4).clamp(1, HIGHEST) as u32, vectors.clamp(1, HIGHEST) as u32, 1];
+    Geometry { grid, block: [WARP as u32, 4, 1], shared: 0 }
+}

@@ -1,0 +1,337 @@
+//! Matrices in blocks, optimizers, lookups and stores.
+
+use trustformers_tensor::ops::{StoreForm, Update, rope, store_rows, stored_rows};
+use trustformers_tensor::{BlockFormat, DType, Generator, Quantized, Tensor, ops};
+
+use crate::emulator::{Argument, Memory, Module};
+use crate::geometry::{Geometry, elements, gemv, rows};
+use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
+
+/// Random blocks: any bytes are valid codes, but scales must be numbers.
+fn blocks(format: BlockFormat, shape: [usize; 2]) -> Quantized {
+    let row_bytes = format.row_bytes(shape[1]).unwrap();
+    let x = draw(&[shape[0], shape[1]], (-1.0, 1.0), DType::F32, 1);
+    if let Ok(quantized) = Quantized::quantize(&x, format) {
+        return quantized;
+    }
+    let random = Generator::new(5).integers(0, 256, &[shape[0] * row_bytes]).unwrap();
+    let mut bytes: Vec<u8> = numbers(&random).into_iter().map(|x| x as u8).collect();
+    let scales: &[usize] = match format {
+        BlockFormat::Q2K => &[80, 82],
+        BlockFormat::Q3K => &[108],
+        BlockFormat::Q4K | BlockFormat::Q5K => &[0, 2],
+        _ => &[208],
+    };
+    for block in bytes.chunks_exact_mut(format.block_bytes()) {
+        for &at in scales {
+            // Between 2⁻⁷ and 2⁻³, of either sign.
+            block[at + 1] = (block[at + 1] & 0x80) | (0x20 + block[at + 1] % 16);
+        }
+    }
+    let bytes = Tensor::from_slice(&bytes, &[bytes.len()]).unwrap();
+    Quantized::new(format, bytes, shape).unwrap()
+}
+
+#[test]
+fn matrices_in_blocks() {
+    for &format in BlockFormat::ALL {
+        let macro_of = format!("FORMAT={}", format.name());
+        let columns = if format == BlockFormat::Int8 { 83 } else { 2 * format.block_elements().max(64) };
+        let (count, row_bytes) = (9, format.row_bytes(columns).unwrap() as i64);
+        let matrix = blocks(format, [count, columns]);
+        let bytes = Memory::of(matrix.blocks());
+        for (dtype, together) in [(DType::F32, 1), (DType::BF16, 4)] {
+            let group = format!("VECTORS={together}");
+            let module = Module::new("quant", &[&format!("T={}", name(dtype)), &macro_of, &group]);
+            let ids = [3i64, 0, 8, 3];
+            let out = Memory::new(4 * columns * dtype.size());
+            let at = elements(4 * columns, 16);
+            let (ids_at, wide) = (Memory::of_slice(&ids), columns as i32);
+            launch!(module, "dequantize", at, [&out, &bytes, &ids_at, 4i64, wide, row_bytes]);
+            let want = matrix.rows(&ids).unwrap();
+            close(&format!("{format} rows"), &out.tensor(&[4, columns], dtype), &want, tolerance(dtype));
+            let out = Memory::new(count * columns * dtype.size());
+            launch!(module, "dequantize", at, [&out, &bytes, None, count as i64, wide, row_bytes]);
+            let all = matrix.dequantize().unwrap();
+            close(&format!("{format}"), &out.tensor(&[count, columns], dtype), &all, tolerance(dtype));
+
+            for vectors in [1, 5] {
+                let x = draw(&[vectors, columns], (-1.0, 1.0), dtype, 2);
+                let bias = draw(&[count], (-1.0, 1.0), dtype, 3);
+                let out = Memory::new(vectors * count * dtype.size());
+                let at = gemv(count, vectors.div_ceil(together));
+                let with = vectors > 1;
+                let bias_at = Memory::of(&bias);
+                launch!(
+                    module,
+                    "gemv",
+                    at,
+                    [
+                        &out,
+                        &Memory::of(&x),
+                        &bytes,
+                        with.then_some(&bias_at),
+                        count as i64,
+                        wide,
+                        row_bytes,
+                        vectors as i32
+                    ]
+                );
+                let product = single(&x).matmul(&all.mt().unwrap()).unwrap();
+                let want = if with { product.add(&single(&bias)).unwrap() } else { product };
+                close(
+                    &format!("{format} gemv"),
+                    &out.tensor(&[vectors, count], dtype),
+                    &want,
+                    4.0 * tolerance(dtype),
+                );
+            }
+        }
+    }
+}
+
+/// What kernels call a Rule.
+fn rule(update: &Update) -> [f64; 7] {
+    match *update {
+        Update::Adam { lr, betas: (b1, b2), eps, weight_decay, decoupled, step } => {
+            let correction = (1.0 - b2.powf(step as f64)).sqrt();
+            let rate = lr / (1.0 - b1.powf(step as f64));
+            let (kept, added) = if decoupled { (1.0 - lr * weight_decay, 0.0) } else { (1.0, weight_decay) };
+            [rate, kept, added, b1, b2, eps, correction]
+        }
+        Update::Sgd { lr, momentum, dampening, nesterov, weight_decay, first } => {
+            let (kept, given) = if first { (0.0, 1.0) } else { (momentum, 1.0 - dampening) };
+            let alone = f64::from(u8::from(momentum == 0.0));
+            [lr, 1.0, weight_decay, kept, given, alone, if nesterov { momentum } else { 0.0 }]
+        }
+        Update::Lion { lr, betas: (b1, b2), weight_decay } => {
+            [lr, 1.0 - lr * weight_decay, 0.0, b1, b2, 0.0, 0.0]
+        }
+        Update::Adagrad { lr, eps, weight_decay } => [lr, 1.0, weight_decay, 0.0, 0.0, eps, 0.0],
+        Update::RmsProp { lr, alpha, eps, weight_decay } => [lr, 1.0, weight_decay, alpha, 0.0, eps, 0.0],
+    }
+}
+
+#[test]
+fn optimizers() {
+    let code = |dtype: DType| DType::ALL.iter().position(|&other| other == dtype).unwrap() as i32;
+    let sgd = |momentum, nesterov, first| Update::Sgd {
+        lr: 0.1,
+        momentum,
+        dampening: 0.25,
+        nesterov,
+        weight_decay: 0.01,
+        first,
+    };
+    let adam = |decoupled| Update::Adam {
+        lr: 0.01,
+        betas: (0.9, 0.99),
+        eps: 1e-6,
+        weight_decay: 0.1,
+        decoupled,
+        step: 3,
+    };
+    let all = [
+        (0i64, adam(true)),
+        (0, adam(false)),
+        (1, sgd(0.0, false, false)),
+        (1, sgd(0.9, false, true)),
+        (1, sgd(0.9, true, false)),
+        (2, Update::Lion { lr: 0.01, betas: (0.9, 0.99), weight_decay: 0.1 }),
+        (3, Update::Adagrad { lr: 0.1, eps: 1e-6, weight_decay: 0.01 }),
+        (4, Update::RmsProp { lr: 0.01, alpha: 0.9, eps: 1e-6, weight_decay: 0.01 }),
+    ];
+    for (dtype, states_in) in [(DType::F32, DType::F32), (DType::BF16, DType::F32), (DType::F64, DType::F64)]
+    {
+        let wide = if dtype == DType::F64 { "f64" } else { "f32" };
+        let module = Module::new("update", &[&format!("C={wide}")]);
+        for (method, update) in &all {
+            // Several parameters, one without elements and one of more pieces than one, in one launch.
+            let sizes = [5usize, 0, 9000, 4096];
+            let (mut table, mut pieces, mut held) = (Vec::new(), Vec::new(), Vec::new());
+            for (index, &size) in (0i64..).zip(&sizes) {
+                let p = draw(&[size], (-1.0, 1.0), dtype, 1);
+                let g = draw(&[size], (-1.0, 1.0), dtype, 2);
+                let states: Vec<Tensor> = (0..update.states())
+                    .map(|i| draw(&[size], (0.0, 0.5), states_in, 3 + i as u64))
+                    .collect();
+                let (p_at, g_at) = (Memory::of(&p), Memory::of(&g));
+                let states_at: Vec<Memory> = states.iter().map(Memory::of).collect();
+                let state = |i: usize| states_at.get(i).map_or(0, Memory::address);
+                table.extend([p_at.address(), g_at.address(), state(0), state(1), size as u64]);
+                pieces.extend((0..size).step_by(4096).flat_map(|start| [index, start as i64]));
+                ops::update(update, &p, &g, &states.iter().collect::<Vec<_>>()).unwrap();
+                held.push((p, p_at, g_at, states, states_at));
+            }
+            let numbers = rule(update);
+            // The method, then the numbers, and what fills the struct to whole words.
+            let mut bytes = method.to_le_bytes().to_vec();
+            for number in numbers {
+                match wide {
+                    "f64" => bytes.extend(number.to_le_bytes()),
+                    _ => bytes.extend((number as f32).to_le_bytes()),
+                }
+            }
+            bytes.resize(bytes.len().next_multiple_of(8), 0);
+            let (table, count) = (Memory::of_slice(&table), pieces.len() as i64 / 2);
+            let at = Geometry { grid: [2, 1, 1], block: [256, 1, 1], shared: 0 };
+            launch!(
+                module,
+                "update",
+                at,
+                [
+                    &table,
+                    &Memory::of_slice(&pieces),
+                    count,
+                    Argument::of_bytes(bytes),
+                    code(dtype),
+                    code(dtype),
+                    code(states_in),
+                    None
+                ]
+            );
+            for (p, p_at, _, states, states_at) in &held {
+                let near = tolerance(dtype) * 4.0;
+                close(&format!("{update:?} {dtype}"), &p_at.tensor(p.shape(), dtype), p, near);
+                for (state, at) in states.iter().zip(states_at) {
+                    close(&format!("{update:?} state"), &at.tensor(p.shape(), states_in), state, 1e-5);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn lookups_stores_and_turns() {
+    for dtype in FLOATS {
+        let code = DType::ALL.iter().position(|&other| other == dtype).unwrap() as i32;
+        let module = Module::new("rows", &[&format!("T={}", name(dtype))]);
+        let (words, places) = (draw(&[11, 37], (-1.0, 1.0), dtype, 1), draw(&[5, 37], (-1.0, 1.0), dtype, 2));
+        let (ids, positions) = ([3i64, 10, 0, 3, 7], [0i64, 1, 2, 3, 4]);
+        let tables = [Memory::of(&words), Memory::of(&places)];
+        let lists = [Memory::of_slice(&ids), Memory::of_slice(&positions)];
+        let mut lookups = [0u64; 9];
+        for i in 0..2 {
+            (lookups[2 * i], lookups[2 * i + 1]) = (tables[i].address(), lists[i].address());
+        }
+        lookups[8] = 2;
+        let out = Memory::new(5 * 37 * dtype.size());
+        launch!(module, "embedding", elements(5 * 37, 1), [&out, Argument::of(lookups), code, 5i64, 37i32]);
+        let (wide_words, wide_places) = (single(&words), single(&places));
+        let want = cpu().embedding(&[(&wide_words, &ids[..]), (&wide_places, &positions[..])]).unwrap();
+        close("embedding", &out.tensor(&[5, 37], dtype), &want, tolerance(dtype));
+
+        for (form, number) in [(StoreForm::F32, 11), (StoreForm::F16, 9), (StoreForm::Int8, 1)] {
+            let (heads, dim) = (3, 21);
+            let x = draw(&[6, heads, dim], (-100.0, 100.0), dtype, 3);
+            x.narrow(0, 2, 3).unwrap().fill_(0.0).unwrap();
+            let pairs = [[5usize, 1], [0, 4], [2, 0]];
+            let store = form.zeros(7, heads, dim).unwrap();
+            store_rows(&store, &x, &pairs).unwrap();
+            let flat: Vec<i64> = pairs.iter().flatten().map(|&row| row as i64).collect();
+            let kept = Memory::of(&form.zeros(7, heads, dim).unwrap());
+            let strides = [(heads * dim) as i64, dim as i64];
+            launch!(
+                module,
+                "store_rows",
+                rows(3 * heads, dim),
+                [
+                    &kept,
+                    number,
+                    &Memory::of(&x),
+                    &Memory::of_slice(&flat),
+                    3i64,
+                    heads as i32,
+                    dim as i32,
+                    strides[0],
+                    strides[1]
+                ]
+            );
+            let got = kept.tensor(store.shape(), store.dtype());
+            let every: Vec<usize> = (0..7).collect();
+            let [got, want] = [&got, &store].map(|store| stored_rows(store, &every).unwrap());
+            close("store_rows", &got, &want, 0.0);
+        }
+
+        let module = Module::new("rope", &[&format!("T={}", name(dtype)), "A=f32"]);
+        for (pairs, interleaved) in [(4, false), (4, true), (3, false), (0, true)] {
+            let (count, heads, dim) = (5, 3, 9);
+            // Heads that lie among others, turned where they are.
+            let packed = draw(&[count, 2, heads, dim], (-1.0, 1.0), dtype, 4);
+            let x = packed.select(1, 1).unwrap();
+            let angles = draw(&[count, pairs], (0.0, 6.0), DType::F32, 5);
+            let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
+            let memory = Memory::of(&packed);
+            let at = memory.address() + (heads * dim * dtype.size()) as u64;
+            let strides = [(2 * heads * dim) as i64, dim as i64];
+            launch!(
+                module,
+                "rope",
+                elements(count * heads * dim, 2),
+                [
+                    at,
+                    at,
+                    &Memory::of(&cos),
+                    &Memory::of(&sin),
+                    count as i64,
+                    heads as i32,
+                    dim as i32,
+                    pairs as i32,
+                    i32::from(interleaved),
+                    Argument::of(strides),
+                    Argument::of(strides)
+                ]
+            );
+            let want = rope(&single(&x), &cos, &sin, interleaved).unwrap();
+            let got = memory.tensor(packed.shape(), dtype);
+            close("rope", &got.select(1, 1).unwrap(), &want, tolerance(dtype));
+            close("beside rope", &got.select(1, 0).unwrap(), &packed.select(1, 0).unwrap(), 0.0);
+        }
+    }
+}
+
+#[test]
+fn blocks_are_taken_put_and_added() {
+    let offsets = [8i64, 0, 20, 8, 28];
+    let at = Memory::of_slice(&offsets);
+    let each = Tensor::from_slice(&offsets, &[5]).unwrap();
+    for (dtype, element) in [(DType::U8, "u8"), (DType::F16, "u16"), (DType::F32, "u32"), (DType::I64, "u64")]
+    {
+        let module = Module::new("index", &[&format!("E={element}")]);
+        let x = draw(&[32], (0.0, 100.0), DType::F64, 1).to_dtype(dtype).unwrap();
+        let out = Memory::new(20 * dtype.size());
+        launch!(module, "take", elements(20, 1), [&out, &Memory::of(&x), &at, 5i64, 4i64]);
+        let want = cpu().take(&x, &each, 4, &[5, 4]).unwrap();
+        close("take", &out.tensor(&[5, 4], dtype), &want, 0.0);
+        let distinct = [4i64, 16, 0];
+        let values = draw(&[3, 4], (0.0, 100.0), DType::F64, 2).to_dtype(dtype).unwrap();
+        let out = Memory::of(&x);
+        launch!(
+            module,
+            "put",
+            elements(12, 1),
+            [&out, &Memory::of(&values), &Memory::of_slice(&distinct), 3i64, 4i64]
+        );
+        let want = x.copy().unwrap();
+        let places = Tensor::from_slice(&distinct, &[3]).unwrap();
+        cpu().put(&want, &places, 4, &values, false).unwrap();
+        close("put", &out.tensor(&[32], dtype), &want, 0.0);
+    }
+    for (dtype, element) in [
+        (DType::F32, "f32"),
+        (DType::F16, "f16"),
+        (DType::BF16, "bf16"),
+        (DType::F64, "f64"),
+        (DType::I32, "i32"),
+        (DType::I64, "i64"),
+    ] {
+        let module = Module::new("accumulate", &[&format!("T={element}")]);
+        let x = draw(&[32], (-9.0, 9.0), DType::F64, 1).to_dtype(dtype).unwrap();
+        let values = draw(&[5, 4], (-9.0, 9.0), DType::F64, 2).to_dtype(dtype).unwrap();
+        let out = Memory::of(&x);
+        launch!(module, "put_add", elements(20, 1), [&out, &Memory::of(&values), &at, 5i64, 4i64]);
+        let want = x.copy().unwrap();
+        cpu().put(&want, &each, 4, &values, true).unwrap();
+        close("put_add", &out.tensor(&[32], dtype), &want, 2.0 * tolerance(dtype));
+    }
+}
