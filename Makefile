@@ -37,7 +37,7 @@ python: $(BIN)/uv
 
 # Broken files, for so many seconds each reader of files. fuzz/src/main.rs says how to see a finding again, and what `cargo fuzz` adds.
 # `make test` throws the same ones each time; `make fuzz` others.
-SECONDS ?= 60
+SECONDS ?= 40
 fuzz:
 	cargo run --quiet -p trustformers-fuzz -- $(SECONDS)
 

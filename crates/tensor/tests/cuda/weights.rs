@@ -160,7 +160,9 @@ fn optimizers() {
                 let state = |i: usize| states_at.get(i).map_or(0, Memory::address);
                 table.extend([p_at.address(), g_at.address(), state(0), state(1), size as u64]);
                 pieces.extend((0..size).step_by(4096).flat_map(|start| [index, start as i64]));
-                ops::update(update, &p, &g, &states.iter().collect::<Vec<_>>()).unwrap();
+                let kept = states.iter().map(ops::Kept::Whole).collect();
+                let change = ops::Change { update: *update, parameter: &p, grad: &g, states: kept };
+                ops::update(&[change]).unwrap();
                 held.push((p, p_at, g_at, states, states_at));
             }
             let numbers = rule(update);
