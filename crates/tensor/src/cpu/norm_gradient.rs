@@ -5,12 +5,14 @@ use std::sync::{Mutex, PoisonError};
 
 use rten_vecmath::{Sum, SumSquare, SumSquareSub};
 
-use super::rows::for_each_run;
+use super::rows::PARALLEL_FROM;
 use super::simd::{dispatch, total, vectorized};
-use crate::{Result, Tensor};
+use crate::{Result, Tensor, team};
 
 /// Partial sums of a row: two of the widest vectors.
 const LANES: usize = 32;
+/// Rows of a run, whose sums are made together.
+const ROWS: usize = 64;
 
 /// See [`crate::Backend::layer_norm_gradient`].
 ///
@@ -107,25 +109,33 @@ fn rows_and_sums(
     row: impl Fn(usize, &mut [MaybeUninit<f32>], &mut [f32]) + Send + Sync,
 ) -> Result<(Tensor, Vec<Tensor>)> {
     let width = x.shape().last().copied().unwrap_or(1);
-    // Each run of rows adds its own.
-    let sums = Mutex::new(vec![0.0f64; count * width]);
+    // Each run of rows has its own, in float32: so few that nothing is lost. They are put together in order, so that neither the number of
+    // threads nor their haste changes a bit.
+    let sums = Mutex::new(Vec::new());
     let out = Tensor::build(x.shape(), |out| {
-        for_each_run(out, width, |first, rows| {
-            let mut total = vec![0.0f64; count * width];
+        let size = ROWS * width;
+        let run = |run: usize, rows: &mut [MaybeUninit<f32>]| {
             let mut own = vec![0.0f32; count * width];
-            // A few rows at a time in float32, so that long sums lose nothing.
-            for (block, rows) in rows.chunks_mut(64 * width).enumerate() {
-                own.fill(0.0);
-                for (i, out) in rows.chunks_exact_mut(width).enumerate() {
-                    row((first + block * 64 + i) * width, out, &mut own);
-                }
-                total.iter_mut().zip(&own).for_each(|(total, &own)| *total += f64::from(own));
+            for (i, out) in rows.chunks_exact_mut(width).enumerate() {
+                row(run * size + i * width, out, &mut own);
             }
-            let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
-            sums.iter_mut().zip(total).for_each(|(sum, total)| *sum += total);
-        })
+            sums.lock().unwrap_or_else(PoisonError::into_inner).push((run, own));
+        };
+        match out.len() {
+            0 => Ok(()),
+            PARALLEL_FROM.. => team::for_each_chunk(out, size, run),
+            _ => {
+                out.chunks_mut(size).enumerate().for_each(|(number, rows)| run(number, rows));
+                Ok(())
+            }
+        }
     })?;
-    let sums = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut runs = sums.into_inner().unwrap_or_else(PoisonError::into_inner);
+    runs.sort_unstable_by_key(|&(run, _)| run);
+    let mut sums = vec![0.0f64; count * width];
+    for (_, own) in runs {
+        sums.iter_mut().zip(own).for_each(|(sum, own)| *sum += f64::from(own));
+    }
     let sums: Vec<f32> = sums.iter().map(|&sum| sum as f32).collect();
     let each = (0..count).map(|i| Tensor::from_slice(&sums[i * width..(i + 1) * width], &[width]));
     Ok((out, each.collect::<Result<_>>()?))
