@@ -16,6 +16,9 @@ pub(super) struct Tile<T> {
     /// `inner` rows of the right matrix, each as wide as the kernel, `b_stride` apart.
     pub(super) b: *const T,
     pub(super) b_stride: usize,
+    /// Where several tiles meet these rows of the right matrix, how many elements behind each row lies what this tile fetches for them all.
+    /// The cache holds the rows; those of the next block are on their way meanwhile, so that neither waits for the other.
+    pub(super) next: Option<usize>,
     pub(super) c: *mut T,
     pub(super) c_stride: usize,
     pub(super) alpha: T,

@@ -39,6 +39,8 @@ const MADE_ELEMENTS: usize = 512 << 10;
 const MADE_ROWS: usize = 512;
 /// The longest block of the inner dimension: a panel of the right matrix then stays in the first-level cache, with a panel of the left.
 const BLOCK_INNER: usize = crate::quant::RUN;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// Cheaper products are done on the calling thread: waking another costs more. In multiplications.
 const PARALLEL_FROM: usize = 4 << 20;
 /// As many multiplications take as long as reading one element of the right matrix.
@@ -251,6 +253,7 @@ impl<T: Real> Product<'_, T> {
                         a: packed(inner, start),
                         b,
                         b_stride,
+                        next: self.next(tile, tiles, inner.1 - inner.0),
                         c: ptr::null_mut(),
                         c_stride: 0,
                         alpha: self.options.alpha,
@@ -306,6 +309,13 @@ impl<T: Real> Product<'_, T> {
                 (to, width)
             }
         }
+    }
+
+    /// See [`Tile::next`]: the tiles share the lines of a row of the next block, which lies behind this one.
+    fn next(&self, tile: usize, tiles: usize, inner: usize) -> Option<usize> {
+        let line = LINE / size_of::<T>();
+        let is_shared = tiles > 1 && matches!(self.b, Right::Packed(_));
+        is_shared.then(|| inner * self.kernel.columns + tile * line % self.kernel.columns)
     }
 
     /// One tile of the result; `first` and `last` say whether its block of the inner dimension is.

@@ -231,6 +231,7 @@ impl Product<'_, '_> {
         // SAFETY: so many words are there.
         unsafe { ones.write_bytes(1, depth) }
         let operands = |a: *const i32, c: *mut i32| Tile {
+            next: None,
             inner: depth,
             a,
             b: b.cast_const(),

@@ -38,7 +38,13 @@ macro_rules! kernel {
                             let mut row_of_b = [$zero(); $vectors];
                             for v in 0..$vectors {
                                 row_of_b[v] = $load(b.add(v * $lanes));
-                                _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(v * $lanes + AHEAD).cast());
+                                match tile.next {
+                                    None => _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(v * $lanes + AHEAD).cast()),
+                                    Some(next) if v == 0 => {
+                                        _mm_prefetch::<_MM_HINT_T1>(b.wrapping_add(next).cast());
+                                    }
+                                    Some(_) => {}
+                                }
                             }
                             for row in 0..ROWS {
                                 let factor = $set(*a.add(row));
