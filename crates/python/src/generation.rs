@@ -14,9 +14,11 @@ use trustformers::generation::{
 use trustformers::models::Text;
 use trustformers::tensor::{Generator, Tensor};
 
+use crate::cache::PyCache;
 use crate::errors;
+use crate::inputs::inputs;
 use crate::interrupt::detached;
-use crate::model::{PyCache, PyModel, inputs};
+use crate::model::PyModel;
 use crate::tensor::{PyTensor, draw};
 use crate::tokenizer::PyTokenizer;
 

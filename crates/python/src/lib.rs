@@ -1,8 +1,12 @@
 //! The native half of the Python package: classes that convert arguments and release the GIL, nothing else.
 
+mod cache;
+mod checkpoint;
+mod config;
 mod errors;
 mod generation;
 mod hub;
+mod inputs;
 mod interrupt;
 mod model;
 mod profile;
@@ -20,6 +24,12 @@ mod _engine {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::cache::PyCache;
+    #[pymodule_export]
+    use crate::checkpoint::{load_checkpoint, save_checkpoint};
+    #[pymodule_export]
+    use crate::config::{architectures, complete_config, read_config};
+    #[pymodule_export]
     use crate::errors::SafetensorError;
     #[pymodule_export]
     use crate::generation::{PyProcessor, PyRequest, PyStopStrings};
@@ -28,9 +38,7 @@ mod _engine {
     #[pymodule_export]
     use crate::interrupt::PyCancellation;
     #[pymodule_export]
-    use crate::model::{
-        PyCache, PyModel, architectures, complete_config, load_checkpoint, read_config, save_checkpoint,
-    };
+    use crate::model::PyModel;
     #[pymodule_export]
     use crate::profile::{PyProfile, PyProfileEvent, PyProfileRow, PyProfileRows};
     #[pymodule_export]

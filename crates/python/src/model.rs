@@ -1,306 +1,27 @@
-//! Configurations and models.
+//! Models.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
-use pyo3::exceptions::{PyKeyError, PyTypeError};
+use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use serde_json::Value;
-use trustformers::models::architecture::{Architecture, Class};
 use trustformers::models::{
-    self, Cache, CacheParts, Checkpoint, Config, Incompatible, Inputs, LoadOptions, LowRank, Model, Output,
-    Parameter, SourceParts, Text, architecture,
+    Checkpoint, Config, Incompatible, Inputs, LoadOptions, LowRank, Model, Output, Parameter,
 };
-use trustformers::tensor::ops::StoreForm;
-use trustformers::tensor::{Generator, Tensor};
+use trustformers::tensor::Generator;
 
+use crate::cache::PyCache;
+use crate::checkpoint::Size;
 use crate::errors;
 use crate::hub::PyRepo;
+use crate::inputs::{Keep, inputs, named};
 use crate::interrupt::detached;
 use crate::tensor::{PyTensor, draw};
 
-/// Config.json of a folder or repository, or another file like it, or what a GGUF file of the repository says, over the defaults of its
-/// model type, as JSON text; and that type. With `model_type` a file is read as that of a model of this type, whatever it says itself.
-///
-/// :raises ValueError: without the file, without a model type in it, or for one that is not supported.
-/// :raises OSError: for a file that is not JSON, or a repository that cannot be read.
-#[pyfunction]
-#[pyo3(signature = (repo, file=None, gguf_file=None, *, model_type=None))]
-pub fn read_config(
-    py: Python<'_>,
-    repo: Option<&PyRepo>,
-    file: Option<PathBuf>,
-    gguf_file: Option<&str>,
-    model_type: Option<&str>,
-) -> PyResult<(String, Option<String>)> {
-    let read = || {
-        let file = match (repo, file, gguf_file) {
-            (_, Some(file), _) => file,
-            (Some(repo), None, Some(name)) => {
-                let config = Config::from_gguf(&models::gguf_file(&repo.0, name)?)?;
-                let named = config.architecture()?.model_type.to_owned();
-                return Ok((config, Some(named)));
-            }
-            (Some(repo), None, None) => Config::file(&repo.0)?,
-            (None, None, _) => return Err(models::Error::Config("name a repository or a file".into())),
-        };
-        match model_type {
-            Some(model_type) => Config::from_file_as(&file, model_type),
-            None => {
-                let config = Config::from_file(&file)?;
-                let named = config.architecture()?.model_type.to_owned();
-                Ok((config, Some(named)))
-            }
-        }
-    };
-    let (config, named) = detached(py, read).map_err(errors::models)?;
-    Ok((Value::Object(config.values().clone()).to_string(), named))
-}
-
-/// A configuration (JSON text, as is the result) over the defaults of its model type, with the fields filled in that follow from others.
-///
-/// :raises ValueError: for a type that is not supported, and for values that cannot be.
-#[pyfunction]
-pub fn complete_config(config: &str) -> PyResult<String> {
-    let config = Config::from_json(config).map_err(errors::models)?;
-    Ok(Value::Object(config.values().clone()).to_string())
-}
-
-/// The architectures: for each its model type, its configuration class, the common names of its fields with its own, the attribute under
-/// which models with heads hold the model, and its model classes: name, task, and where the model is in it.
-#[pyfunction]
-pub fn architectures(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
-    let describe = |one: &&Architecture| {
-        let about = PyDict::new(py);
-        about.set_item("model_type", one.model_type)?;
-        about.set_item("config_class", one.config_class)?;
-        about.set_item("aliases", one.aliases.to_vec())?;
-        about.set_item("prefix", one.prefix.trim_end_matches('.'))?;
-        let class = |class: &Class| (class.name, class.task.name(), class.base);
-        let classes: Vec<_> = one.classes.iter().map(class).collect();
-        about.set_item("classes", classes)?;
-        Ok(about)
-    };
-    architecture::ALL.iter().map(describe).collect()
-}
-
-/// The tensors of a folder or repository by name, mapped.
-#[pyfunction]
-#[pyo3(signature = (repo, *, variant=None, use_safetensors=None))]
-pub fn load_checkpoint(
-    py: Python<'_>,
-    repo: &PyRepo,
-    variant: Option<&str>,
-    use_safetensors: Option<bool>,
-) -> PyResult<BTreeMap<String, PyTensor>> {
-    let read = || {
-        let checkpoint = Checkpoint::from_repo(&repo.0, variant, use_safetensors)?;
-        let tensors = checkpoint.tensors.into_iter();
-        tensors.map(|(name, parameter)| Ok((name, parameter.tensor()?))).collect::<models::Result<Vec<_>>>()
-    };
-    let tensors = detached(py, read).map_err(errors::models)?;
-    Ok(tensors.into_iter().map(|(name, tensor)| (name, PyTensor(tensor))).collect())
-}
-
-/// Writes tensors as a model's weights into a folder, in shards of at most so many bytes (a number, or text such as "5GB"). `parameters`
-/// is the model's number of parameters. Returns the names of the files.
-#[pyfunction]
-#[pyo3(signature = (tensors, folder, parameters, *, max_shard_size, variant=None))]
-pub fn save_checkpoint(
-    py: Python<'_>,
-    tensors: Vec<(String, PyRef<'_, PyTensor>)>,
-    folder: PathBuf,
-    parameters: usize,
-    max_shard_size: Size,
-    variant: Option<&str>,
-) -> PyResult<Vec<String>> {
-    let max_shard_size = max_shard_size.bytes()?;
-    let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.0.clone().into())).collect();
-    let save = || models::save_checkpoint(&folder, tensors, parameters, max_shard_size, variant);
-    detached(py, save).map_err(errors::models)
-}
-
-/// A size as transformers takes it.
-#[derive(FromPyObject)]
-pub enum Size {
-    /// In bytes.
-    Bytes(u64),
-    /// With its unit.
-    Text(String),
-}
-
-impl Size {
-    fn bytes(self) -> PyResult<u64> {
-        match self {
-            Size::Bytes(bytes) => Ok(bytes),
-            Size::Text(text) => models::parse_size(&text).map_err(errors::models),
-        }
-    }
-}
-
-/// Of which positions logits are wanted.
-#[derive(FromPyObject)]
-pub enum Keep {
-    /// So many from the end; 0 for all.
-    Last(usize),
-    /// These.
-    At(Vec<i64>),
-}
-
-/// Tensors by name, from a dictionary.
-pub fn named(tensors: &Bound<'_, PyDict>) -> PyResult<BTreeMap<String, Tensor>> {
-    let one = |(name, tensor): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
-        Ok((name.extract()?, tensor.cast::<PyTensor>()?.get().0.clone()))
-    };
-    tensors.iter().map(one).collect()
-}
-
-/// The arguments of a forward pass, by transformers' names for them.
-pub fn inputs(tensors: &Bound<'_, PyDict>) -> PyResult<Inputs> {
-    let mut given = named(tensors)?;
-    let mut take = |name: &str| given.remove(name);
-    let mut text = |prefix: &'static str| Text {
-        ids: take(&format!("{prefix}input_ids")),
-        embeds: take(&format!("{prefix}inputs_embeds")),
-        mask: take(&format!("{prefix}attention_mask")),
-        token_type_ids: take(&format!("{prefix}token_type_ids")),
-        position_ids: take(&format!("{prefix}position_ids")),
-        prefix,
-    };
-    let inputs = Inputs {
-        text: text(""),
-        decoder: text("decoder_"),
-        encoder_hidden_states: take("encoder_last_hidden_state").or_else(|| take("encoder_hidden_states")),
-        encoder_attention_mask: take("encoder_attention_mask"),
-        labels: take("labels"),
-        next_sentence_label: take("next_sentence_label"),
-        sentence_order_label: take("sentence_order_label"),
-        start_positions: take("start_positions"),
-        end_positions: take("end_positions"),
-        ..Inputs::default()
-    };
-    match given.keys().next() {
-        Some(name) => {
-            Err(PyTypeError::new_err(format!("forward() got an unexpected keyword argument '{name}'")))
-        }
-        None => Ok(inputs),
-    }
-}
-
 /// Of a linear layer its name, A, B, the scaling, and how much A does not see in training.
 type GivenLowRank<'py> = (String, PyRef<'py, PyTensor>, PyRef<'py, PyTensor>, f64, f32);
-
-type Pair = (PyTensor, PyTensor);
-type GivenPair<'py> = (Bound<'py, PyTensor>, Bound<'py, PyTensor>);
-/// For every sequence of a source its first row, and which positions its rows stand for.
-type Places = Vec<(usize, Vec<bool>)>;
-/// A cache taken apart.
-type PyParts = (usize, Vec<Vec<bool>>, Vec<usize>, Vec<Pair>, Option<(Vec<Pair>, Places)>);
-
-/// The keys and values of the text so far: transformers' `past_key_values`.
-#[pyclass(frozen, name = "Cache", module = "trustformers._engine")]
-pub struct PyCache(pub Mutex<Cache>);
-
-impl PyCache {
-    /// A forward pass elsewhere may hold it: wait without the GIL.
-    fn lock<R: Send>(&self, py: Python<'_>, then: impl FnOnce(&mut Cache) -> R + Send) -> R {
-        py.detach(|| then(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner)))
-    }
-}
-
-#[pymethods]
-impl PyCache {
-    /// An empty cache; with room for `capacity` positions it need not grow up to there. If `quantized` it keeps 8 bits.
-    #[new]
-    #[pyo3(signature = (capacity=0, quantized=false))]
-    fn new(capacity: usize, quantized: bool) -> PyCache {
-        let mut cache = Cache::default();
-        cache.reserve(capacity);
-        if quantized {
-            cache.keep_as(StoreForm::Int8);
-        }
-        PyCache(Mutex::new(cache))
-    }
-
-    /// The number of positions so far, padding included.
-    fn length(&self, py: Python<'_>) -> usize {
-        self.lock(py, |cache| cache.length())
-    }
-
-    /// The number of sequences; 0 before the first step.
-    fn batch(&self, py: Python<'_>) -> usize {
-        self.lock(py, |cache| cache.batch())
-    }
-
-    /// The number of layers that hold something.
-    fn layers(&self, py: Python<'_>) -> usize {
-        self.lock(py, |cache| cache.layers())
-    }
-
-    /// A layer's keys and values, (batch, heads, length, head_dim) each; `None` for a layer that holds nothing.
-    fn layer(&self, py: Python<'_>, index: usize) -> PyResult<Option<(PyTensor, PyTensor)>> {
-        let layer = self.lock(py, |cache| cache.layer(index)).map_err(errors::models)?;
-        Ok(layer.map(|(key, value)| (PyTensor(key), PyTensor(value))))
-    }
-
-    /// The length of the source that a cross-attention looks at; 0 if there is none.
-    fn source_length(&self, py: Python<'_>) -> usize {
-        self.lock(py, |cache| cache.source_length())
-    }
-
-    /// A layer's keys and values of the source, (batch, heads, length, head_dim) each; `None` without a source.
-    fn source_layer(&self, py: Python<'_>, index: usize) -> PyResult<Option<(PyTensor, PyTensor)>> {
-        let layer = self.lock(py, |cache| cache.source_layer(index)).map_err(errors::models)?;
-        Ok(layer.map(|(key, value)| (PyTensor(key), PyTensor(value))))
-    }
-
-    /// Forgets all positions from `length` on; a negative number forgets so many.
-    fn crop(&self, py: Python<'_>, length: i64) {
-        self.lock(py, |cache| cache.crop(length));
-    }
-
-    /// Makes sequence `i` what sequence `sources[i]` was.
-    fn select(&self, py: Python<'_>, sources: Vec<usize>) -> PyResult<()> {
-        self.lock(py, |cache| cache.select(&sources)).map_err(errors::models)
-    }
-
-    /// What is in it, for :meth:`from_parts`: the room of a slot, which positions of each sequence are shown, their slots, the layers' keys and
-    /// values as they are stored, and the same of the source.
-    fn parts(&self, py: Python<'_>) -> PyParts {
-        let parts = self.lock(py, |cache| cache.parts());
-        let pairs =
-            |layers: Vec<[Tensor; 2]>| layers.into_iter().map(|[k, v]| (PyTensor(k), PyTensor(v))).collect();
-        let source = parts.source.map(|source| (pairs(source.layers), source.sequences));
-        (parts.capacity, parts.shown, parts.slots, pairs(parts.layers), source)
-    }
-
-    /// The cache that :meth:`parts` took apart.
-    ///
-    /// :raises ValueError: for parts that do not fit together.
-    #[staticmethod]
-    fn from_parts(
-        capacity: usize,
-        shown: Vec<Vec<bool>>,
-        slots: Vec<usize>,
-        layers: Vec<GivenPair<'_>>,
-        source: Option<(Vec<GivenPair<'_>>, Places)>,
-    ) -> PyResult<PyCache> {
-        let pairs = |layers: Vec<GivenPair<'_>>| {
-            layers.into_iter().map(|(key, value)| [key.get().0.clone(), value.get().0.clone()]).collect()
-        };
-        let source = source.map(|(layers, sequences)| SourceParts { layers: pairs(layers), sequences });
-        let parts = CacheParts { capacity, shown, slots, layers: pairs(layers), source };
-        Ok(PyCache(Mutex::new(Cache::from_parts(parts).map_err(errors::models)?)))
-    }
-
-    /// Another cache of the same content.
-    fn copy(&self, py: Python<'_>) -> PyResult<PyCache> {
-        let copy = self.lock(py, |cache| cache.copy()).map_err(errors::models)?;
-        Ok(PyCache(Mutex::new(copy)))
-    }
-}
 
 /// A model with its weights. Any number of threads may run it at once.
 #[pyclass(frozen, name = "Model", module = "trustformers._engine")]
@@ -511,10 +232,7 @@ impl PyModel {
         recomputes: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         let inputs = Inputs {
-            logits_to_keep: match logits_to_keep {
-                Keep::Last(count) => models::Keep::Last(count),
-                Keep::At(positions) => models::Keep::At(positions),
-            },
+            logits_to_keep: logits_to_keep.into(),
             output_hidden_states,
             output_attentions,
             output_router_logits,
