@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::cpu::{Packed as PackedMatrix, Pairs, Stacked};
+use crate::cpu::{Packed as PackedMatrix, Pairs, Panels, Stacked};
 use crate::{DType, Error, Matrix, Result, Tensor, profile};
 
 /// The weights of one linear operation: one matrix, or several that share their input and are applied as one (query, key and value).
@@ -77,48 +77,39 @@ impl Weight {
         self.parts.iter().filter_map(Matrix::dense).any(Tensor::requires_grad)
     }
 
-    /// Whether the kernel's form is worth keeping: not where the next product has other values, or is of another weight.
-    pub(crate) fn is_lasting(&self) -> bool {
-        let is_wide = |part: &Matrix| part.dense().is_some_and(|part| part.dtype() == DType::F32);
-        let has_form = || self.parts.iter().all(is_wide) || self.pairs().is_some();
-        !(self.is_passing || self.requires_grad()) && has_form()
-    }
-
     /// The parts as pairs of bfloat16, where they are that and the processor multiplies those.
     pub(crate) fn pairs(&self) -> Option<Pairs<'_>> {
         Pairs::of(&self.parts)
     }
 
-    /// The kernel's form, if there is one and no part has changed since.
-    pub(crate) fn kept(&self) -> Option<Arc<PackedMatrix<f32>>> {
-        let is_current = |packed: &&Packed| {
-            self.parts
-                .iter()
-                .zip(&packed.versions)
-                .all(|(part, &version)| part.memory().storage().version() == version)
-        };
+    /// The kernel's form, made now if there is none or a part has changed; `None` where the parts have no such form, and where it is not
+    /// worth keeping, as the next product has other values or is of another weight. Several threads may ask at once; one result is kept.
+    pub(crate) fn packed(&self) -> Result<Option<Arc<PackedMatrix<f32>>>> {
+        if self.is_passing || self.requires_grad() {
+            return Ok(None);
+        }
+        let versions = || self.parts.iter().map(|part| part.memory().storage().version());
         // A panic elsewhere leaves either the old form or the new one, and both say what they were made from.
         let kept = self.packed.read().unwrap_or_else(PoisonError::into_inner);
-        kept.as_ref().filter(is_current).map(|packed| packed.matrix.clone())
-    }
-
-    /// The kernel's form, made now if there is none. Several threads may ask at once; one result is kept.
-    pub(crate) fn packed(&self) -> Result<Arc<PackedMatrix<f32>>> {
-        if let Some(packed) = self.kept() {
-            return Ok(packed);
+        if let Some(packed) = kept.as_ref().filter(|packed| packed.versions.iter().copied().eq(versions())) {
+            return Ok(Some(packed.matrix.clone()));
         }
-        let _measured = profile::span("pack_weights");
-        let versions = self.parts.iter().map(|part| part.memory().storage().version()).collect();
-        let matrix = match self.pairs() {
-            Some(pairs) => PackedMatrix::made(&pairs)?,
-            None => PackedMatrix::made(&Stacked(&self.parts))?,
+        drop(kept);
+        let is_wide = |part: &Matrix| part.dense().is_some_and(|part| part.dtype() == DType::F32);
+        let (pairs, stacked) = (self.pairs(), Stacked(&self.parts));
+        let panels: &dyn Panels<f32> = match &pairs {
+            Some(pairs) => pairs,
+            None if self.parts.iter().all(is_wide) => &stacked,
+            None => return Ok(None),
         };
-        let matrix = Arc::new(matrix);
+        let _measured = profile::span("pack_weights");
+        let versions = versions().collect();
+        let matrix = Arc::new(PackedMatrix::made(panels)?);
         // What it was made from is not needed in memory any more, so that a matrix takes memory once.
         self.parts.iter().filter_map(Matrix::dense).for_each(Tensor::evict);
         let mut kept = self.packed.write().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Packed { matrix: matrix.clone(), versions });
-        Ok(matrix)
+        Ok(Some(matrix))
     }
 
     /// Gives back the kernel's form, until it is needed again.

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::gemm::{self, MatrixMut, Options, Panels, Quads, Right, Stacked, gemm};
+use super::gemm::{self, MatrixMut, Options, Packed, Panels, Quads, Right, Stacked, gemm};
 use super::gemv::{self, Finish};
 use super::rows::for_each_run;
 use super::{activation, gated, layer_norm, scratch};
@@ -55,20 +55,21 @@ fn product(values: &[f32], step: &LinearStep, out: &mut [MaybeUninit<f32>]) -> R
     let (map, gates) = (activation::kernel(activation), matches!(then, Then::Gate(_)));
     let quads = if rows > gemv::MAX_ROWS { Quads::of(weight.parts()) } else { None };
     let finish = Finish { bias, map, gates, add };
-    if quads.is_none() && !weight.is_lasting() && gemv::product(left, weight.parts(), finish, out)? {
+    let packed = if quads.is_none() { weight.packed()? } else { None };
+    if quads.is_none() && packed.is_none() && gemv::product(left, weight.parts(), finish, out)? {
         return Ok(());
     }
     if gates {
         let both = Tensor::build(&[rows, outputs], |both| match &quads {
             Some(quads) => quads.product(values, Finish { bias, ..Finish::default() }, both),
-            None => by_tiles(left, weight, bias, None, both),
+            None => by_tiles(left, weight, packed.as_deref(), bias, None, both),
         })?;
         return gated::write(activation, both.as_slice()?, outputs / 2, out);
     }
     if let Some(quads) = quads {
         return quads.product(values, finish, out);
     }
-    by_tiles(left, weight, bias, map, out)?;
+    by_tiles(left, weight, packed.as_deref(), bias, map, out)?;
     let Some(add) = add else { return Ok(()) };
     // SAFETY: the product has written all of it.
     let out = unsafe { out.assume_init_mut() };
@@ -81,6 +82,7 @@ fn product(values: &[f32], step: &LinearStep, out: &mut [MaybeUninit<f32>]) -> R
 fn by_tiles(
     left: gemv::Left,
     weight: &Weight,
+    packed: Option<&Packed<f32>>,
     bias: Option<&[f32]>,
     map: Option<gemm::Map<f32>>,
     out: &mut [MaybeUninit<f32>],
@@ -89,9 +91,8 @@ fn by_tiles(
     let outputs = weight.out_features();
     let out = MatrixMut::new(out, [rows, outputs], outputs)?;
     let options = Options { add: bias, map, ..Options::default() };
-    let packed = if weight.is_lasting() { Some(weight.packed()?) } else { None };
     if let Some(pairs) = weight.pairs() {
-        let right = packed.as_deref().map_or(Right::Made(&pairs), Right::Packed);
+        let right = packed.map_or(Right::Made(&pairs), Right::Packed);
         return scratch::with(|scratch| {
             let depth = pairs.shape()[0];
             let [room] = scratch.parts([rows * depth]);
@@ -103,7 +104,7 @@ fn by_tiles(
     }
     let left = gemm::Matrix::new(values, [rows, columns], [columns, 1])?;
     let stacked = Stacked(weight.parts());
-    let right = match (&packed, weight.parts()) {
+    let right = match (packed, weight.parts()) {
         (Some(packed), _) => Right::Packed(packed),
         (None, [Matrix::Dense(only)]) if only.dtype() == DType::F32 => {
             Right::Plain(gemm::Matrix::of(only, 0)?.transposed())

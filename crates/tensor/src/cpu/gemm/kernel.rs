@@ -48,6 +48,20 @@ pub(crate) struct Kernel<T> {
     pub(crate) pack: unsafe fn(&Runs<T>, to: *mut T, width: usize),
 }
 
+impl<T> Kernel<T> {
+    /// Zeros a panel of `lanes` columns, unless they are as many as the kernel's: tiles are computed whole, so what is beyond the last
+    /// column must be a number.
+    ///
+    /// # Safety
+    /// `to` must have room for `inner` rows of the kernel's width.
+    pub(super) unsafe fn clear(&self, lanes: usize, inner: usize, to: *mut T) {
+        if lanes < self.columns {
+            // SAFETY: as the caller promises.
+            unsafe { to.write_bytes(0, inner * self.columns) }
+        }
+    }
+}
+
 /// A type with kernels.
 pub(crate) trait Real: Element + Default + PartialEq + Send + Sync {
     const ONE: Self;
@@ -68,9 +82,9 @@ macro_rules! real {
                     Kernel { rows: 6, columns: $columns, tile: portable::$type, pack: portable::pack };
                 match level {
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx512 | Level::Vnni | Level::Bf16 => &super::x86::$avx512::KERNEL,
+                    level if level >= Level::Avx512 => &super::x86::$avx512::KERNEL,
                     #[cfg(target_arch = "x86_64")]
-                    Level::Avx2 => &super::x86::$avx2::KERNEL,
+                    level if level >= Level::Avx2 => &super::x86::$avx2::KERNEL,
                     _ => &PORTABLE,
                 }
             }
@@ -100,7 +114,7 @@ impl PairKernel {
     pub(super) fn of(level: Level) -> Option<&'static PairKernel> {
         match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Bf16 => Some(&super::x86::PAIRS),
+            level if level >= Level::Bf16 => Some(&super::x86::PAIRS),
             _ => None,
         }
     }

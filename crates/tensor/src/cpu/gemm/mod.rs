@@ -20,6 +20,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use crate::cpu::level::Level;
+use crate::cpu::stream::LINE;
 use crate::{Buffer, Error, Result, interrupt, pool, team};
 
 use kernel::{Kernel, Tile};
@@ -39,8 +40,6 @@ const MADE_ELEMENTS: usize = 512 << 10;
 const MADE_ROWS: usize = 512;
 /// The longest block of the inner dimension: a panel of the right matrix then stays in the first-level cache, with a panel of the left.
 const BLOCK_INNER: usize = crate::quant::RUN;
-/// Bytes of a cache line.
-const LINE: usize = 64;
 /// Cheaper products are done on the calling thread: waking another costs more. In multiplications.
 const PARALLEL_FROM: usize = 4 << 20;
 /// As many multiplications take as long as reading one element of the right matrix.
@@ -278,18 +277,22 @@ impl<T: Real> Product<'_, T> {
         once: bool,
     ) -> (*const T, usize) {
         let width = self.kernel.columns;
-        match (&self.b, space) {
+        let columns = (panel * width, self.out.columns.min((panel + 1) * width));
+        let to = space.map_or(ptr::null_mut(), pointer::<T>);
+        let clear = || {
+            // SAFETY: the scratch has room for a panel of the longest block.
+            unsafe { self.kernel.clear(columns.1 - columns.0, inner.1 - inner.0, to) }
+        };
+        match &self.b {
             // SAFETY: the panel holds all of the inner dimension.
-            (Right::Packed(b), _) => (unsafe { b.panel(panel).add(inner.0 * width) }, width),
-            (Right::Made(b), space) => {
-                let columns = (panel * width, b.shape()[1].min((panel + 1) * width));
-                let to = space.map_or(ptr::null_mut(), pointer::<T>);
-                // SAFETY: the scratch has room for a panel of the longest block.
+            Right::Packed(b) => (unsafe { b.panel(panel).add(inner.0 * width) }, width),
+            Right::Made(b) => {
+                clear();
+                // SAFETY: as above.
                 unsafe { b.fill(self.kernel, columns, inner, to) }
                 (to, width)
             }
-            (Right::Plain(b), space) => {
-                let columns = (panel * width, b.columns.min((panel + 1) * width));
+            Right::Plain(b) => {
                 let runs = b.columns_as_runs(columns, inner);
                 if once
                     && runs.lanes == width
@@ -297,15 +300,9 @@ impl<T: Real> Product<'_, T> {
                 {
                     return (runs.data, stride);
                 }
-                let to = space.map_or(ptr::null_mut(), pointer::<T>);
-                // SAFETY: the scratch has room for a panel of the longest block. What is beyond the last column is zeroed, since
-                // tiles are computed whole.
-                unsafe {
-                    if runs.lanes < width {
-                        ptr::write_bytes(to, 0, runs.inner * width);
-                    }
-                    (self.kernel.pack)(&runs, to, width);
-                }
+                clear();
+                // SAFETY: as above.
+                unsafe { (self.kernel.pack)(&runs, to, width) }
                 (to, width)
             }
         }

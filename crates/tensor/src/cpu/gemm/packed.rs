@@ -1,7 +1,5 @@
 //! A right matrix in the layout of a kernel.
 
-use std::ptr;
-
 use super::{Kernel, Matrix, Panels, Real, pointer, scratch};
 use crate::cpu::level::Level;
 use crate::quant::RUN;
@@ -23,13 +21,8 @@ impl<T: Real> Packed<T> {
         let inner = b.rows;
         Packed::fill(kernel, inner, b.columns, parallel, |columns, to| {
             let runs = b.columns_as_runs(columns, (0, inner));
-            // SAFETY: a panel holds so many elements. Tiles are computed whole, so what is beyond the last column must be a number.
-            unsafe {
-                if runs.lanes < kernel.columns {
-                    ptr::write_bytes(to, 0, inner * kernel.columns)
-                }
-                (kernel.pack)(&runs, to, kernel.columns)
-            }
+            // SAFETY: a panel holds so many elements.
+            unsafe { (kernel.pack)(&runs, to, kernel.columns) }
         })
     }
 
@@ -49,7 +42,7 @@ impl<T: Real> Packed<T> {
         })
     }
 
-    /// `fill` writes every panel: it is given the columns and where to.
+    /// `fill` writes the columns of every panel: it is given which, and where to.
     fn fill(
         kernel: &'static Kernel<T>,
         inner: usize,
@@ -61,7 +54,12 @@ impl<T: Real> Packed<T> {
         let panels = columns.div_ceil(width);
         let data = scratch::<T>(panels.saturating_mul(width).saturating_mul(inner))?;
         let packed = Packed { data, inner, columns, kernel };
-        let one = |panel: usize| fill((panel * width, columns.min((panel + 1) * width)), packed.panel(panel));
+        let one = |panel: usize| {
+            let (from, to) = (panel * width, columns.min((panel + 1) * width));
+            // SAFETY: a panel holds so many elements.
+            unsafe { kernel.clear(to - from, inner, packed.panel(panel)) }
+            fill((from, to), packed.panel(panel));
+        };
         if parallel && inner * columns >= PARALLEL_FROM {
             team::for_each(panels, one)?;
         } else {

@@ -7,6 +7,7 @@ use half::bf16;
 use smallvec::SmallVec;
 
 use super::kernel::PairKernel;
+use super::stacked::within;
 use super::{Kernel, Panels, Runs};
 use crate::cpu::level::Level;
 use crate::cpu::rows::for_each_run;
@@ -65,41 +66,28 @@ impl Panels<f32> for Pairs<'_> {
     unsafe fn fill(
         &self,
         kernel: &Kernel<f32>,
-        (from, to): (usize, usize),
+        columns: (usize, usize),
         inner: (usize, usize),
         out: *mut f32,
     ) {
-        let width = kernel.columns;
-        if to - from < width {
-            // SAFETY: as the caller promises. Tiles are computed whole, so what is beyond the last column must be a number.
-            unsafe { out.write_bytes(0, width * (inner.1 - inner.0)) }
-        }
-        let mut start = 0;
-        for part in &self.parts {
-            let end = start + part.shape()[0];
-            let (first, last) = (from.max(start), to.min(end));
-            if first < last {
-                let strides = part.layout().strides();
-                let offset = (first - start) as isize * strides[0] + 2 * inner.0 as isize * strides[1];
-                let data = part.as_ptr().cast::<bf16>().wrapping_offset(offset);
-                let (lanes, depth) = (last - first, inner.1 - inner.0);
-                // SAFETY: the runs are parts of the tensor's rows, and lie side by side within the panel.
-                unsafe {
-                    let out = out.add(first - from);
-                    if lies_in_pairs(part) {
-                        let lane_stride = strides[0] / 2;
-                        let runs =
-                            Runs { data: data.cast(), lanes, lane_stride, inner: depth, inner_stride: 1 };
-                        (kernel.pack)(&runs, out, width);
-                    } else {
-                        let depth = (2 * depth).min(part.shape()[1] - 2 * inner.0);
-                        let runs =
-                            Runs { data, lanes, lane_stride: 1, inner: depth, inner_stride: strides[1] };
-                        (self.kernel.interleave)(&runs, out, width);
-                    }
+        let (width, depth) = (kernel.columns, inner.1 - inner.0);
+        for (part, rows, place) in within(self.parts.iter().map(|part| (part, part.shape()[0])), columns) {
+            let (strides, lanes) = (part.layout().strides(), rows.1 - rows.0);
+            let offset = rows.0 as isize * strides[0] + 2 * inner.0 as isize * strides[1];
+            let data = part.as_ptr().cast::<bf16>().wrapping_offset(offset);
+            // SAFETY: the runs are parts of the tensor's rows, and lie side by side within the panel.
+            unsafe {
+                let out = out.add(place);
+                if lies_in_pairs(part) {
+                    let lane_stride = strides[0] / 2;
+                    let runs = Runs { data: data.cast(), lanes, lane_stride, inner: depth, inner_stride: 1 };
+                    (kernel.pack)(&runs, out, width);
+                } else {
+                    let inner = (2 * depth).min(part.shape()[1] - 2 * inner.0);
+                    let runs = Runs { data, lanes, lane_stride: 1, inner, inner_stride: strides[1] };
+                    (self.kernel.interleave)(&runs, out, width);
                 }
             }
-            start = end;
         }
     }
 }

@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 
 use super::codes::{Codes, Panel, QUAD};
 use super::kernel::{Kernel, Runs, Tile, portable};
+use super::stacked::within;
 use super::{Aside, Grid, PARALLEL_FROM, pointer, scratch};
 use crate::cpu::gemv::Finish;
 use crate::cpu::level::Level;
@@ -93,30 +94,20 @@ impl<'a> Quads<'a> {
     unsafe fn fill(
         &self,
         kernel: &Kernel<i32>,
-        (from, to): (usize, usize),
+        columns: (usize, usize),
         out: *mut i32,
         scales: &mut [f32; MAX_WIDTH],
     ) -> Result<()> {
-        let (width, depth) = (kernel.columns, self.inner.div_ceil(QUAD));
-        if to - from < width {
-            // SAFETY: as the caller promises.
-            unsafe { out.write_bytes(0, width * depth) }
-        }
-        let mut start = 0;
-        for part in &self.parts {
-            let end = start + part.shape()[0];
-            let (first, last) = (from.max(start), to.min(end));
-            if first < last {
-                let mut copy = None;
-                let rows = (first - start, last - start);
-                for (row, scale) in rows_of(part, rows)?.zip(&mut scales[first - from..]) {
-                    *scale = row.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
-                }
-                let runs = words(part, rows, &mut copy)?;
-                // SAFETY: the runs are the words of the rows, and lie side by side within the panel.
-                unsafe { (kernel.pack)(&runs, out.add(first - from), width) }
+        // SAFETY: as the caller promises.
+        unsafe { kernel.clear(columns.1 - columns.0, self.inner.div_ceil(QUAD), out) }
+        for (part, rows, place) in within(self.parts.iter().map(|part| (part, part.shape()[0])), columns) {
+            let mut copy = None;
+            for (row, scale) in rows_of(part, rows)?.zip(&mut scales[place..]) {
+                *scale = row.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
             }
-            start = end;
+            let runs = words(part, rows, &mut copy)?;
+            // SAFETY: the runs are the words of the rows, and lie side by side within the panel.
+            unsafe { (kernel.pack)(&runs, out.add(place), kernel.columns) }
         }
         Ok(())
     }

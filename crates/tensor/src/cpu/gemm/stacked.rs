@@ -20,11 +20,29 @@ pub(crate) trait Panels<T: 'static>: Sync {
     /// The kernel that the panels are for, of a level.
     fn kernel(&self, level: Level) -> &'static Kernel<T>;
 
-    /// Writes `columns` of the rows `inner`, at most [`RUN`] of them from a multiple of it on, as a panel of the kernel's.
+    /// Writes `columns` of the rows `inner`, at most [`RUN`] of them from a multiple of it on, as a panel of the kernel's, and nothing
+    /// beyond the last column.
     ///
     /// # Safety
     /// `to` must have room for as many rows of the kernel's width, of which columns there must be no more.
     unsafe fn fill(&self, kernel: &Kernel<T>, columns: (usize, usize), inner: (usize, usize), to: *mut T);
+}
+
+/// Where columns `from` to `to` are of matrices (out, in) that are stacked, given with how many outputs each has: in which of them, as which
+/// of its rows, and how far behind `from`.
+pub(super) fn within<P>(
+    parts: impl Iterator<Item = (P, usize)>,
+    (from, to): (usize, usize),
+) -> impl Iterator<Item = (P, (usize, usize), usize)> {
+    let placed = parts.scan(0, |end, (part, outputs)| {
+        let start = *end;
+        *end += outputs;
+        Some((part, start, *end))
+    });
+    placed.filter_map(move |(part, start, end)| {
+        let (first, last) = (from.max(start), to.min(end));
+        (first < last).then(|| (part, (first - start, last - start), first - from))
+    })
 }
 
 /// Matrices (out, in) of floats or blocks, stacked, as one (in, out) right matrix.
@@ -46,31 +64,18 @@ impl Panels<f32> for Stacked<'_> {
     unsafe fn fill(
         &self,
         kernel: &Kernel<f32>,
-        (from, to): (usize, usize),
+        columns: (usize, usize),
         inner: (usize, usize),
         out: *mut f32,
     ) {
-        let width = kernel.columns;
-        if to - from < width {
-            // SAFETY: as the caller promises. Tiles are computed whole, so what is beyond the last column must be a number.
-            unsafe { out.write_bytes(0, width * (inner.1 - inner.0)) }
-        }
-        let mut start = 0;
-        for part in self.0 {
-            let end = start + part.shape()[0];
-            let (first, last) = (from.max(start), to.min(end));
-            if first < last {
-                let mut space: Rows = [const { MaybeUninit::uninit() }; 32 * RUN];
-                let runs = match part {
-                    Matrix::Dense(tensor) => dense(tensor, (first - start, last - start), inner, &mut space),
-                    Matrix::Quantized(blocks) => {
-                        unpacked(blocks, (first - start, last - start), inner, &mut space)
-                    }
-                };
-                // SAFETY: the runs lie side by side within the panel.
-                unsafe { (kernel.pack)(&runs, out.add(first - from), width) }
-            }
-            start = end;
+        for (part, rows, place) in within(self.0.iter().map(|part| (part, part.shape()[0])), columns) {
+            let mut space: Rows = [const { MaybeUninit::uninit() }; 32 * RUN];
+            let runs = match part {
+                Matrix::Dense(tensor) => dense(tensor, rows, inner, &mut space),
+                Matrix::Quantized(blocks) => unpacked(blocks, rows, inner, &mut space),
+            };
+            // SAFETY: the runs lie side by side within the panel.
+            unsafe { (kernel.pack)(&runs, out.add(place), kernel.columns) }
         }
     }
 }

@@ -38,7 +38,7 @@ impl Part for Blocks<'_> {
         match self.level {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: the processor has this level.
-            Level::Vnni | Level::Bf16 => unsafe {
+            level if level >= Level::Vnni => unsafe {
                 super::vnni::run(self, self.format, self.left, self.columns, outputs, to)
             },
             level => dispatch_at(level, Plain(self, outputs, to)),
