@@ -77,12 +77,19 @@ def test_a_quota_of_the_control_group_is_kept(version: int, tmp_path: Path) -> N
 HELPERS = """
 import contextlib, os, threading, time
 
-def helpers():
+def now():
     count = 0
     for task in os.listdir("/proc/self/task"):
         # It may have ended since.
         with contextlib.suppress(OSError), open(f"/proc/self/task/{task}/comm") as comm:
             count += comm.read().startswith("trustformers")
+    return count
+
+# Once they are so many, or will not be: threads name themselves, and end, a little later.
+def helpers(wanted):
+    until = time.monotonic() + 10
+    while (count := now()) != wanted and time.monotonic() < until:
+        time.sleep(0.01)
     return count
 
 def product(size):
@@ -98,10 +105,10 @@ sizes = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, interme
 model = trustformers.BertModel(trustformers.BertConfig(**sizes), seed=1).eval()
 model(numpy.ones((1, 8), int))
 product(8)
-counts = [helpers()]
+counts = [helpers(0)]
 product(512)
 """
-    assert asked("[*counts, helpers()]", HELPERS + small, TRUSTFORMERS_NUM_THREADS="3") == "[0, 2]"
+    assert asked("[*counts, helpers(2)]", HELPERS + small, TRUSTFORMERS_NUM_THREADS="3") == "[0, 2]"
 
 
 @linux
@@ -116,9 +123,9 @@ for thread in threads:
     thread.start()
 seen = []
 while any(thread.is_alive() for thread in threads):
-    seen.append(helpers())
+    seen.append(now())
     time.sleep(0.001)
-seen.append(helpers())
+seen.append(helpers(2))
 """
     assert asked("max(seen)", HELPERS + work, TRUSTFORMERS_NUM_THREADS="3") == "2"
 
@@ -127,15 +134,12 @@ seen.append(helpers())
 def test_another_number_of_threads_is_another_team() -> None:
     work = """
 product(512)
-counts = [helpers()]
+counts = [helpers(3)]
 trustformers.set_num_threads(2)
 product(512)
-# Those that are no longer needed end by themselves.
-until = time.monotonic() + 10
-while helpers() > 1 and time.monotonic() < until:
-    time.sleep(0.01)
 """
-    assert asked("[*counts, helpers()]", HELPERS + work, TRUSTFORMERS_NUM_THREADS="4") == "[3, 1]"
+    # Those that are no longer needed end by themselves.
+    assert asked("[*counts, helpers(1)]", HELPERS + work, TRUSTFORMERS_NUM_THREADS="4") == "[3, 1]"
 
 
 def test_capabilities() -> None:

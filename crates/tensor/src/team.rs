@@ -8,7 +8,7 @@ use std::any::Any;
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -30,7 +30,8 @@ pub(crate) fn for_each(tasks: usize, work: impl Fn(usize) + Sync) -> Result<()> 
     if tasks > 1
         && threads > 1
         && rayon::current_thread_index().is_none()
-        && let Some(result) = Team::of(threads)?.run(tasks, &work)
+        && let Some(team) = Team::of(threads)?
+        && let Some(result) = team.run(tasks, &work)
     {
         return result;
     }
@@ -126,18 +127,32 @@ unsafe impl Send for Team {}
 static TEAM: AtomicPtr<Team> = AtomicPtr::new(ptr::null_mut());
 
 impl Team {
-    fn of(threads: usize) -> Result<&'static Team> {
-        static BUILDING: Mutex<()> = Mutex::new(());
+    /// That of this process with so many threads; none while another thread builds it, as then the caller computes alone.
+    fn of(threads: usize) -> Result<Option<&'static Team>> {
+        /// The process in which a thread builds the team: in a forked child it is not there to end.
+        static BUILDER: AtomicU32 = AtomicU32::new(0);
+        struct Building;
+        impl Drop for Building {
+            fn drop(&mut self) {
+                BUILDER.store(0, Ordering::Release);
+            }
+        }
         // SAFETY: teams are never freed, so a pointer once stored stays valid, in a forked child too.
         let current = || unsafe { TEAM.load(Ordering::Acquire).as_ref() };
         let fits = |team: &&Team| team.threads == threads && team.process == process::id();
         if let Some(team) = current().filter(fits) {
-            return Ok(team);
+            return Ok(Some(team));
         }
-        // Only tried: in a forked child, who held it may not exist. Two teams at once cost a few threads until one is dismissed.
-        let _building = BUILDING.try_lock();
+        let (builder, own) = (BUILDER.load(Ordering::Acquire), process::id());
+        if builder == own
+            || BUILDER.compare_exchange(builder, own, Ordering::AcqRel, Ordering::Relaxed).is_err()
+        {
+            return Ok(None);
+        }
+        let _building = Building;
+        // Another may have built it just before.
         if let Some(team) = current().filter(fits) {
-            return Ok(team);
+            return Ok(Some(team));
         }
         let built = Team::build(threads)?;
         let before = TEAM.swap(ptr::from_ref(built).cast_mut(), Ordering::AcqRel);
@@ -145,7 +160,7 @@ impl Team {
         if let Some(before) = unsafe { before.as_ref() } {
             before.dismiss();
         }
-        Ok(built)
+        Ok(Some(built))
     }
 
     fn build(threads: usize) -> Result<&'static Team> {
