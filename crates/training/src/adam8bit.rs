@@ -1,12 +1,11 @@
 //! AdamW whose running means are kept in 8 bits (Dettmers et al. 2022).
 
+use trustformers_tensor::ops::Kept;
 use trustformers_tensor::{DType, Tensor};
 
 use crate::Result;
 use crate::optimizer::{Memory, State};
 
-/// How many elements share a scale.
-const BLOCK: usize = 256;
 /// Parameters with fewer elements keep their means as they are: there is nothing to gain.
 const SMALL: usize = 4096;
 
@@ -19,7 +18,7 @@ pub(crate) fn memory(parameter: &Tensor, state: &mut State) -> Result<Vec<Memory
     let mut coded = |[codes, scales]: [&str; 2], signed| -> Result<_> {
         Ok(Memory::Coded {
             codes: state.tensor(codes, || Tensor::zeros_of(&[count], DType::U8))?,
-            scales: state.tensor(scales, || Tensor::zeros_of(&[count.div_ceil(BLOCK)], DType::F32))?,
+            scales: state.tensor(scales, || Tensor::zeros_of(&[count.div_ceil(Kept::BLOCK)], DType::F32))?,
             signed,
         })
     };

@@ -4,9 +4,10 @@ use std::mem::MaybeUninit;
 use std::sync::LazyLock;
 
 use super::simd::vectorized;
+use crate::ops::Kept;
 
 /// How many elements share a scale.
-pub(super) const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = Kept::BLOCK;
 
 /// 256 fractions, and how the nearest is found.
 pub(super) struct Code {

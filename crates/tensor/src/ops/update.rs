@@ -4,9 +4,6 @@ use std::iter;
 
 use crate::{DType, Error, Result, Tensor};
 
-/// How many elements of a state in 8 bits share a scale.
-const BLOCK: usize = 256;
-
 /// How a parameter p is changed by its gradient g, as torch's optimizers do it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Update {
@@ -112,6 +109,9 @@ pub enum Kept<'a> {
 }
 
 impl<'a> Kept<'a> {
+    /// How many elements of a state in 8 bits share a scale.
+    pub const BLOCK: usize = 256;
+
     pub(crate) fn tensors(&self) -> impl Iterator<Item = &'a Tensor> + use<'a> {
         let (first, second) = match *self {
             Kept::Whole(tensor) => (tensor, None),
@@ -127,7 +127,7 @@ impl<'a> Kept<'a> {
             Kept::Coded { codes, scales, .. } => {
                 let count = parameter.numel();
                 let fits = codes.dtype() == DType::U8 && codes.shape() == [count];
-                if fits && scales.dtype() == DType::F32 && scales.shape() == [count.div_ceil(BLOCK)] {
+                if fits && scales.dtype() == DType::F32 && scales.shape() == [count.div_ceil(Kept::BLOCK)] {
                     return Ok(());
                 }
                 let message = "a state in 8 bits has a code for each element and a scale for each 256";
