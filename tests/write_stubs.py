@@ -88,34 +88,12 @@ class Gives{output}(PreTrainedModel):
 """
 AUTO_HEAD = """\
 # Written by `make stubs`: for type checkers an auto class is a base of the models that it opens.
-import os
-from typing import Any, Literal, overload
+from typing import Any
 
 from .configuration import PreTrainedConfig
 from .modeling import ModelT, PreTrainedModel
 from .named import (
 {gives})
-
-class AutoConfig:
-    def __init__(self) -> None: ...
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | os.PathLike[str],
-        *,
-        return_unused_kwargs: Literal[True],
-        **kwargs: Any,
-    ) -> tuple[PreTrainedConfig, dict[str, Any]]: ...
-    @overload
-    @classmethod
-    def from_pretrained(
-        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
-    ) -> PreTrainedConfig: ...
-    @classmethod
-    async def from_pretrained_async(cls, *args: Any, **kwargs: Any) -> Any: ...
-    @classmethod
-    def for_model(cls, model_type: str, **kwargs: Any) -> PreTrainedConfig: ...
 
 class _Virtual(type):
     _task: str

@@ -1,5 +1,4 @@
 from .auto import (
-    AutoConfig as AutoConfig,
     AutoModel as AutoModel,
     AutoModelForCausalLM as AutoModelForCausalLM,
     AutoModelForMaskedLM as AutoModelForMaskedLM,
@@ -12,6 +11,7 @@ from .auto import (
     AutoModelForTextEncoding as AutoModelForTextEncoding,
     AutoModelForTokenClassification as AutoModelForTokenClassification,
 )
+from .auto_config import AutoConfig as AutoConfig
 from .cache import (
     Cache as Cache,
     DynamicCache as DynamicCache,
