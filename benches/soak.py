@@ -28,7 +28,7 @@ import comparison
 import machine
 import memory
 import trustformers as tf
-from pipelines import minilm
+from packaged import minilm
 
 CLIENTS = 64
 #: Longer than anything takes.

@@ -16,7 +16,7 @@ import comparison
 import report
 from figures import Figure, side_by_side, turns
 from harness import Subject
-from pipelines import minilm
+from packaged import minilm
 from training_workloads import BERT, GPT2, LORA, MINILM, TINY
 
 NAMES = ("ours", "torch")

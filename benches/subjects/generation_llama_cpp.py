@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 import generation_workloads
+import packaged
 
 LABEL = "llama.cpp"
 PACKAGES = ("llama-cpp-python",)
@@ -39,7 +40,7 @@ def calls(settings: dict) -> dict:
     def smollm2() -> Opened:
         threads = settings["threads"]
         model = Llama(
-            generation_workloads.smollm2(),
+            packaged.smollm2(),
             n_ctx=2048,
             n_threads=threads,
             n_threads_batch=threads,

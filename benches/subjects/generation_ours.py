@@ -7,6 +7,7 @@ import numpy as np
 
 import bandwidth
 import generation_workloads
+import packaged
 
 LABEL = "trustformers"
 PACKAGES = ("trustformers", "numpy")
@@ -31,7 +32,7 @@ def calls(settings: dict) -> dict:
         return Opened(AutoModelForCausalLM.from_config(GPT2Config(), dtype=dtype))
 
     def smollm2() -> Opened:
-        return Opened(AutoModelForCausalLM.from_pretrained(generation_workloads.smollm2()))
+        return Opened(AutoModelForCausalLM.from_pretrained(packaged.smollm2()))
 
     models = {
         "SmolLM2 Q4_1": smollm2,

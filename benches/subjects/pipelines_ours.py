@@ -1,6 +1,6 @@
 """The pipelines of trustformers."""
 
-import generation_workloads
+import packaged
 import pipeline_workloads
 
 LABEL = "trustformers"
@@ -14,7 +14,7 @@ def import_it() -> None:
 def calls(settings: dict) -> dict:
     import trustformers
 
-    file = generation_workloads.smollm2()
+    file = packaged.smollm2()
     opened = (
         trustformers.AutoModelForCausalLM.from_pretrained(file),
         trustformers.AutoTokenizer.from_pretrained(file),

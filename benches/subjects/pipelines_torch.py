@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import generation_workloads
+import packaged
 import pipeline_workloads
 
 LABEL = "transformers + torch"
@@ -19,7 +19,7 @@ def calls(settings: dict) -> dict:
 
     torch.set_num_threads(settings["threads"])
     torch.set_grad_enabled(False)
-    file = Path(generation_workloads.smollm2())
+    file = Path(packaged.smollm2())
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     opened = (
         transformers.AutoModelForCausalLM.from_pretrained(**place),

