@@ -1,6 +1,6 @@
 //! What can go wrong with a tensor: the operation in brackets, the rule, the offending value.
 
-use crate::DType;
+use crate::{DType, Device};
 
 /// The result of an operation on tensors.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -71,6 +71,29 @@ pub enum Error {
         /// The size asked for.
         bytes: usize,
     },
+    /// Memory of a device that could not be had, although all that lay idle was given back (`torch.OutOfMemoryError`'s like).
+    #[error(
+        "out of memory on {device}: tried to allocate {bytes} bytes; {allocated} are held by tensors, {free} of {total} are free: use smaller \
+         batches, a shorter text, a smaller dtype, or device_map=\"auto\""
+    )]
+    OutOfDeviceMemory {
+        /// The device.
+        device: Device,
+        /// The size asked for.
+        bytes: usize,
+        /// What tensors hold there.
+        allocated: usize,
+        /// What nobody holds, other programs included.
+        free: usize,
+        /// What there is.
+        total: usize,
+    },
+    /// A device that is not there, is of no use any more, or lacks a library (`RuntimeError`).
+    #[error("{0}")]
+    Device(String),
+    /// A name that is no device (`RuntimeError`).
+    #[error("'{0}' is not a device: use 'cpu', 'cuda', 'cuda:1' or 'auto'")]
+    UnknownDevice(String),
     /// A gradient that cannot be computed, or a change that would spoil one (`RuntimeError`).
     #[error("[{op}] {rule}")]
     Graph {

@@ -9,6 +9,7 @@ pub mod autograd;
 mod backend;
 mod buffer;
 pub mod cpu;
+pub mod cuda;
 mod dtype;
 mod error;
 pub mod interrupt;

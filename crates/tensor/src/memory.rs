@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex};
 
-use crate::Device;
+use crate::{Device, cuda};
 
 /// Every block starts on a cache line, which is also the widest vector.
 const ALIGN: usize = 64;
@@ -24,35 +24,56 @@ static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 /// The most that [`ALLOCATED`] has been.
 static MAX_ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
+/// Memory of one of the size classes, on any device.
+pub(crate) trait Idle {
+    /// Its size in bytes.
+    fn size(&self) -> usize;
+
+    /// Gives it back to where it came from.
+    fn free(self);
+}
+
 /// Idle blocks by size, the longest idle first.
-#[derive(Default)]
-struct Cache {
-    idle: HashMap<usize, VecDeque<(u64, Block)>>,
+pub(crate) struct Cache<B> {
+    idle: HashMap<usize, VecDeque<(u64, B)>>,
     bytes: usize,
     clock: u64,
 }
 
+impl<B> Default for Cache<B> {
+    fn default() -> Cache<B> {
+        Cache { idle: HashMap::new(), bytes: 0, clock: 0 }
+    }
+}
+
 /// Only ever tried, never waited for: in a forked child the thread that held it may not exist, and the system's allocator is always
 /// there.
-static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
+static CACHE: LazyLock<Mutex<Cache<Block>>> = LazyLock::new(Mutex::default);
 
-impl Cache {
-    fn take(&mut self, size: usize) -> Option<Block> {
+impl<B: Idle> Cache<B> {
+    /// Bytes that lie idle.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// A block of this very size.
+    pub(crate) fn take(&mut self, size: usize) -> Option<B> {
         let (_, block) = self.idle.get_mut(&size)?.pop_back()?;
         self.bytes -= size;
         Some(block)
     }
 
-    fn put(&mut self, block: Block, limit: usize) {
+    /// Keeps `block`, and so much of what was idle before that all of it is within `limit` bytes.
+    pub(crate) fn put(&mut self, block: B, limit: usize) {
         self.clock += 1;
-        self.bytes += block.size;
-        self.idle.entry(block.size).or_default().push_back((self.clock, block));
+        self.bytes += block.size();
+        self.idle.entry(block.size()).or_default().push_back((self.clock, block));
         while self.bytes > limit && self.drop_oldest() {}
     }
 
     /// Gives the longest idle block back to the system.
-    fn drop_oldest(&mut self) -> bool {
-        let age = |blocks: &VecDeque<(u64, Block)>| blocks.front().map_or(u64::MAX, |(since, _)| *since);
+    pub(crate) fn drop_oldest(&mut self) -> bool {
+        let age = |blocks: &VecDeque<(u64, B)>| blocks.front().map_or(u64::MAX, |(since, _)| *since);
         let Some((&size, blocks)) = self.idle.iter_mut().min_by_key(|(_, blocks)| age(blocks)) else {
             return false;
         };
@@ -61,7 +82,7 @@ impl Cache {
             self.idle.remove(&size);
         }
         let Some((_, block)) = oldest else { return false };
-        self.bytes -= block.size;
+        self.bytes -= block.size();
         block.free();
         true
     }
@@ -71,6 +92,7 @@ impl Cache {
 pub fn allocated(device: Device) -> usize {
     match device {
         Device::Cpu => ALLOCATED.load(Ordering::Relaxed),
+        Device::Cuda(index) => cuda::memory(index, |used| used.allocated()),
     }
 }
 
@@ -78,6 +100,7 @@ pub fn allocated(device: Device) -> usize {
 pub fn max_allocated(device: Device) -> usize {
     match device {
         Device::Cpu => MAX_ALLOCATED.load(Ordering::Relaxed),
+        Device::Cuda(index) => cuda::memory(index, |used| used.max_allocated()),
     }
 }
 
@@ -85,6 +108,7 @@ pub fn max_allocated(device: Device) -> usize {
 pub fn reset_max_allocated(device: Device) {
     match device {
         Device::Cpu => MAX_ALLOCATED.store(ALLOCATED.load(Ordering::Relaxed), Ordering::Relaxed),
+        Device::Cuda(index) => cuda::memory(index, |used| used.reset_max_allocated()),
     }
 }
 
@@ -92,6 +116,7 @@ pub fn reset_max_allocated(device: Device) {
 pub fn cached(device: Device) -> usize {
     match device {
         Device::Cpu => CACHE.try_lock().map_or(0, |cache| cache.bytes),
+        Device::Cuda(index) => cuda::memory(index, |used| used.cached()),
     }
 }
 
@@ -103,6 +128,7 @@ pub fn empty_cache(device: Device) {
                 while cache.drop_oldest() {}
             }
         }
+        Device::Cuda(index) => cuda::memory(index, |used| used.empty_cache()),
     }
 }
 
@@ -189,6 +215,13 @@ impl Block {
         unsafe { self.as_ptr().as_ptr().write_bytes(POISON, self.size) }
     }
 
+}
+
+impl Idle for Block {
+    fn size(&self) -> usize {
+        self.size
+    }
+
     fn free(self) {
         if let Some(layout) = Block::layout(self.size) {
             // SAFETY: allocated above with this very layout, and not used again.
@@ -212,7 +245,7 @@ fn ask_for_huge_pages(ptr: NonNull<u8>, size: usize) {
 }
 
 /// `bytes` rounded up to an eighth of its power of two: few classes, at most 12.5 % unused.
-fn size_class(bytes: usize) -> Option<usize> {
+pub(crate) fn size_class(bytes: usize) -> Option<usize> {
     let step = (bytes.checked_next_power_of_two()? / 16).max(ALIGN);
     bytes.max(1).checked_next_multiple_of(step).filter(|&size| size <= isize::MAX as usize)
 }

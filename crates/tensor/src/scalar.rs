@@ -76,11 +76,13 @@ impl From<Scalar> for Operand<'_> {
 }
 
 impl Operand<'_> {
-    /// The operand as a tensor; a number as one without dimensions, of `dtype`.
-    pub(crate) fn tensor(self, dtype: DType) -> Result<Tensor> {
+    /// The operand as a tensor beside `other`; a number as one without dimensions, of `dtype`. A tensor without dimensions is a number, too,
+    /// and goes wherever it is needed.
+    pub(crate) fn tensor(self, dtype: DType, other: &Tensor) -> Result<Tensor> {
         match self {
+            Operand::Tensor(tensor) if tensor.ndim() == 0 => tensor.to_device(other.device()),
             Operand::Tensor(tensor) => Ok(tensor.clone()),
-            Operand::Scalar(scalar) => Tensor::scalar(scalar, dtype),
+            Operand::Scalar(scalar) => Tensor::scalar_on(scalar, dtype, other.device()),
         }
     }
 }

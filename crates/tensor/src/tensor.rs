@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::autograd::History;
 use crate::layout::{bytes_of, checked_numel};
-use crate::{Backend, Buffer, DType, Device, Element, Error, Layout, Result, Scalar, Storage};
+use crate::{Backend, Buffer, DType, Device, Element, Error, Layout, Result, Scalar, Storage, cuda};
 
 /// An n-dimensional array over memory that it may share with NumPy, a mapped file or other tensors. Cloning shares, it never copies.
 #[derive(Clone)]
@@ -27,25 +27,24 @@ impl Tensor {
     /// # Errors
     /// `Argument` when an element would lie outside the storage or off its alignment.
     pub fn from_storage(storage: Arc<Storage>, layout: Layout, dtype: DType) -> Result<Tensor> {
-        let Storage::Cpu(buffer) = storage.as_ref();
         checked_numel("from_storage", layout.shape(), dtype.size())?;
         let (mut first, mut last) = (layout.offset() as i128, layout.offset() as i128);
         for (&size, &stride) in layout.shape().iter().zip(layout.strides()) {
             let reach = size.saturating_sub(1) as i128 * stride as i128;
             if reach < 0 { first += reach } else { last += reach }
         }
-        let fits = first >= 0 && (last + 1) * dtype.size() as i128 <= buffer.len() as i128;
+        let fits = first >= 0 && (last + 1) * dtype.size() as i128 <= storage.len() as i128;
         if layout.numel() > 0 && !fits {
             return Err(Error::argument(
                 "from_storage",
                 format!(
                     "a {dtype} tensor of shape {:?} reaches beyond its {} bytes",
                     layout.shape(),
-                    buffer.len()
+                    storage.len()
                 ),
             ));
         }
-        if layout.numel() > 0 && !(buffer.as_ptr() as usize).is_multiple_of(dtype.align()) {
+        if layout.numel() > 0 && !storage.as_ptr().addr().is_multiple_of(dtype.align()) {
             return Err(Error::argument(
                 "from_storage",
                 format!("the memory is not aligned for {dtype}: copy it first"),
@@ -67,9 +66,13 @@ impl Tensor {
     }
 
     /// A new contiguous tensor that a kernel has yet to write, all of it.
-    pub(crate) fn uninit(shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let storage = Arc::new(Storage::Cpu(Buffer::uninit(bytes_of(shape, dtype.size())?)?));
-        Ok(Tensor::over(storage, Layout::contiguous(shape), dtype))
+    pub(crate) fn uninit(shape: &[usize], dtype: DType, device: Device) -> Result<Tensor> {
+        let bytes = bytes_of(shape, dtype.size())?;
+        let storage = match device {
+            Device::Cpu => Storage::Cpu(Buffer::uninit(bytes)?),
+            Device::Cuda(index) => Storage::Cuda(cuda::Memory::uninit(cuda::gpu(index)?, bytes)?),
+        };
+        Ok(Tensor::over(Arc::new(storage), Layout::contiguous(shape), dtype))
     }
 
     /// A new contiguous tensor whose elements `fill` writes, all of them.
@@ -170,11 +173,10 @@ impl Tensor {
         self.0.storage.backend()
     }
 
-    /// The first element's address, for those who lend the memory on.
+    /// The first element's address in the memory of its device, for those who lend the memory on.
     pub fn as_ptr(&self) -> *const u8 {
-        let Storage::Cpu(buffer) = self.0.storage.as_ref();
         // Wrapping, because the offset of a tensor without elements may lie anywhere.
-        buffer.as_ptr().wrapping_add(self.0.layout.offset() * self.dtype().size())
+        self.0.storage.as_ptr().wrapping_add(self.0.layout.offset() * self.dtype().size())
     }
 
     /// The elements in C order.
@@ -182,7 +184,7 @@ impl Tensor {
     /// The memory may be shared with NumPy: who writes there meanwhile makes the values read here arbitrary, as between two arrays.
     ///
     /// # Errors
-    /// `DType` when `T` is not the tensor's; `Argument` when the tensor is not contiguous.
+    /// `DType` when `T` is not the tensor's; `Argument` when the tensor is not contiguous, or not the processor's.
     pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
         if T::DTYPE != self.dtype() {
             let rule = "the elements must have the type that is asked for";
@@ -194,12 +196,17 @@ impl Tensor {
                 "the tensor must be contiguous: call contiguous() first",
             ));
         }
+        if self.device() != Device::Cpu {
+            let message = format!("the tensor lies on {}: copy it to the CPU first", self.device());
+            return Err(Error::argument("as_slice", message));
+        }
         Ok(self.elements())
     }
 
     /// The elements of a contiguous tensor, for kernels that have looked at the dtype. Bools read as bytes.
     pub(crate) fn elements<T: Element>(&self) -> &[T] {
         debug_assert!(self.is_contiguous() && size_of::<T>() == self.dtype().size());
+        debug_assert_eq!(self.device(), Device::Cpu);
         if self.numel() == 0 {
             return &[];
         }
@@ -212,7 +219,7 @@ impl Tensor {
     /// # Errors
     /// `OutOfMemory`.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let tensor = self.detach().contiguous()?;
+        let tensor = self.detach().contiguous()?.to_device(Device::Cpu)?;
         let len = tensor.numel() * tensor.dtype().size();
         if len == 0 {
             return Ok(Vec::new());
@@ -230,7 +237,7 @@ impl Tensor {
             let message = format!("only a tensor of one element is a number, got shape {:?}", self.shape());
             return Err(Error::argument("item", message));
         }
-        let one = self.detach();
+        let one = self.detach().to_device(Device::Cpu)?;
         Ok(match self.dtype() {
             DType::Bool => Scalar::Bool(one.to_dtype(DType::U8)?.view(&[1])?.elements::<u8>()[0] != 0),
             dtype if dtype.is_float() => {
@@ -278,7 +285,7 @@ impl Tensor {
             let reach = (size - 1) * stride.unsigned_abs();
             if stride < 0 { first -= reach } else { last += reach }
         }
-        let Storage::Cpu(buffer) = self.storage().as_ref();
+        let Storage::Cpu(buffer) = self.storage().as_ref() else { return };
         let item = self.dtype().size();
         buffer.evict(first * item..(last + 1) * item);
     }

@@ -1,6 +1,6 @@
 //! Memory of results that are not needed any more, for those that come next.
 
-use crate::{DType, Result, Tensor};
+use crate::{DType, Device, Result, Tensor};
 
 /// Results of a few rows that the layers of a model write one after another, step by step, each over an earlier one: so a step of decoding
 /// asks for no memory.
@@ -19,10 +19,11 @@ impl Workspace {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub(crate) fn take(&mut self, shape: &[usize]) -> Result<Tensor> {
-        match self.idle.iter().rposition(|tensor| tensor.shape() == shape) {
+    pub(crate) fn take(&mut self, shape: &[usize], device: Device) -> Result<Tensor> {
+        let fits = |tensor: &Tensor| tensor.shape() == shape && tensor.device() == device;
+        match self.idle.iter().rposition(fits) {
             Some(place) => Ok(self.idle.swap_remove(place)),
-            None => Tensor::uninit(shape, DType::F32),
+            None => Tensor::uninit(shape, DType::F32, device),
         }
     }
 
@@ -46,24 +47,24 @@ mod tests {
     #[test]
     fn what_nobody_holds_comes_back() {
         let mut workspace = Workspace::default();
-        let one = workspace.take(&[2, 3]).unwrap();
+        let one = workspace.take(&[2, 3], Device::Cpu).unwrap();
         let (first, held) = (one.as_ptr(), one.clone());
         workspace.give(one);
-        let other = workspace.take(&[2, 3]).unwrap();
+        let other = workspace.take(&[2, 3], Device::Cpu).unwrap();
         assert_ne!(other.as_ptr(), first);
         workspace.give(held);
-        assert_ne!(workspace.take(&[6]).unwrap().as_ptr(), first);
-        assert_eq!(workspace.take(&[2, 3]).unwrap().as_ptr(), first);
+        assert_ne!(workspace.take(&[6], Device::Cpu).unwrap().as_ptr(), first);
+        assert_eq!(workspace.take(&[2, 3], Device::Cpu).unwrap().as_ptr(), first);
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
         let mut workspace = Workspace::default();
         for size in 1..100 {
-            let tensor = workspace.take(&[size]).unwrap();
+            let tensor = workspace.take(&[size], Device::Cpu).unwrap();
             workspace.give(tensor);
         }
-        let large = workspace.take(&[1 << 20]).unwrap();
+        let large = workspace.take(&[1 << 20], Device::Cpu).unwrap();
         workspace.give(large);
         assert_eq!(workspace.idle.len(), Workspace::MOST);
         assert_eq!(workspace.idle[0].shape(), [84]);

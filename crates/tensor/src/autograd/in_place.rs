@@ -85,7 +85,7 @@ impl Tensor {
         let region = self.region(base).ok()?;
         let shape = crate::Shape::from(base.shape());
         let view = record("as_view", self.detach(), &[base], &[], move |b| {
-            let whole = Tensor::zeros_of(&shape, b.grad().dtype())?;
+            let whole = Tensor::zeros_on(&shape, b.grad().dtype(), b.grad().device())?;
             // Elements that the view repeats get the sum of their gradients.
             let once: Vec<usize> = region
                 .shape()

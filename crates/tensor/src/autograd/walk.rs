@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::history::Edge;
 use super::node::{Node, Source, next_sequence};
 use super::with_grad;
-use crate::{DType, Error, Result, Shape, Tensor, profile};
+use crate::{DType, Device, Error, Result, Shape, Tensor, profile};
 
 /// Adds to the `grad` of every leaf that `outputs` were made from the gradient of the sum of their products with `gradients`. The
 /// gradient of a single number may be left out, and is one.
@@ -121,7 +121,7 @@ fn roots(outputs: &[&Tensor], gradients: &[Option<Tensor>]) -> Result<Vec<(Edge,
                 return Err(Error::Shapes { op: "backward", rule, left, right });
             }
             Some(gradient) => gradient.to_dtype(output.dtype())?,
-            None if output.numel() == 1 => Tensor::ones(output.shape(), output.dtype())?,
+            None if output.numel() == 1 => Tensor::full_on(output.shape(), 1i64, output.dtype(), output.device())?,
             None => {
                 let message = format!(
                     "only the gradient of a single number can be left out, got a tensor of shape {:?}",
@@ -221,9 +221,10 @@ impl<'a> Walk<'a> {
                 self.go_on(again.collect(), since)?;
                 continue;
             }
+            let device = grads.iter().flatten().next().map_or(Device::Cpu, Tensor::device);
             let or_zeros = |(grad, (shape, dtype)): (Option<Tensor>, &(Shape, DType))| match grad {
                 Some(grad) => Ok(grad),
-                None => Tensor::zeros_of(shape, *dtype),
+                None => Tensor::zeros_on(shape, *dtype, device),
             };
             let grads: Vec<Tensor> =
                 grads.into_iter().zip(&node.outputs).map(or_zeros).collect::<Result<_>>()?;

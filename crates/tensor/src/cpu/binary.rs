@@ -6,7 +6,7 @@ use super::elementwise::{map2, map3};
 use super::number::{Class, by_class};
 use super::simd::{each2, each3};
 use crate::ops::{BinaryOp, CompareOp};
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Device, Error, Result, Tensor};
 
 /// A loop over a run of pairs.
 type Kernel<C, O = C> = fn(&[C], &[C], &mut [MaybeUninit<O>]);
@@ -29,7 +29,7 @@ pub(super) fn compare(
     common: DType,
     shape: &[usize],
 ) -> Result<Tensor> {
-    let out = Tensor::uninit(shape, DType::Bool)?;
+    let out = Tensor::uninit(shape, DType::Bool, Device::Cpu)?;
     by_class!(common, C => map2::<C, u8>(&out, x, y, comparison::<C>(op)))?;
     Ok(out)
 }
@@ -42,7 +42,7 @@ pub(super) fn select(
     dtype: DType,
     shape: &[usize],
 ) -> Result<Tensor> {
-    let out = Tensor::uninit(shape, dtype)?;
+    let out = Tensor::uninit(shape, dtype, Device::Cpu)?;
     by_class!(dtype, C => map3::<C>(&out, condition, x, y, |condition, x, y, out| {
         each3((condition, x, y), out, #[inline(always)] |condition, x, y| if condition != 0 { x } else { y })
     }))?;

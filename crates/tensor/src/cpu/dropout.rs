@@ -7,18 +7,16 @@ use super::number::Class;
 use super::random::blocks;
 use super::rows::for_each_run_of;
 use super::simd::vectorized;
-use crate::ops::{DROPOUT_BLOCKS as BLOCKS, DROPOUT_GROUP as GROUP};
+use crate::ops::{DROPOUT_BLOCKS as BLOCKS, DROPOUT_GROUP as GROUP, dropout_limit};
 use crate::{DType, Element, Result, Tensor};
 
 /// See [`crate::Backend::dropout`].
 pub(super) fn dropout(x: &Tensor, p: f64, stream: (u64, u64)) -> Result<Tensor> {
-    let (limit, scale) = ((p * 32f64.exp2()).round(), 1.0 / (1.0 - p));
-    if limit >= 32f64.exp2() {
-        return Tensor::zeros_of(x.shape(), x.dtype());
-    }
+    let Some(limit) = dropout_limit(p) else { return Tensor::zeros_of(x.shape(), x.dtype()) };
+    let scale = 1.0 / (1.0 - p);
     match Class::of(x.dtype()) {
-        Class::Double => dropped(x, limit as u32, scale, stream),
-        _ => dropped(&x.to_dtype(DType::F32)?, limit as u32, scale as f32, stream)?.to_dtype(x.dtype()),
+        Class::Double => dropped(x, limit, scale, stream),
+        _ => dropped(&x.to_dtype(DType::F32)?, limit, scale as f32, stream)?.to_dtype(x.dtype()),
     }
 }
 

@@ -10,14 +10,14 @@ use super::math;
 use super::number::Class;
 use super::simd::{each, vectorized};
 use crate::ops::UnaryOp;
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Device, Error, Result, Tensor};
 
 /// A loop over a run of elements.
 type Kernel<C> = fn(&[C], &mut [MaybeUninit<C>]);
 
 /// See [`crate::Backend::unary`].
 pub(super) fn unary(op: UnaryOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
-    let out = Tensor::uninit(x.shape(), dtype)?;
+    let out = Tensor::uninit(x.shape(), dtype, Device::Cpu)?;
     match Class::of(dtype) {
         Class::Single => map1(&out, x, single(op))?,
         Class::Double => map1(&out, x, double(op))?,
@@ -40,7 +40,7 @@ pub(super) fn unary(op: UnaryOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
 
 /// See [`crate::Backend::gelu_gradient`]: g (Φ(x) + x φ(x)), with Φ(x) = (1 + erf(x / √2)) / 2 and φ its derivative.
 pub(super) fn gelu_gradient(grad: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let out = Tensor::uninit(x.shape(), DType::F32)?;
+    let out = Tensor::uninit(x.shape(), DType::F32, Device::Cpu)?;
     map2(&out, grad, x, |g: &[f32], x: &[f32], out: &mut [MaybeUninit<f32>]| {
         let derivative = math::GeluDerivative {}.map(x, out);
         vectorized(

@@ -1,6 +1,6 @@
 //! Arithmetic of two numbers.
 
-use super::expect_real;
+use super::{expect_real, same_place};
 use crate::autograd::{Backward, Grads, record};
 use crate::layout::broadcast_shapes;
 use crate::scalar::result_type;
@@ -140,7 +140,7 @@ impl Tensor {
     pub fn binary<'a>(&self, op: BinaryOp, other: impl Into<Operand<'a>>) -> Result<Tensor> {
         let (other, dtype) = self.second(op, other.into())?;
         let shape = broadcast_shapes(op.name(), self.shape(), other.shape())?;
-        let out = Tensor::uninit(&shape, dtype)?;
+        let out = Tensor::uninit(&shape, dtype, self.device())?;
         self.backend().binary(op, &out, self, &other)?;
         Ok(self.binary_result(op, out, &other))
     }
@@ -168,7 +168,7 @@ impl Tensor {
             self.storage().bump_version();
             return self.backend().binary(op, self, self, &other);
         }
-        let wide = Tensor::uninit(self.shape(), dtype)?;
+        let wide = Tensor::uninit(self.shape(), dtype, self.device())?;
         self.backend().binary(op, &wide, self, &other)?;
         self.become_(&wide)
     }
@@ -179,7 +179,8 @@ impl Tensor {
             Operand::Tensor(other) if other.dtype() == self.dtype() => self.dtype(),
             _ => result_type(&[self.into(), other]),
         };
-        let other = other.tensor(common)?;
+        let other = other.tensor(common, self)?;
+        same_place(op.name(), &[self, &other])?;
         expect_real(op.name(), &[self, &other])?;
         let dtype = op.dtype(common)?;
         if !dtype.is_float() {

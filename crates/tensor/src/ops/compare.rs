@@ -50,7 +50,7 @@ impl Tensor {
     pub fn compare<'a>(&self, op: CompareOp, other: impl Into<Operand<'a>>) -> Result<Tensor> {
         let other = other.into();
         let common = result_type(&[self.into(), other]);
-        let other = other.tensor(common)?;
+        let other = other.tensor(common, self)?;
         if common.is_complex() && matches!(op, CompareOp::Eq | CompareOp::Ne) {
             let equal = self.to_dtype(common)?.equal_parts(&other.to_dtype(common)?)?;
             return if op == CompareOp::Eq { Ok(equal) } else { equal.logical_not() };
@@ -149,7 +149,7 @@ impl Tensor {
             return Err(Error::DType { op: "where", rule, dtype: condition.dtype() });
         }
         let dtype = result_type(&[x, y]);
-        let (x, y) = (x.tensor(dtype)?, y.tensor(dtype)?);
+        let (x, y) = (x.tensor(dtype, condition)?, y.tensor(dtype, condition)?);
         expect_real("where", &[&x, &y])?;
         same_place("where", &[condition, &x, &y])?;
         let shape = broadcast_shapes("where", x.shape(), y.shape())?;
@@ -169,7 +169,7 @@ impl Tensor {
     /// # Errors
     /// As for [`Tensor::select_where`].
     pub fn masked_fill<'a>(&self, mask: &Tensor, value: impl Into<Operand<'a>>) -> Result<Tensor> {
-        let value = value.into().tensor(self.dtype())?.to_dtype(self.dtype())?;
+        let value = value.into().tensor(self.dtype(), self)?.to_dtype(self.dtype())?;
         Tensor::select_where(mask, &value, self)
     }
 

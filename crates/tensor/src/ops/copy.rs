@@ -2,7 +2,7 @@
 
 use crate::autograd::{Before, record};
 use crate::layout::broadcast_shapes;
-use crate::{DType, Error, Operand, Result, Scalar, Tensor};
+use crate::{DType, Device, Error, Operand, Result, Scalar, Tensor, cuda};
 
 impl Tensor {
     /// The same numbers as `dtype`: the tensor itself where it has it already. Floats become integers by truncation, out-of-range ones
@@ -20,6 +20,21 @@ impl Tensor {
         self.copy_as(dtype)
     }
 
+    /// The same numbers on `device`: the tensor itself where they are there already. The gradient comes back from there.
+    ///
+    /// # Errors
+    /// `Device` when there is none such, `OutOfDeviceMemory`, `OutOfMemory`.
+    pub fn to_device(&self, device: Device) -> Result<Tensor> {
+        if self.device() == device {
+            return Ok(self.clone());
+        }
+        let from = self.device();
+        let whole = self.detach().contiguous()?;
+        let out = Tensor::uninit(self.shape(), self.dtype(), device)?;
+        cuda::carry(&out, &whole)?;
+        Ok(record("to", out, &[self], &[], move |b| Ok(vec![Some(b.grad().to_device(from)?)])))
+    }
+
     /// The same numbers in C order without gaps: the tensor itself where they lie so already.
     pub fn contiguous(&self) -> Result<Tensor> {
         if self.is_contiguous() { Ok(self.clone()) } else { self.copy() }
@@ -31,7 +46,7 @@ impl Tensor {
     }
 
     fn copy_as(&self, dtype: DType) -> Result<Tensor> {
-        let out = Tensor::uninit(self.shape(), dtype)?;
+        let out = Tensor::uninit(self.shape(), dtype, self.device())?;
         out.assign(self)?;
         // The walk gives every gradient its source's dtype.
         Ok(record("copy", out, &[self], &[], |b| Ok(vec![Some(b.grad().clone())])))
@@ -48,7 +63,7 @@ impl Tensor {
     /// `Argument` when the memory is read-only; `Shapes` when the values do not broadcast to this shape; `Graph` for a leaf that requires
     /// a gradient, or one that would be lost because complex numbers carry none.
     pub fn copy_<'a>(&self, values: impl Into<Operand<'a>>) -> Result<()> {
-        self.write(&values.into().tensor(self.dtype())?, Before::Overwritten)
+        self.write(&values.into().tensor(self.dtype(), self)?, Before::Overwritten)
     }
 
     /// [`Tensor::copy_`] for values that were made from this very tensor: what it was before has its gradient from them alone.
@@ -68,6 +83,8 @@ impl Tensor {
         values.expect_no_gradient_lost("copy_", self.dtype())?;
         let recorded = self.check_in_place("copy_", &[values])?;
         let source = if values.shares_storage(self) { values.detach().copy()? } else { values.clone() };
+        // As torch's does, it brings values from wherever they are.
+        let source = source.detach().to_device(self.device())?;
         self.storage().bump_version();
         self.assign(&source)?;
         if recorded { self.rebase(values, before) } else { Ok(()) }

@@ -1,6 +1,6 @@
 //! Tensors made from nothing but a shape.
 
-use crate::{DType, Error, Result, Scalar, Tensor};
+use crate::{DType, Device, Error, Result, Scalar, Tensor};
 
 impl Tensor {
     /// A float32 tensor of zeros.
@@ -16,7 +16,15 @@ impl Tensor {
     /// # Errors
     /// As for [`Tensor::zeros`].
     pub fn zeros_of(shape: &[usize], dtype: DType) -> Result<Tensor> {
-        let zeros = Tensor::uninit(shape, dtype)?;
+        Tensor::zeros_on(shape, dtype, Device::Cpu)
+    }
+
+    /// A tensor of zeros of `dtype` on `device`.
+    ///
+    /// # Errors
+    /// As for [`Tensor::zeros`]; `OutOfDeviceMemory` and `Device`.
+    pub fn zeros_on(shape: &[usize], dtype: DType, device: Device) -> Result<Tensor> {
+        let zeros = Tensor::uninit(shape, dtype, device)?;
         zeros.backend().zero(&zeros)?;
         Ok(zeros)
     }
@@ -34,18 +42,31 @@ impl Tensor {
     /// # Errors
     /// As for [`Tensor::zeros`].
     pub fn full(shape: &[usize], value: impl Into<Scalar>, dtype: DType) -> Result<Tensor> {
-        let full = Tensor::uninit(shape, dtype)?;
-        let value = Tensor::scalar(value.into(), dtype)?;
+        Tensor::full_on(shape, value, dtype, Device::Cpu)
+    }
+
+    /// [`Tensor::full`] on `device`.
+    ///
+    /// # Errors
+    /// As for [`Tensor::zeros_on`].
+    pub fn full_on(
+        shape: &[usize],
+        value: impl Into<Scalar>,
+        dtype: DType,
+        device: Device,
+    ) -> Result<Tensor> {
+        let full = Tensor::uninit(shape, dtype, device)?;
+        let value = Tensor::scalar_on(value, dtype, device)?;
         full.backend().assign(&full, &value)?;
         Ok(full)
     }
 
-    /// Zeros of this shape and dtype.
+    /// Zeros of this shape and dtype, on the same device.
     ///
     /// # Errors
     /// As for [`Tensor::zeros`].
     pub fn zeros_like(&self) -> Result<Tensor> {
-        Tensor::zeros_of(self.shape(), self.dtype())
+        Tensor::zeros_on(self.shape(), self.dtype(), self.device())
     }
 
     /// One number, as a tensor without dimensions.
@@ -53,11 +74,19 @@ impl Tensor {
     /// # Errors
     /// `OutOfMemory`.
     pub fn scalar(value: impl Into<Scalar>, dtype: DType) -> Result<Tensor> {
+        Tensor::scalar_on(value, dtype, Device::Cpu)
+    }
+
+    /// [`Tensor::scalar`] on `device`.
+    ///
+    /// # Errors
+    /// As for [`Tensor::zeros_on`].
+    pub fn scalar_on(value: impl Into<Scalar>, dtype: DType, device: Device) -> Result<Tensor> {
         let value = value.into();
         if dtype.is_complex() {
-            return Tensor::complex_scalar(value, dtype);
+            return Tensor::complex_scalar(value, dtype)?.to_device(device);
         }
-        let out = Tensor::uninit(&[], dtype)?;
+        let out = Tensor::uninit(&[], dtype, device)?;
         out.backend().fill(&out, value)?;
         Ok(out)
     }
@@ -154,7 +183,8 @@ impl Tensor {
             ));
         };
         let keep = keeps(&Tensor::count(rows)?.unsqueeze(1)?, &Tensor::count(columns)?)?;
-        Tensor::select_where(&keep, self, &Tensor::scalar(0i64, self.dtype())?)
+        let zero = Tensor::scalar_on(0i64, self.dtype(), self.device())?;
+        Tensor::select_where(&keep.to_device(self.device())?, self, &zero)
     }
 }
 

@@ -18,6 +18,12 @@ pub struct Dropout {
     pub seed: u64,
 }
 
+/// An element is dropped where 32 random bits are below this; none if all are.
+pub(crate) fn limit(p: f64) -> Option<u32> {
+    let limit = (p * 32f64.exp2()).round();
+    (limit < 32f64.exp2()).then_some(limit as u32)
+}
+
 impl Tensor {
     /// Each element kept with probability `1 - p` and divided by that, so that the mean stays; zero otherwise. For any floats.
     ///

@@ -43,7 +43,7 @@ pub fn embedding(lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
         lookups.iter().map(|(_, ids)| Tensor::from_slice(ids, &[ids.len()])).collect::<Result<_>>()?;
     if sources.iter().all(|table| table.dtype() == DType::F64) {
         let mut rows = sources.iter().zip(&ids).map(|(table, ids)| table.index_select(0, ids));
-        let first = rows.next().unwrap_or_else(|| Tensor::zeros(&[]))?;
+        let first = rows.next().unwrap_or_else(|| first.zeros_like())?;
         return rows.try_fold(first, |sum, rows| sum.add(&rows?));
     }
     let tables: Vec<Tensor> =
@@ -58,8 +58,9 @@ pub fn embedding(lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
         let width = b.grad().shape()[1];
         let into_table = |(index, &rows): (usize, &usize)| {
             b.when(index, || {
-                let places = b.saved[index].mul(width as i64)?;
-                Tensor::zeros_of(&[rows, width], b.grad().dtype())?.put_at(&places, width, b.grad(), true)
+                let places = b.saved[index].mul(width as i64)?.to_device(b.grad().device())?;
+                let zeros = Tensor::zeros_on(&[rows, width], b.grad().dtype(), b.grad().device())?;
+                zeros.put_at(&places, width, b.grad(), true)
             })
         };
         rows.iter().enumerate().map(into_table).collect()

@@ -67,7 +67,7 @@ impl Tensor {
         if pointers.is_empty() {
             return if accumulate { view.add_(values) } else { view.copy_(values) };
         }
-        let values = values.tensor(self.dtype())?;
+        let values = values.tensor(self.dtype(), self)?;
         same_place("index_put", &[self, &values])?;
         let places = view.places("index", &pointers)?;
         let values = values.to_dtype(self.dtype())?.expand_for("index_put", &places.shape)?;

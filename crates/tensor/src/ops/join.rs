@@ -40,7 +40,7 @@ impl Tensor {
         let sizes: Vec<usize> = tensors.iter().map(along).collect();
         let mut shape = Shape::from(first.shape());
         shape[axis] = sizes.iter().sum();
-        let out = Tensor::uninit(&shape, dtype)?;
+        let out = Tensor::uninit(&shape, dtype, first.device())?;
         let mut start = 0;
         for (tensor, size) in tensors.iter().zip(&sizes).filter(|(_, size)| **size > 0) {
             let place = out.view_with(out.layout().narrow(axis, start, start + size)?);

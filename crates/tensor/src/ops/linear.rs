@@ -117,7 +117,7 @@ impl<'a> LinearStep<'a> {
                 && !(operand.requires_grad() && is_grad_enabled())
         });
         if is_plain && !(self.weight.requires_grad() && is_grad_enabled()) {
-            let out = workspace.take(&shape)?;
+            let out = workspace.take(&shape, self.x.device())?;
             self.x.backend().linear(&out, self)?;
             return Ok(out);
         }
@@ -197,7 +197,7 @@ fn activated(
     // The gradient of an activation needs what went into it.
     let then = Then::Activate(if asked { Activation::Identity } else { activation });
     let step = LinearStep { x: &plain, norm: None, weight, bias: converted.as_ref(), then };
-    let out = workspace.take(&step.check()?)?;
+    let out = workspace.take(&step.check()?, x.device())?;
     x.backend().linear(&out, &step)?;
     if !asked {
         return Ok(out);

@@ -1,5 +1,6 @@
 //! The loss of classification.
 
+use super::same_place;
 use crate::autograd::{differentiate, is_grad_enabled, record};
 use crate::{DType, Error, Result, Tensor};
 
@@ -39,8 +40,9 @@ impl Tensor {
             let rule = "the targets must be integers";
             return Err(Error::DType { op: "cross_entropy", rule, dtype: targets.dtype() });
         }
+        same_place("cross_entropy", &[self, targets])?;
         let counts = targets.ne(ignored)?;
-        let class = Tensor::select_where(&counts, targets, &Tensor::scalar(0i64, targets.dtype())?)?;
+        let class = Tensor::select_where(&counts, targets, &Tensor::scalar_on(0i64, targets.dtype(), targets.device())?)?;
         let out_of_range = class.lt(0i64)?.logical_or(&class.ge(self.shape()[1] as i64)?)?;
         if out_of_range.any()? {
             let index = class.masked_select(&out_of_range)?.select(0, 0)?.item()?.to_i64();

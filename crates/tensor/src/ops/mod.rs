@@ -39,7 +39,7 @@ pub use attention::{
 pub use binary::BinaryOp;
 pub use compare::CompareOp;
 pub use dropout::Dropout;
-pub(crate) use dropout::{BLOCKS as DROPOUT_BLOCKS, GROUP as DROPOUT_GROUP};
+pub(crate) use dropout::{BLOCKS as DROPOUT_BLOCKS, GROUP as DROPOUT_GROUP, limit as dropout_limit};
 pub use embedding::embedding;
 pub use gated::gated;
 pub use index::Index;

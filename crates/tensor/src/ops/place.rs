@@ -3,7 +3,7 @@
 
 use crate::autograd::record;
 use crate::layout::{Layout, broadcast_shapes};
-use crate::{DType, Error, Result, Shape, Strides, Tensor};
+use crate::{DType, Device, Error, Result, Shape, Strides, Tensor};
 
 /// Tensors of positions, each for one dimension.
 pub(super) type Pointers = Vec<(usize, Tensor)>;
@@ -61,15 +61,16 @@ impl Tensor {
         let mut shape: Shape = full[..before].iter().map(|&axis| self.shape()[axis]).collect();
         shape.extend_from_slice(&pointed);
         shape.extend(full[before..outer].iter().map(|&axis| self.shape()[axis]));
-        let offsets = offsets.expand(&shape)?.contiguous()?;
+        let offsets = offsets.expand(&shape)?.contiguous()?.to_device(self.device())?;
         shape.extend(full[outer..].iter().map(|&axis| self.shape()[axis]));
         Ok(Places { offsets, block, shape })
     }
 
     /// These positions counted from the beginning, in memory of their own: nobody can change them after they were checked.
     pub(super) fn wrapped(&self, op: &'static str, size: usize) -> Result<Tensor> {
-        let out = Tensor::uninit(self.shape(), DType::I64)?;
-        self.backend().assign(&out, self)?;
+        // Positions are looked at one by one, which is the processor's work wherever they come from.
+        let out = Tensor::uninit(self.shape(), DType::I64, Device::Cpu)?;
+        out.backend().assign(&out, &self.detach().to_device(Device::Cpu)?)?;
         let positions: &[i64] = out.elements();
         let in_range = |&&i: &&i64| i < -(size as i64) || i >= size as i64;
         if let Some(&index) = positions.iter().find(in_range) {
@@ -86,7 +87,7 @@ impl Tensor {
         let out = self.backend().take(self, offsets, block, shape)?;
         let whole = Shape::from(self.shape());
         Ok(record("index", out, &[self], &[offsets], move |b| {
-            let zeros = Tensor::zeros_of(&whole, b.grad().dtype())?;
+            let zeros = Tensor::zeros_on(&whole, b.grad().dtype(), b.grad().device())?;
             Ok(vec![Some(zeros.put_at(&b.saved[0], block, b.grad(), true)?)])
         }))
     }
@@ -108,7 +109,7 @@ impl Tensor {
                 if accumulate {
                     return Ok(g.clone());
                 }
-                let zeros = Tensor::zeros_of(&shape, g.dtype())?;
+                let zeros = Tensor::zeros_on(&shape, g.dtype(), g.device())?;
                 g.put_at(offsets, block, &zeros, false)
             })?;
             Ok(vec![rest, b.when(1, || g.take_at(offsets, block, &shape))?])
@@ -136,5 +137,5 @@ pub(super) fn places_along(op: &'static str, x: &Tensor, axis: usize, index: &Te
         shape[d] = index.shape()[d];
         offsets = offsets.add(&Tensor::count(shape[d])?.mul(strides[d] as i64)?.view(&shape)?)?;
     }
-    Ok(offsets)
+    offsets.to_device(x.device())
 }

@@ -1,5 +1,6 @@
 //! Rotary position embeddings (Su et al. 2021).
 
+use super::same_place;
 use crate::autograd::record;
 use crate::{DType, Error, Result, Tensor};
 
@@ -15,7 +16,7 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result
     let wide = |tensor: &Tensor| tensor.detach().to_dtype(dtype);
     let turning = if heads_are_runs(x) { wide(x)? } else { wide(x)?.contiguous()? };
     let (cosines, sines) = (wide(cos)?.contiguous()?, wide(sin)?.contiguous()?);
-    let out = Tensor::uninit(x.shape(), dtype)?;
+    let out = Tensor::uninit(x.shape(), dtype, x.device())?;
     x.backend().rope(&out, &turning, &cosines, &sines, interleaved)?;
     let out = out.to_dtype(x.dtype())?;
     // Turned back by the same angles.
@@ -43,6 +44,7 @@ fn check(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<()> {
     for tensor in [x, cos, sin] {
         tensor.expect_float("rope")?;
     }
+    same_place("rope", &[x, cos, sin])?;
     let fits = x.ndim() == 3
         && cos.ndim() == 2
         && cos.shape()[0] == x.shape()[0]

@@ -48,7 +48,7 @@ impl Tensor {
         }
         let mut first = self.shape().to_vec();
         first[axis] = 1;
-        let one = Tensor::ones(&first, self.dtype())?;
+        let one = Tensor::full_on(&first, 1i64, self.dtype(), self.device())?;
         Tensor::cat(&[&one, &self.narrow(axis, 0, size - 1)?], axis as isize)?.cumprod(-1)
     }
 }

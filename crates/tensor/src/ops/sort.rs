@@ -43,7 +43,7 @@ impl Tensor {
     fn ordered(&self, op: &'static str, axis: isize, count: usize, descending: bool) -> Result<Tensor> {
         expect_real(op, &[self])?;
         if self.ndim() == 0 {
-            return Tensor::zeros_of(&[], DType::I64);
+            return Tensor::zeros_on(&[], DType::I64, self.device());
         }
         let last = self.detach().movedim(axis, -1)?;
         self.backend().order(&last, count, descending)?.movedim(-1, axis)?.contiguous()
@@ -60,20 +60,20 @@ impl Tensor {
         if count == 0 {
             return Ok((
                 sorted,
-                Tensor::zeros_of(self.shape(), DType::I64)?,
-                Tensor::zeros_of(&[0], DType::I64)?,
+                Tensor::zeros_on(self.shape(), DType::I64, self.device())?,
+                Tensor::zeros_on(&[0], DType::I64, self.device())?,
             ));
         }
-        let first = Tensor::ones(&[1], DType::Bool)?;
+        let first = Tensor::full_on(&[1], true, DType::Bool, self.device())?;
         let starts =
             Tensor::cat(&[&first, &sorted.narrow(0, 1, count)?.ne(&sorted.narrow(0, 0, count - 1)?)?], 0)?;
         let rank = starts.cumsum(0)?.sub(1i64)?;
-        let inverse = Tensor::zeros_of(&[count], DType::I64)?.scatter(0, &order, &rank)?;
+        let inverse = Tensor::zeros_on(&[count], DType::I64, self.device())?.scatter(0, &order, &rank)?;
         let values = sorted.masked_select(&starts)?;
-        let counts = Tensor::zeros_of(values.shape(), DType::I64)?.scatter_add(
+        let counts = Tensor::zeros_on(values.shape(), DType::I64, self.device())?.scatter_add(
             0,
             &rank,
-            &Tensor::ones(&[count], DType::I64)?,
+            &Tensor::full_on(&[count], 1i64, DType::I64, self.device())?,
         )?;
         Ok((values, inverse.view(self.shape())?, counts))
     }

@@ -10,7 +10,7 @@ pub(super) fn embed(
     shape: &[usize],
     view: impl Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    let whole = Tensor::zeros_of(shape, grad.dtype())?;
+    let whole = Tensor::zeros_on(shape, grad.dtype(), grad.device())?;
     view(&whole)?.copy_(grad)?;
     Ok(whole)
 }

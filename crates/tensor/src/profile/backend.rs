@@ -10,7 +10,7 @@ use crate::ops::{
 use crate::{Backend, DType, Matrix, Quantized, Result, Scalar, Shape, Tensor};
 
 /// Does what the device does, and notes what that was.
-pub(crate) struct Profiled<B>(pub B);
+pub(crate) struct Profiled<B: 'static>(pub &'static B);
 
 /// The bytes of the elements.
 fn bytes(tensor: &Tensor) -> u64 {

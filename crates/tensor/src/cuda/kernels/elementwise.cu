@@ -136,6 +136,11 @@ DEVICE bool holds(int op, C x, C y) {
     }
 }
 
+// The one element of `out`.
+KERNEL(256) fill(void* out, int out_dtype, C value) {
+    if (first_element() == 0) store(out, out_dtype, 0, value);
+}
+
 // A conversion is assigned as the type that holds both: C is that of the source.
 KERNEL(256) assign(void* out, int out_dtype, const void* x, int x_dtype, Walk<2> walk) {
     for (i64 i = first_element(); i < walk.count; i += element_step()) {

@@ -99,7 +99,8 @@ impl<'a> Attention<'a> {
         }
         let Attended { context, probabilities } = if is_single && self.dropout.is_none() {
             let value_dim = store::stored_dim(self.value).unwrap_or(0);
-            let context = workspace.take(&[self.query.shape()[0], self.query.shape()[1] * value_dim])?;
+            let shape = [self.query.shape()[0], self.query.shape()[1] * value_dim];
+            let context = workspace.take(&shape, self.query.device())?;
             let probabilities = self.query.backend().attention(&context, self)?;
             Attended { context, probabilities }
         } else {
@@ -195,7 +196,7 @@ impl<'a> Attention<'a> {
     }
 
     /// The same as one operation after another, sequence by sequence.
-    fn composed(&self) -> Result<Attended> {
+    pub(crate) fn composed(&self) -> Result<Attended> {
         if self.key.dtype() == DType::U8 || self.value.dtype() == DType::U8 {
             let (key, value) = (store::floats(self.key)?, store::floats(self.value)?);
             return Attention { key: &key, value: &value, ..*self }.composed();
@@ -229,7 +230,7 @@ impl<'a> Attention<'a> {
             probabilities.push(p);
         }
         let context = match contexts.as_slice() {
-            [] => Tensor::zeros_of(&[0, heads * value_dim], self.query.dtype())?,
+            [] => Tensor::zeros_on(&[0, heads * value_dim], self.query.dtype(), self.query.device())?,
             parts => Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)?,
         };
         Ok(Attended { context, probabilities: self.probabilities.then_some(probabilities) })
@@ -244,6 +245,7 @@ impl<'a> Attention<'a> {
             })
             .collect();
         let hidden = Tensor::from_bytes(&hidden, &[s.rows, s.keys], DType::Bool)?;
+        let hidden = hidden.to_device(scores.device())?;
         let scores = scores.masked_fill(&hidden, f64::NEG_INFINITY)?;
         let blind = scores.detach().amax(&[-1], true)?.eq(f64::NEG_INFINITY)?;
         scores.masked_fill(&blind, 0.0)?.softmax(-1)?.masked_fill(&blind, 0.0)

@@ -1,6 +1,7 @@
 //! Keys and values kept for later rows: what a cache holds.
 
-use crate::{BlockFormat, DType, Error, Quantized, Result, Tensor};
+use crate::ops::same_place;
+use crate::{BlockFormat, DType, Device, Error, Quantized, Result, Tensor};
 
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,13 +18,14 @@ impl StoreForm {
     /// A store of zeros for `rows` rows of heads of `dim` elements: (rows, heads, dim) floats, or (rows, heads, bytes of a head) uint8.
     ///
     /// # Errors
-    /// `OutOfMemory`.
-    pub fn zeros(self, rows: usize, heads: usize, dim: usize) -> Result<Tensor> {
-        match self {
-            StoreForm::F32 => Tensor::zeros_of(&[rows, heads, dim], DType::F32),
-            StoreForm::F16 => Tensor::zeros_of(&[rows, heads, dim], DType::F16),
-            StoreForm::Int8 => Tensor::zeros_of(&[rows, heads, BlockFormat::Int8.row_bytes(dim)?], DType::U8),
-        }
+    /// `OutOfMemory`, `OutOfDeviceMemory`.
+    pub fn zeros(self, rows: usize, heads: usize, dim: usize, device: Device) -> Result<Tensor> {
+        let (dim, dtype) = match self {
+            StoreForm::F32 => (dim, DType::F32),
+            StoreForm::F16 => (dim, DType::F16),
+            StoreForm::Int8 => (BlockFormat::Int8.row_bytes(dim)?, DType::U8),
+        };
+        Tensor::zeros_on(&[rows, heads, dim], dtype, device)
     }
 }
 
@@ -65,6 +67,7 @@ pub(super) fn floats(store: &Tensor) -> Result<Tensor> {
 pub fn store_rows(store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
     let (x, op) = (x.detach(), "store_rows");
     x.expect_float(op)?;
+    same_place(op, &[store, &x])?;
     store.check_in_place(op, &[])?;
     let fits = x.ndim() == 3
         && store.ndim() == 3

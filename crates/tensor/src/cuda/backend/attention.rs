@@ -1,0 +1,138 @@
+//! Attention, and the positions of what attends.
+
+use super::{Gpu, host, name};
+use crate::cuda::geometry::{Geometry, WARP, decode, decode_group, elements, prefill};
+use crate::cuda::launch::{Argument, launch};
+use crate::ops::{Attention, Mask, stored_dim};
+use crate::{Backend, DType, Result, Tensor};
+
+/// The longest head of the kernels: more would not fit into the memory that all generations have.
+const LONGEST_HEAD: usize = 256;
+/// Farther than any text is long.
+const FAR: i64 = 1 << 40;
+
+/// What kernels call an Attention.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Shared {
+    strides: [i64; 6],
+    group: i64,
+    back: i64,
+    ahead: i64,
+    scale: f32,
+    softcap: f32,
+}
+
+/// How far a row sees back from its own key, and how far ahead, its own included.
+fn reach(mask: Mask) -> (i64, i64) {
+    match (mask.causal, mask.window.map(|window| i64::try_from(window).unwrap_or(FAR).min(FAR))) {
+        (false, None) => (FAR, FAR),
+        (true, None) => (FAR, 1),
+        (true, Some(window)) => ((window - 1).max(0), window.min(1)),
+        (false, Some(window)) => (window, window + 1),
+    }
+}
+
+/// What kernels call the form of a store.
+fn form(store: &Tensor) -> Option<&'static str> {
+    match store.dtype() {
+        DType::U8 => Some("int8"),
+        DType::F16 | DType::BF16 | DType::F32 => Some(name(store.dtype())),
+        _ => None,
+    }
+}
+
+pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {
+    let Attention { query, key, value, ragged, mask, bias, softcap, .. } = *attention;
+    let (heads, kv_heads, dim) = (query.shape()[1], key.shape()[1], query.shape()[2]);
+    let value_dim = stored_dim(value).unwrap_or_default();
+    let is_run = |x: &Tensor| x.shape()[2] <= 1 || x.layout().strides()[2] == 1;
+    let kept = form(key).filter(|&kept| form(value) == Some(kept));
+    let is_plain = [query, key, value].into_iter().all(is_run) && dim.max(value_dim) <= LONGEST_HEAD;
+    let (Some(kept), true, false) = (kept, is_plain, attention.probabilities) else {
+        // Who wants to see the probabilities has them computed one operation after another.
+        let attended = attention.composed()?;
+        gpu.assign(out, &attended.context)?;
+        return Ok(attended.probabilities);
+    };
+    let sequences = ragged.sequences();
+    if out.numel() == 0 {
+        return Ok(None);
+    }
+    let table: Vec<i64> =
+        sequences.iter().flat_map(|s| [s.start, s.rows, s.key_start, s.keys]).map(|at| at as i64).collect();
+    let table = gpu.table(&table)?;
+    let biases = match bias {
+        None => None,
+        Some(biases) => {
+            let singles = biases.iter().map(|bias| bias.detach().to_dtype(DType::F32)).collect::<Result<Vec<_>>>()?;
+            let mut places = Vec::with_capacity(4 * singles.len());
+            for (bias, s) in singles.iter().zip(sequences) {
+                let layout = bias.layout().expand(&[heads, s.rows, s.keys]);
+                places.push(bias.as_ptr() as i64);
+                places.extend(layout.strides().iter().map(|&stride| stride as i64));
+            }
+            // The biases stay until the launch is on its way.
+            Some((gpu.table(&places)?, singles))
+        }
+    };
+    let biases = biases.as_ref().map(|(places, _)| places);
+    let strides = |x: &Tensor| [0, 1].map(|axis| x.layout().strides()[axis] as i64);
+    let [[a, b], [c, d], [e, f]] = [query, key, value].map(strides);
+    let (back, ahead) = reach(mask);
+    let (group, softcap) = (heads / kv_heads, softcap.unwrap_or(0.0));
+    let shared = Shared {
+        strides: [a, b, c, d, e, f],
+        group: group as i64,
+        back,
+        ahead,
+        scale: attention.scale,
+        softcap,
+    };
+    let macros = format!("T=f32 KEPT={kept} HEAD_DIM={dim} VALUE_DIM={value_dim}");
+    let longest = sequences.iter().map(|s| s.rows).max().unwrap_or(0);
+    if sequences.iter().all(|s| s.rows == 1) {
+        let together = decode_group(group, dim);
+        let (chunks, rows) = (group.div_ceil(together), sequences.len());
+        let most = sequences.iter().map(|s| s.keys).max().unwrap_or(0);
+        let (at, parts) = decode(rows, kv_heads, chunks, most);
+        let left = gpu.fresh(&[rows * heads * parts * (value_dim + 2)], DType::F32)?;
+        let macros = format!("{macros} GROUP={together}");
+        launch!(
+            gpu,
+            "decode",
+            &macros,
+            "decode",
+            at,
+            [&left, query, key, value, &table, biases, Argument::of(shared), chunks as i32]
+        )?;
+        let at = Geometry { grid: [heads as u32, rows as u32, 1], block: [4 * WARP as u32, 1, 1], shared: 0 };
+        launch!(gpu, "decode", &macros, "combine", at, [out, &left, &table, parts as i32])?;
+        return Ok(None);
+    }
+    let (at, warps) = prefill(sequences.len(), longest, heads, (dim, value_dim, size_of::<f32>()));
+    let macros = format!("{macros} WARPS={warps}");
+    launch!(
+        gpu,
+        "prefill",
+        &macros,
+        "prefill",
+        at,
+        [out, None::<&Tensor>, query, key, value, &table, biases, Argument::of(shared)]
+    )?;
+    Ok(None)
+}
+
+pub(super) fn rope(gpu: &Gpu, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
+    if x.dtype() != DType::F32 {
+        return host::rope(out, x, cos, sin, interleaved);
+    }
+    let (rows, heads, dim, pairs) = (x.shape()[0], x.shape()[1], x.shape()[2], cos.shape()[1]);
+    let turns = pairs + (dim - 2 * pairs).div_ceil(2);
+    let at = elements(rows * heads * turns, 1);
+    // What kernels call Heads: from one row to the next, and from one head to the next.
+    let [to, from] = [out, x].map(|x| Argument::of([0, 1].map(|axis| x.layout().strides()[axis] as i64)));
+    let (rows, heads, dim, pairs) = (rows as i64, heads as i32, dim as i32, pairs as i32);
+    let interleaved = i32::from(interleaved);
+    launch!(gpu, "rope", "T=f32 A=f32", "rope", at, [out, x, cos, sin, rows, heads, dim, pairs, interleaved, to, from])
+}

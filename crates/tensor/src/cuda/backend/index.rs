@@ -1,0 +1,115 @@
+//! Rows and blocks at given places.
+
+use super::{Gpu, code, host, name};
+use crate::cuda::geometry::{WARP, elements};
+use crate::cuda::geometry::Geometry;
+use crate::cuda::launch::{Argument, launch};
+use crate::ops::{BinaryOp, stored_dim};
+use crate::{Backend, DType, Result, Tensor};
+
+/// The module that moves elements of `dtype`, whatever they mean.
+fn moving(dtype: DType) -> &'static str {
+    match dtype.size() {
+        1 => "E=u8",
+        2 => "E=u16",
+        4 => "E=u32",
+        8 => "E=u64",
+        _ => "E=Pack<u64,2>",
+    }
+}
+
+pub(super) fn take(gpu: &Gpu, x: &Tensor, offsets: &Tensor, block: usize, shape: &[usize]) -> Result<Tensor> {
+    let out = gpu.fresh(shape, x.dtype())?;
+    let (at, blocks) = (elements(out.numel(), 1), offsets.numel() as i64);
+    launch!(gpu, "index", moving(x.dtype()), "take", at, [&out, x, offsets, blocks, block as i64])?;
+    Ok(out)
+}
+
+pub(super) fn put(
+    gpu: &Gpu,
+    out: &Tensor,
+    offsets: &Tensor,
+    block: usize,
+    values: &Tensor,
+    accumulate: bool,
+) -> Result<()> {
+    let (at, blocks, dtype) = (elements(values.numel(), 1), offsets.numel() as i64, out.dtype());
+    if !accumulate {
+        return launch!(gpu, "index", moving(dtype), "put", at, [out, values, offsets, blocks, block as i64]);
+    }
+    let kind = match dtype {
+        DType::I32 => "i32",
+        DType::F16 | DType::BF16 | DType::F32 | DType::F64 | DType::I64 => name(dtype),
+        _ => return host::put_add(out, offsets, block, values),
+    };
+    let macros = format!("T={kind}");
+    launch!(gpu, "accumulate", &macros, "put_add", at, [out, values, offsets, blocks, block as i64])
+}
+
+/// The most tables of one launch.
+const MAX_LOOKUPS: usize = 4;
+
+/// What kernels call Lookups: tables with their ids, and how many.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Lookups {
+    at: [[u64; 2]; MAX_LOOKUPS],
+    count: i64,
+}
+
+pub(super) fn embedding(gpu: &Gpu, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
+    let (positions, width) = (lookups[0].1.len(), lookups[0].0.shape()[1]);
+    let all: Vec<i64> = lookups.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
+    let ids = gpu.table(&all)?;
+    let ids_of = |lookup: usize| ids.as_ptr() as u64 + (lookup * positions * size_of::<i64>()) as u64;
+    let (mut sum, mut first): (Option<Tensor>, usize) = (None, 0);
+    // Tables of one dtype are added up in one launch.
+    while let Some((table, _)) = lookups.get(first) {
+        let dtype = table.dtype();
+        let alike = lookups[first..].iter().take_while(|(table, _)| table.dtype() == dtype).count();
+        let count = alike.min(MAX_LOOKUPS);
+        let mut at = [[0; 2]; MAX_LOOKUPS];
+        for (index, place) in at.iter_mut().enumerate().take(count) {
+            *place = [lookups[first + index].0.as_ptr() as u64, ids_of(first + index)];
+        }
+        let out = gpu.fresh(&[positions, width], DType::F32)?;
+        let (grid, lookups) = (elements(out.numel(), 1), Argument::of(Lookups { at, count: count as i64 }));
+        let (positions, width) = (positions as i64, width as i32);
+        launch!(gpu, "rows", "T=f32", "embedding", grid, [&out, lookups, code(dtype), positions, width])?;
+        if let Some(before) = &sum {
+            gpu.binary(BinaryOp::Add, &out, &out, before)?;
+        }
+        sum = Some(out);
+        first += count;
+    }
+    sum.map_or_else(|| gpu.fresh(&[positions, width], DType::F32), Ok)
+}
+
+pub(super) fn scatter_rows(gpu: &Gpu, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor> {
+    let mut shape = x.shape().to_vec();
+    shape[0] = total;
+    let width: usize = shape[1..].iter().product();
+    let out = gpu.fresh(&shape, DType::F32)?;
+    gpu.zero(&out)?;
+    let offsets: Vec<i64> = positions.iter().map(|&position| (position * width) as i64).collect();
+    put(gpu, &out, &gpu.table(&offsets)?, width, x, false)?;
+    Ok(out)
+}
+
+pub(super) fn store_rows(gpu: &Gpu, store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
+    let places: Vec<i64> = places.iter().flatten().map(|&place| place as i64).collect();
+    let (count, heads) = (places.len() / 2, x.shape()[1]);
+    let blocks = (count * heads).div_ceil(8).clamp(1, 4096) as u32;
+    let at = Geometry { grid: [blocks, 1, 1], block: [WARP as u32, 8, 1], shared: 0 };
+    let (places, form) = (gpu.table(&places)?, code(store.dtype()));
+    let dim = stored_dim(store).unwrap_or_default() as i32;
+    let [row, head] = [0, 1].map(|axis| x.layout().strides()[axis] as i64);
+    launch!(
+        gpu,
+        "rows",
+        "T=f32",
+        "store_rows",
+        at,
+        [store, form, x, &places, count as i64, heads as i32, dim, row, head]
+    )
+}

@@ -1,0 +1,177 @@
+//! Linear layers: a norm before, products with the parts of a weight, and what is done to their sums.
+
+use super::matmul::plain;
+use super::{Gpu, name, rows};
+use crate::cuda::blas::{Function, Matrices, Product};
+use crate::cuda::geometry::{elements, gemv};
+use crate::cuda::launch::launch;
+use crate::ops::{BinaryOp, LinearStep, Then};
+use crate::{Activation, Backend, DType, Layout, Matrix, Quantized, Result, Tensor};
+
+/// Vectors that meet blocks as they are stored; more of them are worth expanding the blocks for.
+const FEW: usize = 8;
+/// Vectors that share one reading of the blocks.
+const TOGETHER: usize = 4;
+
+pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
+    let LinearStep { weight, bias, then, .. } = *step;
+    let (inputs, outputs) = (weight.in_features(), weight.out_features());
+    let vectors = step.x.shape()[..step.x.ndim() - 1].iter().product();
+    let x = match &step.norm {
+        Some(norm) => rows::norm(gpu, step.x, None, norm)?,
+        None => step.x.detach(),
+    };
+    let x = flat(&x, [vectors, inputs]);
+    let (function, last) = match then {
+        Then::Activate(Activation::Relu) => (Function::Relu, Activation::Identity),
+        Then::Activate(Activation::GeluTanh) => (Function::GeluTanh, Activation::Identity),
+        Then::Activate(activation) => (Function::Identity, activation),
+        Then::Gate(_) | Then::Add(_) => (Function::Identity, Activation::Identity),
+    };
+    let add = if let Then::Add(residual) = then { Some(residual) } else { None };
+    let sums = match then {
+        Then::Gate(_) => gpu.fresh(&[vectors, outputs], DType::F32)?,
+        _ => flat(out, [vectors, outputs]),
+    };
+    if sums.numel() > 0 {
+        let mut converted = Converted { x: &x, as_stored: Vec::new() };
+        let mut first = 0;
+        for part in weight.parts() {
+            let columns = Columns { sums: &sums, bias, add, first, count: part.shape()[0], function };
+            match part {
+                Matrix::Dense(tensor) => columns.of_floats(gpu, &mut converted, tensor)?,
+                Matrix::Quantized(blocks) => columns.of_blocks(gpu, &mut converted, blocks)?,
+            }
+            first += columns.count;
+        }
+    }
+    match then {
+        Then::Gate(activation) => rows::gate(gpu, activation, out, &sums),
+        _ => rows::activate(gpu, last, &sums, &sums),
+    }
+}
+
+/// The elements of a contiguous tensor in another shape.
+fn flat(x: &Tensor, shape: [usize; 2]) -> Tensor {
+    let layout = Layout::strided(&shape, &[shape[1] as isize, 1], x.layout().offset());
+    Tensor::over(x.storage().clone(), layout, x.dtype())
+}
+
+/// The rows that meet a weight, in the dtypes of its parts.
+struct Converted<'a> {
+    x: &'a Tensor,
+    as_stored: Vec<Tensor>,
+}
+
+impl Converted<'_> {
+    fn to(&mut self, dtype: DType) -> Result<Tensor> {
+        if dtype == self.x.dtype() {
+            return Ok(self.x.clone());
+        }
+        if let Some(known) = self.as_stored.iter().find(|known| known.dtype() == dtype) {
+            return Ok(known.clone());
+        }
+        let made = self.x.to_dtype(dtype)?;
+        self.as_stored.push(made.clone());
+        Ok(made)
+    }
+}
+
+/// Some neighbouring columns of the sums, which one part of a weight gives.
+struct Columns<'a> {
+    /// (vectors, outputs), float32
+    sums: &'a Tensor,
+    bias: Option<&'a Tensor>,
+    add: Option<&'a Tensor>,
+    first: usize,
+    count: usize,
+    function: Function,
+}
+
+impl Columns<'_> {
+    /// Their first element in a tensor of as many columns as the sums have.
+    fn in_tensor(&self, x: &Tensor) -> u64 {
+        x.as_ptr() as u64 + (self.first * size_of::<f32>()) as u64
+    }
+
+    fn of_floats(&self, gpu: &Gpu, x: &mut Converted, part: &Tensor) -> Result<()> {
+        // The matrix units have no products of doubles with floats.
+        let part = if part.dtype() == DType::F64 { part.detach().to_dtype(DType::F32)? } else { part.detach() };
+        let part = part.contiguous()?;
+        let x = x.to(part.dtype())?;
+        let Matrices { address, dtype, shape: [rows, columns], .. } = plain(&part);
+        let right = Matrices { address, dtype, shape: [columns, rows], strides: [1, columns], apart: 0 };
+        let vectors = self.sums.shape()[0];
+        let out = Matrices {
+            address: self.in_tensor(self.sums),
+            dtype: DType::F32,
+            shape: [vectors, self.count],
+            strides: [self.sums.shape()[1], 1],
+            apart: 0,
+        };
+        gpu.multiply(&Product {
+            out,
+            left: plain(&x),
+            right,
+            count: 1,
+            bias: self.bias.map(|bias| self.in_tensor(bias)),
+            add: self.add.map(|add| self.in_tensor(add)),
+            function: self.function,
+        })
+    }
+
+    fn of_blocks(&self, gpu: &Gpu, x: &mut Converted, blocks: &Quantized) -> Result<()> {
+        let vectors = self.sums.shape()[0];
+        if vectors > FEW {
+            return self.of_floats(gpu, x, &gpu.dequantize(blocks, None)?);
+        }
+        let together = if vectors == 1 { 1 } else { TOGETHER };
+        let at = gemv(self.count, vectors.div_ceil(together));
+        // Its results lie one after another, as the sums do where there is one part or one vector.
+        let is_whole = vectors == 1 || self.count == self.sums.shape()[1];
+        let of_part = Layout::strided(
+            &[vectors, self.count],
+            &[self.sums.shape()[1] as isize, 1],
+            self.sums.layout().offset() + self.first,
+        );
+        let place = Tensor::over(self.sums.storage().clone(), of_part, DType::F32);
+        let out = if is_whole { place.clone() } else { gpu.fresh(&[vectors, self.count], DType::F32)? };
+        let macros = format!("T=f32 FORMAT={} VECTORS={together}", blocks.format().name());
+        let (rows, columns) = (self.count as i64, blocks.shape()[1] as i32);
+        let row_bytes = blocks.blocks().shape()[1] as i64;
+        let bias = self.bias.map_or(0, |bias| self.in_tensor(bias));
+        launch!(
+            gpu,
+            "quant",
+            &macros,
+            "gemv",
+            at,
+            [&out, x.x, blocks.blocks(), bias, rows, columns, row_bytes, vectors as i32]
+        )?;
+        if let Some(add) = self.add {
+            let added = Tensor::over(add.storage().clone(), Layout::strided(
+                &[vectors, self.count],
+                &[self.sums.shape()[1] as isize, 1],
+                add.layout().offset() + self.first,
+            ), DType::F32);
+            gpu.binary(BinaryOp::Add, &out, &out, &added)?;
+        }
+        if self.function != Function::Identity {
+            let activation = if self.function == Function::Relu { Activation::Relu } else { Activation::GeluTanh };
+            rows::activate(gpu, activation, &out, &out)?;
+        }
+        if is_whole { Ok(()) } else { gpu.assign(&place, &out) }
+    }
+}
+
+pub(super) fn dequantize(gpu: &Gpu, matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor> {
+    let columns = matrix.shape()[1];
+    let ids = rows.map(|rows| gpu.table(rows)).transpose()?;
+    let count = rows.map_or(matrix.shape()[0], <[i64]>::len);
+    let out = gpu.fresh(&[count, columns], DType::F32)?;
+    let macros = format!("T={} FORMAT={} VECTORS=1", name(DType::F32), matrix.format().name());
+    let (at, row_bytes) = (elements(out.numel(), 16), matrix.blocks().shape()[1] as i64);
+    let (count, columns) = (count as i64, columns as i32);
+    launch!(gpu, "quant", &macros, "dequantize", at, [&out, matrix.blocks(), ids.as_ref(), count, columns, row_bytes])?;
+    Ok(out)
+}

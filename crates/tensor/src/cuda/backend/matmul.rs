@@ -1,0 +1,65 @@
+//! Products of matrices, batch by batch.
+
+use super::{Gpu, host};
+use crate::cuda::blas::{Function, Matrices, Product};
+use crate::layout::coalesce;
+use crate::{Backend, Layout, Result, Shape, Tensor};
+
+pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if !a.dtype().is_float() {
+        return host::matmul(gpu, a, b);
+    }
+    let mut shape = Shape::from(a.shape());
+    let last = shape.len() - 1;
+    shape[last] = b.shape()[last];
+    let out = gpu.fresh(&shape, a.dtype())?;
+    if out.numel() == 0 {
+        return Ok(out);
+    }
+    if a.shape()[last] == 0 {
+        gpu.zero(&out)?;
+        return Ok(out);
+    }
+    // What no strides of the library express is copied first.
+    let (a_plain, b_plain);
+    let (left, right) = match (matrices(a), matrices(b)) {
+        (Some(left), Some(right)) => (left, right),
+        (left, right) => {
+            a_plain = if left.is_none() { a.detach().copy()? } else { a.clone() };
+            b_plain = if right.is_none() { b.detach().copy()? } else { b.clone() };
+            (plain(&a_plain), plain(&b_plain))
+        }
+    };
+    let count = shape[..last - 1].iter().product();
+    let product =
+        Product { out: plain(&out), left, right, count, bias: None, add: None, function: Function::Identity };
+    gpu.multiply(&product)?;
+    Ok(out)
+}
+
+/// The matrices of `x`, if they lie at equal distances and the elements of rows or of columns are neighbours.
+fn matrices(x: &Tensor) -> Option<Matrices> {
+    let (batch, sizes) = x.shape().split_at(x.ndim() - 2);
+    let (apart, strides) = x.layout().strides().split_at(x.ndim() - 2);
+    let (_, [apart]) = coalesce(batch, [&Layout::strided(batch, apart, 0)]);
+    let [apart] = apart[..] else { return None };
+    let positive = |stride: isize| usize::try_from(stride).ok();
+    let (shape, strides) = ([sizes[0], sizes[1]], [positive(strides[0])?, positive(strides[1])?]);
+    let is_run = |along: usize, across: usize| {
+        (strides[along] == 1 || shape[along] == 1) && (strides[across] >= shape[along] || shape[across] == 1)
+    };
+    (is_run(1, 0) || is_run(0, 1)).then(|| Matrices {
+        address: x.as_ptr() as u64,
+        dtype: x.dtype(),
+        shape,
+        strides,
+        apart: positive(apart).unwrap_or_default(),
+    })
+}
+
+/// The matrices of a contiguous tensor.
+pub(super) fn plain(x: &Tensor) -> Matrices {
+    let shape = [x.shape()[x.ndim() - 2], x.shape()[x.ndim() - 1]];
+    let (address, dtype, strides) = (x.as_ptr() as u64, x.dtype(), [shape[1], 1]);
+    Matrices { address, dtype, shape, strides, apart: shape[0] * shape[1] }
+}

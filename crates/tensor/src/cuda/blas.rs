@@ -1,0 +1,275 @@
+//! Products of matrices by cuBLASLt, with what is done to their sums on the way out. What it finds best for a shape is found once.
+
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::{Mutex, PoisonError};
+
+use cudarc::cublaslt::result::{self, CublasError};
+use cudarc::cublaslt::sys::{
+    cublasComputeType_t as Compute, cublasLtEpilogue_t as Epilogue, cublasLtHandle_t, cublasLtMatmulAlgo_t,
+    cublasLtMatmulDescAttributes_t as DescAttribute, cublasLtMatmulDesc_t,
+    cublasLtMatmulPreferenceAttributes_t as PreferenceAttribute, cublasLtMatrixLayoutAttribute_t as LayoutAttribute,
+    cublasLtMatrixLayout_t, cudaDataType,
+};
+
+use super::gpu::{Gpu, Handle};
+use super::memory::Memory;
+use super::library;
+use crate::{DType, Error, Result};
+
+/// What NVIDIA recommends for Hopper; elsewhere less would do.
+const WORKSPACE: usize = 32 << 20;
+
+/// Matrices (rows, columns) in memory, any number of them at equal distances. Elements are neighbours along one of both dimensions.
+#[derive(Clone, Copy)]
+pub(super) struct Matrices {
+    /// The first element of the first.
+    pub address: u64,
+    pub dtype: DType,
+    pub shape: [usize; 2],
+    /// In elements.
+    pub strides: [usize; 2],
+    /// From one matrix to the next, in elements.
+    pub apart: usize,
+}
+
+/// How sums come out.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Function {
+    Identity,
+    Relu,
+    /// The one with the hyperbolic tangent.
+    GeluTanh,
+}
+
+/// `out = function(left right + bias + add)` for each of `count` matrices.
+#[derive(Clone, Copy)]
+pub(super) struct Product {
+    pub out: Matrices,
+    pub left: Matrices,
+    pub right: Matrices,
+    pub count: usize,
+    /// One number of the dtype of `out` for each of its columns.
+    pub bias: Option<u64>,
+    /// What is laid out as `out` is, and may be `out`.
+    pub add: Option<u64>,
+    pub function: Function,
+}
+
+/// What decides how a product is best computed.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    matrices: [([usize; 2], usize, bool, usize, DType); 3],
+    count: usize,
+    biased: bool,
+    added: bool,
+    function: Function,
+    tf32: bool,
+}
+
+/// A product that was prepared.
+struct Plan {
+    product: Handle<cublasLtMatmulDesc_t>,
+    out: Handle<cublasLtMatrixLayout_t>,
+    left: Handle<cublasLtMatrixLayout_t>,
+    right: Handle<cublasLtMatrixLayout_t>,
+    algorithm: cublasLtMatmulAlgo_t,
+}
+
+/// The library's handle of a device.
+pub(super) struct Blas {
+    handle: Handle<cublasLtHandle_t>,
+    plans: Mutex<HashMap<Key, Plan>>,
+    workspace: Memory,
+}
+
+/// What went wrong.
+fn failed(error: CublasError) -> Error {
+    Error::Device(format!("a product of matrices failed: {:?}", error.0))
+}
+
+impl Blas {
+    pub(super) fn new(gpu: &'static Gpu) -> Result<Blas> {
+        library::products()?;
+        let handle = Handle(result::create_handle().map_err(failed)?);
+        Ok(Blas { handle, plans: Mutex::default(), workspace: Memory::uninit(gpu, WORKSPACE)? })
+    }
+
+    /// Puts the product on the stream. Float32 is computed in TF32 where the caller has allowed that.
+    pub(super) fn run(&self, gpu: &Gpu, product: &Product, tf32: bool) -> Result<()> {
+        let Product { out, left, right, count, bias, add, function } = *product;
+        let of = |m: Matrices| (m.shape, m.leading(), m.is_turned(), m.apart, m.dtype);
+        let key = Key {
+            matrices: [of(out), of(left), of(right)],
+            count,
+            biased: bias.is_some(),
+            added: add.is_some(),
+            function,
+            tf32,
+        };
+        // A panic elsewhere leaves whole plans: they are made before they are kept.
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let plan = match plans.entry(key) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => new.insert(self.plan(product, tf32).map_err(failed)?),
+        };
+        let (one, beta) = (Scale::of(out.dtype, 1.0), Scale::of(out.dtype, if add.is_some() { 1.0 } else { 0.0 }));
+        // Without something to add, what is there already is not looked at.
+        let added = add.unwrap_or(out.address) as *const c_void;
+        // SAFETY: the plan was made for matrices of these shapes, which lie in memory of this device, as the caller promises by having them;
+        // the bias is set under the lock under which it is used.
+        unsafe {
+            if let Some(bias) = bias {
+                set(plan.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias).map_err(failed)?;
+            }
+            result::matmul(
+                self.handle.0,
+                plan.product.0,
+                one.as_ptr(),
+                beta.as_ptr(),
+                right.address as *const c_void,
+                plan.right.0,
+                left.address as *const c_void,
+                plan.left.0,
+                added,
+                plan.out.0,
+                out.address as *mut c_void,
+                plan.out.0,
+                &plan.algorithm,
+                self.workspace.address() as *mut c_void,
+                self.workspace.len(),
+                gpu.stream().cast(),
+            )
+            .map_err(failed)
+        }
+    }
+
+    /// The library counts columns first, where rows that lie one after another are the columns of the transposed: so the transposed of everything
+    /// is computed, `outᵀ = rightᵀ leftᵀ`.
+    fn plan(&self, product: &Product, tf32: bool) -> Result<Plan, CublasError> {
+        let Product { out, left, right, count, bias, function, .. } = *product;
+        let (compute, scale) = match out.dtype {
+            DType::F64 => (Compute::CUBLAS_COMPUTE_64F, cudaDataType::CUDA_R_64F),
+            _ if tf32 => (Compute::CUBLAS_COMPUTE_32F_FAST_TF32, cudaDataType::CUDA_R_32F),
+            _ => (Compute::CUBLAS_COMPUTE_32F, cudaDataType::CUDA_R_32F),
+        };
+        let epilogue = match (function, bias) {
+            (Function::Identity, None) => Epilogue::CUBLASLT_EPILOGUE_DEFAULT,
+            (Function::Identity, Some(_)) => Epilogue::CUBLASLT_EPILOGUE_BIAS,
+            (Function::Relu, None) => Epilogue::CUBLASLT_EPILOGUE_RELU,
+            (Function::Relu, Some(_)) => Epilogue::CUBLASLT_EPILOGUE_RELU_BIAS,
+            (Function::GeluTanh, None) => Epilogue::CUBLASLT_EPILOGUE_GELU,
+            (Function::GeluTanh, Some(_)) => Epilogue::CUBLASLT_EPILOGUE_GELU_BIAS,
+        };
+        // What cuBLAS calls CUBLAS_OP_N and CUBLAS_OP_T.
+        let turned = |m: Matrices| i32::from(m.is_turned());
+        let made = Plan {
+            product: Handle(result::create_matmul_desc(compute, scale)?),
+            out: Handle(out.layout(count)?),
+            left: Handle(left.layout(count)?),
+            right: Handle(right.layout(count)?),
+            // SAFETY: a number in plain memory, which is overwritten below.
+            algorithm: unsafe { std::mem::zeroed() },
+        };
+        // SAFETY: all of them were just made, and go with the plan.
+        unsafe {
+            set(made.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_TRANSA, &turned(right))?;
+            set(made.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_TRANSB, &turned(left))?;
+            set(made.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
+            if let Some(bias) = bias {
+                set(made.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
+            }
+            let preference = result::create_matmul_pref()?;
+            let most = PreferenceAttribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
+            let found = result::set_matmul_pref_attribute(preference, most, ptr::from_ref(&WORKSPACE).cast(), size_of::<usize>())
+                .and_then(|()| {
+                    result::get_matmul_algo_heuristic(
+                        self.handle.0,
+                        made.product.0,
+                        made.right.0,
+                        made.left.0,
+                        made.out.0,
+                        made.out.0,
+                        preference,
+                    )
+                });
+            _ = result::destroy_matmul_pref(preference);
+            Ok(Plan { algorithm: found?.algo, ..made })
+        }
+    }
+}
+
+/// Sets one attribute.
+///
+/// # Safety
+/// The descriptor must be alive, and the value of the attribute's type.
+unsafe fn set<T>(product: cublasLtMatmulDesc_t, which: DescAttribute, value: &T) -> Result<(), CublasError> {
+    // SAFETY: as the caller promises.
+    unsafe { result::set_matmul_desc_attribute(product, which, ptr::from_ref(value).cast(), size_of::<T>()) }
+}
+
+impl Matrices {
+    /// Whether the elements of a column are neighbours, not those of a row.
+    fn is_turned(&self) -> bool {
+        self.strides[1] != 1 && self.shape[1] != 1
+    }
+
+    /// From one run of neighbours to the next.
+    fn leading(&self) -> usize {
+        let [run, apart] = if self.is_turned() { [self.shape[0], self.strides[1]] } else { [self.shape[1], self.strides[0]] };
+        apart.max(run).max(1)
+    }
+
+    fn layout(&self, count: usize) -> Result<cublasLtMatrixLayout_t, CublasError> {
+        let dtype = match self.dtype {
+            DType::F16 => cudaDataType::CUDA_R_16F,
+            DType::BF16 => cudaDataType::CUDA_R_16BF,
+            DType::F64 => cudaDataType::CUDA_R_64F,
+            _ => cudaDataType::CUDA_R_32F,
+        };
+        let [rows, columns] = self.shape.map(|size| size as u64);
+        let (rows, columns) = if self.is_turned() { (rows, columns) } else { (columns, rows) };
+        let layout = result::create_matrix_layout(dtype, rows, columns, self.leading() as i64)?;
+        let (batch, apart) = (count as i32, self.apart as i64);
+        // SAFETY: just made; both attributes are of these types.
+        unsafe {
+            let set = |which, value: *const c_void, size| result::set_matrix_layout_attribute(layout, which, value, size);
+            set(LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, ptr::from_ref(&batch).cast(), size_of::<i32>())?;
+            let stride = LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET;
+            set(stride, ptr::from_ref(&apart).cast(), size_of::<i64>())?;
+        }
+        Ok(layout)
+    }
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        // SAFETY: made by `plan`, and not used again.
+        unsafe {
+            _ = result::destroy_matmul_desc(self.product.0);
+            for layout in [self.out, self.left, self.right] {
+                _ = result::destroy_matrix_layout(layout.0);
+            }
+        }
+    }
+}
+
+/// What sums are multiplied with, in the type that they have.
+enum Scale {
+    Single(f32),
+    Double(f64),
+}
+
+impl Scale {
+    fn of(dtype: DType, value: f32) -> Scale {
+        if dtype == DType::F64 { Scale::Double(value.into()) } else { Scale::Single(value) }
+    }
+
+    fn as_ptr(&self) -> *const c_void {
+        match self {
+            Scale::Single(value) => ptr::from_ref(value).cast(),
+            Scale::Double(value) => ptr::from_ref(value).cast(),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Bytes between the processor, a device and another device.
+
+use std::slice;
+
+use cudarc::driver::result::{self, DriverError};
+use cudarc::driver::sys::CUevent_flags;
+
+use super::gpu::Gpu;
+use crate::{Result, interrupt};
+
+/// What is copied at a time through memory that the device reads by itself.
+const CHUNK: usize = 8 << 20;
+/// From here on chunks are worth their setting up.
+const LARGE: usize = 2 << 20;
+
+impl Gpu {
+    /// Copies `bytes` to `address`. They may be changed as soon as this returns.
+    pub(crate) fn upload(&self, address: u64, bytes: &[u8]) -> Result<()> {
+        self.bind()?;
+        let copied = if bytes.len() >= LARGE {
+            return self.upload_in_chunks(address, bytes);
+        } else if bytes.is_empty() {
+            Ok(())
+        } else {
+            // SAFETY: the device has as many bytes there. The driver has read those of memory like this when it returns.
+            unsafe { result::memcpy_htod_async(address, bytes, self.stream()) }
+        };
+        copied.map_err(|error| self.failed("a copy to it", error))
+    }
+
+    /// While the device fetches one chunk, the processor writes the next: of a mapped file, reading it from disk.
+    fn upload_in_chunks(&self, address: u64, bytes: &[u8]) -> Result<()> {
+        let said = |error| self.failed("a copy to it", error);
+        let rooms = [Pinned::new(CHUNK).map_err(said)?, Pinned::new(CHUNK).map_err(said)?];
+        for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
+            interrupt::check()?;
+            let room = &rooms[index % 2];
+            room.wait().map_err(said)?;
+            // SAFETY: the room is as large as a chunk, and the device has finished with what it held before.
+            let held = unsafe {
+                room.start.copy_from_nonoverlapping(chunk.as_ptr(), chunk.len());
+                slice::from_raw_parts(room.start, chunk.len())
+            };
+            // SAFETY: the device has as many bytes there; the room is not written to before the event behind this has come.
+            unsafe {
+                result::memcpy_htod_async(address + (index * CHUNK) as u64, held, self.stream())
+                    .and_then(|()| result::event::record(room.read, self.stream()))
+            }
+            .map_err(said)?;
+        }
+        rooms.iter().try_for_each(Pinned::wait).map_err(said)
+    }
+
+    /// Copies from `address` to `bytes`, when all that was asked for before is done.
+    pub(crate) fn download(&self, bytes: &mut [u8], address: u64) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: the device has as many bytes there, and they are waited for below.
+        let asked = unsafe { result::memcpy_dtoh_async(bytes, address, self.stream()) };
+        let waited = self.synchronize();
+        asked.map_err(|error| self.failed("a copy from it", error)).and(waited)
+    }
+
+    /// Copies `bytes` bytes within the device.
+    pub(crate) fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: both places are of this device, and as long, as the caller has them from tensors.
+        unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream()) }
+            .map_err(|error| self.failed("a copy within it", error))
+    }
+
+    /// Copies `bytes` bytes from `address` of `other` to `to`, behind all that both were asked for.
+    pub(crate) fn fetch(&self, other: &Gpu, to: u64, from: u64, bytes: usize) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.follow(other)?;
+        let (own, its) = (self.context(), other.context());
+        // SAFETY: both places are of these devices, and as long; the source is not handed to others before `other` has waited, too.
+        unsafe { result::memcpy_peer_async(own, to, its, from, bytes, self.stream()) }
+            .map_err(|error| self.failed("a copy from another device", error))?;
+        other.follow(self)
+    }
+
+    /// Sets `bytes` bytes to zero.
+    pub(crate) fn clear(&self, address: u64, bytes: usize) -> Result<()> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.bind()?;
+        // SAFETY: the device has as many bytes there.
+        unsafe { result::memset_d8_async(address, 0, bytes, self.stream()) }
+            .map_err(|error| self.failed("setting its memory", error))
+    }
+
+    /// Has what is asked of this device from now on wait for all that was asked of `other` until now.
+    pub(crate) fn follow(&self, other: &Gpu) -> Result<()> {
+        let said = |error| self.failed("waiting for another device", error);
+        other.bind()?;
+        let event = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(said)?;
+        // SAFETY: the event is alive; the driver keeps it until who waits for it has done so.
+        unsafe {
+            let recorded = result::event::record(event, other.stream());
+            let bound = self.bind();
+            let waiting = result::stream::wait_event(
+                self.stream(),
+                event,
+                cudarc::driver::sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT,
+            );
+            _ = result::event::destroy(event);
+            recorded.and(waiting).map_err(said).and(bound)
+        }
+    }
+}
+
+/// Memory of the processor that does not move, which devices read by themselves, and the event behind their reading.
+struct Pinned {
+    start: *mut u8,
+    read: cudarc::driver::sys::CUevent,
+}
+
+impl Pinned {
+    fn new(bytes: usize) -> Result<Pinned, DriverError> {
+        let read = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING)?;
+        // SAFETY: a device is bound to this thread.
+        match unsafe { result::malloc_host(bytes, 0) } {
+            Ok(start) => Ok(Pinned { start: start.cast(), read }),
+            Err(error) => {
+                // SAFETY: made above.
+                _ = unsafe { result::event::destroy(read) };
+                Err(error)
+            }
+        }
+    }
+
+    /// Until the device has read what is there.
+    fn wait(&self) -> Result<(), DriverError> {
+        // SAFETY: the event is alive; one that was never recorded has come.
+        unsafe { result::event::synchronize(self.read) }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // SAFETY: both were made by `new`; nothing that is under way reads there once the event has come.
+        unsafe {
+            _ = result::event::synchronize(self.read);
+            _ = result::event::destroy(self.read);
+            _ = result::free_host(self.start.cast());
+        }
+    }
+}

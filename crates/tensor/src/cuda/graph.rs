@@ -1,0 +1,115 @@
+//! Work that is recorded once and launched as one: a CUDA graph, and the memory that it writes to whenever it runs.
+
+use std::cell::RefCell;
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cudarc::driver::{result, sys};
+
+use super::gpu::{Gpu, Handle};
+use super::memory::{Block, drop_all};
+use crate::memory::Cache;
+use crate::{Error, Result};
+
+thread_local! {
+    /// The arena of the recording that this thread is making, if it is.
+    static RECORDING: RefCell<Option<(usize, Arc<Arena>)>> = const { RefCell::new(None) };
+}
+
+/// Memory of one graph. What a recording gives back may be used again by what it records later, and by nothing else as long as there is
+/// the graph: it writes to the same addresses at every launch.
+#[derive(Default)]
+pub(super) struct Arena(Mutex<Option<Cache<Block>>>);
+
+impl Arena {
+    fn idle(&self) -> MutexGuard<'_, Option<Cache<Block>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take(&self, size: usize) -> Option<Block> {
+        self.idle().get_or_insert_default().take(size)
+    }
+
+    pub(super) fn put(&self, block: Block) {
+        self.idle().get_or_insert_default().put(block, usize::MAX);
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if let Some(idle) = self.idle().take() {
+            drop_all(idle);
+        }
+    }
+}
+
+/// Where what this thread asks for on `gpu` comes from, while it records.
+pub(super) fn arena(gpu: &Gpu) -> Option<Arc<Arena>> {
+    RECORDING.with_borrow(|recording| {
+        let (device, arena) = recording.as_ref()?;
+        (*device == ptr::from_ref(gpu).addr()).then(|| arena.clone())
+    })
+}
+
+/// Recorded work. Whatever it reads and writes must still be there when it is launched: the caller keeps inputs and outputs, the graph what lies
+/// between.
+pub struct Graph {
+    launched: Handle<sys::CUgraphExec>,
+    gpu: &'static Gpu,
+    /// Last to go: the graph writes there.
+    _arena: Arc<Arena>,
+}
+
+impl Graph {
+    /// Records what `work` asks of `gpu`, without doing it, and what it returns. Nothing that `work` does may wait for the device, read
+    /// from it, or depend on values of this moment but those in its arguments.
+    ///
+    /// # Errors
+    /// What `work` returns; `Device` when it did what cannot be recorded.
+    pub fn record<T>(gpu: &'static Gpu, work: impl FnOnce() -> Result<T>) -> Result<(Graph, T)> {
+        gpu.bind()?;
+        let said = |error| gpu.failed("recording a graph", error);
+        let arena = Arc::new(Arena::default());
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: the stream lives as long as the process.
+        unsafe { result::stream::begin_capture(gpu.stream(), mode) }.map_err(said)?;
+        let outer = RECORDING.replace(Some((ptr::from_ref(gpu).addr(), arena.clone())));
+        let done = work();
+        RECORDING.set(outer);
+        // SAFETY: as above; also after an error the recording must end for the stream to be of use again.
+        let graph = unsafe { result::stream::end_capture(gpu.stream()) };
+        let done = done?;
+        let graph = graph.map_err(said)?;
+        if graph.is_null() {
+            return Err(Error::Device("nothing was recorded".into()));
+        }
+        // SAFETY: the graph is what was just recorded; what is launched is a copy of it.
+        let launched = unsafe {
+            let launched = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
+            _ = result::graph::destroy(graph);
+            launched.map_err(said)?
+        };
+        Ok((Graph { launched: Handle(launched), gpu, _arena: arena }, done))
+    }
+
+    /// Has all of it done once more, as one launch, in line with all other work of its device.
+    ///
+    /// # Errors
+    /// `Device` when it is lost.
+    pub fn launch(&self) -> Result<()> {
+        self.gpu.bind()?;
+        // SAFETY: graph and stream are alive, and so is all memory, see `Graph`.
+        unsafe { result::graph::launch(self.launched.0, self.gpu.stream()) }
+            .map_err(|error| self.gpu.failed("a graph", error))
+    }
+}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        // Its memory is handed to others when it goes, on the same stream and so behind its last launch.
+        if self.gpu.bind().is_ok() {
+            // SAFETY: not launched again; the driver keeps it until its last launch is done.
+            _ = unsafe { result::graph::exec_destroy(self.launched.0) };
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! NVIDIA's GPUs: the second implementation of [`crate::Backend`].
+//!
+//! Nothing of CUDA is linked to: its libraries are opened when a device is first asked for, so the same build runs where there are none.
+
+mod backend;
+mod blas;
+mod copy;
+mod geometry;
+mod gpu;
+mod graph;
+mod launch;
+mod library;
+mod memory;
+mod modules;
+
+use std::slice;
+
+use crate::{Device, Result, Tensor};
+
+pub use gpu::{Gpu, allow_tf32, count, gpu, is_tf32_allowed};
+pub use graph::Graph;
+pub use library::look_in;
+pub use memory::Memory;
+pub(crate) use memory::Pool;
+
+/// Copies the elements of `x` to `out`, on another device: both contiguous, of one shape and dtype.
+pub(crate) fn carry(out: &Tensor, x: &Tensor) -> Result<()> {
+    let bytes = x.numel() * x.dtype().size();
+    let [to, from] = [out, x].map(|tensor| tensor.as_ptr());
+    match (out.device(), x.device()) {
+        // SAFETY: contiguous tensors cover so many bytes, and they are the processor's.
+        (Device::Cuda(index), Device::Cpu) => gpu(index)?.upload(to as u64, unsafe { slice::from_raw_parts(readable(from, bytes), bytes) }),
+        // SAFETY: as above; the memory is new, so nobody else has it.
+        (Device::Cpu, Device::Cuda(index)) => gpu(index)?.download(unsafe { slice::from_raw_parts_mut(readable(to, bytes).cast_mut(), bytes) }, from as u64),
+        (Device::Cuda(index), Device::Cuda(other)) if index == other => gpu(index)?.copy(to as u64, from as u64, bytes),
+        (Device::Cuda(index), Device::Cuda(other)) => gpu(index)?.fetch(gpu(other)?, to as u64, from as u64, bytes),
+        (Device::Cpu, Device::Cpu) => out.backend().assign(out, x),
+    }
+}
+
+/// A slice without bytes needs a place, too.
+fn readable(start: *const u8, bytes: usize) -> *const u8 {
+    if bytes == 0 { std::ptr::NonNull::dangling().as_ptr() } else { start }
+}
+
+/// Whether there is a device to compute on.
+pub fn is_available() -> bool {
+    count().is_ok_and(|count| count > 0)
+}
+
+/// What `ask` finds about the memory of a device; nothing of one that is not there.
+pub(crate) fn memory<T: Default>(index: usize, ask: impl FnOnce(&Pool) -> T) -> T {
+    gpu(index).map_or_else(|_| T::default(), |gpu| ask(&gpu.pool))
+}

@@ -1,0 +1,280 @@
+//! Kernels: their sources are part of the library, compiled for the device found when they are first asked for, and kept on disk.
+
+use std::collections::HashMap;
+use std::ffi::{CString, c_char, c_int};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{env, fs, process, ptr};
+
+use cudarc::driver::{result, sys};
+use cudarc::nvrtc;
+
+use super::gpu::{Gpu, Handle};
+use super::library;
+use crate::{Error, Result};
+
+macro_rules! sources {
+    ($($name:literal),* $(,)?) => { [$(($name, include_str!(concat!("kernels/", $name)))),*] };
+}
+
+/// What kernels include.
+const HEADERS: [(&str, &str); 7] = sources![
+    "attention.cuh", "common.cuh", "functions.cuh", "matrix.cuh", "numbers.cuh", "philox.cuh", "platform.cuh",
+];
+
+/// One file a family.
+const KERNELS: [(&str, &str); 16] = sources![
+    "accumulate.cu", "activation.cu", "decode.cu", "elementwise.cu", "index.cu", "loss.cu", "norm.cu", "prefill.cu", "quant.cu",
+    "random.cu", "reduce.cu", "rope.cu", "rows.cu", "sampling.cu", "softmax.cu", "update.cu",
+];
+
+/// The modules that a device has loaded, by what they were compiled from.
+#[derive(Default)]
+pub(super) struct Modules(Mutex<HashMap<String, Arc<Module>>>);
+
+/// A file of kernels for one choice of its macros.
+pub(super) struct Module {
+    module: Handle<sys::CUmodule>,
+    functions: Mutex<HashMap<&'static str, Handle<sys::CUfunction>>>,
+}
+
+impl Modules {
+    /// The module of `file` (without its `.cu`) with `macros` such as `T=f32`, one after another behind blanks.
+    pub(super) fn get(&self, gpu: &Gpu, file: &str, macros: &str) -> Result<Arc<Module>> {
+        let key = format!("{file} {macros}");
+        // Held while one is compiled: who needs the same waits for it instead of compiling it, too. A panic leaves whole modules.
+        let mut loaded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = loaded.get(&key) {
+            return Ok(module.clone());
+        }
+        let module = Arc::new(Module::load(gpu, file, macros)?);
+        loaded.insert(key, module.clone());
+        Ok(module)
+    }
+}
+
+impl Module {
+    fn load(gpu: &Gpu, file: &str, macros: &str) -> Result<Module> {
+        let [major, minor] = gpu.capability();
+        let source = Source { file, macros, architecture: format!("sm_{major}{minor}") };
+        gpu.bind()?;
+        let load = |image: &[u8]| {
+            // SAFETY: an image as the compiler made it, checked where it comes from disk; the driver reads no further than it says.
+            unsafe { result::module::load_data(image.as_ptr().cast()) }
+        };
+        let path = source.path();
+        let kept = path.as_deref().and_then(read).and_then(|image| load(&image).ok());
+        let module = match kept {
+            Some(module) => module,
+            None => {
+                let image = source.compile()?;
+                if let Some(path) = path {
+                    write(&path, &image);
+                }
+                load(&image).map_err(|error| gpu.failed(&format!("loading the kernels of {file}"), error))?
+            }
+        };
+        Ok(Module { module: Handle(module), functions: Mutex::default() })
+    }
+
+    /// The kernel of this name, which may have up to `shared` bytes of shared memory asked for at a launch.
+    pub(super) fn function(&self, gpu: &Gpu, name: &'static str, shared: u32) -> Result<sys::CUfunction> {
+        /// What every kernel may ask for without saying so first.
+        const FREE: u32 = 48 << 10;
+        let mut known = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = |error| gpu.failed(&format!("the kernel {name}"), error);
+        let function = match known.get(name) {
+            Some(function) => function.0,
+            None => {
+                let symbol = CString::new(name).map_err(|_| Error::Device(format!("{name} is no name")))?;
+                // SAFETY: the module is never unloaded.
+                let function = unsafe { result::module::get_function(self.module.0, symbol) }.map_err(said)?;
+                known.insert(name, Handle(function));
+                function
+            }
+        };
+        if shared > FREE {
+            let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function is one of a module that is loaded.
+            unsafe { result::function::set_function_attribute(function, most, shared as c_int) }.map_err(said)?;
+        }
+        Ok(function)
+    }
+}
+
+/// What a module is compiled from.
+struct Source<'a> {
+    file: &'a str,
+    macros: &'a str,
+    architecture: String,
+}
+
+impl Source<'_> {
+    fn text(&self) -> Result<&'static str> {
+        let found = KERNELS.iter().find(|(name, _)| name.strip_suffix(".cu") == Some(self.file));
+        found.map(|(_, text)| *text).ok_or_else(|| Error::Device(format!("there are no kernels {}", self.file)))
+    }
+
+    /// Where it is kept, if there is such a place. Anything that it was made from changes the name.
+    fn path(&self) -> Option<PathBuf> {
+        let mut hasher = DefaultHasher::new();
+        (HEADERS, self.text().ok()?, self.macros, &self.architecture, compiler_version()).hash(&mut hasher);
+        Some(folder()?.join(format!("{}-{}-{:016x}.cubin", self.file, self.architecture, hasher.finish())))
+    }
+
+    /// The machine code, from NVRTC.
+    fn compile(&self) -> Result<Vec<u8>> {
+        library::compiler()?;
+        let owned = |text: &str| CString::new(text).map_err(|_| Error::Device("a source has a zero byte".into()));
+        let text = owned(self.text()?)?;
+        let name = owned(&format!("{}.cu", self.file))?;
+        let (names, texts): (Vec<_>, Vec<_>) = HEADERS.iter().map(|(name, text)| (owned(name), owned(text))).unzip();
+        let names = names.into_iter().collect::<Result<Vec<_>>>()?;
+        let texts = texts.into_iter().collect::<Result<Vec<_>>>()?;
+        let pointers = |all: &[CString]| all.iter().map(|text| text.as_ptr()).collect::<Vec<_>>();
+        let mut options = vec![format!("--gpu-architecture={}", self.architecture), "--std=c++17".into()];
+        options.extend(self.macros.split_whitespace().map(|choice| format!("-D{choice}")));
+        options.extend(library::headers().iter().map(|folder| format!("-I{}", folder.display())));
+        let options = options.iter().map(|option| owned(option)).collect::<Result<Vec<_>>>()?;
+
+        let mut program = ptr::null_mut();
+        // SAFETY: all texts end with a zero and live until the end of this function, and as many are announced as there are.
+        unsafe {
+            nvrtc::sys::nvrtcCreateProgram(
+                &mut program,
+                text.as_ptr(),
+                name.as_ptr(),
+                HEADERS.len() as c_int,
+                pointers(&texts).as_ptr(),
+                pointers(&names).as_ptr(),
+            )
+        }
+        .result()
+        .map_err(|error| self.refused(&format!("{:?}", error.0)))?;
+        let options = pointers(&options);
+        // SAFETY: the program was just made, and is destroyed once, at the end.
+        unsafe {
+            let compiled = nvrtc::sys::nvrtcCompileProgram(program, options.len() as c_int, options.as_ptr()).result();
+            let image = match compiled {
+                Ok(()) => image(program).map_err(|error| self.refused(&format!("{:?}", error.0))),
+                Err(error) => {
+                    let log = nvrtc::result::get_program_log(program).unwrap_or_default();
+                    let log: Vec<u8> = log.into_iter().map(|byte: c_char| byte as u8).take_while(|&byte| byte != 0).collect();
+                    Err(self.refused(&format!("{:?}\n{}", error.0, String::from_utf8_lossy(&log))))
+                }
+            };
+            _ = nvrtc::result::destroy_program(program);
+            image
+        }
+    }
+
+    fn refused(&self, why: &str) -> Error {
+        Error::Device(format!("CUDA's compiler refuses the kernels {} ({}): {why}", self.file, self.macros))
+    }
+}
+
+/// The machine code of a program that was compiled.
+///
+/// # Safety
+/// The program must be alive.
+unsafe fn image(program: nvrtc::sys::nvrtcProgram) -> Result<Vec<u8>, nvrtc::result::NvrtcError> {
+    let mut size = 0;
+    // SAFETY: the program is alive, and so much room is given as it asks for.
+    unsafe {
+        nvrtc::sys::nvrtcGetCUBINSize(program, &mut size).result()?;
+        let mut image = vec![0u8; size];
+        nvrtc::sys::nvrtcGetCUBIN(program, image.as_mut_ptr().cast()).result()?;
+        Ok(image)
+    }
+}
+
+/// Which compiler there is; 0 for none, as what is kept needs none.
+fn compiler_version() -> [c_int; 2] {
+    static VERSION: OnceLock<[c_int; 2]> = OnceLock::new();
+    *VERSION.get_or_init(|| {
+        let mut version = [0; 2];
+        if library::compiler().is_ok() {
+            let [major, minor] = &mut version;
+            // SAFETY: it writes two numbers, and cannot fail with places to write to.
+            _ = unsafe { nvrtc::sys::nvrtcVersion(major, minor) };
+        }
+        version
+    })
+}
+
+/// Where machine code is kept: `TRUSTFORMERS_CUDA_CACHE`, or a folder of the user's cache. Nowhere if there is none, or if the first is empty.
+fn folder() -> Option<PathBuf> {
+    if let Some(own) = env::var_os("TRUSTFORMERS_CUDA_CACHE") {
+        return (!own.is_empty()).then(|| own.into());
+    }
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME").or_else(|| set("USERPROFILE"))?.join(".cache")))?;
+    Some(caches.join("trustformers").join("cuda"))
+}
+
+/// What a file of ours begins with, before the checksum of what follows.
+const MAGIC: &[u8; 8] = b"tfcuda\x00\x01";
+
+fn checksum(image: &[u8]) -> [u8; 8] {
+    let mut hasher = DefaultHasher::new();
+    image.hash(&mut hasher);
+    hasher.finish().to_le_bytes()
+}
+
+/// Machine code that was kept; nothing if there is none, or if the file is damaged.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let bytes = fs::read(path).ok()?;
+    let (sum, image) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
+    (*sum == checksum(image)).then(|| image.to_vec())
+}
+
+/// Keeps machine code, if that can be done: who cannot write compiles again next time.
+fn write(path: &Path, image: &[u8]) {
+    let Some(folder) = path.parent() else { return };
+    let draft = path.with_extension(format!("{}.part", process::id()));
+    let whole = [MAGIC.as_slice(), &checksum(image), image].concat();
+    let kept = fs::create_dir_all(folder).and_then(|()| fs::write(&draft, whole)).and_then(|()| fs::rename(&draft, path));
+    if kept.is_err() {
+        _ = fs::remove_file(draft);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_sources_are_there() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cuda/kernels");
+        let mut files: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".cu") || name.ends_with(".cuh"))
+            .collect();
+        files.sort();
+        let mut own: Vec<&str> = HEADERS.iter().chain(&KERNELS).map(|(name, _)| *name).collect();
+        own.sort_unstable();
+        assert_eq!(files, own);
+    }
+
+    #[test]
+    fn damaged_files_are_not_used() {
+        let folder = env::temp_dir().join(format!("trustformers-modules-{}", process::id()));
+        let path = folder.join("some.cubin");
+        write(&path, b"machine code");
+        assert_eq!(read(&path).unwrap(), b"machine code");
+        let mut bytes = fs::read(&path).unwrap();
+        for damage in [3, 10, 17] {
+            bytes[damage] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert!(read(&path).is_none());
+            bytes[damage] ^= 1;
+        }
+        fs::write(&path, &bytes[..12]).unwrap();
+        assert!(read(&path).is_none());
+        fs::remove_dir_all(folder).unwrap();
+        // Where nothing can be written, nothing is.
+        write(Path::new("/proc/nowhere/some.cubin"), b"machine code");
+    }
+}
