@@ -338,7 +338,7 @@ pub fn table<'a>(rows: impl IntoIterator<Item = impl AsRef<[i64]> + 'a>) -> Resu
 /// What the tensor says when it holds something else.
 pub fn rows(table: &Tensor) -> Result<Vec<Vec<i64>>> {
     let length = table.shape().last().copied().unwrap_or(0);
-    let numbers = table.to_dtype(DType::I64)?.contiguous()?;
+    let numbers = table.to_host()?.to_dtype(DType::I64)?.contiguous()?;
     let numbers = numbers.as_slice::<i64>()?;
     if length == 0 {
         let rows = table.shape().first().copied().unwrap_or(0);

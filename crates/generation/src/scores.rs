@@ -17,7 +17,7 @@ impl Scores {
     /// # Errors
     /// What the tensor says when it is no matrix of floats.
     pub fn new(scores: &Tensor) -> Result<Scores> {
-        let scores = scores.to_dtype(DType::F32)?.contiguous()?;
+        let scores = scores.to_dtype(DType::F32)?.contiguous()?.to_host()?;
         let vocabulary = scores.shape().last().copied().unwrap_or(1).max(1);
         Ok(Scores { values: scores.as_slice::<f32>()?.to_vec(), vocabulary })
     }

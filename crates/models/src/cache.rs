@@ -218,7 +218,7 @@ impl Cache {
         let rows = self.room * self.capacity;
         while self.layers.len() <= layer {
             let form = self.form.unwrap_or(StoreForm::F32);
-            let room = |x: &Tensor| form.zeros(rows, x.shape()[1], x.shape()[2]);
+            let room = |x: &Tensor| form.zeros(rows, x.shape()[1], x.shape()[2], x.device());
             self.layers.push(Layer { key: room(&key)?, value: room(&value)? });
         }
         let Layer { key: keys, value: values } = &self.layers[layer];
@@ -416,7 +416,7 @@ fn spread(store: &Tensor, from: &[usize], to: &[usize], [batch, length]: [usize;
 /// The same rows with more slots, and more rows in each.
 fn regrown(store: &Tensor, old: [usize; 2], new: [usize; 2]) -> Result<Tensor> {
     let (heads, width) = (store.shape()[1], store.shape()[2]);
-    let grown = Tensor::zeros_of(&[new[0], new[1], heads, width], store.dtype())?;
+    let grown = Tensor::zeros_on(&[new[0], new[1], heads, width], store.dtype(), store.device())?;
     let before = grown.narrow(0, 0, old[0])?.narrow(1, 0, old[1])?;
     before.copy_(&store.view(&[old[0], old[1], heads, width])?)?;
     Ok(grown.view(&[new[0] * new[1], heads, width])?)

@@ -1,7 +1,7 @@
 //! From token numbers to hidden states.
 
 use trustformers_tensor::profile::Module;
-use trustformers_tensor::{Activation, DType, Tensor, ops};
+use trustformers_tensor::{Activation, DType, Device, Tensor, ops};
 
 use crate::checkpoint::{Init, Scope};
 use crate::dropout::Dropout;
@@ -144,7 +144,10 @@ impl Embeddings {
             _ => {
                 let mut words = match (&tokens, &text.embeds) {
                     (Some(ids), _) => self.word.rows(ids)?,
-                    (None, Some(embeds)) => packing.pack(&embeds.to_dtype(DType::F32)?)?,
+                    (None, Some(embeds)) => {
+                        let embeds = embeds.to_device(self.word.memory().device())?;
+                        packing.pack(&embeds.to_dtype(DType::F32)?)?
+                    }
                     (None, None) => return Err(text.nothing()),
                 };
                 if self.scale != 1.0 && (tokens.is_some() || self.scales_given) {
@@ -238,7 +241,7 @@ impl Positions {
                 numbers
             }
             (Numbering::NotPadding(padding), Some(ids)) => {
-                let ids = ids.to_dtype(DType::I64)?.contiguous()?;
+                let ids = ids.to_host()?.to_dtype(DType::I64)?.contiguous()?;
                 let mut numbers = Vec::with_capacity(batch * length);
                 for row in ids.as_slice::<i64>()?.chunks_exact(length) {
                     let mut next = padding + past_length as i64;
@@ -264,13 +267,16 @@ impl Positions {
     }
 }
 
-/// The sum of what is looked up: in one pass, unless a table is in blocks.
+/// The sum of what is looked up, where the first table is: in one pass, unless a table is in blocks, or one that was made is elsewhere.
 fn looked_up(lookups: &[(&Parameter, &[i64])]) -> Result<Tensor> {
-    let dense: Option<Vec<_>> = lookups.iter().map(|(table, ids)| Some((table.dense()?, *ids))).collect();
+    let device = lookups.first().map_or(Device::Cpu, |(table, _)| table.memory().device());
+    let together = |table: &Parameter| table.dense().filter(|table| table.device() == device).cloned();
+    let dense: Option<Vec<_>> = lookups.iter().map(|(table, ids)| Some((together(table)?, *ids))).collect();
     if let Some(dense) = dense {
+        let dense: Vec<_> = dense.iter().map(|(table, ids)| (table, *ids)).collect();
         return Ok(ops::embedding(&dense)?);
     }
-    let mut rows = lookups.iter().map(|(table, ids)| table.rows(ids));
+    let mut rows = lookups.iter().map(|(table, ids)| Ok::<_, Error>(table.rows(ids)?.to_device(device)?));
     let first = rows.next().ok_or_else(|| Error::Input("there is nothing to look up".into()))??;
     rows.try_fold(first, |sum, rows| Ok(sum.add(&rows?)?))
 }

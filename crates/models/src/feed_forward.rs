@@ -134,9 +134,10 @@ fn mixture(
     let (rows, hidden) = (x.shape()[0], x.shape()[1]);
     let (weights, numbers) = scores.softmax(-1)?.topk(chosen, -1, true)?;
     let weights = weights.div(&weights.sum(&[-1], true)?)?;
-    let numbers = numbers.contiguous()?;
+    let numbers = numbers.contiguous()?.to_host()?;
     let numbers = numbers.as_slice::<i64>()?;
-    let (mut sum, mut workspace) = (Tensor::zeros(&[rows, hidden])?, Workspace::default());
+    let (mut sum, mut workspace) =
+        (Tensor::zeros_on(&[rows, hidden], DType::F32, x.device())?, Workspace::default());
     for (index, expert) in experts.iter().enumerate() {
         let places: Vec<usize> = (0..numbers.len()).filter(|&at| numbers[at] == index as i64).collect();
         if places.is_empty() {

@@ -216,7 +216,7 @@ impl Head {
                 labels.shape()
             )));
         }
-        let labels = labels.to_dtype(DType::I64)?.contiguous()?;
+        let labels = labels.to_host()?.to_dtype(DType::I64)?.contiguous()?;
         let labels = labels.as_slice::<i64>()?;
         if !shifts {
             return Ok(Some(labels.to_vec()));

@@ -232,7 +232,7 @@ impl Text {
                 self.prefix
             )));
         }
-        let shown = mask.to_dtype(DType::F64)?.contiguous()?;
+        let shown = mask.to_host()?.to_dtype(DType::F64)?.contiguous()?;
         let shown = shown.as_slice::<f64>()?;
         let mut flags = room(&[batch, length])?;
         flags.extend(shown.iter().cycle().take(batch * length).map(|&shown| shown != 0.0));
@@ -254,11 +254,7 @@ impl Text {
         }
         let added = match mask.dtype().is_float() {
             true => mask.to_dtype(DType::F32)?,
-            false => {
-                let zero = Tensor::scalar(0.0, DType::F32)?;
-                let hidden = Tensor::scalar(f64::from(f32::MIN), DType::F32)?;
-                Tensor::select_where(&mask.to_dtype(DType::Bool)?, &zero, &hidden)?
-            }
+            false => Tensor::select_where(&mask.to_dtype(DType::Bool)?, 0.0, f64::from(f32::MIN))?,
         };
         (0..batch)
             .map(|index| Ok(added.select(0, index.min(added.shape()[0] - 1))?))
@@ -287,7 +283,7 @@ impl Text {
                 ids.shape()
             )));
         }
-        let ids = ids.to_dtype(DType::I64)?.contiguous()?;
+        let ids = ids.to_host()?.to_dtype(DType::I64)?.contiguous()?;
         let ids = packing.pack_ids(ids.as_slice()?);
         match ids.iter().find(|&&id| usize::try_from(id).map_or(true, |id| id >= size)) {
             Some(&index) => Err(Error::Index { what: name, index, table, size }),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use trustformers_tensor::ops::{LinearStep, Then};
 use trustformers_tensor::profile::Module;
-use trustformers_tensor::{Activation, DType, Matrix, Tensor, Weight, Workspace, ops};
+use trustformers_tensor::{Activation, DType, Device, Matrix, Tensor, Weight, Workspace, ops};
 
 use crate::checkpoint::{Init, Scope};
 use crate::derived::Derived;
@@ -177,10 +177,11 @@ fn joined_bias(scope: &Scope, parts: &[(LinearSpec, usize)]) -> Result<Derived> 
     let places: Vec<_> =
         loaded.iter().zip(parts).map(|(bias, (_, width))| (bias.is_some(), *width)).collect();
     Ok(Derived::new(loaded.into_iter().flatten().collect(), move |biases| {
+        let device = biases.first().map_or(Device::Cpu, Tensor::device);
         let mut biases = biases.iter();
         let one = |&(has_bias, width): &(bool, usize)| match has_bias.then(|| biases.next()).flatten() {
             Some(bias) => bias.to_dtype(DType::F32),
-            None => Tensor::zeros(&[width]),
+            None => Tensor::zeros_on(&[width], DType::F32, device),
         };
         let all = places.iter().map(one).collect::<Result<Vec<_>, _>>()?;
         Ok(Tensor::cat(&all.iter().collect::<Vec<_>>(), 0)?)
@@ -248,11 +249,12 @@ impl Norm {
     /// Normalises `x + residual` over its last dimension.
     pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
         let _measured = self.module.enter();
-        let weight = self.weight.get()?;
+        // One that was made, for a norm without parameters, is made on the processor.
+        let weight = self.weight.get()?.to_device(x.device())?;
         // Where products are of 16 bits, this is not.
         let x = &x.to_dtype(DType::F32)?;
         if self.has_heads {
-            let one = Tensor::ones(&x.shape()[x.ndim() - 1..], DType::F32)?;
+            let one = Tensor::full_on(&x.shape()[x.ndim() - 1..], 1.0, DType::F32, x.device())?;
             return Ok(ops::layer_norm(x, residual, &one, None, self.eps)?.mul(&weight)?);
         }
         let bias = self.bias.as_ref().map(Derived::get).transpose()?;

@@ -10,7 +10,7 @@ pub(crate) const IGNORED: i64 = -100;
 
 /// The mean cross entropy of `logits` (rows, classes) against one label per row; or the sum, divided by so many `items`.
 pub(crate) fn cross_entropy(logits: &Tensor, labels: &[i64], items: Option<f64>) -> Result<Tensor> {
-    let labels = Tensor::from_slice(labels, &[labels.len()])?;
+    let labels = Tensor::from_slice(labels, &[labels.len()])?.to_device(logits.device())?;
     match items {
         None => Ok(logits.cross_entropy(&labels, IGNORED, Reduction::Mean, 0.0)?),
         Some(items) => Ok(logits.cross_entropy(&labels, IGNORED, Reduction::Sum, 0.0)?.div(items)?),
@@ -27,10 +27,10 @@ pub(crate) fn balance(routed: &[Tensor], packing: &Packing, chosen: usize) -> Re
     let [tokens, experts] = [probabilities.shape()[0], probabilities.shape()[1]];
     let (_, numbers) = probabilities.detach().topk(chosen, -1, true)?;
     let mut shares = vec![0f32; experts];
-    for &number in numbers.contiguous()?.as_slice::<i64>()? {
+    for &number in numbers.to_host()?.contiguous()?.as_slice::<i64>()? {
         shares[number as usize] += 1.0 / tokens as f32;
     }
-    let shares = Tensor::from_slice(&shares, &[experts])?;
+    let shares = Tensor::from_slice(&shares, &[experts])?.to_device(probabilities.device())?;
     Ok(probabilities.mean(&[0], false)?.mul(&shares)?.sum(&[], false)?.mul(experts as f64)?)
 }
 
@@ -125,7 +125,7 @@ impl ProblemType {
                     labels.shape()
                 )));
             }
-            Ok(labels.to_dtype(DType::F32)?.reshape(shape)?)
+            Ok(labels.to_device(logits.device())?.to_dtype(DType::F32)?.reshape(shape)?)
         };
         match problem {
             ProblemType::Regression => {
@@ -144,7 +144,7 @@ impl ProblemType {
 
 /// The loss against classes of which negative ones count for nothing; 0 where no other is left.
 fn classes(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    let labels = labels.to_dtype(DType::I64)?.contiguous()?;
+    let labels = labels.to_host()?.to_dtype(DType::I64)?.contiguous()?;
     let ignored = |&label: &i64| if label < 0 { IGNORED } else { label };
     let counted: Vec<i64> = labels.as_slice::<i64>()?.iter().map(ignored).collect();
     if counted.iter().all(|&label| label == IGNORED) {

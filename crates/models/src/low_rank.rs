@@ -65,7 +65,7 @@ impl Added {
         let part = |(outputs, all): &(usize, Vec<LowRank>)| -> Result<Tensor> {
             let mut each = all.iter().map(|one| one.of(x, dropout));
             let Some(first) = each.next() else {
-                return Ok(Tensor::zeros_of(&[rows, *outputs], sums.dtype())?);
+                return Ok(Tensor::zeros_on(&[rows, *outputs], sums.dtype(), sums.device())?);
             };
             each.try_fold(first?, |sum, one| Ok(sum.add(&one?)?))
         };

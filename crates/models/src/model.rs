@@ -562,7 +562,7 @@ impl EncoderDecoderSpec {
         let missing =
             |what| Error::Config(format!("`{what}` has to be defined to make decoder inputs of labels"));
         let padding = self.pad_token_id.ok_or_else(|| missing("pad_token_id"))?;
-        let labels = labels.to_dtype(DType::I64)?.contiguous()?;
+        let labels = labels.to_host()?.to_dtype(DType::I64)?.contiguous()?;
         let mut shifted = Vec::with_capacity(batch * length);
         for row in labels.as_slice::<i64>()?.chunks_exact(length.max(1)) {
             let real = |label: i64| if label == IGNORED { padding } else { label };

@@ -152,6 +152,7 @@ impl Packing {
         let mut all = room(&shape)?;
         all.resize(shape.iter().product(), 0.0f32);
         for ((index, s), probabilities) in self.ragged.sequences().iter().enumerate().zip(sequences) {
+            let probabilities = probabilities.to_host()?;
             let probabilities = probabilities.as_slice::<f32>()?;
             let shown = shown(index);
             let keys: Vec<usize> = (0..columns).filter(|&column| shown[column]).collect();

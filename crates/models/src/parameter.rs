@@ -1,6 +1,6 @@
 //! A parameter as it is kept.
 
-use trustformers_tensor::{DType, Matrix, Quantized, Tensor};
+use trustformers_tensor::{DType, Device, Matrix, Quantized, Tensor};
 
 use crate::Result;
 
@@ -112,6 +112,14 @@ impl Parameter {
         Ok(match self {
             Parameter::Dense(table) => Matrix::Dense(table.clone()).rows(ids)?,
             Parameter::Quantized(table, _) => table.rows(ids)?,
+        })
+    }
+
+    /// The same numbers on a device; blocks stay blocks.
+    pub fn to_device(&self, device: Device) -> Result<Parameter> {
+        Ok(match self {
+            Parameter::Dense(tensor) => Parameter::Dense(tensor.to_device(device)?),
+            Parameter::Quantized(matrix, order) => Parameter::Quantized(matrix.to_device(device)?, *order),
         })
     }
 

@@ -93,7 +93,7 @@ impl Finished<'_> {
 
     fn ids_or_refuse(&self) -> Result<Vec<i64>> {
         let refuse = || Error::Input("this head needs input_ids, not inputs_embeds".into());
-        let ids = self.ids.ok_or_else(refuse)?.to_dtype(DType::I64)?.contiguous()?;
+        let ids = self.ids.ok_or_else(refuse)?.to_host()?.to_dtype(DType::I64)?.contiguous()?;
         Ok(ids.as_slice::<i64>()?.to_vec())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use trustformers_tensor::ops::StoreForm;
-use trustformers_tensor::{Activation, DType, Ragged, Tensor, interrupt};
+use trustformers_tensor::{Activation, DType, Device, Ragged, Tensor, interrupt};
 
 use crate::alibi::slopes;
 use crate::block::{Layer, Readers, Rotary, Shared, Step, sums};
@@ -183,8 +183,9 @@ impl Stack {
             Some(cache) => cache.ragged(packing),
             None => packing.ragged().clone(),
         };
-        let bias = self.bias(&pass, &ragged, past_length)?;
-        let windows = self.windows(&pass, &ragged, bias.as_deref())?;
+        let device = hidden.device();
+        let bias = self.bias(&pass, &ragged, past_length, device)?;
+        let windows = self.windows(&pass, &ragged, bias.as_deref(), device)?;
         let workspace = pass.cache.as_mut().map(|cache| std::mem::take(&mut cache.workspace));
         let shared = Arc::new(Shared {
             packing: packing.clone(),
@@ -195,7 +196,7 @@ impl Stack {
                 Some(Bias::Disentangled(vectors)) => Some(vectors.distances(&pass, &ragged)?),
                 _ => None,
             },
-            rotaries: self.rotaries(&pass, past_length)?,
+            rotaries: self.rotaries(&pass, past_length, device)?,
             encoded: pass.encoded.map(|(hidden, _)| hidden.clone()),
             ragged,
         });
@@ -286,7 +287,7 @@ impl Stack {
     }
 
     /// Cosines and sines of each of the stack's rotary embeddings for the packed rows.
-    fn rotaries(&self, pass: &Pass, past: usize) -> Result<Vec<Rotary>> {
+    fn rotaries(&self, pass: &Pass, past: usize, device: Device) -> Result<Vec<Rotary>> {
         if self.spec.rotaries.is_empty() {
             return Ok(Vec::new());
         }
@@ -310,13 +311,14 @@ impl Stack {
         };
         let rotary = |spec: &RotarySpec| {
             let (cos, sin) = spec.tables(&positions, length)?;
+            let (cos, sin) = (cos.to_device(device)?, sin.to_device(device)?);
             Ok(Rotary { cos, sin, interleaved: spec.interleaved })
         };
         self.spec.rotaries.iter().map(rotary).collect()
     }
 
     /// What is added to the scores of each sequence: the stack's own bias and the caller's mask if that is a matrix.
-    fn bias(&self, pass: &Pass, ragged: &Ragged, past: usize) -> Result<Option<Vec<Tensor>>> {
+    fn bias(&self, pass: &Pass, ragged: &Ragged, past: usize, device: Device) -> Result<Option<Vec<Tensor>>> {
         let packing = pass.packing;
         let [batch, length] = packing.shape();
         let sequences = ragged.sequences();
@@ -326,12 +328,16 @@ impl Stack {
             Some(Bias::Alibi(slopes, scale)) => {
                 let longest = sequences.iter().map(|s| s.keys).max().unwrap_or(0) as i64;
                 let keys = Tensor::arange(0i64.into(), longest.into(), 1i64.into(), slopes.dtype())?;
-                let all = slopes.mul(&keys)?.to_dtype(DType::F32)?.mul(f64::from(*scale))?;
+                let all =
+                    slopes.mul(&keys)?.to_dtype(DType::F32)?.mul(f64::from(*scale))?.to_device(device)?;
                 Some(sequences.iter().map(|s| Ok(all.narrow(2, 0, s.keys)?)).collect::<Result<Vec<_>>>()?)
             }
             Some(Bias::Relative(relative)) => Some(self.relative(relative, pass, ragged)?),
         };
         let given = pass.text.matrices(batch, length, past + length)?;
+        let brought =
+            |all: Vec<Tensor>| all.iter().map(|one| one.to_device(device)).collect::<Result<Vec<_>, _>>();
+        let given = given.map(brought).transpose()?;
         match (own, given) {
             (Some(own), Some(given)) => sums(&own, &given).map(Some),
             (own, given) => Ok(own.or(given)),
@@ -362,7 +368,13 @@ impl Stack {
     }
 
     /// How the layers' windows are kept in this pass; `bias` is what is added to the scores anyway.
-    fn windows(&self, pass: &Pass, ragged: &Ragged, bias: Option<&[Tensor]>) -> Result<Windows> {
+    fn windows(
+        &self,
+        pass: &Pass,
+        ragged: &Ragged,
+        bias: Option<&[Tensor]>,
+        device: Device,
+    ) -> Result<Windows> {
         if self.gives_way(pass) {
             return Ok(Windows::Open);
         }
@@ -379,7 +391,7 @@ impl Stack {
         let causal = self.spec.causal;
         let biases = sizes.into_iter().map(|window| {
             let one = |(index, places): (usize, &Places)| {
-                let hidden = places.window(window, causal)?;
+                let hidden = places.window(window, causal)?.to_device(device)?;
                 Ok(bias.map_or(Ok(hidden.clone()), |bias| bias[index].add(&hidden))?)
             };
             Ok((window, places.iter().enumerate().map(one).collect::<Result<_>>()?))

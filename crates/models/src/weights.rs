@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use trustformers_tensor::autograd::no_grad;
-use trustformers_tensor::{DType, Tensor};
+use trustformers_tensor::{DType, Device, Tensor};
 
 use crate::checkpoint::{Checkpoint, Loaded, Loader, Resize, save_checkpoint};
 use crate::heads::Head;
@@ -125,6 +125,14 @@ impl Model {
             true => Ok(parameter.tensor()?.to_dtype(dtype)?.into()),
             false => Ok(parameter.clone()),
         })
+    }
+
+    /// The same model with its weights on a device, blocks as they are. Those that are there already are shared.
+    ///
+    /// # Errors
+    /// `Tensor` with what the device says, `OutOfDeviceMemory` for instance.
+    pub fn to_device(&self, device: Device) -> Result<Model> {
+        self.mapped(|parameter| parameter.to_device(device))
     }
 
     /// The same model with weights of its own.

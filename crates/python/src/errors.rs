@@ -9,6 +9,13 @@ use trustformers::tensor::Error;
 use trustformers::{generation, gguf, hub, models, tokenizers, training};
 
 create_exception!(
+    trustformers.cuda,
+    OutOfMemoryError,
+    PyRuntimeError,
+    "A GPU's memory is full, although all that lay idle was given back."
+);
+
+create_exception!(
     trustformers,
     SafetensorError,
     PyOSError,
@@ -19,9 +26,13 @@ create_exception!(
 pub fn tensor(error: Error) -> PyErr {
     let message = error.to_string();
     match error {
-        Error::Graph { .. } | Error::Modified { .. } | Error::External { .. } => {
-            PyRuntimeError::new_err(message)
-        }
+        Error::Graph { .. }
+        | Error::Modified { .. }
+        | Error::External { .. }
+        | Error::Device(_)
+        | Error::Devices { .. }
+        | Error::UnknownDevice(_) => PyRuntimeError::new_err(message),
+        Error::OutOfDeviceMemory { .. } => OutOfMemoryError::new_err(message),
         Error::DType { .. } | Error::DTypes { .. } | Error::UnknownDType(_) => PyTypeError::new_err(message),
         Error::Index { .. } => PyIndexError::new_err(message),
         Error::OutOfMemory { .. } => PyMemoryError::new_err(message),

@@ -91,6 +91,18 @@ pub enum Error {
     /// A device that is not there, is of no use any more, or lacks a library (`RuntimeError`).
     #[error("{0}")]
     Device(String),
+    /// Operands that lie on different devices (`RuntimeError`).
+    #[error(
+        "[{op}] all tensors must be on the same device, got {left} and {right}: move one of them with to(device)"
+    )]
+    Devices {
+        /// The operation.
+        op: &'static str,
+        /// Where the first operand lies.
+        left: Device,
+        /// Where another one lies.
+        right: Device,
+    },
     /// A name that is no device (`RuntimeError`).
     #[error("'{0}' is not a device: use 'cpu', 'cuda', 'cuda:1' or 'auto'")]
     UnknownDevice(String),

@@ -214,7 +214,6 @@ impl Block {
         // SAFETY: the block is `size` bytes long, and nobody else's before it is handed out or after it was given back.
         unsafe { self.as_ptr().as_ptr().write_bytes(POISON, self.size) }
     }
-
 }
 
 impl Idle for Block {

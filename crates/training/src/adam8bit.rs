@@ -14,11 +14,12 @@ pub(crate) fn memory(parameter: &Tensor, state: &mut State) -> Result<Vec<Memory
     if parameter.numel() < SMALL {
         return ["exp_avg", "exp_avg_sq"].map(|name| state.whole(name, parameter)).into_iter().collect();
     }
-    let count = parameter.numel();
+    let (count, device) = (parameter.numel(), parameter.device());
     let mut coded = |[codes, scales]: [&str; 2], signed| -> Result<_> {
         Ok(Memory::Coded {
-            codes: state.tensor(codes, || Tensor::zeros_of(&[count], DType::U8))?,
-            scales: state.tensor(scales, || Tensor::zeros_of(&[count.div_ceil(Kept::BLOCK)], DType::F32))?,
+            codes: state.tensor(codes, || Tensor::zeros_on(&[count], DType::U8, device))?,
+            scales: state
+                .tensor(scales, || Tensor::zeros_on(&[count.div_ceil(Kept::BLOCK)], DType::F32, device))?,
             signed,
         })
     };

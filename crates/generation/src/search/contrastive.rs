@@ -45,7 +45,7 @@ impl Session<'_> {
                 let said = context.select(0, row)?;
                 let alike =
                     meant.narrow(0, row * count, (row + 1) * count)?.select(1, 0)?.matmul(&said.mt()?)?;
-                let penalty = alike.amax(&[-1], false)?.contiguous()?;
+                let penalty = alike.amax(&[-1], false)?.contiguous()?.to_host()?;
                 let ranks: Vec<f32> = (candidates[row].iter().zip(penalty.as_slice::<f32>()?))
                     .map(|(&token, penalty)| (1.0 - alpha) * probabilities[row][token] - alpha * penalty)
                     .collect();

@@ -18,6 +18,7 @@ use crate::errors;
 /// The newest version of the protocol that we speak.
 pub const VERSION: (u32, u32) = (1, 1);
 const CPU: i32 = 1;
+const CUDA: i32 = 2;
 const READ_ONLY: u64 = 1;
 const IS_COPIED: u64 = 2;
 
@@ -215,7 +216,9 @@ pub fn export<'py>(
         Some(true) => (py.detach(|| tensor.copy()).map_err(errors::tensor)?, true),
         _ => (tensor.clone(), false),
     };
-    let Storage::Cpu(buffer) = tensor.storage().as_ref();
+    let Storage::Cpu(buffer) = tensor.storage().as_ref() else {
+        return Err(PyBufferError::new_err(format!("memory of {} is not lent yet", tensor.device())));
+    };
     buffer.lend();
     let read_only = !buffer.is_writable();
     if max_version.is_some_and(|(major, _)| major >= VERSION.0) {
@@ -375,6 +378,7 @@ fn borrow(loan: &DlTensor, writable: bool, owner: Box<dyn std::any::Any + Send +
 pub fn device(tensor: &Tensor) -> (i32, i32) {
     match tensor.device() {
         Device::Cpu => (CPU, 0),
+        Device::Cuda(index) => (CUDA, index as i32),
     }
 }
 

@@ -24,7 +24,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use trustformers::tensor::{DType, Storage, Tensor};
+use trustformers::tensor::{DType, Tensor};
 
 pub use self::create::draw;
 pub use self::dtype::PyDType;
@@ -224,8 +224,7 @@ impl PyTensor {
     /// Whether the elements may be changed in place: not those of a read-only array or file.
     #[getter]
     fn is_writable(&self) -> bool {
-        let Storage::Cpu(buffer) = self.0.storage().as_ref();
-        buffer.is_writable()
+        self.0.storage().is_writable()
     }
 
     /// The address of the first element.

@@ -87,7 +87,11 @@ fn layout(array: &Bound<'_, PyUntypedArray>, item: isize) -> Option<Layout> {
 /// A NumPy array over the memory of `tensor`, which it keeps alive. A tensor made from a whole array gives that very array back.
 /// NumPy has no bfloat16, so such tensors are copied as float32.
 pub fn to_numpy<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
-    let Storage::Cpu(buffer) = tensor.storage().as_ref();
+    let Storage::Cpu(buffer) = tensor.storage().as_ref() else {
+        let message =
+            format!("can't convert {} device type tensor to numpy: use tensor.cpu() first", tensor.device());
+        return Err(PyTypeError::new_err(message));
+    };
     let lender = buffer.owner().and_then(|owner| owner.downcast_ref::<Lender>());
     if let Some(Lender(array)) = lender
         && is_whole(array.bind(py), tensor)

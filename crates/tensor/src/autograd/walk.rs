@@ -121,7 +121,9 @@ fn roots(outputs: &[&Tensor], gradients: &[Option<Tensor>]) -> Result<Vec<(Edge,
                 return Err(Error::Shapes { op: "backward", rule, left, right });
             }
             Some(gradient) => gradient.to_dtype(output.dtype())?,
-            None if output.numel() == 1 => Tensor::full_on(output.shape(), 1i64, output.dtype(), output.device())?,
+            None if output.numel() == 1 => {
+                Tensor::full_on(output.shape(), 1i64, output.dtype(), output.device())?
+            }
             None => {
                 let message = format!(
                     "only the gradient of a single number can be left out, got a tensor of shape {:?}",

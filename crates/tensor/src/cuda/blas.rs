@@ -8,14 +8,14 @@ use std::sync::{Mutex, PoisonError};
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys::{
     cublasComputeType_t as Compute, cublasLtEpilogue_t as Epilogue, cublasLtHandle_t, cublasLtMatmulAlgo_t,
-    cublasLtMatmulDescAttributes_t as DescAttribute, cublasLtMatmulDesc_t,
-    cublasLtMatmulPreferenceAttributes_t as PreferenceAttribute, cublasLtMatrixLayoutAttribute_t as LayoutAttribute,
-    cublasLtMatrixLayout_t, cudaDataType,
+    cublasLtMatmulDesc_t, cublasLtMatmulDescAttributes_t as DescAttribute,
+    cublasLtMatmulPreferenceAttributes_t as PreferenceAttribute, cublasLtMatrixLayout_t,
+    cublasLtMatrixLayoutAttribute_t as LayoutAttribute, cudaDataType,
 };
 
 use super::gpu::{Gpu, Handle};
-use super::memory::Memory;
 use super::library;
+use super::memory::Memory;
 use crate::{DType, Error, Result};
 
 /// What NVIDIA recommends for Hopper; elsewhere less would do.
@@ -112,16 +112,20 @@ impl Blas {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = match plans.entry(key) {
             std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => new.insert(self.plan(product, tf32).map_err(failed)?),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                new.insert(self.plan(product, tf32).map_err(failed)?)
+            }
         };
-        let (one, beta) = (Scale::of(out.dtype, 1.0), Scale::of(out.dtype, if add.is_some() { 1.0 } else { 0.0 }));
+        let (one, beta) =
+            (Scale::of(out.dtype, 1.0), Scale::of(out.dtype, if add.is_some() { 1.0 } else { 0.0 }));
         // Without something to add, what is there already is not looked at.
         let added = add.unwrap_or(out.address) as *const c_void;
         // SAFETY: the plan was made for matrices of these shapes, which lie in memory of this device, as the caller promises by having them;
         // the bias is set under the lock under which it is used.
         unsafe {
             if let Some(bias) = bias {
-                set(plan.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias).map_err(failed)?;
+                set(plan.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)
+                    .map_err(failed)?;
             }
             result::matmul(
                 self.handle.0,
@@ -182,18 +186,23 @@ impl Blas {
             }
             let preference = result::create_matmul_pref()?;
             let most = PreferenceAttribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
-            let found = result::set_matmul_pref_attribute(preference, most, ptr::from_ref(&WORKSPACE).cast(), size_of::<usize>())
-                .and_then(|()| {
-                    result::get_matmul_algo_heuristic(
-                        self.handle.0,
-                        made.product.0,
-                        made.right.0,
-                        made.left.0,
-                        made.out.0,
-                        made.out.0,
-                        preference,
-                    )
-                });
+            let found = result::set_matmul_pref_attribute(
+                preference,
+                most,
+                ptr::from_ref(&WORKSPACE).cast(),
+                size_of::<usize>(),
+            )
+            .and_then(|()| {
+                result::get_matmul_algo_heuristic(
+                    self.handle.0,
+                    made.product.0,
+                    made.right.0,
+                    made.left.0,
+                    made.out.0,
+                    made.out.0,
+                    preference,
+                )
+            });
             _ = result::destroy_matmul_pref(preference);
             Ok(Plan { algorithm: found?.algo, ..made })
         }
@@ -217,7 +226,11 @@ impl Matrices {
 
     /// From one run of neighbours to the next.
     fn leading(&self) -> usize {
-        let [run, apart] = if self.is_turned() { [self.shape[0], self.strides[1]] } else { [self.shape[1], self.strides[0]] };
+        let [run, apart] = if self.is_turned() {
+            [self.shape[0], self.strides[1]]
+        } else {
+            [self.shape[1], self.strides[0]]
+        };
         apart.max(run).max(1)
     }
 
@@ -234,8 +247,14 @@ impl Matrices {
         let (batch, apart) = (count as i32, self.apart as i64);
         // SAFETY: just made; both attributes are of these types.
         unsafe {
-            let set = |which, value: *const c_void, size| result::set_matrix_layout_attribute(layout, which, value, size);
-            set(LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, ptr::from_ref(&batch).cast(), size_of::<i32>())?;
+            let set = |which, value: *const c_void, size| {
+                result::set_matrix_layout_attribute(layout, which, value, size)
+            };
+            set(
+                LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+                ptr::from_ref(&batch).cast(),
+                size_of::<i32>(),
+            )?;
             let stride = LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET;
             set(stride, ptr::from_ref(&apart).cast(), size_of::<i64>())?;
         }

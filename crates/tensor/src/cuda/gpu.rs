@@ -98,7 +98,8 @@ fn all() -> Result<&'static [OnceLock<Result<Gpu>>]> {
         unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(said)?;
         if version < OLDEST {
             let (major, minor) = (version / 1000, version % 1000 / 10);
-            let message = format!("NVIDIA's driver knows CUDA {major}.{minor} and 12.0 is needed: update the driver");
+            let message =
+                format!("NVIDIA's driver knows CUDA {major}.{minor} and 12.0 is needed: update the driver");
             return Err(Error::Device(message));
         }
         let count = result::device::get_count().map_err(said)?;
@@ -109,7 +110,9 @@ fn all() -> Result<&'static [OnceLock<Result<Gpu>>]> {
 
 /// What the driver says of an error, in words.
 pub(super) fn sentence(error: DriverError) -> String {
-    let text = |text: Result<&std::ffi::CStr, DriverError>| text.ok().map(|text| text.to_string_lossy().into_owned());
+    let text = |text: Result<&std::ffi::CStr, DriverError>| {
+        text.ok().map(|text| text.to_string_lossy().into_owned())
+    };
     let (name, words) = (text(error.error_name()), text(error.error_string()));
     match (name, words) {
         (Some(name), Some(words)) => format!("{words} ({name})"),

@@ -31,7 +31,8 @@ fn folders() -> Vec<PathBuf> {
 
 /// Folders with the headers of floats of 16 bits and of matrix units.
 pub(super) fn headers() -> Vec<PathBuf> {
-    let has_any = |folder: &PathBuf| ["cuda_fp16.h", "crt/mma.h"].iter().any(|name| folder.join(name).is_file());
+    let has_any =
+        |folder: &PathBuf| ["cuda_fp16.h", "crt/mma.h"].iter().any(|name| folder.join(name).is_file());
     folders().into_iter().filter(has_any).collect()
 }
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cudarc::driver::result;
 
-use super::graph::{self, Arena};
 use super::gpu::Gpu;
+use super::graph::{self, Arena};
 use crate::memory::{Cache, Idle, size_class};
 use crate::{Device, Error, Result};
 
@@ -102,7 +102,13 @@ impl Block {
         gpu.pool.empty_cache();
         fresh().map_err(|_| {
             let (free, total) = gpu.free_and_total().unwrap_or_default();
-            Error::OutOfDeviceMemory { device: gpu.device(), bytes: size, allocated: gpu.pool.allocated(), free, total }
+            Error::OutOfDeviceMemory {
+                device: gpu.device(),
+                bytes: size,
+                allocated: gpu.pool.allocated(),
+                free,
+                total,
+            }
         })
     }
 
@@ -160,7 +166,12 @@ impl Memory {
     ///
     /// # Safety
     /// The bytes must be memory of this device until the owner is dropped, and whoever writes there must do so before, or on the stream.
-    pub unsafe fn borrowed(gpu: &'static Gpu, address: u64, len: usize, owner: Box<dyn Any + Send + Sync>) -> Memory {
+    pub unsafe fn borrowed(
+        gpu: &'static Gpu,
+        address: u64,
+        len: usize,
+        owner: Box<dyn Any + Send + Sync>,
+    ) -> Memory {
         Memory { address, len, gpu, version: AtomicU64::new(0), owner: Owner::Foreign(owner) }
     }
 

@@ -29,11 +29,20 @@ pub(crate) fn carry(out: &Tensor, x: &Tensor) -> Result<()> {
     let [to, from] = [out, x].map(|tensor| tensor.as_ptr());
     match (out.device(), x.device()) {
         // SAFETY: contiguous tensors cover so many bytes, and they are the processor's.
-        (Device::Cuda(index), Device::Cpu) => gpu(index)?.upload(to as u64, unsafe { slice::from_raw_parts(readable(from, bytes), bytes) }),
+        (Device::Cuda(index), Device::Cpu) => {
+            gpu(index)?.upload(to as u64, unsafe { slice::from_raw_parts(readable(from, bytes), bytes) })
+        }
         // SAFETY: as above; the memory is new, so nobody else has it.
-        (Device::Cpu, Device::Cuda(index)) => gpu(index)?.download(unsafe { slice::from_raw_parts_mut(readable(to, bytes).cast_mut(), bytes) }, from as u64),
-        (Device::Cuda(index), Device::Cuda(other)) if index == other => gpu(index)?.copy(to as u64, from as u64, bytes),
-        (Device::Cuda(index), Device::Cuda(other)) => gpu(index)?.fetch(gpu(other)?, to as u64, from as u64, bytes),
+        (Device::Cpu, Device::Cuda(index)) => gpu(index)?.download(
+            unsafe { slice::from_raw_parts_mut(readable(to, bytes).cast_mut(), bytes) },
+            from as u64,
+        ),
+        (Device::Cuda(index), Device::Cuda(other)) if index == other => {
+            gpu(index)?.copy(to as u64, from as u64, bytes)
+        }
+        (Device::Cuda(index), Device::Cuda(other)) => {
+            gpu(index)?.fetch(gpu(other)?, to as u64, from as u64, bytes)
+        }
         (Device::Cpu, Device::Cpu) => out.backend().assign(out, x),
     }
 }

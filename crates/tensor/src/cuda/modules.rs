@@ -20,13 +20,33 @@ macro_rules! sources {
 
 /// What kernels include.
 const HEADERS: [(&str, &str); 7] = sources![
-    "attention.cuh", "common.cuh", "functions.cuh", "matrix.cuh", "numbers.cuh", "philox.cuh", "platform.cuh",
+    "attention.cuh",
+    "common.cuh",
+    "functions.cuh",
+    "matrix.cuh",
+    "numbers.cuh",
+    "philox.cuh",
+    "platform.cuh",
 ];
 
 /// One file a family.
 const KERNELS: [(&str, &str); 16] = sources![
-    "accumulate.cu", "activation.cu", "decode.cu", "elementwise.cu", "index.cu", "loss.cu", "norm.cu", "prefill.cu", "quant.cu",
-    "random.cu", "reduce.cu", "rope.cu", "rows.cu", "sampling.cu", "softmax.cu", "update.cu",
+    "accumulate.cu",
+    "activation.cu",
+    "decode.cu",
+    "elementwise.cu",
+    "index.cu",
+    "loss.cu",
+    "norm.cu",
+    "prefill.cu",
+    "quant.cu",
+    "random.cu",
+    "reduce.cu",
+    "rope.cu",
+    "rows.cu",
+    "sampling.cu",
+    "softmax.cu",
+    "update.cu",
 ];
 
 /// The modules that a device has loaded, by what they were compiled from.
@@ -89,7 +109,8 @@ impl Module {
             None => {
                 let symbol = CString::new(name).map_err(|_| Error::Device(format!("{name} is no name")))?;
                 // SAFETY: the module is never unloaded.
-                let function = unsafe { result::module::get_function(self.module.0, symbol) }.map_err(said)?;
+                let function =
+                    unsafe { result::module::get_function(self.module.0, symbol) }.map_err(said)?;
                 known.insert(name, Handle(function));
                 function
             }
@@ -97,7 +118,8 @@ impl Module {
         if shared > FREE {
             let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function is one of a module that is loaded.
-            unsafe { result::function::set_function_attribute(function, most, shared as c_int) }.map_err(said)?;
+            unsafe { result::function::set_function_attribute(function, most, shared as c_int) }
+                .map_err(said)?;
         }
         Ok(function)
     }
@@ -113,7 +135,9 @@ struct Source<'a> {
 impl Source<'_> {
     fn text(&self) -> Result<&'static str> {
         let found = KERNELS.iter().find(|(name, _)| name.strip_suffix(".cu") == Some(self.file));
-        found.map(|(_, text)| *text).ok_or_else(|| Error::Device(format!("there are no kernels {}", self.file)))
+        found
+            .map(|(_, text)| *text)
+            .ok_or_else(|| Error::Device(format!("there are no kernels {}", self.file)))
     }
 
     /// Where it is kept, if there is such a place. Anything that it was made from changes the name.
@@ -126,10 +150,12 @@ impl Source<'_> {
     /// The machine code, from NVRTC.
     fn compile(&self) -> Result<Vec<u8>> {
         library::compiler()?;
-        let owned = |text: &str| CString::new(text).map_err(|_| Error::Device("a source has a zero byte".into()));
+        let owned =
+            |text: &str| CString::new(text).map_err(|_| Error::Device("a source has a zero byte".into()));
         let text = owned(self.text()?)?;
         let name = owned(&format!("{}.cu", self.file))?;
-        let (names, texts): (Vec<_>, Vec<_>) = HEADERS.iter().map(|(name, text)| (owned(name), owned(text))).unzip();
+        let (names, texts): (Vec<_>, Vec<_>) =
+            HEADERS.iter().map(|(name, text)| (owned(name), owned(text))).unzip();
         let names = names.into_iter().collect::<Result<Vec<_>>>()?;
         let texts = texts.into_iter().collect::<Result<Vec<_>>>()?;
         let pointers = |all: &[CString]| all.iter().map(|text| text.as_ptr()).collect::<Vec<_>>();
@@ -155,12 +181,17 @@ impl Source<'_> {
         let options = pointers(&options);
         // SAFETY: the program was just made, and is destroyed once, at the end.
         unsafe {
-            let compiled = nvrtc::sys::nvrtcCompileProgram(program, options.len() as c_int, options.as_ptr()).result();
+            let compiled =
+                nvrtc::sys::nvrtcCompileProgram(program, options.len() as c_int, options.as_ptr()).result();
             let image = match compiled {
                 Ok(()) => image(program).map_err(|error| self.refused(&format!("{:?}", error.0))),
                 Err(error) => {
                     let log = nvrtc::result::get_program_log(program).unwrap_or_default();
-                    let log: Vec<u8> = log.into_iter().map(|byte: c_char| byte as u8).take_while(|&byte| byte != 0).collect();
+                    let log: Vec<u8> = log
+                        .into_iter()
+                        .map(|byte: c_char| byte as u8)
+                        .take_while(|&byte| byte != 0)
+                        .collect();
                     Err(self.refused(&format!("{:?}\n{}", error.0, String::from_utf8_lossy(&log))))
                 }
             };
@@ -209,7 +240,8 @@ fn folder() -> Option<PathBuf> {
         return (!own.is_empty()).then(|| own.into());
     }
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let caches = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME").or_else(|| set("USERPROFILE"))?.join(".cache")))?;
+    let caches =
+        set("XDG_CACHE_HOME").or_else(|| Some(set("HOME").or_else(|| set("USERPROFILE"))?.join(".cache")))?;
     Some(caches.join("trustformers").join("cuda"))
 }
 
@@ -234,7 +266,9 @@ fn write(path: &Path, image: &[u8]) {
     let Some(folder) = path.parent() else { return };
     let draft = path.with_extension(format!("{}.part", process::id()));
     let whole = [MAGIC.as_slice(), &checksum(image), image].concat();
-    let kept = fs::create_dir_all(folder).and_then(|()| fs::write(&draft, whole)).and_then(|()| fs::rename(&draft, path));
+    let kept = fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&draft, whole))
+        .and_then(|()| fs::rename(&draft, path));
     if kept.is_err() {
         _ = fs::remove_file(draft);
     }

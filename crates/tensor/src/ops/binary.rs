@@ -180,7 +180,7 @@ impl Tensor {
             _ => result_type(&[self.into(), other]),
         };
         let other = other.tensor(common, self)?;
-        same_place(op.name(), &[self, &other])?;
+        same_place(op.name(), [self, &other])?;
         expect_real(op.name(), &[self, &other])?;
         let dtype = op.dtype(common)?;
         if !dtype.is_float() {

@@ -56,7 +56,7 @@ impl Tensor {
             return if op == CompareOp::Eq { Ok(equal) } else { equal.logical_not() };
         }
         expect_real(op.name(), &[self, &other])?;
-        same_place(op.name(), &[self, &other])?;
+        same_place(op.name(), [self, &other])?;
         let shape = broadcast_shapes(op.name(), self.shape(), other.shape())?;
         self.backend().compare(op, self, &other, common, &shape)
     }
@@ -151,7 +151,7 @@ impl Tensor {
         let dtype = result_type(&[x, y]);
         let (x, y) = (x.tensor(dtype, condition)?, y.tensor(dtype, condition)?);
         expect_real("where", &[&x, &y])?;
-        same_place("where", &[condition, &x, &y])?;
+        same_place("where", [condition, &x, &y])?;
         let shape = broadcast_shapes("where", x.shape(), y.shape())?;
         let shape = broadcast_shapes("where", condition.shape(), &shape)?;
         let out = condition.backend().select(condition, &x, &y, dtype, &shape)?;

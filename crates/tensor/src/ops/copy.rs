@@ -35,6 +35,14 @@ impl Tensor {
         Ok(record("to", out, &[self], &[], move |b| Ok(vec![Some(b.grad().to_device(from)?)])))
     }
 
+    /// The same numbers where the processor reads them.
+    ///
+    /// # Errors
+    /// As for [`Tensor::to_device`].
+    pub fn to_host(&self) -> Result<Tensor> {
+        self.to_device(Device::Cpu)
+    }
+
     /// The same numbers in C order without gaps: the tensor itself where they lie so already.
     pub fn contiguous(&self) -> Result<Tensor> {
         if self.is_contiguous() { Ok(self.clone()) } else { self.copy() }

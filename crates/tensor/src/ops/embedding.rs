@@ -1,5 +1,6 @@
 //! Looking up rows by number.
 
+use super::same_place;
 use crate::autograd::record;
 use crate::{DType, Error, Result, Tensor};
 
@@ -14,6 +15,7 @@ pub fn embedding(lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
     let &[(first, first_ids), ..] = lookups else {
         return Err(Error::argument("embedding", "there must be at least one table"));
     };
+    same_place("embedding", lookups.iter().map(|(table, _)| *table))?;
     for &(table, ids) in lookups {
         if table.ndim() != 2 || table.shape()[1..] != first.shape()[1..] {
             let rule = "tables must be matrices of the same width";

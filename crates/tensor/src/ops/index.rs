@@ -68,7 +68,7 @@ impl Tensor {
             return if accumulate { view.add_(values) } else { view.copy_(values) };
         }
         let values = values.tensor(self.dtype(), self)?;
-        same_place("index_put", &[self, &values])?;
+        same_place("index_put", [self, &values])?;
         let places = view.places("index", &pointers)?;
         let values = values.to_dtype(self.dtype())?.expand_for("index_put", &places.shape)?;
         if view.check_in_place("index_put", &[&values])? {

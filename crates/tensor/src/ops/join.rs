@@ -16,7 +16,7 @@ impl Tensor {
         let Some(&first) = tensors.iter().find(|tensor| !is_nothing(tensor)).or(tensors.first()) else {
             return Err(Error::argument("cat", "there must be at least one tensor"));
         };
-        same_place("cat", tensors)?;
+        same_place("cat", tensors.iter().copied())?;
         if first.ndim() == 0 {
             return Err(Error::argument("cat", "numbers have no dimension to join along: use stack"));
         }

@@ -1,6 +1,6 @@
 //! Layer normalisation (Ba, Kiros & Hinton 2016).
 
-use super::expect_width;
+use super::{expect_width, same_place};
 use crate::autograd::{Backward, Grads, differentiate, is_grad_enabled, record};
 use crate::{DType, Error, Result, Tensor};
 
@@ -18,6 +18,7 @@ pub fn layer_norm(
 ) -> Result<Tensor> {
     let sources: Vec<&Tensor> = [Some(x), residual, Some(weight), bias].into_iter().flatten().collect();
     sources.iter().try_for_each(|source| source.expect_float("layer_norm"))?;
+    same_place("layer_norm", sources.iter().copied())?;
     let width = x.shape().last().copied().unwrap_or(1);
     for vector in [Some(weight), bias].into_iter().flatten() {
         expect_width("layer_norm", "weight and bias must have the last dimension of x", x, width, vector)?;

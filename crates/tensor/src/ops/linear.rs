@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use super::{expect_width, gated, layer_norm, rms_norm};
+use super::{expect_width, gated, layer_norm, rms_norm, same_place};
 use crate::autograd::{Backward, Grads, is_grad_enabled, record};
 use crate::{Activation, DType, Error, Matrix, Quantized, Result, Shape, Tensor, Weight, Workspace};
 
@@ -140,6 +140,7 @@ impl<'a> LinearStep<'a> {
     fn check(&self) -> Result<Shape> {
         let LinearStep { x, weight, bias, .. } = *self;
         self.operands().try_for_each(|operand| operand.expect_float("linear"))?;
+        same_place("linear", self.operands().chain(weight.parts().iter().map(Matrix::memory)))?;
         if x.shape().last() != Some(&weight.in_features()) {
             let right = [weight.out_features(), weight.in_features()].into_iter().collect();
             let rule = "the last dimension of x must be the second of the weight";

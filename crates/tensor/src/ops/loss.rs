@@ -40,9 +40,13 @@ impl Tensor {
             let rule = "the targets must be integers";
             return Err(Error::DType { op: "cross_entropy", rule, dtype: targets.dtype() });
         }
-        same_place("cross_entropy", &[self, targets])?;
+        same_place("cross_entropy", [self, targets])?;
         let counts = targets.ne(ignored)?;
-        let class = Tensor::select_where(&counts, targets, &Tensor::scalar_on(0i64, targets.dtype(), targets.device())?)?;
+        let class = Tensor::select_where(
+            &counts,
+            targets,
+            &Tensor::scalar_on(0i64, targets.dtype(), targets.device())?,
+        )?;
         let out_of_range = class.lt(0i64)?.logical_or(&class.ge(self.shape()[1] as i64)?)?;
         if out_of_range.any()? {
             let index = class.masked_select(&out_of_range)?.select(0, 0)?.item()?.to_i64();

@@ -13,7 +13,7 @@ impl Tensor {
     /// `Shapes` when the inner sizes differ or batches do not broadcast; `Argument` for numbers; `DType` for bools and complex numbers.
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
         expect_real("matmul", &[self, other])?;
-        same_place("matmul", &[self, other])?;
+        same_place("matmul", [self, other])?;
         if self.is_autocast() || other.is_autocast() {
             return self.autocast()?.matmul(&other.autocast()?);
         }

@@ -66,16 +66,11 @@ fn expect_real(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
 }
 
 /// Refuses tensors that lie on different devices.
-fn same_place(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
-    match tensors.iter().find(|tensor| tensor.device() != tensors[0].device()) {
-        Some(other) => {
-            let message = format!(
-                "the operands lie on {} and {}: move one of them",
-                tensors[0].device(),
-                other.device()
-            );
-            Err(Error::argument(op, message))
-        }
+fn same_place<'a>(op: &'static str, tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
+    let mut devices = tensors.into_iter().map(Tensor::device);
+    let Some(first) = devices.next() else { return Ok(()) };
+    match devices.find(|device| *device != first) {
+        Some(other) => Err(Error::Devices { op, left: first, right: other }),
         None => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation (Zhang & Sennrich 2019).
 
-use super::expect_width;
+use super::{expect_width, same_place};
 use crate::autograd::{differentiate, is_grad_enabled, record};
 use crate::{DType, Result, Tensor};
 
@@ -11,6 +11,7 @@ use crate::{DType, Result, Tensor};
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     x.expect_float("rms_norm")?;
     weight.expect_float("rms_norm")?;
+    same_place("rms_norm", [x, weight])?;
     let width = x.shape().last().copied().unwrap_or(1);
     expect_width("rms_norm", "the weight must have the last dimension of x", x, width, weight)?;
     if x.dtype() == DType::F64 {

@@ -44,7 +44,7 @@ fn check(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<()> {
     for tensor in [x, cos, sin] {
         tensor.expect_float("rope")?;
     }
-    same_place("rope", &[x, cos, sin])?;
+    same_place("rope", [x, cos, sin])?;
     let fits = x.ndim() == 3
         && cos.ndim() == 2
         && cos.shape()[0] == x.shape()[0]

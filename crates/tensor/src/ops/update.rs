@@ -2,6 +2,7 @@
 
 use std::iter;
 
+use super::same_place;
 use crate::{DType, Error, Result, Tensor};
 
 /// How a parameter p is changed by its gradient g, as torch's optimizers do it.
@@ -165,6 +166,7 @@ pub fn update(changes: &[Change]) -> Result<()> {
         .collect();
     expect_apart(&changes)?;
     let Some(first) = changes.first() else { return Ok(()) };
+    same_place("update", changes.iter().map(|change| change.parameter))?;
     changes.iter().flat_map(Change::changed).for_each(|tensor| tensor.storage().bump_version());
     first.parameter.backend().update(&changes)
 }
@@ -187,6 +189,7 @@ impl<'a> Change<'a> {
         parameter.expect_float("update")?;
         expect_alike(parameter, grad)?;
         states.iter().try_for_each(|state| state.check(parameter))?;
+        same_place("update", self.changed().chain([*grad]))?;
         if self.changed().any(|tensor| !tensor.is_contiguous() || !tensor.storage().is_writable()) {
             return Err(Error::argument("update", "parameter and states must be contiguous and writable"));
         }

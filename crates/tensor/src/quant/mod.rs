@@ -13,7 +13,7 @@ pub use format::BlockFormat;
 pub(crate) use run::{GROUP, RUN, Run, widen};
 
 use crate::cpu::for_each_run_of;
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Device, Error, Result, Tensor};
 
 /// Elements that are widened at a time.
 const AT_ONCE: usize = 4 << 20;
@@ -99,6 +99,14 @@ impl Quantized {
     /// The bytes: (rows, bytes of a row).
     pub fn blocks(&self) -> &Tensor {
         &self.blocks
+    }
+
+    /// The same blocks on `device`.
+    ///
+    /// # Errors
+    /// As for [`Tensor::to_device`].
+    pub fn to_device(&self, device: Device) -> Result<Quantized> {
+        Ok(Quantized { blocks: self.blocks.to_device(device)?, ..self.clone() })
     }
 
     /// The numbers that this stands for: (rows, columns), float32.

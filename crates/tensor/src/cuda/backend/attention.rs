@@ -65,7 +65,8 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
     let biases = match bias {
         None => None,
         Some(biases) => {
-            let singles = biases.iter().map(|bias| bias.detach().to_dtype(DType::F32)).collect::<Result<Vec<_>>>()?;
+            let singles =
+                biases.iter().map(|bias| bias.detach().to_dtype(DType::F32)).collect::<Result<Vec<_>>>()?;
             let mut places = Vec::with_capacity(4 * singles.len());
             for (bias, s) in singles.iter().zip(sequences) {
                 let layout = bias.layout().expand(&[heads, s.rows, s.keys]);
@@ -123,7 +124,14 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
     Ok(None)
 }
 
-pub(super) fn rope(gpu: &Gpu, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
+pub(super) fn rope(
+    gpu: &Gpu,
+    out: &Tensor,
+    x: &Tensor,
+    cos: &Tensor,
+    sin: &Tensor,
+    interleaved: bool,
+) -> Result<()> {
     if x.dtype() != DType::F32 {
         return host::rope(out, x, cos, sin, interleaved);
     }
@@ -134,5 +142,12 @@ pub(super) fn rope(gpu: &Gpu, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tens
     let [to, from] = [out, x].map(|x| Argument::of([0, 1].map(|axis| x.layout().strides()[axis] as i64)));
     let (rows, heads, dim, pairs) = (rows as i64, heads as i32, dim as i32, pairs as i32);
     let interleaved = i32::from(interleaved);
-    launch!(gpu, "rope", "T=f32 A=f32", "rope", at, [out, x, cos, sin, rows, heads, dim, pairs, interleaved, to, from])
+    launch!(
+        gpu,
+        "rope",
+        "T=f32 A=f32",
+        "rope",
+        at,
+        [out, x, cos, sin, rows, heads, dim, pairs, interleaved, to, from]
+    )
 }

@@ -53,7 +53,14 @@ pub(super) fn binary(gpu: &Gpu, op: BinaryOp, out: &Tensor, x: &Tensor, y: &Tens
     let walk = Walk::new(out.shape(), [out.layout(), x.layout(), y.layout()])?;
     let (at, number) = (elements(walk.count(), 1), place_in(BinaryOp::ALL, op));
     let [to, left, right] = [out, x, y].map(|tensor| code(tensor.dtype()));
-    launch!(gpu, "elementwise", &computing(out.dtype()), "binary", at, [out, to, x, left, y, right, number, walk])
+    launch!(
+        gpu,
+        "elementwise",
+        &computing(out.dtype()),
+        "binary",
+        at,
+        [out, to, x, left, y, right, number, walk]
+    )
 }
 
 pub(super) fn compare(
@@ -84,6 +91,13 @@ pub(super) fn select(
     let walk = Walk::new(shape, [out.layout(), condition.layout(), x.layout(), y.layout()])?;
     let at = elements(walk.count(), 1);
     let [to, left, right] = [dtype, x.dtype(), y.dtype()].map(code);
-    launch!(gpu, "elementwise", &computing(dtype), "choose", at, [&out, to, condition, x, left, y, right, walk])?;
+    launch!(
+        gpu,
+        "elementwise",
+        &computing(dtype),
+        "choose",
+        at,
+        [&out, to, condition, x, left, y, right, walk]
+    )?;
     Ok(out)
 }

@@ -73,7 +73,9 @@ pub(super) fn update(change: &Change) -> Result<()> {
         .into_iter()
         .map(|(first, coded)| match coded {
             None => Kept::Whole(&brought[first].1),
-            Some((scales, signed)) => Kept::Coded { codes: &brought[first].1, scales: &brought[scales].1, signed },
+            Some((scales, signed)) => {
+                Kept::Coded { codes: &brought[first].1, scales: &brought[scales].1, signed }
+            }
         })
         .collect();
     let grad = Gpu::to_host(change.grad)?;

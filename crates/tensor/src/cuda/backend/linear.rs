@@ -96,7 +96,8 @@ impl Columns<'_> {
 
     fn of_floats(&self, gpu: &Gpu, x: &mut Converted, part: &Tensor) -> Result<()> {
         // The matrix units have no products of doubles with floats.
-        let part = if part.dtype() == DType::F64 { part.detach().to_dtype(DType::F32)? } else { part.detach() };
+        let part =
+            if part.dtype() == DType::F64 { part.detach().to_dtype(DType::F32)? } else { part.detach() };
         let part = part.contiguous()?;
         let x = x.to(part.dtype())?;
         let Matrices { address, dtype, shape: [rows, columns], .. } = plain(&part);
@@ -149,15 +150,20 @@ impl Columns<'_> {
             [&out, x.x, blocks.blocks(), bias, rows, columns, row_bytes, vectors as i32]
         )?;
         if let Some(add) = self.add {
-            let added = Tensor::over(add.storage().clone(), Layout::strided(
-                &[vectors, self.count],
-                &[self.sums.shape()[1] as isize, 1],
-                add.layout().offset() + self.first,
-            ), DType::F32);
+            let added = Tensor::over(
+                add.storage().clone(),
+                Layout::strided(
+                    &[vectors, self.count],
+                    &[self.sums.shape()[1] as isize, 1],
+                    add.layout().offset() + self.first,
+                ),
+                DType::F32,
+            );
             gpu.binary(BinaryOp::Add, &out, &out, &added)?;
         }
         if self.function != Function::Identity {
-            let activation = if self.function == Function::Relu { Activation::Relu } else { Activation::GeluTanh };
+            let activation =
+                if self.function == Function::Relu { Activation::Relu } else { Activation::GeluTanh };
             rows::activate(gpu, activation, &out, &out)?;
         }
         if is_whole { Ok(()) } else { gpu.assign(&place, &out) }
@@ -172,6 +178,13 @@ pub(super) fn dequantize(gpu: &Gpu, matrix: &Quantized, rows: Option<&[i64]>) ->
     let macros = format!("T={} FORMAT={} VECTORS=1", name(DType::F32), matrix.format().name());
     let (at, row_bytes) = (elements(out.numel(), 16), matrix.blocks().shape()[1] as i64);
     let (count, columns) = (count as i64, columns as i32);
-    launch!(gpu, "quant", &macros, "dequantize", at, [&out, matrix.blocks(), ids.as_ref(), count, columns, row_bytes])?;
+    launch!(
+        gpu,
+        "quant",
+        &macros,
+        "dequantize",
+        at,
+        [&out, matrix.blocks(), ids.as_ref(), count, columns, row_bytes]
+    )?;
     Ok(out)
 }

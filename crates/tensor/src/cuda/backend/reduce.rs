@@ -58,7 +58,14 @@ pub(super) fn reduce(gpu: &Gpu, op: ReduceOp, x: &Tensor, axes: &[usize], dtype:
 }
 
 /// The reduction over `gone` for each of `kept`, in `parts` of which each has a place of its own in `out`.
-fn by_rows(gpu: &Gpu, op: ReduceOp, x: &Tensor, [kept, gone]: [&Layout; 2], out: &Tensor, parts: usize) -> Result<()> {
+fn by_rows(
+    gpu: &Gpu,
+    op: ReduceOp,
+    x: &Tensor,
+    [kept, gone]: [&Layout; 2],
+    out: &Tensor,
+    parts: usize,
+) -> Result<()> {
     let (many, each) = (kept.numel(), gone.numel());
     let mut at = rows(many, each.div_ceil(parts));
     at.grid[1] = parts as u32;

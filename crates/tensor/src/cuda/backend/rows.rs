@@ -79,7 +79,14 @@ pub(super) fn norm(gpu: &Gpu, x: &Tensor, residual: Option<&Tensor>, norm: &Norm
     let sum = residual.map(|_| &out);
     match *norm {
         Norm::Layer { weight, bias, eps } => {
-            launch!(gpu, "norm", SINGLE, "layer_norm", at, [&out, sum, x, residual, weight, bias, many, wide, eps])?;
+            launch!(
+                gpu,
+                "norm",
+                SINGLE,
+                "layer_norm",
+                at,
+                [&out, sum, x, residual, weight, bias, many, wide, eps]
+            )?;
         }
         Norm::Rms { weight, eps } => {
             launch!(gpu, "norm", SINGLE, "rms_norm", at, [&out, sum, x, residual, weight, many, wide, eps])?;
@@ -102,11 +109,25 @@ pub(super) fn norm_gradient(
     let (at, many, wide) = (rows(count, width), count as i64, width as i32);
     let is_centred = match *norm {
         Norm::Layer { weight, eps, .. } => {
-            launch!(gpu, "norm", SINGLE, "layer_norm_gradient", at, [&out, &scales, grad, h, weight, many, wide, eps])?;
+            launch!(
+                gpu,
+                "norm",
+                SINGLE,
+                "layer_norm_gradient",
+                at,
+                [&out, &scales, grad, h, weight, many, wide, eps]
+            )?;
             true
         }
         Norm::Rms { weight, eps } => {
-            launch!(gpu, "norm", SINGLE, "rms_norm_gradient", at, [&out, &scales, grad, h, weight, many, wide, eps])?;
+            launch!(
+                gpu,
+                "norm",
+                SINGLE,
+                "rms_norm_gradient",
+                at,
+                [&out, &scales, grad, h, weight, many, wide, eps]
+            )?;
             false
         }
     };
@@ -134,7 +155,8 @@ pub(super) fn activate(gpu: &Gpu, activation: Activation, out: &Tensor, x: &Tens
     if activation == Activation::Identity && out.is(x) {
         return Ok(());
     }
-    let (at, count, function) = (elements(x.numel(), 1), x.numel() as i64, place_in(&ACTIVATIONS, activation));
+    let (at, count, function) =
+        (elements(x.numel(), 1), x.numel() as i64, place_in(&ACTIVATIONS, activation));
     launch!(gpu, "activation", "T=f32", "activation", at, [out, x, count, function])
 }
 

@@ -95,7 +95,9 @@ fn launch(gpu: &Gpu, (update, value, grad, state): &Kind, rows: &[Vec<u64>]) -> 
     let pieces: Vec<i64> = rows
         .iter()
         .enumerate()
-        .flat_map(|(index, row)| (0..row[4]).step_by(PIECE).flat_map(move |start| [index as i64, start as i64]))
+        .flat_map(|(index, row)| {
+            (0..row[4]).step_by(PIECE).flat_map(move |start| [index as i64, start as i64])
+        })
         .collect();
     let (table, count) = (gpu.table(&table)?, pieces.len() / 2);
     let pieces = gpu.table(&pieces)?;

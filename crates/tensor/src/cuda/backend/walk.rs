@@ -22,7 +22,8 @@ impl<const N: usize> Walk<N> {
     pub(super) fn new(shape: &[usize], layouts: [&Layout; N]) -> Result<Walk<N>> {
         let (sizes, strides) = coalesce(shape, layouts);
         if sizes.len() > MAX_DIMS {
-            let message = format!("a GPU takes at most {MAX_DIMS} dimensions that lie apart, got shape {shape:?}");
+            let message =
+                format!("a GPU takes at most {MAX_DIMS} dimensions that lie apart, got shape {shape:?}");
             return Err(Error::argument("cuda", message));
         }
         let mut walk = Walk {

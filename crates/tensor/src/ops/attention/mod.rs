@@ -142,7 +142,7 @@ impl<'a> Attention<'a> {
                 source.expect_float("attention")?;
             }
         }
-        super::same_place("attention", &sources)?;
+        super::same_place("attention", sources.iter().copied())?;
         let shapes = |rule, left: &Tensor, right: &Tensor| {
             let (left, right) = (left.shape().into(), right.shape().into());
             Err(Error::Shapes { op: "attention", rule, left, right })

@@ -67,7 +67,7 @@ pub(super) fn floats(store: &Tensor) -> Result<Tensor> {
 pub fn store_rows(store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
     let (x, op) = (x.detach(), "store_rows");
     x.expect_float(op)?;
-    same_place(op, &[store, &x])?;
+    same_place(op, [store, &x])?;
     store.check_in_place(op, &[])?;
     let fits = x.ndim() == 3
         && store.ndim() == 3
