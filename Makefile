@@ -5,7 +5,7 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint rust python fuzz cuda-check parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
+.PHONY: demo test lint rust python fuzz cuda-check emulated-cuda parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
@@ -59,6 +59,10 @@ memcheck: $(BIN)/uv
 cuda-check: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12 nvidia-cuda-nvcc-cu12
 	$(BIN)/python tests/gpu/compile.py
+
+# A CUDA that runs on the processor, for tests of what uses it: LD_LIBRARY_PATH=target/emulated-cuda gives any program a device.
+emulated-cuda:
+	@crates/tensor/tests/cuda/driver/build.sh target/emulated-cuda
 
 # What threads do to each other and what unsafe code does to memory, watched: the tests of the tensor crate under ThreadSanitizer, and those
 # of its team, memory, layouts and tapes under Miri, where teams are leaked on purpose. Both need a nightly toolchain:

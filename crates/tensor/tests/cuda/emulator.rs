@@ -1,7 +1,7 @@
 //! The CUDA sources as C++, compiled and launched.
 
 use std::collections::hash_map::DefaultHasher;
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -133,7 +133,14 @@ impl Argument {
     }
 }
 
-type Launch = unsafe extern "C" fn(*const u32, usize, *const *const u8, *const usize, usize, bool) -> bool;
+/// `Kernel` of kernel.h.
+#[repr(C)]
+struct Kernel {
+    run: unsafe extern "C" fn(*const u32, usize, *const *const u8, c_int),
+    sizes: *const usize,
+    count: usize,
+    threads: usize,
+}
 
 /// A file of kernels, compiled for one choice of its macros.
 pub struct Module {
@@ -157,29 +164,31 @@ impl Module {
     }
 
     /// Runs a kernel: forwards and backwards by turns.
-    pub fn launch(&self, kernel: &str, geometry: Geometry, arguments: &[Argument]) {
-        let symbol = CString::new(format!("launch_{kernel}")).unwrap();
+    pub fn launch(&self, name: &str, geometry: Geometry, arguments: &[Argument]) {
+        let symbol = CString::new(format!("launch_{name}")).unwrap();
         // SAFETY: the library was opened in `new` and is never closed.
         let found = unsafe { libc::dlsym(self.handle, symbol.as_ptr().cast::<c_char>()) };
-        assert!(!found.is_null(), "there is no kernel {kernel} in {}", self.name);
-        // SAFETY: all symbols of that name are such functions.
-        let launch: Launch = unsafe { std::mem::transmute(found) };
+        assert!(!found.is_null(), "there is no kernel {name} in {}", self.name);
+        // SAFETY: all symbols of that name are such descriptions, which live as long as the library.
+        let kernel = unsafe { &*found.cast::<Kernel>() };
         let numbers = [geometry.grid, geometry.block].concat();
         let (addresses, sizes): (Vec<_>, Vec<_>) =
             arguments.iter().map(|argument| (argument.0.as_ptr(), argument.0.len())).unzip();
+        // SAFETY: so many there are.
+        let wanted = unsafe { std::slice::from_raw_parts(kernel.sizes, kernel.count) };
+        assert_eq!(wanted, sizes, "{name} of {} takes arguments of other sizes", self.name);
+        let threads = geometry.block.iter().product::<u32>() as usize;
+        assert!(threads <= kernel.threads, "{name} of {} takes no {threads} threads", self.name);
         let backwards = self.launches.fetch_add(1, Ordering::Relaxed) % 2 == 1;
-        // SAFETY: it compares the number and sizes of the arguments with the kernel's, and copies them.
-        let taken = unsafe {
-            launch(
+        // SAFETY: as many arguments as the kernel takes, each as large.
+        unsafe {
+            (kernel.run)(
                 numbers.as_ptr(),
                 geometry.shared as usize,
                 addresses.as_ptr(),
-                sizes.as_ptr(),
-                sizes.len(),
-                backwards,
-            )
-        };
-        assert!(taken, "{kernel} of {} takes other arguments than these of {sizes:?} bytes", self.name);
+                c_int::from(backwards),
+            );
+        }
     }
 }
 
@@ -198,7 +207,8 @@ fn built(file: &str, macros: &[&str]) -> PathBuf {
     let mut sources: Vec<PathBuf> =
         fs::read_dir(&kernels).unwrap().map(|entry| entry.unwrap().path()).collect();
     sources.retain(|path| path.extension().is_some_and(|extension| extension == "cuh"));
-    sources.extend([own.join("emulator.h"), kernels.join(format!("{file}.cu"))]);
+    sources.extend(["emulator.h", "fibers.h", "kernel.h"].map(|header| own.join(header)));
+    sources.push(kernels.join(format!("{file}.cu")));
     sources.sort();
     let mut hasher = DefaultHasher::new();
     macros.hash(&mut hasher);
@@ -216,14 +226,15 @@ fn built(file: &str, macros: &[&str]) -> PathBuf {
     let source = fs::read_to_string(kernels.join(format!("{file}.cu"))).unwrap();
     let launches: String = source
         .lines()
-        .filter_map(|line| line.strip_prefix("KERNEL(")?.split_once(") ")?.1.split_once('('))
-        .map(|(kernel, _)| format!("LAUNCH({kernel})\n"))
+        .filter_map(|line| line.strip_prefix("KERNEL(")?.split_once(") "))
+        .filter_map(|(threads, rest)| Some(format!("LAUNCH({}, {threads})\n", rest.split_once('(')?.0)))
         .collect();
     let unit = unique.with_extension("cpp");
     fs::write(&unit, format!("#include \"{file}.cu\"\n{launches}")).unwrap();
     let compiler = std::env::var("CXX").unwrap_or("c++".into());
     let said = Command::new(&compiler)
-        .args(["-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing", "-DEMULATED", "-w"])
+        .args(["-std=c++17", "-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing"])
+        .args(["-DEMULATED", "-w"])
         .args(macros.iter().map(|name| format!("-D{name}")))
         .args([&kernels, &own].map(|path| format!("-I{}", path.display())))
         .args([unit.as_os_str(), "-o".as_ref(), unique.as_os_str()])

@@ -1,0 +1,43 @@
+#include "counters.h"
+
+#include "device.h"
+#include "memory.h"
+
+#include <cstring>
+
+namespace emulated {
+
+Counters counters;
+
+}  // namespace emulated
+
+using namespace emulated;
+
+// The counter of that name, or what lives of a device: "live_bytes", "live_allocations". The largest number for a name that there is not.
+EXPORT uint64_t emulated_cuda_counter(const char* name) {
+    std::lock_guard guard(lock);
+    const struct {
+        const char* name;
+        uint64_t value;
+    } all[] = {
+        {"launches", counters.launches},
+        {"graph_launches", counters.graph_launches},
+        {"allocations", counters.allocations},
+        {"frees", counters.frees},
+        {"synchronizations", counters.synchronizations},
+        {"kernels", counters.kernels},
+        {"products", counters.products},
+        {"copies", counters.copies},
+        {"bytes_to_device", counters.bytes_to_device},
+        {"bytes_to_host", counters.bytes_to_host},
+        {"bytes_on_device", counters.bytes_on_device},
+        {"modules", counters.modules},
+        {"instantiations", counters.instantiations},
+        {"live_bytes", live_bytes()},
+        {"live_allocations", live_allocations()},
+    };
+    for (auto& one : all) {
+        if (!strcmp(one.name, name)) return one.value;
+    }
+    return UINT64_MAX;
+}

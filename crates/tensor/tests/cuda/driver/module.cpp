@@ -1,0 +1,192 @@
+// Modules, which are shared libraries that the emulated NVRTC made, and launches of their kernels.
+#include "../kernel.h"
+#include "counters.h"
+#include "device.h"
+#include "image.h"
+#include "memory.h"
+#include "stream.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+
+#include <dlfcn.h>
+
+namespace emulated {
+
+struct Module {
+    const std::shared_ptr<Context> context;
+    void* const library;
+    Module(std::shared_ptr<Context> context, void* library) : context(std::move(context)), library(library) {}
+    Module(const Module&) = delete;
+    ~Module() { dlclose(library); }
+};
+
+struct Function {
+    std::shared_ptr<Module> module;
+    std::string name;
+    const emulator::Kernel* kernel;
+    size_t most_shared = DEFAULT_SHARED_MEMORY;
+};
+
+static Handles<CUmodule, Module> modules;
+static Handles<CUfunction, Function> functions;
+// One handle for each function of a module, as long as there is the module.
+static std::unordered_map<CUmodule, std::unordered_map<std::string, CUfunction>> handles;
+
+static CUresult load(CUmodule* handle, const void* image) {
+    return call(Needs::CONTEXT, [&] {
+        require(image, CUDA_ERROR_INVALID_VALUE);
+        forbid_in_captures();
+        auto made = std::make_shared<Module>(current(), open_image(image, settings().major * 10 + settings().minor));
+        *handle = modules.add(made);
+        counters.modules++;
+    });
+}
+
+struct Geometry {
+    unsigned grid[3], block[3], shared;
+};
+
+static void require_launchable(const Function& function, const Geometry& at) {
+    const unsigned MOST_BLOCKS[] = {0x7fffffff, 65535, 65535}, MOST_THREADS[] = {1024, 1024, 64};
+    size_t threads = 1;
+    for (int i = 0; i < 3; i++) {
+        require(at.grid[i] >= 1 && at.grid[i] <= MOST_BLOCKS[i], CUDA_ERROR_INVALID_VALUE);
+        require(at.block[i] >= 1 && at.block[i] <= MOST_THREADS[i], CUDA_ERROR_INVALID_VALUE);
+        threads *= at.block[i];
+    }
+    require(threads <= 1024, CUDA_ERROR_INVALID_VALUE);
+    require(threads <= function.kernel->threads, CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES);
+    require(at.shared <= function.most_shared, CUDA_ERROR_INVALID_VALUE);
+}
+
+static CUresult launch(CUfunction handle, const Geometry& at, CUstream in, void** arguments, void** extra) {
+    return call(Needs::CONTEXT, [&] {
+        std::shared_ptr<Function> function = functions.at(handle);
+        std::shared_ptr<Stream> stream = stream_at(in);
+        std::shared_ptr<Context> context = current();
+        require(stream->context == context && function->module->context == context, CUDA_ERROR_INVALID_HANDLE);
+        require_launchable(*function, at);
+        const emulator::Kernel& kernel = *function->kernel;
+        require(!extra && (arguments || kernel.count == 0), CUDA_ERROR_INVALID_VALUE);
+        if (++counters.launches > settings().lost_after) {
+            device(context->device).lost = CUDA_ERROR_ECC_UNCORRECTABLE;
+            throw Failure{CUDA_ERROR_ECC_UNCORRECTABLE};
+        }
+        // Each on a boundary that suits all types.
+        constexpr size_t APART = 16;
+        std::vector<size_t> starts;
+        size_t total = 0;
+        for (size_t i = 0; i < kernel.count; i++) {
+            starts.push_back(total);
+            total += (kernel.sizes[i] + APART - 1) / APART * APART;
+        }
+        std::vector<unsigned char> bytes(total + APART);
+        for (size_t i = 0; i < kernel.count; i++) memcpy(&bytes[starts[i]], arguments[i], kernel.sizes[i]);
+        enqueue(stream, {NODE_KERNEL, [=] {
+                             std::vector<const void*> places;
+                             for (size_t start : starts) places.push_back(&bytes[start]);
+                             // Kernels do not write to their arguments.
+                             void* const* given = const_cast<void* const*>(places.data());
+                             unsigned numbers[] = {at.grid[0], at.grid[1], at.grid[2], at.block[0], at.block[1], at.block[2]};
+                             function->kernel->run(numbers, at.shared, given, counters.kernels++ % 2);
+                         }});
+    });
+}
+
+}  // namespace emulated
+
+using namespace emulated;
+
+EXPORT CUresult cuModuleLoadData(CUmodule* handle, const void* image) { return load(handle, image); }
+EXPORT CUresult cuModuleLoadDataEx(CUmodule* handle, const void* image, unsigned, int*, void**) { return load(handle, image); }
+EXPORT CUresult cuModuleLoadFatBinary(CUmodule* handle, const void* image) { return load(handle, image); }
+
+EXPORT CUresult cuModuleUnload(CUmodule handle) {
+    return call(Needs::CONTEXT, [&] {
+        modules.take(handle);
+        for (auto& [name, function] : handles[handle]) functions.take(function);
+        handles.erase(handle);
+    });
+}
+
+EXPORT CUresult cuModuleGetFunction(CUfunction* function, CUmodule handle, const char* name) {
+    return call(Needs::CONTEXT, [&] {
+        std::shared_ptr<Module> module = modules.at(handle);
+        auto& known = handles[handle][name];
+        if (!known) {
+            auto* kernel = static_cast<const emulator::Kernel*>(dlsym(module->library, ("launch_" + std::string(name)).c_str()));
+            if (!kernel) handles[handle].erase(name);
+            require(kernel, CUDA_ERROR_NOT_FOUND);
+            known = functions.add(std::make_shared<Function>(Function{module, name, kernel}));
+        }
+        *function = known;
+    });
+}
+
+// Kernels have no variables of their own that the host sees.
+EXPORT CUresult cuModuleGetGlobal_v2(CUdeviceptr*, size_t*, CUmodule handle, const char*) {
+    return call(Needs::CONTEXT, [&] {
+        modules.at(handle);
+        throw Failure{CUDA_ERROR_NOT_FOUND};
+    });
+}
+
+EXPORT CUresult cuFuncSetAttribute(CUfunction handle, CUfunction_attribute of, int value) {
+    return call(Needs::CONTEXT, [&] {
+        std::shared_ptr<Function> function = functions.at(handle);
+        if (of == FUNCTION_PREFERRED_SHARED_MEMORY_CARVEOUT) return;
+        require(of == FUNCTION_MAX_DYNAMIC_SHARED_SIZE_BYTES && value >= 0 && size_t(value) <= most_shared_memory(), CUDA_ERROR_INVALID_VALUE);
+        function->most_shared = value;
+    });
+}
+
+EXPORT CUresult cuFuncGetAttribute(int* value, CUfunction_attribute of, CUfunction handle) {
+    return call(Needs::CONTEXT, [&] {
+        std::shared_ptr<Function> function = functions.at(handle);
+        switch (of) {
+            case FUNCTION_MAX_THREADS_PER_BLOCK: *value = int(function->kernel->threads); return;
+            case FUNCTION_NUM_REGS: *value = 32; return;
+            case FUNCTION_PTX_VERSION:
+            case FUNCTION_BINARY_VERSION: *value = settings().major * 10 + settings().minor; return;
+            case FUNCTION_MAX_DYNAMIC_SHARED_SIZE_BYTES: *value = int(function->most_shared); return;
+            case FUNCTION_PREFERRED_SHARED_MEMORY_CARVEOUT: *value = -1; return;
+            case FUNCTION_SHARED_SIZE_BYTES:
+            case FUNCTION_CONST_SIZE_BYTES:
+            case FUNCTION_LOCAL_SIZE_BYTES:
+            case FUNCTION_CACHE_MODE_CA: *value = 0; return;
+        }
+        throw Failure{CUDA_ERROR_INVALID_VALUE};
+    });
+}
+
+EXPORT CUresult cuFuncSetCacheConfig(CUfunction handle, int) {
+    return call(Needs::CONTEXT, [&] { functions.at(handle); });
+}
+
+EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, CUfunction handle, int threads, size_t shared, unsigned) {
+    return call(Needs::CONTEXT, [&] {
+        std::shared_ptr<Function> function = functions.at(handle);
+        require(threads > 0, CUDA_ERROR_INVALID_VALUE);
+        bool fits = size_t(threads) <= function->kernel->threads && shared <= function->most_shared;
+        size_t by_memory = (most_shared_memory() + 1024) / (shared + 1024);
+        *blocks = fits ? int(std::min({size_t(32), size_t(2048) / threads, by_memory})) : 0;
+    });
+}
+EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunction function, int threads, size_t shared) {
+    return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, threads, shared, 0);
+}
+
+EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned across, unsigned down, unsigned deep, unsigned shared,
+                               CUstream stream, void** arguments, void** extra) {
+    return launch(function, {{x, y, z}, {across, down, deep}, shared}, stream, arguments, extra);
+}
+
+EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig* of, CUfunction function, void** arguments, void** extra) {
+    if (!of) return CUDA_ERROR_INVALID_VALUE;
+    if (of->attribute_count) return CUDA_ERROR_NOT_SUPPORTED;
+    Geometry at;
+    memcpy(&at, of->grid, sizeof at);
+    return launch(function, at, of->stream, arguments, extra);
+}
