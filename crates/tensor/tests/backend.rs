@@ -9,7 +9,7 @@ use trustformers_tensor::ops::{
     Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Ragged, ReduceOp,
     Then, UnaryOp, Update,
 };
-use trustformers_tensor::{Backend, DType, Device, Scalar, Tensor, Weight};
+use trustformers_tensor::{Backend, DType, Device, Scalar, Tensor, Weight, cuda};
 
 const REAL: [DType; 13] = [
     DType::Bool,
@@ -30,16 +30,15 @@ const FLOATS: [DType; 4] = [DType::F16, DType::BF16, DType::F32, DType::F64];
 /// Without elements, one, few, one more than a vector, and more than one chunk of a kernel and than one thread's share.
 const SIZES: [usize; 6] = [0, 1, 7, 65, 1500, 70_001];
 
-/// The devices of this machine.
+/// The devices of this machine; of several that are alike the first.
 fn devices() -> Vec<Device> {
-    vec![Device::Cpu]
+    let gpu = cuda::is_available().then_some(Device::Cuda(0));
+    [Some(Device::Cpu), gpu].into_iter().flatten().collect()
 }
 
 /// `x` on `device`.
 fn on(device: Device, x: &Tensor) -> Tensor {
-    match device {
-        Device::Cpu => x.clone(),
-    }
+    x.to_device(device).unwrap()
 }
 
 /// Runs `test` with the backend of each device and a way to bring tensors there.
@@ -65,14 +64,15 @@ fn numbers(count: usize, dtype: DType, seed: usize) -> Tensor {
 fn spread(x: &Tensor) -> Tensor {
     let mut shape = x.shape().to_vec();
     shape.push(2);
-    let wide = Tensor::zeros_of(&shape, x.dtype()).unwrap();
+    let wide = Tensor::zeros_on(&shape, x.dtype(), x.device()).unwrap();
     let view = wide.select(x.ndim(), 1).unwrap();
     view.copy_(x).unwrap();
     view
 }
 
 fn read(x: &Tensor) -> Vec<f64> {
-    x.to_dtype(DType::F64).unwrap().contiguous().unwrap().as_slice::<f64>().unwrap().to_vec()
+    let x = x.to_host().unwrap().to_dtype(DType::F64).unwrap().contiguous().unwrap();
+    x.as_slice::<f64>().unwrap().to_vec()
 }
 
 /// How far a result may be off, relative to its size.

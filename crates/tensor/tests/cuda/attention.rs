@@ -1,7 +1,7 @@
 //! Attention of many rows and of one, over drawn lengths, heads, masks and forms of keys.
 
 use trustformers_tensor::ops::{StoreForm, store_rows};
-use trustformers_tensor::{Attention, DType, Generator, Mask, Ragged, Tensor};
+use trustformers_tensor::{Attention, DType, Device, Generator, Mask, Ragged, Tensor};
 
 use crate::emulator::{Argument, Memory, Module};
 use crate::geometry::{Geometry, WARP, decode, decode_group, prefill};
@@ -76,7 +76,7 @@ impl Case {
                 "bf16" => return x.to_dtype(DType::BF16).unwrap(),
                 _ => StoreForm::F32,
             };
-            let store = form.zeros(keys, kv_heads, dim).unwrap();
+            let store = form.zeros(keys, kv_heads, dim, Device::Cpu).unwrap();
             store_rows(&store, &x, &(0..keys).map(|row| [row, row]).collect::<Vec<_>>()).unwrap();
             store
         };

@@ -1,7 +1,7 @@
 //! Matrices in blocks, optimizers, lookups and stores.
 
 use trustformers_tensor::ops::{StoreForm, Update, rope, store_rows, stored_rows};
-use trustformers_tensor::{BlockFormat, DType, Generator, Quantized, Tensor, ops};
+use trustformers_tensor::{BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
 
 use crate::emulator::{Argument, Memory, Module};
 use crate::geometry::{Geometry, elements, gemv, rows};
@@ -228,10 +228,10 @@ fn lookups_stores_and_turns() {
             let x = draw(&[6, heads, dim], (-100.0, 100.0), dtype, 3);
             x.narrow(0, 2, 3).unwrap().fill_(0.0).unwrap();
             let pairs = [[5usize, 1], [0, 4], [2, 0]];
-            let store = form.zeros(7, heads, dim).unwrap();
+            let store = form.zeros(7, heads, dim, Device::Cpu).unwrap();
             store_rows(&store, &x, &pairs).unwrap();
             let flat: Vec<i64> = pairs.iter().flatten().map(|&row| row as i64).collect();
-            let kept = Memory::of(&form.zeros(7, heads, dim).unwrap());
+            let kept = Memory::of(&form.zeros(7, heads, dim, Device::Cpu).unwrap());
             let strides = [(heads * dim) as i64, dim as i64];
             launch!(
                 module,

@@ -1,6 +1,6 @@
 use super::*;
-use crate::DType;
 use crate::ops::{Generator, Mask, Ragged, StoreForm, store_rows, stored_rows};
+use crate::{DType, Device};
 
 fn run(level: Level, attention: &Attention) -> Tensor {
     let query = attention.query.shape();
@@ -83,7 +83,7 @@ fn stores_of_every_form_are_read_as_what_they_hold() {
         let places: Vec<[usize; 2]> = (0..140).map(|row| [2 * row, (row * 37) % 151]).collect();
         for form in [StoreForm::F32, StoreForm::F16, StoreForm::Int8] {
             let stored = |dim: usize, seed| {
-                let store = form.zeros(151, kv_heads, dim).unwrap();
+                let store = form.zeros(151, kv_heads, dim, Device::Cpu).unwrap();
                 let x = draw(&[280, 2 * kv_heads, dim], seed).narrow(1, kv_heads, 2 * kv_heads).unwrap();
                 store_rows(&store, &x, &places).unwrap();
                 let rows: Vec<usize> = (0..151).collect();
@@ -109,7 +109,7 @@ fn stores_of_every_form_are_read_as_what_they_hold() {
             assert!(off.abs().unwrap().amax(&[], false).unwrap().item().unwrap().to_f64() < 1e-5);
         }
     }
-    let store = StoreForm::F16.zeros(1, 1, 2).unwrap();
+    let store = StoreForm::F16.zeros(1, 1, 2, Device::Cpu).unwrap();
     store_rows(&store, &Tensor::from_slice(&[1e6f32, f32::NEG_INFINITY], &[1, 1, 2]).unwrap(), &[[0, 0]])
         .unwrap();
     assert_eq!(stored_rows(&store, &[0]).unwrap().as_slice::<f32>().unwrap(), [65504.0, -65504.0]);
