@@ -3,7 +3,7 @@
 use trustformers_tensor::ops::{StoreForm, store_rows};
 use trustformers_tensor::{Attention, DType, Device, Generator, Mask, Ragged, Tensor};
 
-use crate::emulator::{Argument, Memory, Module};
+use crate::device::{Argument, Memory, Module};
 use crate::geometry::{Geometry, WARP, decode, decode_group, prefill};
 use crate::{close, draw, launch, name, numbers, single, tolerance};
 

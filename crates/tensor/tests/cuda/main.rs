@@ -7,9 +7,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod attention;
+mod cuda;
+mod device;
 mod drawing;
+mod driver;
 mod elementwise;
-mod emulator;
 #[path = "../../src/cuda/geometry.rs"]
 mod geometry;
 mod rows;

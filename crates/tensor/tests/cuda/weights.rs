@@ -3,7 +3,7 @@
 use trustformers_tensor::ops::{StoreForm, Update, rope, store_rows, stored_rows};
 use trustformers_tensor::{BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
 
-use crate::emulator::{Argument, Memory, Module};
+use crate::device::{Argument, Memory, Module};
 use crate::geometry::{Geometry, elements, gemv, rows};
 use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
 

@@ -2,6 +2,7 @@
 
 #include "counters.h"
 #include "stream.h"
+#include "work.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -15,7 +16,8 @@
 namespace emulated {
 
 // As CUDA promises; the bytes between an end and the next such boundary hold a pattern.
-constexpr size_t ALIGNMENT = 256, PAGE = 4096;
+static size_t alignment = 256;
+constexpr size_t PAGE = 4096;
 constexpr unsigned char FRESH = 0xff, BEHIND = 0xa5;
 // Freed memory keeps its addresses until so much was freed after it.
 constexpr size_t KEPT_BYTES = size_t(4) << 30, KEPT_COUNT = 8192;
@@ -28,7 +30,7 @@ static size_t freed_bytes = 0;
 static size_t up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
 Allocation::Allocation(int device, size_t bytes, bool is_ordered, bool is_of_graph)
-    : device(device), bytes(bytes), taken(up(bytes, ALIGNMENT)), is_ordered(is_ordered), is_of_graph(is_of_graph) {
+    : device(device), bytes(bytes), taken(up(bytes, alignment)), is_ordered(is_ordered), is_of_graph(is_of_graph) {
     mapped = up(taken, PAGE) + PAGE;
     void* place = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     require(place != MAP_FAILED, CUDA_ERROR_OUT_OF_MEMORY);
@@ -91,7 +93,7 @@ std::shared_ptr<Allocation> allocate(size_t bytes, bool is_ordered, bool is_of_g
     require(bytes > 0, CUDA_ERROR_INVALID_VALUE);
     int ordinal = current()->device;
     Device& of = device(ordinal);
-    auto fits = [&] { return bytes <= settings().memory && up(bytes, ALIGNMENT) <= settings().memory - of.used; };
+    auto fits = [&] { return bytes <= settings().memory && up(bytes, alignment) <= settings().memory - of.used; };
     if (!fits()) synchronize(*current());
     require(fits(), CUDA_ERROR_OUT_OF_MEMORY);
     counters.allocations++;
@@ -146,6 +148,11 @@ static void bury(std::shared_ptr<Allocation> dead) {
 }  // namespace emulated
 
 using namespace emulated;
+
+EXPORT void emulated_cuda_align(size_t bytes) {
+    std::lock_guard guard(lock);
+    alignment = bytes;
+}
 
 EXPORT CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
     return call(Needs::CONTEXT, [&] {

@@ -27,6 +27,8 @@ struct Function {
     std::string name;
     const emulator::Kernel* kernel;
     size_t most_shared = DEFAULT_SHARED_MEMORY;
+    // Runs, of which every second goes through threads and blocks from the last to the first.
+    unsigned runs = 0;
 };
 
 static Handles<CUmodule, Module> modules;
@@ -61,6 +63,14 @@ static void require_launchable(const Function& function, const Geometry& at) {
     require(at.shared <= function.most_shared, CUDA_ERROR_INVALID_VALUE);
 }
 
+// Where each argument is kept, on a boundary that suits all types; at last, where all end.
+static std::vector<size_t> offsets(const emulator::Kernel& kernel) {
+    constexpr size_t APART = 16;
+    std::vector<size_t> starts = {0};
+    for (size_t i = 0; i < kernel.count; i++) starts.push_back(starts.back() + (kernel.sizes[i] + APART - 1) / APART * APART);
+    return starts;
+}
+
 static CUresult launch(CUfunction handle, const Geometry& at, CUstream in, void** arguments, void** extra) {
     return call(Needs::CONTEXT, [&] {
         std::shared_ptr<Function> function = functions.at(handle);
@@ -74,23 +84,17 @@ static CUresult launch(CUfunction handle, const Geometry& at, CUstream in, void*
             device(context->device).lost = CUDA_ERROR_ECC_UNCORRECTABLE;
             throw Failure{CUDA_ERROR_ECC_UNCORRECTABLE};
         }
-        // Each on a boundary that suits all types.
-        constexpr size_t APART = 16;
-        std::vector<size_t> starts;
-        size_t total = 0;
-        for (size_t i = 0; i < kernel.count; i++) {
-            starts.push_back(total);
-            total += (kernel.sizes[i] + APART - 1) / APART * APART;
-        }
-        std::vector<unsigned char> bytes(total + APART);
+        std::vector<size_t> starts = offsets(kernel);
+        std::vector<unsigned char> bytes(starts.back());
         for (size_t i = 0; i < kernel.count; i++) memcpy(&bytes[starts[i]], arguments[i], kernel.sizes[i]);
         enqueue(stream, {NODE_KERNEL, [=] {
                              std::vector<const void*> places;
-                             for (size_t start : starts) places.push_back(&bytes[start]);
+                             for (size_t i = 0; i + 1 < starts.size(); i++) places.push_back(bytes.data() + starts[i]);
                              // Kernels do not write to their arguments.
                              void* const* given = const_cast<void* const*>(places.data());
                              unsigned numbers[] = {at.grid[0], at.grid[1], at.grid[2], at.block[0], at.block[1], at.block[2]};
-                             function->kernel->run(numbers, at.shared, given, counters.kernels++ % 2);
+                             counters.kernels++;
+                             function->kernel->run(numbers, at.shared, given, function->runs++ % 2);
                          }});
     });
 }
@@ -158,6 +162,15 @@ EXPORT CUresult cuFuncGetAttribute(int* value, CUfunction_attribute of, CUfuncti
             case FUNCTION_CACHE_MODE_CA: *value = 0; return;
         }
         throw Failure{CUDA_ERROR_INVALID_VALUE};
+    });
+}
+
+EXPORT CUresult cuFuncGetParamInfo(CUfunction handle, size_t index, size_t* offset, size_t* size) {
+    return call(Needs::CONTEXT, [&] {
+        const emulator::Kernel& kernel = *functions.at(handle)->kernel;
+        require(index < kernel.count && offset, CUDA_ERROR_INVALID_VALUE);
+        *offset = offsets(kernel)[index];
+        if (size) *size = kernel.sizes[index];
     });
 }
 
