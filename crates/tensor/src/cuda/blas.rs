@@ -168,7 +168,7 @@ impl Blas {
         };
         // What cuBLAS calls CUBLAS_OP_N and CUBLAS_OP_T.
         let turned = |m: Matrices| i32::from(m.is_turned());
-        let made = Plan {
+        let mut made = Plan {
             product: Handle(result::create_matmul_desc(compute, scale)?),
             out: Handle(out.layout(count)?),
             left: Handle(left.layout(count)?),
@@ -204,8 +204,9 @@ impl Blas {
                 )
             });
             _ = result::destroy_matmul_pref(preference);
-            Ok(Plan { algorithm: found?.algo, ..made })
+            made.algorithm = found?.algo;
         }
+        Ok(made)
     }
 }
 
