@@ -62,7 +62,7 @@ cuda-check: $(BIN)/uv
 
 # A CUDA that runs on the processor, for tests of what uses it: LD_LIBRARY_PATH=target/emulated-cuda gives any program a device.
 emulated-cuda:
-	@$(MAKE) --silent -j4 -C crates/tensor/tests/cuda/driver OUT=$(CURDIR)/target/emulated-cuda
+	@$(MAKE) --silent -j4 -C crates/tensor/tests/cuda/emulated OUT=$(CURDIR)/target/emulated-cuda
 
 # What threads do to each other and what unsafe code does to memory, watched: the tests of the tensor crate under ThreadSanitizer, and those
 # of its team, memory, layouts and tapes under Miri, where teams are leaked on purpose. Both need a nightly toolchain:

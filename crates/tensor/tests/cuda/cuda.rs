@@ -18,7 +18,7 @@ fn emulated() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated-cuda");
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/driver");
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/emulated");
         let said = Command::new("make")
             .args(["--silent", "-j4", "-C"])
             .arg(sources)
@@ -47,6 +47,7 @@ pub fn symbol(library: &str, name: &str) -> *mut c_void {
 macro_rules! functions {
     ($($library:literal { $($name:ident($($argument:ident: $type:ty),*);)* })*) => {$($(
         /// CUDA's function of that name.
+        #[allow(clippy::too_many_arguments)]
         pub unsafe fn $name($($argument: $type),*) -> c_int {
             static FOUND: OnceLock<usize> = OnceLock::new();
             let found = *FOUND.get_or_init(|| symbol($library, stringify!($name)) as usize);
@@ -66,11 +67,9 @@ pub type Handle = *mut c_void;
 functions! {
     "libcuda.so.1" {
         cuInit(flags: c_uint);
-        cuDriverGetVersion(version: &mut c_int);
         cuDeviceGetCount(count: &mut c_int);
         cuDeviceGetAttribute(value: &mut c_int, attribute: c_int, device: c_int);
         cuDevicePrimaryCtxRetain(context: &mut Handle, device: c_int);
-        cuDevicePrimaryCtxRelease_v2(device: c_int);
         cuCtxSetCurrent(context: Handle);
         cuCtxSynchronize();
         cuMemGetInfo_v2(available: &mut usize, total: &mut usize);
@@ -79,7 +78,6 @@ functions! {
         cuMemFree_v2(address: u64);
         cuMemFreeAsync(address: u64, stream: Handle);
         cuMemHostAlloc(host: &mut *mut c_void, bytes: usize, flags: c_uint);
-        cuMemFreeHost(host: *mut c_void);
         cuMemcpyHtoD_v2(to: u64, from: *const c_void, bytes: usize);
         cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, stream: Handle);
         cuMemcpyDtoH_v2(to: *mut c_void, from: u64, bytes: usize);

@@ -24,7 +24,7 @@ impl Memory {
             let align = cuda::symbol("libcuda.so.1", "emulated_cuda_align");
             if !align.is_null() {
                 // SAFETY: as work.h declares it. The largest vector that kernels read as one is of 16 bytes.
-                unsafe { std::mem::transmute::<_, extern "C" fn(usize)>(align)(16) };
+                unsafe { std::mem::transmute::<*mut libc::c_void, extern "C" fn(usize)>(align)(16) };
             }
         });
         cuda::bind();

@@ -1,5 +1,5 @@
 // Modules, which are shared libraries that the emulated NVRTC made, and launches of their kernels.
-#include "../kernel.h"
+#include "kernel.h"
 #include "counters.h"
 #include "device.h"
 #include "image.h"
