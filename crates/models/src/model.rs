@@ -342,8 +342,10 @@ impl Model {
         }
         let routes = "output_router_logits";
         let by_default = self.config.has(routes) && self.config.flag(routes)?;
+        let version = if cache.is_some() { self.version() } else { 0 };
         let passed = stack.forward(Pass {
             cache,
+            version,
             encoded: encoded.as_ref().map(|(hidden, packing)| (hidden, packing)),
             output_router_logits: inputs.output_router_logits.unwrap_or(by_default),
             readers: self.head.readers(&packing),
@@ -482,6 +484,7 @@ fn pass<'a>(inputs: &'a Inputs, text: &'a Text, packing: &'a Arc<Packing>, dropo
         readers: None,
         dropout,
         recomputes: inputs.recomputes,
+        version: 0,
     }
 }
 

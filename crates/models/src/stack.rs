@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use trustformers_tensor::ops::StoreForm;
 use trustformers_tensor::{Activation, DType, Device, Ragged, Tensor, interrupt};
@@ -18,6 +19,7 @@ use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
 use crate::places::{Places, Windows, places};
 use crate::recomputed;
+use crate::recorded::{self, Kind};
 use crate::relative::Relative;
 use crate::rotary::RotarySpec;
 use crate::spec::{BiasSpec, StackSpec};
@@ -32,6 +34,8 @@ pub struct Stack {
     final_norm: Option<Norm>,
     project_out: Option<Linear>,
     bias: Option<Bias>,
+    /// What no other stack has.
+    number: u64,
 }
 
 /// What is added to the scores of every layer.
@@ -61,6 +65,8 @@ pub struct Pass<'a> {
     pub dropout: &'a Dropout,
     /// Whether layers keep their input alone, and are computed again for their gradients.
     pub recomputes: bool,
+    /// How often the weights have changed, for what depends on them.
+    pub version: u64,
 }
 
 /// What a pass gives.
@@ -89,6 +95,9 @@ impl Past for Nothing {
         0
     }
 }
+
+/// The number of the next stack.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Stack {
     /// Loads a stack; two stacks may share their `words`.
@@ -134,7 +143,18 @@ impl Stack {
             layers,
             bias,
             spec,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
         })
+    }
+
+    /// Which of all stacks it is.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether a step through its layers could be recorded: none asks the processor for anything.
+    pub(crate) fn records(&self) -> bool {
+        self.convolution.is_none() && !self.layers.iter().any(|layer| layer.routes())
     }
 
     /// The table of word embeddings.
@@ -200,6 +220,15 @@ impl Stack {
             encoded: pass.encoded.map(|(hidden, _)| hidden.clone()),
             ragged,
         });
+        let kind = Kind::of(self, &pass, &shared, &hidden);
+        if let (Some(kind), Some(cache)) = (kind, pass.cache.as_deref_mut())
+            && let Some(out) = recorded::forward(self, kind, &hidden, &shared, cache)?
+        {
+            cache.advance(packing);
+            cache.workspace = workspace.unwrap_or_default();
+            let (hidden_states, attentions, cross_attentions, routed) = (None, None, None, None);
+            return Ok(Passed { hidden: out, hidden_states, attentions, cross_attentions, routed });
+        }
         let mut step = Step {
             shared: &shared,
             workspace: workspace.unwrap_or_default(),
@@ -255,13 +284,7 @@ impl Stack {
             cache.source = source;
             cache.workspace = workspace;
         }
-        if let Some(norm) = &self.final_norm {
-            hidden = norm.forward(&hidden, None)?;
-        }
-        hidden = pass.dropout.apply(hidden, self.spec.dropout)?;
-        if let Some(project) = &self.project_out {
-            hidden = project.forward(&hidden, Activation::Identity, pass.dropout)?.to_dtype(DType::F32)?;
-        }
+        hidden = self.leave(hidden, pass.dropout)?;
         if let Some(rows) = readers {
             hidden = hidden.scatter_rows(&rows, shared.ragged.total())?;
         }
@@ -270,6 +293,28 @@ impl Stack {
         }
         let cross_attentions = cross_attentions.filter(|all| !all.is_empty());
         Ok(Passed { hidden, hidden_states, attentions, cross_attentions, routed })
+    }
+
+    /// What stands behind the layers.
+    fn leave(&self, mut hidden: Tensor, dropout: &Dropout) -> Result<Tensor> {
+        if let Some(norm) = &self.final_norm {
+            hidden = norm.forward(&hidden, None)?;
+        }
+        hidden = dropout.apply(hidden, self.spec.dropout)?;
+        match &self.project_out {
+            Some(project) => {
+                Ok(project.forward(&hidden, Activation::Identity, dropout)?.to_dtype(DType::F32)?)
+            }
+            None => Ok(hidden),
+        }
+    }
+
+    /// A step through the layers and what stands behind them, of which nothing but the result is asked.
+    pub(crate) fn through(&self, mut hidden: Tensor, step: &mut Step) -> Result<Tensor> {
+        for (index, layer) in self.layers.iter().enumerate() {
+            hidden = layer.forward(hidden, index, step)?;
+        }
+        self.leave(hidden, &step.dropout)
     }
 
     /// How keys and values are kept: to the digit where the weights are, and else as float16, whose rounding is far below that of weights

@@ -6,6 +6,7 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::CUevent_flags;
 
 use super::gpu::Gpu;
+use super::graph;
 use crate::{Result, interrupt};
 
 /// What is copied at a time through memory that the device reads by itself.
@@ -16,6 +17,7 @@ const LARGE: usize = 2 << 20;
 impl Gpu {
     /// Copies `bytes` to `address`. They may be changed as soon as this returns.
     pub(crate) fn upload(&self, address: u64, bytes: &[u8]) -> Result<()> {
+        graph::expect_not_recording(self, "a copy from the processor")?;
         self.bind()?;
         let copied = if bytes.len() >= LARGE {
             return self.upload_in_chunks(address, bytes);
@@ -56,6 +58,7 @@ impl Gpu {
         if bytes.is_empty() {
             return Ok(());
         }
+        graph::expect_not_recording(self, "a copy to the processor")?;
         self.bind()?;
         // SAFETY: the device has as many bytes there, and they are waited for below.
         let asked = unsafe { result::memcpy_dtoh_async(bytes, address, self.stream()) };

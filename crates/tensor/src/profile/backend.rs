@@ -4,8 +4,8 @@ use smallvec::SmallVec;
 
 use super::{Kind, Scope, Work, here};
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, ReduceOp, Then,
-    UnaryOp,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Places, ReduceOp,
+    Then, UnaryOp,
 };
 use crate::{Backend, DType, Matrix, Quantized, Result, Scalar, Shape, Tensor};
 
@@ -334,7 +334,7 @@ impl<B: Backend> Backend for Profiled<B> {
         passing("scatter_rows", &[x], || self.0.scatter_rows(x, positions, total))
     }
 
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
+    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
         passing("store_rows", &[x], || self.0.store_rows(store, x, places))
     }
 

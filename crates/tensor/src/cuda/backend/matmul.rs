@@ -33,7 +33,7 @@ pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 /// The matrices of `x`, if they lie at equal distances and the elements of rows or of columns are neighbours.
-fn matrices(x: &Tensor) -> Option<Matrices> {
+pub(super) fn matrices(x: &Tensor) -> Option<Matrices> {
     let (batch, sizes) = x.shape().split_at(x.ndim() - 2);
     let (apart, strides) = x.layout().strides().split_at(x.ndim() - 2);
     let (_, [apart]) = coalesce(batch, [&Layout::strided(batch, apart, 0)]);

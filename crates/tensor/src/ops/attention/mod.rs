@@ -2,12 +2,13 @@
 
 mod ragged;
 mod store;
+mod table;
 
 #[cfg(test)]
 mod tests;
 
 pub use ragged::{Mask, Ragged, Sequence};
-pub use store::{StoreForm, store_rows, stored_dim, stored_rows};
+pub use store::{Places, StoreForm, store_rows, stored_dim, stored_rows};
 
 use smallvec::SmallVec;
 
