@@ -4,6 +4,7 @@
 
 use trustformers_generation::{GenerationConfig, Request, generate, rows, table};
 use trustformers_models::{Config, Inputs, LoadOptions, Model, Text};
+use trustformers_tensor::autograd::no_grad;
 use trustformers_tensor::{Device, Generator, Tensor, cuda};
 
 const MODELS: [(&str, &str); 3] = [
@@ -57,6 +58,51 @@ fn texts_do_not_depend_on_the_device() {
             r#"{"max_new_tokens": 8, "do_sample": true, "num_return_sequences": 2, "eos_token_id": null, "decoder_start_token_id": 0}"#,
         ] {
             assert_eq!(texts(&there, wish), texts(&here, wish), "{class} {wish}");
+        }
+    }
+}
+
+#[test]
+fn encoders_do_not_depend_on_the_device() {
+    if !cuda::is_available() {
+        return;
+    }
+    for (class, config) in [
+        (
+            "BertModel",
+            r#"{"model_type": "bert", "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+                "num_attention_heads": 2, "max_position_embeddings": 200, "initializer_range": 0.4}"#,
+        ),
+        (
+            "ModernBertModel",
+            r#"{"model_type": "modernbert", "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 4,
+                "num_attention_heads": 2, "local_attention": 8, "pad_token_id": 0, "initializer_range": 0.4}"#,
+        ),
+    ] {
+        let here = model(class, config);
+        let there = here.to_device(Device::Cuda(0)).unwrap();
+        let text = |rows: usize, length: usize| {
+            let ids: Vec<i64> = (0..rows * length).map(|i| (i * i * 7 + 3) as i64 % 39 + 1).collect();
+            let mask: Vec<i64> =
+                (0..rows * length).map(|i| i64::from(i / length == 0 || i % length < 5)).collect();
+            let tensor = |numbers: &[i64]| Some(Tensor::from_slice(numbers, &[rows, length]).unwrap());
+            Inputs {
+                text: Text { ids: tensor(&ids), mask: tensor(&mask), ..Text::default() },
+                ..Inputs::default()
+            }
+        };
+        // Of one kind, of another, of the first again; the second is recorded, the third launched, some with fewer rows.
+        for (rows, length) in
+            [(2, 9), (2, 9), (2, 12), (2, 7), (1, 150), (2, 9), (3, 20), (3, 20), (1, 150), (1, 130)]
+        {
+            let inputs = text(rows, length);
+            let hidden = |model: &Model| {
+                let out = no_grad(|| model.forward(&inputs, None)).unwrap().last_hidden_state.unwrap();
+                out.to_host().unwrap().contiguous().unwrap().as_slice::<f32>().unwrap().to_vec()
+            };
+            for (got, want) in hidden(&there).iter().zip(hidden(&here)) {
+                assert!((got - want).abs() < 1e-4, "{class} {rows}x{length}: {got} is not {want}");
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Embeddings, layers and a norm: what an encoder is one of, a decoder another, and an encoder-decoder two.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use trustformers_tensor::ops::StoreForm;
 use trustformers_tensor::{Activation, DType, Device, Ragged, Tensor, interrupt};
@@ -19,7 +19,7 @@ use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
 use crate::places::{Places, Windows, places};
 use crate::recomputed;
-use crate::recorded::{self, Kind};
+use crate::recorded::{self, Kind, Recorder};
 use crate::relative::Relative;
 use crate::rotary::RotarySpec;
 use crate::spec::{BiasSpec, StackSpec};
@@ -36,7 +36,12 @@ pub struct Stack {
     bias: Option<Bias>,
     /// What no other stack has.
     number: u64,
+    /// The graphs of passes without a cache, the last used first.
+    recorders: Mutex<Vec<(Kind, Recorder)>>,
 }
+
+/// So many graphs are kept, each with the memory that it writes to.
+const MOST_GRAPHS: usize = 8;
 
 /// What is added to the scores of every layer.
 enum Bias {
@@ -65,8 +70,8 @@ pub struct Pass<'a> {
     pub dropout: &'a Dropout,
     /// Whether layers keep their input alone, and are computed again for their gradients.
     pub recomputes: bool,
-    /// How often the weights have changed, for what depends on them.
-    pub version: u64,
+    /// How often the weights have changed, if the pass may be recorded.
+    pub version: Option<u64>,
 }
 
 /// What a pass gives.
@@ -144,6 +149,7 @@ impl Stack {
             bias,
             spec,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
+            recorders: Mutex::default(),
         })
     }
 
@@ -220,12 +226,13 @@ impl Stack {
             encoded: pass.encoded.map(|(hidden, _)| hidden.clone()),
             ragged,
         });
-        let kind = Kind::of(self, &pass, &shared, &hidden);
-        if let (Some(kind), Some(cache)) = (kind, pass.cache.as_deref_mut())
-            && let Some(out) = recorded::forward(self, kind, &hidden, &shared, cache)?
+        if let Some(kind) = Kind::of(self, &pass, &shared, &hidden)
+            && let Some(out) = self.recorded(kind, &hidden, &shared, pass.cache.as_deref_mut())?
         {
-            cache.advance(packing);
-            cache.workspace = workspace.unwrap_or_default();
+            if let Some(cache) = pass.cache {
+                cache.advance(packing);
+                cache.workspace = workspace.unwrap_or_default();
+            }
             let (hidden_states, attentions, cross_attentions, routed) = (None, None, None, None);
             return Ok(Passed { hidden: out, hidden_states, attentions, cross_attentions, routed });
         }
@@ -293,6 +300,30 @@ impl Stack {
         }
         let cross_attentions = cross_attentions.filter(|all| !all.is_empty());
         Ok(Passed { hidden, hidden_states, attentions, cross_attentions, routed })
+    }
+
+    /// What comes out of the layers and what stands behind them, by a graph if there is one.
+    fn recorded(
+        &self,
+        kind: Kind,
+        hidden: &Tensor,
+        shared: &Arc<Shared>,
+        cache: Option<&mut Cache>,
+    ) -> Result<Option<Tensor>> {
+        if let Some(cache) = cache {
+            let mut recorder = std::mem::take(&mut cache.recorder);
+            let out = recorded::forward(self, &mut recorder, kind, hidden, shared, Some(cache));
+            cache.recorder = recorder;
+            return out;
+        }
+        // Held until all is on the stream: a graph has one place for what it reads. A panic leaves whole recorders.
+        let mut all = self.recorders.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.iter().position(|(other, _)| *other == kind);
+        let mut one = known.map_or_else(|| (kind.clone(), Recorder::default()), |place| all.remove(place));
+        let out = recorded::forward(self, &mut one.1, kind, hidden, shared, None);
+        all.truncate(MOST_GRAPHS - 1);
+        all.insert(0, one);
+        out
     }
 
     /// What stands behind the layers.

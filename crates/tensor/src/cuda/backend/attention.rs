@@ -89,7 +89,7 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
         softcap,
     };
     let macros = format!("T=f32 KEPT={kept} HEAD_DIM={dim} VALUE_DIM={value_dim}");
-    let longest = sequences.iter().map(|s| s.rows).max().unwrap_or(0);
+    let longest = sequences.iter().map(|s| s.rows).max().unwrap_or(0).next_power_of_two();
     if sequences.iter().all(|s| s.rows == 1) {
         let together = decode_group(group, dim);
         let (chunks, rows) = (group.div_ceil(together), sequences.len());
