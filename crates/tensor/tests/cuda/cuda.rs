@@ -14,7 +14,7 @@ pub fn is_real() -> bool {
 }
 
 /// The folder of the emulated libraries, which are built if need be.
-fn emulated() -> &'static Path {
+pub fn emulated() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated-cuda");

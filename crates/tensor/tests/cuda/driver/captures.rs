@@ -14,7 +14,7 @@ const RELAXED: c_int = 2;
 
 #[test]
 fn a_captured_step_is_one_launch() {
-    if !is_alone("captures::a_captured_step_is_one_launch", &[], false) {
+    if !is_alone("captures::a_captured_step_is_one_launch", &[], None) {
         return;
     }
     let (add, stream, x) = (add(), stream(NON_BLOCKING), allocate(3));
@@ -38,7 +38,7 @@ fn a_captured_step_is_one_launch() {
 
 #[test]
 fn a_graph_takes_another_of_its_form() {
-    if !is_alone("captures::a_graph_takes_another_of_its_form", &[], false) {
+    if !is_alone("captures::a_graph_takes_another_of_its_form", &[], None) {
         return;
     }
     let (add, stream, x) = (add(), stream(NON_BLOCKING), allocate(3));
@@ -61,7 +61,7 @@ fn a_graph_takes_another_of_its_form() {
 
 #[test]
 fn a_capture_is_spoiled_by_what_it_cannot_hold() {
-    if !is_alone("captures::a_capture_is_spoiled_by_what_it_cannot_hold", &[], false) {
+    if !is_alone("captures::a_capture_is_spoiled_by_what_it_cannot_hold", &[], None) {
         return;
     }
     let (add, stream, other, event, x) =

@@ -12,9 +12,9 @@ use crate::cuda::{self, Handle, attribute, bind, compile};
 const LAZY: (&str, &str) = ("EMULATED_CUDA_ORDER", "lazy");
 const NON_BLOCKING: u32 = 1;
 
-/// In the process of a test, whether this is one that was started for it alone. Otherwise starts one, which must pass or, if so told, die of
-/// reading memory.
-fn is_alone(test: &str, settings: &[(&str, &str)], must_die: bool) -> bool {
+/// In the process of a test, whether this is one that was started for it alone. Otherwise starts one, which must pass or, where there are `last_words`,
+/// die of reading memory after them.
+fn is_alone(test: &str, settings: &[(&str, &str)], last_words: Option<&str>) -> bool {
     const MARK: &str = "TRUSTFORMERS_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {
         return true;
@@ -23,6 +23,8 @@ fn is_alone(test: &str, settings: &[(&str, &str)], must_die: bool) -> bool {
     if cuda::is_real() {
         return false;
     }
+    // Or all processes would build them at once.
+    cuda::emulated();
     let name = format!("driver::{test}");
     let mut command = Command::new(std::env::current_exe().unwrap());
     let said = command
@@ -32,8 +34,9 @@ fn is_alone(test: &str, settings: &[(&str, &str)], must_die: bool) -> bool {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&said.stdout) + String::from_utf8_lossy(&said.stderr);
-    if must_die {
+    if let Some(last_words) = last_words {
         assert_eq!(said.status.signal(), Some(libc::SIGSEGV), "{text}");
+        assert!(text.contains(last_words), "{text}");
     } else {
         assert!(said.status.success() && text.contains("1 passed"), "{text}");
     }

@@ -13,7 +13,7 @@ const OUT_OF_RESOURCES: c_int = 701;
 
 #[test]
 fn launches_are_refused_as_cuda_refuses_them() {
-    if !is_alone("refusals::launches_are_refused_as_cuda_refuses_them", &[], false) {
+    if !is_alone("refusals::launches_are_refused_as_cuda_refuses_them", &[], None) {
         return;
     }
     let (add, x) = (add(), allocate(1));
@@ -44,7 +44,7 @@ fn launches_are_refused_as_cuda_refuses_them() {
 
 #[test]
 fn a_lost_device_stays_lost() {
-    if !is_alone("refusals::a_lost_device_stays_lost", &[("EMULATED_CUDA_LOST_AFTER", "2")], false) {
+    if !is_alone("refusals::a_lost_device_stays_lost", &[("EMULATED_CUDA_LOST_AFTER", "2")], None) {
         return;
     }
     let (add, x) = (add(), allocate(1));
@@ -56,7 +56,7 @@ fn a_lost_device_stays_lost() {
 
 #[test]
 fn there_may_be_no_device() {
-    if !is_alone("refusals::there_may_be_no_device", &[("EMULATED_CUDA_DEVICES", "0")], false) {
+    if !is_alone("refusals::there_may_be_no_device", &[("EMULATED_CUDA_DEVICES", "0")], None) {
         return;
     }
     answers!(NOT_INITIALIZED, cuDeviceGetCount(&mut 0));
@@ -65,7 +65,7 @@ fn there_may_be_no_device() {
 
 #[test]
 fn modules_are_for_a_generation() {
-    if !is_alone("refusals::modules_are_for_a_generation", &[("EMULATED_CUDA_CAPABILITY", "8.6")], false) {
+    if !is_alone("refusals::modules_are_for_a_generation", &[("EMULATED_CUDA_CAPABILITY", "8.6")], None) {
         return;
     }
     bind();

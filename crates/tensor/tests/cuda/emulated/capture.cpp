@@ -1,6 +1,7 @@
 #include "capture.h"
 
 #include "counters.h"
+#include "fault.h"
 #include "stream.h"
 
 #include <algorithm>
@@ -163,8 +164,8 @@ EXPORT CUresult cuGraphLaunch(CUgraphExec exec, CUstream handle) {
         if (stream->capture) stream->capture->fail(CUDA_ERROR_NOT_SUPPORTED);
         counters.graph_launches++;
         enqueue(stream, {NODE_EMPTY, [nodes] {
-                             for (auto& node : *nodes) node.run();
-                         }});
+                             for (auto& node : *nodes) perform(node);
+                         }, "a graph"});
     });
 }
 

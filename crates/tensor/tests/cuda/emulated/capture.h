@@ -15,8 +15,8 @@ struct Stream;
 struct Operation {
     CUgraphNodeType kind;
     std::function<void()> run;
-    // The function of a kernel, by which an instantiated graph knows whether another one is of the same form.
-    const void* function = nullptr;
+    // For messages.
+    const char* what;
 };
 
 // How much of each stream has been recorded that someone knows to be done before.

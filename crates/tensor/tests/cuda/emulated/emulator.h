@@ -12,15 +12,15 @@
 #define __global__
 #define __forceinline__ inline
 #define __launch_bounds__(threads)
-// One copy for each thread of the tests; blocks run one after another.
-#define __shared__ static thread_local
+// One for all blocks, which run one after another.
+#define __shared__ static
 
 namespace emulator {
 
 // Shared memory that ends where memory ends.
 inline unsigned char* shared_memory(size_t bytes) {
     constexpr size_t MOST = 256 << 10;
-    static thread_local unsigned char* end = nullptr;
+    static unsigned char* end = nullptr;
     if (!end) {
         end = map(MOST + PAGE) + MOST;
         mprotect(end, PAGE, PROT_NONE);

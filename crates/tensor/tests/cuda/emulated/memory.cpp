@@ -76,11 +76,13 @@ void Allocation::close() {
     emulated::device(device).used -= taken;
 }
 
-Allocation* allocation_of(CUdeviceptr address) {
+Allocation* allocation_before(CUdeviceptr address) {
     auto after = known.upper_bound(address);
-    if (after == known.begin()) return nullptr;
-    Allocation* found = std::prev(after)->second;
-    return found->has(address) ? found : nullptr;
+    return after == known.begin() ? nullptr : std::prev(after)->second;
+}
+Allocation* allocation_of(CUdeviceptr address) {
+    Allocation* found = allocation_before(address);
+    return found && found->has(address) ? found : nullptr;
 }
 
 Allocation& require_device(CUdeviceptr address, size_t bytes) {
@@ -170,7 +172,7 @@ EXPORT CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream han
         }
         std::shared_ptr<Allocation> made = allocate(bytes, true, true);
         *address = made->start;
-        enqueue(stream, {NODE_MEM_ALLOC, [made] { made->open(); }});
+        enqueue(stream, {NODE_MEM_ALLOC, [made] { made->open(); }, "an allocation"});
     });
 }
 
@@ -192,13 +194,13 @@ EXPORT CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
         Allocation* found = allocation_of(address);
         require(found && found->start == address && !found->is_freed, CUDA_ERROR_INVALID_VALUE);
         if (found->is_of_graph) {
-            enqueue(stream, {NODE_MEM_FREE, [of_graph = found->shared_from_this()] { of_graph->close(); }});
+            enqueue(stream, {NODE_MEM_FREE, [of_graph = found->shared_from_this()] { of_graph->close(); }, "a release"});
             return;
         }
         // Freeing in a graph what it does not own is for who launches it once.
         if (stream->capture) stream->capture->fail(CUDA_ERROR_NOT_SUPPORTED);
         std::shared_ptr<Allocation> taken = take(address);
-        enqueue(stream, {NODE_MEM_FREE, [taken] { bury(taken); }});
+        enqueue(stream, {NODE_MEM_FREE, [taken] { bury(taken); }, "a release"});
     });
 }
 

@@ -31,6 +31,8 @@ class Allocation : public std::enable_shared_from_this<Allocation> {
     bool has(uintptr_t address) const { return address >= start && address < start + bytes; }
 };
 
+// The last that begins at or before `address`; null where there is none. Also of those that were freed some time ago.
+Allocation* allocation_before(CUdeviceptr address);
 // The one that `address` is in; null for memory of the host.
 Allocation* allocation_of(CUdeviceptr address);
 // Fails unless all of it is within one that was not freed.

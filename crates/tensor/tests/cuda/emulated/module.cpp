@@ -95,7 +95,7 @@ static CUresult launch(CUfunction handle, const Geometry& at, CUstream in, void*
                              unsigned numbers[] = {at.grid[0], at.grid[1], at.grid[2], at.block[0], at.block[1], at.block[2]};
                              counters.kernels++;
                              function->kernel->run(numbers, at.shared, given, function->runs++ % 2);
-                         }});
+                         }, function->name.c_str()});
     });
 }
 
