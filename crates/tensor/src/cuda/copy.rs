@@ -1,9 +1,10 @@
 //! Bytes between the processor, a device and another device.
 
 use std::slice;
+use std::sync::PoisonError;
 
 use cudarc::driver::result::{self, DriverError};
-use cudarc::driver::sys::CUevent_flags;
+use cudarc::driver::sys::{CUevent, CUevent_flags};
 
 use super::gpu::Gpu;
 use super::graph;
@@ -33,7 +34,12 @@ impl Gpu {
     /// While the device fetches one chunk, the processor writes the next: of a mapped file, reading it from disk.
     fn upload_in_chunks(&self, address: u64, bytes: &[u8]) -> Result<()> {
         let said = |error| self.failed("a copy to it", error);
-        let rooms = [Pinned::new(CHUNK).map_err(said)?, Pinned::new(CHUNK).map_err(said)?];
+        // A panic leaves rooms that are as good as before. They are kept: making them takes longer than a copy.
+        let mut kept = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        let rooms = match kept.as_ref() {
+            Some(rooms) => rooms,
+            None => kept.insert([Pinned::new(CHUNK).map_err(said)?, Pinned::new(CHUNK).map_err(said)?]),
+        };
         for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
             interrupt::check()?;
             let room = &rooms[index % 2];
@@ -122,10 +128,13 @@ impl Gpu {
 }
 
 /// Memory of the processor that does not move, which devices read by themselves, and the event behind their reading.
-struct Pinned {
+pub(super) struct Pinned {
     start: *mut u8,
-    read: cudarc::driver::sys::CUevent,
+    read: CUevent,
 }
+
+// SAFETY: owned memory and a handle of the driver's, which any thread may use.
+unsafe impl Send for Pinned {}
 
 impl Pinned {
     fn new(bytes: usize) -> Result<Pinned, DriverError> {

@@ -9,6 +9,7 @@ use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
 use super::blas::{Blas, Product};
+use super::copy::Pinned;
 use super::memory::Pool;
 use super::modules::Modules;
 use super::{graph, library};
@@ -54,6 +55,8 @@ pub struct Gpu {
     stream: Handle<sys::CUstream>,
     /// Where graphs are recorded, one at a time, for what other threads ask meanwhile not to become part of them.
     pub(super) recorder: Mutex<Handle<sys::CUstream>>,
+    /// What copies of much from the processor go through.
+    pub(super) staging: Mutex<Option<[Pinned; 2]>>,
     pub(super) pool: Pool,
     pub(super) modules: Modules,
     blas: OnceLock<Result<Blas>>,
@@ -147,6 +150,7 @@ impl Gpu {
             context: Handle(context),
             stream: Handle(stream()?),
             recorder: Mutex::new(Handle(stream()?)),
+            staging: Mutex::default(),
             pool: Pool::default(),
             modules: Modules::default(),
             blas: OnceLock::new(),
