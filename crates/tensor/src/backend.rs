@@ -11,6 +11,11 @@ use crate::{DType, Quantized, Result, Scalar, Tensor};
 /// Operands may have any strides and any real dtype unless a method says otherwise; results are contiguous. Gradients, versions and
 /// broadcasting of shapes are not a device's business.
 pub trait Backend: Send + Sync {
+    /// Waits until all that was asked of the device is done, for one that goes on with that by itself.
+    fn finish(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Zeroes the contiguous `out`, of any dtype.
     fn zero(&self, out: &Tensor) -> Result<()>;
 

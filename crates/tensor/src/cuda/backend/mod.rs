@@ -74,6 +74,10 @@ impl Gpu {
 }
 
 impl Backend for Gpu {
+    fn finish(&self) -> Result<()> {
+        self.synchronize()
+    }
+
     fn zero(&self, out: &Tensor) -> Result<()> {
         self.clear(out.as_ptr() as u64, out.numel() * out.dtype().size())
     }
