@@ -166,6 +166,13 @@ EXPORT CUresult cuMemFreeHost(void* host) {
     });
 }
 
+EXPORT CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr* address, void* host, unsigned) {
+    return call(Needs::CONTEXT, [&] {
+        require(is_pinned(host, 1), CUDA_ERROR_INVALID_VALUE);
+        *address = reinterpret_cast<CUdeviceptr>(host);
+    });
+}
+
 EXPORT CUresult cuMemHostRegister_v2(void* host, size_t bytes, unsigned) {
     return call(Needs::CONTEXT, [&] {
         require(host && bytes > 0, CUDA_ERROR_INVALID_VALUE);

@@ -2,6 +2,7 @@
 
 #include "stream.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -283,6 +284,10 @@ EXPORT CUresult cuCtxGetStreamPriorityRange(int* least, int* greatest) {
 EXPORT CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
     return call(Needs::CONTEXT, [&] {
         require(flags == 0, CUDA_ERROR_INVALID_VALUE);
-        require(context_at(peer)->device != current()->device, CUDA_ERROR_INVALID_DEVICE);
+        int other = context_at(peer)->device;
+        std::vector<int>& peers = current()->peers;
+        require(other != current()->device, CUDA_ERROR_INVALID_DEVICE);
+        require(std::find(peers.begin(), peers.end(), other) == peers.end(), CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED);
+        peers.push_back(other);
     });
 }

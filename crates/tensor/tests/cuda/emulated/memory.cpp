@@ -156,6 +156,14 @@ EXPORT void emulated_cuda_align(size_t bytes) {
     alignment = bytes;
 }
 
+// A device has one pool, whose handle is its ordinal.
+static CUmemoryPool pool_of(int ordinal) { return reinterpret_cast<CUmemoryPool>(uintptr_t(0x9001 + ordinal)); }
+static Device& device_of(CUmemoryPool pool) {
+    uintptr_t ordinal = reinterpret_cast<uintptr_t>(pool) - 0x9001;
+    require(ordinal < uintptr_t(settings().devices), CUDA_ERROR_INVALID_VALUE);
+    return device(int(ordinal));
+}
+
 EXPORT CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
     return call(Needs::CONTEXT, [&] {
         forbid_in_captures();
@@ -174,6 +182,11 @@ EXPORT CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream han
         *address = made->start;
         enqueue(stream, {NODE_MEM_ALLOC, [made] { made->open(); }, "an allocation"});
     });
+}
+
+EXPORT CUresult cuMemAllocFromPoolAsync(CUdeviceptr* address, size_t bytes, CUmemoryPool pool, CUstream stream) {
+    CUresult found = call(Needs::CONTEXT, [&] { require(&device_of(pool) == &device(current()->device), CUDA_ERROR_INVALID_VALUE); });
+    return found == CUDA_SUCCESS ? cuMemAllocAsync(address, bytes, stream) : found;
 }
 
 EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
@@ -209,14 +222,6 @@ EXPORT CUresult cuMemGetInfo_v2(size_t* available, size_t* total) {
         *total = settings().memory;
         *available = settings().memory - device(current()->device).used;
     });
-}
-
-// A device has one pool, whose handle is its ordinal.
-static CUmemoryPool pool_of(int ordinal) { return reinterpret_cast<CUmemoryPool>(uintptr_t(0x9001 + ordinal)); }
-static Device& device_of(CUmemoryPool pool) {
-    uintptr_t ordinal = reinterpret_cast<uintptr_t>(pool) - 0x9001;
-    require(ordinal < uintptr_t(settings().devices), CUDA_ERROR_INVALID_VALUE);
-    return device(int(ordinal));
 }
 
 EXPORT CUresult cuDeviceGetDefaultMemPool(CUmemoryPool* pool, CUdevice ordinal) {

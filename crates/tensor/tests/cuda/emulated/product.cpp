@@ -217,7 +217,7 @@ cublasStatus_t judge(const Description& of, const Layout& a, const Layout& b, co
         case COMPUTE_32I:
         case COMPUTE_32I_PEDANTIC: {
             // Matrix units want whole words of a row, and A turned.
-            bool is_whole = a.apart % 4 == 0 && b.apart % 4 == 0 && rows % 4 == 0 && depth % 4 == 0;
+            bool is_whole = a.apart % 4 == 0 && b.apart % 4 == 0 && c.apart % 4 == 0 && d.apart % 4 == 0 && rows % 4 == 0 && depth % 4 == 0;
             bool is_turned = of.turn_a != TURN_NONE && of.turn_b == TURN_NONE && a.order == ORDER_COLUMN && b.order == ORDER_COLUMN;
             bool is_known = of.scale == R_32I && a.type == R_8I && d.type == R_32I && !has_epilogue && is_whole && is_turned;
             return is_known ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
