@@ -210,8 +210,8 @@ EXPORT CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
             enqueue(stream, {NODE_MEM_FREE, [of_graph = found->shared_from_this()] { of_graph->close(); }, "a release"});
             return;
         }
-        // Freeing in a graph what it does not own is for who launches it once.
-        if (stream->capture) stream->capture->fail(CUDA_ERROR_NOT_SUPPORTED);
+        // A graph frees only what it owns.
+        if (stream->capture) stream->capture->fail(CUDA_ERROR_INVALID_VALUE);
         std::shared_ptr<Allocation> taken = take(address);
         enqueue(stream, {NODE_MEM_FREE, [taken] { bury(taken); }, "a release"});
     });
