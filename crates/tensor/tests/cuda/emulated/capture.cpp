@@ -8,7 +8,7 @@
 
 namespace emulated {
 
-static std::vector<std::shared_ptr<Capture>> captures;
+static auto& captures = *new std::vector<std::shared_ptr<Capture>>;
 static thread_local CUstreamCaptureMode thread_mode = CAPTURE_GLOBAL;
 
 void Capture::record(const std::shared_ptr<Stream>& stream, Operation operation) {
@@ -42,8 +42,8 @@ void forbid_beside_captures(const Stream& stream) {
 struct Exec {
     std::shared_ptr<const std::vector<Operation>> nodes;
 };
-static Handles<CUgraph, Graph> graphs;
-static Handles<CUgraphExec, Exec> execs;
+static auto& graphs = *new Handles<CUgraph, Graph>;
+static auto& execs = *new Handles<CUgraphExec, Exec>;
 
 static CUstreamCaptureStatus status(const Stream& stream) {
     return !stream.capture ? CAPTURE_NONE : stream.capture->is_invalid ? CAPTURE_INVALIDATED : CAPTURE_ACTIVE;

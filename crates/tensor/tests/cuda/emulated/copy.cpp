@@ -17,7 +17,7 @@ struct Pinned {
     // Registered by its owner, or ours.
     bool is_registered;
 };
-static std::map<uintptr_t, Pinned> pinned;
+static auto& pinned = *new std::map<uintptr_t, Pinned>;
 
 static const std::pair<const uintptr_t, Pinned>* pinned_range(uintptr_t address) {
     auto after = pinned.upper_bound(address);

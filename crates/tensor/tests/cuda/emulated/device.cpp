@@ -29,6 +29,10 @@ const Settings& settings() {
         if (!capability || sscanf(capability, "%d.%d", &s.major, &s.minor) != 2) s.major = 9, s.minor = 0;
         const char* order = getenv("EMULATED_CUDA_ORDER");
         s.is_lazy = order && !strcmp(order, "lazy");
+        if (order && !s.is_lazy && strcmp(order, "eager")) {
+            fprintf(stderr, "emulated CUDA: EMULATED_CUDA_ORDER is eager or lazy, not %s\n", order);
+            abort();
+        }
         s.is_strict = number("EMULATED_CUDA_STRICT", 0);
         s.lost_after = number("EMULATED_CUDA_LOST_AFTER", UINT64_MAX);
         return s;
@@ -37,7 +41,7 @@ const Settings& settings() {
 }
 
 static pid_t initialised = 0;
-static Handles<CUcontext, Context> contexts;
+static auto& contexts = *new Handles<CUcontext, Context>;
 static thread_local std::vector<CUcontext> current_contexts;
 
 bool is_forked() { return initialised && getpid() != initialised; }
@@ -48,7 +52,7 @@ void check(Needs needs) {
 }
 
 Device& device(int ordinal) {
-    static std::vector<Device> all(settings().devices);
+    static auto& all = *new std::vector<Device>(settings().devices);
     require(ordinal >= 0 && ordinal < int(all.size()), CUDA_ERROR_INVALID_DEVICE);
     return all[ordinal];
 }

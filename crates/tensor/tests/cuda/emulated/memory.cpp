@@ -22,9 +22,9 @@ constexpr unsigned char FRESH = 0xff, BEHIND = 0xa5;
 // Freed memory keeps its addresses until so much was freed after it.
 constexpr size_t KEPT_BYTES = size_t(4) << 30, KEPT_COUNT = 8192;
 
-static std::map<uintptr_t, Allocation*> known;
-static std::unordered_map<uintptr_t, std::shared_ptr<Allocation>> live;
-static std::deque<std::shared_ptr<Allocation>> freed;
+static auto& known = *new std::map<uintptr_t, Allocation*>;
+static auto& live = *new std::unordered_map<uintptr_t, std::shared_ptr<Allocation>>;
+static auto& freed = *new std::deque<std::shared_ptr<Allocation>>;
 static size_t freed_bytes = 0;
 
 static size_t up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
