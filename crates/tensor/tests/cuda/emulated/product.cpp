@@ -128,7 +128,7 @@ static void pack(const View& of, int64_t row, int64_t rows, int64_t column, int6
 // out (TALL, WIDE) = left (TALL, depth) right (depth, WIDE), left's rows so far `apart`.
 constexpr int WIDE = 32, TALL = 4;
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define FOR_EVERY_PROCESSOR
 #endif
