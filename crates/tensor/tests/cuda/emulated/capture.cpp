@@ -2,6 +2,7 @@
 
 #include "counters.h"
 #include "fault.h"
+#include "memory.h"
 #include "stream.h"
 
 #include <algorithm>
@@ -41,6 +42,7 @@ void forbid_beside_captures(const Stream& stream) {
 
 struct Exec {
     std::shared_ptr<const std::vector<Operation>> nodes;
+    uint64_t flags;
 };
 static auto& graphs = *new Handles<CUgraph, Graph>;
 static auto& execs = *new Handles<CUgraphExec, Exec>;
@@ -139,7 +141,7 @@ EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph handle, u
         require(exec && flags < 16, CUDA_ERROR_INVALID_VALUE);
         forbid_in_captures();
         counters.instantiations++;
-        *exec = execs.add(std::make_shared<Exec>(Exec{std::make_shared<const std::vector<Operation>>(graphs.at(handle)->nodes)}));
+        *exec = execs.add(std::make_shared<Exec>(Exec{std::make_shared<const std::vector<Operation>>(graphs.at(handle)->nodes), flags}));
     });
 }
 
@@ -160,8 +162,17 @@ EXPORT CUresult cuGraphUpload(CUgraphExec exec, CUstream handle) {
 EXPORT CUresult cuGraphLaunch(CUgraphExec exec, CUstream handle) {
     return call(Needs::CONTEXT, [&] {
         std::shared_ptr<Stream> stream = stream_at(handle);
-        auto nodes = execs.at(exec)->nodes;
+        std::shared_ptr<Exec> launched = execs.at(exec);
+        auto nodes = launched->nodes;
         if (stream->capture) stream->capture->fail(CUDA_ERROR_NOT_SUPPORTED);
+        // What the last launch allocated, and nobody has freed, is in the way of the next.
+        for (auto& node : *nodes) {
+            bool is_in_the_way = node.kind == NODE_MEM_ALLOC && node.memory->is_left && !(launched->flags & GRAPH_AUTO_FREE_ON_LAUNCH);
+            require(!is_in_the_way, CUDA_ERROR_INVALID_VALUE);
+        }
+        for (auto& node : *nodes) {
+            if (node.memory) node.memory->is_left = node.kind == NODE_MEM_ALLOC;
+        }
         counters.graph_launches++;
         enqueue(stream, {NODE_EMPTY, [nodes] {
                              for (auto& node : *nodes) perform(node);

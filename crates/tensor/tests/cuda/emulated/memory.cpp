@@ -180,7 +180,7 @@ EXPORT CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream han
         }
         std::shared_ptr<Allocation> made = allocate(bytes, true, true);
         *address = made->start;
-        enqueue(stream, {NODE_MEM_ALLOC, [made] { made->open(); }, "an allocation"});
+        enqueue(stream, {NODE_MEM_ALLOC, [made] { made->open(); }, "an allocation", made});
     });
 }
 
@@ -196,6 +196,7 @@ EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
         Allocation* found = allocation_of(address);
         require(found && found->start == address && !found->is_freed, CUDA_ERROR_INVALID_VALUE);
         for (auto& stream : current()->streams) run(*stream);
+        found->is_left = false;
         if (found->is_of_graph) found->close();
         else bury(take(address));
     });
@@ -207,7 +208,9 @@ EXPORT CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
         Allocation* found = allocation_of(address);
         require(found && found->start == address && !found->is_freed, CUDA_ERROR_INVALID_VALUE);
         if (found->is_of_graph) {
-            enqueue(stream, {NODE_MEM_FREE, [of_graph = found->shared_from_this()] { of_graph->close(); }, "a release"});
+            std::shared_ptr<Allocation> of_graph = found->shared_from_this();
+            if (!stream->capture) of_graph->is_left = false;
+            enqueue(stream, {NODE_MEM_FREE, [of_graph] { of_graph->close(); }, "a release", of_graph});
             return;
         }
         // A graph frees only what it owns.
