@@ -70,6 +70,9 @@ functions! {
         cuDeviceGetCount(count: &mut c_int);
         cuDeviceGetAttribute(value: &mut c_int, attribute: c_int, device: c_int);
         cuDevicePrimaryCtxRetain(context: &mut Handle, device: c_int);
+        cuDevicePrimaryCtxRelease_v2(device: c_int);
+        cuCtxGetCurrent(context: &mut Handle);
+        cuCtxEnablePeerAccess(peer: Handle, flags: c_uint);
         cuCtxSetCurrent(context: Handle);
         cuCtxSynchronize();
         cuMemGetInfo_v2(available: &mut usize, total: &mut usize);
@@ -83,6 +86,7 @@ functions! {
         cuMemcpyDtoH_v2(to: *mut c_void, from: u64, bytes: usize);
         cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, bytes: usize, stream: Handle);
         cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: Handle);
+        cuMemcpyPeerAsync(to: u64, to_context: Handle, from: u64, from_context: Handle, bytes: usize, stream: Handle);
         cuMemsetD8_v2(to: u64, value: u8, count: usize);
         cuMemsetD32Async(to: u64, value: c_uint, count: usize, stream: Handle);
         cuStreamCreate(stream: &mut Handle, flags: c_uint);

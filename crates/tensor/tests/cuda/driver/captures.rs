@@ -2,6 +2,7 @@
 
 use super::*;
 
+const INVALID_VALUE: c_int = 1;
 const INVALID_HANDLE: c_int = 400;
 const CAPTURE_UNSUPPORTED: c_int = 900;
 const CAPTURE_INVALIDATED: c_int = 901;
@@ -34,6 +35,24 @@ fn a_captured_step_is_one_launch() {
     answers!(INVALID_HANDLE, cuGraphInstantiateWithFlags(&mut exec, graph, 0));
     cu!(cuGraphExecDestroy(exec));
     answers!(INVALID_HANDLE, cuGraphLaunch(exec, stream));
+}
+
+#[test]
+fn what_a_graph_leaves_is_in_the_way_of_the_next_launch() {
+    if !is_alone("captures::what_a_graph_leaves_is_in_the_way_of_the_next_launch", &[], None) {
+        return;
+    }
+    let (add, stream) = (add(), stream(NON_BLOCKING));
+    let (mut x, mut graph, mut exec, mut freeing) = (0, null_mut(), null_mut(), null_mut());
+    cu!(cuStreamBeginCapture_v2(stream, GLOBAL); cuMemAllocAsync(&mut x, 12, stream));
+    cu!(cuMemsetD32Async(x, 0, 3, stream));
+    assert_eq!(launch(add, x, 2.0, 3, stream), 0);
+    cu!(cuStreamEndCapture(stream, &mut graph); cuGraphInstantiateWithFlags(&mut exec, graph, 0));
+    cu!(cuGraphInstantiateWithFlags(&mut freeing, graph, 1); cuGraphLaunch(exec, stream));
+    assert_eq!(read(x, 3), [2.0; 3]);
+    answers!(INVALID_VALUE, cuGraphLaunch(exec, stream));
+    cu!(cuMemFreeAsync(x, stream); cuGraphLaunch(exec, stream); cuGraphLaunch(freeing, stream));
+    assert_eq!(read(x, 3), [2.0; 3]);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::cuda::{self, Handle, attribute, bind, compile};
 const LAZY: (&str, &str) = ("EMULATED_CUDA_ORDER", "lazy");
 const NON_BLOCKING: u32 = 1;
 
-/// In the process of a test, whether this is one that was started for it alone. Otherwise starts one, which must pass or, where there are `last_words`,
-/// die of reading memory after them.
+/// In the process of a test, whether this is one that was started for it alone. Otherwise starts one, which must pass or, where there are
+/// `last_words`, die of reading memory after them.
 fn is_alone(test: &str, settings: &[(&str, &str)], last_words: Option<&str>) -> bool {
     const MARK: &str = "TRUSTFORMERS_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {

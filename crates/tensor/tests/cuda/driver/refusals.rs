@@ -8,6 +8,7 @@ const NO_DEVICE: c_int = 100;
 const INVALID_CONTEXT: c_int = 201;
 const NO_BINARY_FOR_GPU: c_int = 209;
 const ECC_UNCORRECTABLE: c_int = 214;
+const PEER_ACCESS_ALREADY_ENABLED: c_int = 704;
 const INVALID_HANDLE: c_int = 400;
 const OUT_OF_RESOURCES: c_int = 701;
 
@@ -97,4 +98,24 @@ fn modules_are_for_a_generation() {
     }
     cu!(cuModuleUnload(module));
     answers!(INVALID_HANDLE, cuModuleUnload(module));
+}
+
+#[test]
+fn devices_have_contexts_of_their_own() {
+    if !is_alone("refusals::devices_have_contexts_of_their_own", &[("EMULATED_CUDA_DEVICES", "2")], None) {
+        return;
+    }
+    let (add, first, x) = (add(), stream(NON_BLOCKING), allocate(2));
+    let (mut context, mut other, mut y) = (null_mut(), null_mut(), 0);
+    cu!(cuMemsetD8_v2(x, 0, 8); cuCtxGetCurrent(&mut context); cuDevicePrimaryCtxRetain(&mut other, 1));
+    cu!(cuCtxSetCurrent(other); cuMemAlloc_v2(&mut y, 8));
+    assert_eq!(launch(add, y, 1.0, 2, null_mut()), INVALID_HANDLE);
+    assert_eq!(launch(add, x, 1.0, 2, first), INVALID_HANDLE);
+    cu!(cuCtxEnablePeerAccess(context, 0));
+    answers!(PEER_ACCESS_ALREADY_ENABLED, cuCtxEnablePeerAccess(context, 0));
+    cu!(cuMemcpyPeerAsync(y, other, x, context, 8, null_mut()));
+    assert_eq!(read(y, 2), [0.0; 2]);
+    answers!(INVALID_VALUE, cuMemcpyPeerAsync(y, context, x, context, 8, null_mut()));
+    cu!(cuDevicePrimaryCtxRelease_v2(1));
+    answers!(INVALID_CONTEXT, cuMemAlloc_v2(&mut y, 8));
 }

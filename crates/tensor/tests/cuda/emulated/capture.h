@@ -10,6 +10,7 @@
 
 namespace emulated {
 
+class Allocation;
 struct Stream;
 
 struct Operation {
@@ -17,6 +18,8 @@ struct Operation {
     std::function<void()> run;
     // For messages.
     const char* what;
+    // What a graph opens or closes here.
+    std::shared_ptr<Allocation> memory = nullptr;
 };
 
 // How much of each stream has been recorded that someone knows to be done before.

@@ -17,7 +17,7 @@ struct Pinned {
     // Registered by its owner, or ours.
     bool is_registered;
 };
-static std::map<uintptr_t, Pinned> pinned;
+static auto& pinned = *new std::map<uintptr_t, Pinned>;
 
 static const std::pair<const uintptr_t, Pinned>* pinned_range(uintptr_t address) {
     auto after = pinned.upper_bound(address);
@@ -163,6 +163,13 @@ EXPORT CUresult cuMemFreeHost(void* host) {
         synchronize(*current());
         munmap(host, found->second.bytes);
         pinned.erase(found);
+    });
+}
+
+EXPORT CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr* address, void* host, unsigned) {
+    return call(Needs::CONTEXT, [&] {
+        require(is_pinned(host, 1), CUDA_ERROR_INVALID_VALUE);
+        *address = reinterpret_cast<CUdeviceptr>(host);
     });
 }
 

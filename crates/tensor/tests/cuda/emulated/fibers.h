@@ -239,7 +239,9 @@ inline void run_block() {
     unsigned i = 0;
     for (unsigned z = 0; z < size.z; z++) {
         for (unsigned y = 0; y < size.y; y++) {
-            for (unsigned x = 0; x < size.x; x++, i++) s.all[i] = Thread{{x, y, z}, i % LANES, 0, &s.warps[i / LANES], nullptr, nullptr, 0, false, false};
+            for (unsigned x = 0; x < size.x; x++, i++) {
+                s.all[i] = Thread{{x, y, z}, i % LANES, 0, &s.warps[i / LANES], nullptr, nullptr, 0, false, false};
+            }
         }
     }
     go_on(s, s.all[s.step > 0 ? 0 : s.threads - 1], &s.caller);

@@ -22,9 +22,9 @@ constexpr unsigned char FRESH = 0xff, BEHIND = 0xa5;
 // Freed memory keeps its addresses until so much was freed after it.
 constexpr size_t KEPT_BYTES = size_t(4) << 30, KEPT_COUNT = 8192;
 
-static std::map<uintptr_t, Allocation*> known;
-static std::unordered_map<uintptr_t, std::shared_ptr<Allocation>> live;
-static std::deque<std::shared_ptr<Allocation>> freed;
+static auto& known = *new std::map<uintptr_t, Allocation*>;
+static auto& live = *new std::unordered_map<uintptr_t, std::shared_ptr<Allocation>>;
+static auto& freed = *new std::deque<std::shared_ptr<Allocation>>;
 static size_t freed_bytes = 0;
 
 static size_t up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
@@ -156,6 +156,14 @@ EXPORT void emulated_cuda_align(size_t bytes) {
     alignment = bytes;
 }
 
+// A device has one pool, whose handle is its ordinal.
+static CUmemoryPool pool_of(int ordinal) { return reinterpret_cast<CUmemoryPool>(uintptr_t(0x9001 + ordinal)); }
+static Device& device_of(CUmemoryPool pool) {
+    uintptr_t ordinal = reinterpret_cast<uintptr_t>(pool) - 0x9001;
+    require(ordinal < uintptr_t(settings().devices), CUDA_ERROR_INVALID_VALUE);
+    return device(int(ordinal));
+}
+
 EXPORT CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
     return call(Needs::CONTEXT, [&] {
         forbid_in_captures();
@@ -172,8 +180,13 @@ EXPORT CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream han
         }
         std::shared_ptr<Allocation> made = allocate(bytes, true, true);
         *address = made->start;
-        enqueue(stream, {NODE_MEM_ALLOC, [made] { made->open(); }, "an allocation"});
+        enqueue(stream, {NODE_MEM_ALLOC, [made] { made->open(); }, "an allocation", made});
     });
+}
+
+EXPORT CUresult cuMemAllocFromPoolAsync(CUdeviceptr* address, size_t bytes, CUmemoryPool pool, CUstream stream) {
+    CUresult found = call(Needs::CONTEXT, [&] { require(&device_of(pool) == &device(current()->device), CUDA_ERROR_INVALID_VALUE); });
+    return found == CUDA_SUCCESS ? cuMemAllocAsync(address, bytes, stream) : found;
 }
 
 EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
@@ -183,6 +196,7 @@ EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
         Allocation* found = allocation_of(address);
         require(found && found->start == address && !found->is_freed, CUDA_ERROR_INVALID_VALUE);
         for (auto& stream : current()->streams) run(*stream);
+        found->is_left = false;
         if (found->is_of_graph) found->close();
         else bury(take(address));
     });
@@ -194,11 +208,13 @@ EXPORT CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
         Allocation* found = allocation_of(address);
         require(found && found->start == address && !found->is_freed, CUDA_ERROR_INVALID_VALUE);
         if (found->is_of_graph) {
-            enqueue(stream, {NODE_MEM_FREE, [of_graph = found->shared_from_this()] { of_graph->close(); }, "a release"});
+            std::shared_ptr<Allocation> of_graph = found->shared_from_this();
+            if (!stream->capture) of_graph->is_left = false;
+            enqueue(stream, {NODE_MEM_FREE, [of_graph] { of_graph->close(); }, "a release", of_graph});
             return;
         }
-        // Freeing in a graph what it does not own is for who launches it once.
-        if (stream->capture) stream->capture->fail(CUDA_ERROR_NOT_SUPPORTED);
+        // A graph frees only what it owns.
+        if (stream->capture) stream->capture->fail(CUDA_ERROR_INVALID_VALUE);
         std::shared_ptr<Allocation> taken = take(address);
         enqueue(stream, {NODE_MEM_FREE, [taken] { bury(taken); }, "a release"});
     });
@@ -209,14 +225,6 @@ EXPORT CUresult cuMemGetInfo_v2(size_t* available, size_t* total) {
         *total = settings().memory;
         *available = settings().memory - device(current()->device).used;
     });
-}
-
-// A device has one pool, whose handle is its ordinal.
-static CUmemoryPool pool_of(int ordinal) { return reinterpret_cast<CUmemoryPool>(uintptr_t(0x9001 + ordinal)); }
-static Device& device_of(CUmemoryPool pool) {
-    uintptr_t ordinal = reinterpret_cast<uintptr_t>(pool) - 0x9001;
-    require(ordinal < uintptr_t(settings().devices), CUDA_ERROR_INVALID_VALUE);
-    return device(int(ordinal));
 }
 
 EXPORT CUresult cuDeviceGetDefaultMemPool(CUmemoryPool* pool, CUdevice ordinal) {

@@ -18,6 +18,8 @@ class Allocation : public std::enable_shared_from_this<Allocation> {
     const bool is_ordered, is_of_graph;
     // Someone has asked to free it; that may wait in a stream.
     bool is_freed = false;
+    // Of a graph that was launched, and not freed after it.
+    bool is_left = false;
     uintptr_t start;
 
     Allocation(int device, size_t bytes, bool is_ordered, bool is_of_graph);

@@ -31,10 +31,10 @@ struct Function {
     unsigned runs = 0;
 };
 
-static Handles<CUmodule, Module> modules;
-static Handles<CUfunction, Function> functions;
+static auto& modules = *new Handles<CUmodule, Module>;
+static auto& functions = *new Handles<CUfunction, Function>;
 // One handle for each function of a module, as long as there is the module.
-static std::unordered_map<CUmodule, std::unordered_map<std::string, CUfunction>> handles;
+static auto& handles = *new std::unordered_map<CUmodule, std::unordered_map<std::string, CUfunction>>;
 
 static CUresult load(CUmodule* handle, const void* image) {
     return call(Needs::CONTEXT, [&] {
@@ -191,8 +191,8 @@ EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunct
     return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, threads, shared, 0);
 }
 
-EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned across, unsigned down, unsigned deep, unsigned shared,
-                               CUstream stream, void** arguments, void** extra) {
+EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned across, unsigned down, unsigned deep,
+                               unsigned shared, CUstream stream, void** arguments, void** extra) {
     return launch(function, {{x, y, z}, {across, down, deep}, shared}, stream, arguments, extra);
 }
 

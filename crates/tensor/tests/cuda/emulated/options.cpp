@@ -12,12 +12,13 @@ const std::vector<int>& architectures() {
     return all;
 }
 
-// Options that change nothing here, by how they begin after their dashes.
+// Options that change nothing here.
 static const char* const IGNORED[] = {
-    "use_fast_math", "fmad", "ftz", "prec-div", "prec-sqrt", "extra-device-vectorization", "default-device", "device-as-default-execution-space",
-    "maxrregcount", "lineinfo", "generate-line-info", "device-debug", "G", "dopt", "disable-warnings", "w", "diag-suppress", "relocatable-device-code",
-    "rdc", "restrict", "extensible-whole-program", "ptxas-options", "Xptxas", "device-int128", "minimal", "split-compile", "no-cache", "std",
-    "builtin-move-forward", "builtin-initializer-list", "time", "modify-stack-limit", "version-ident",
+    "use_fast_math", "fmad", "ftz", "prec-div", "prec-sqrt", "extra-device-vectorization", "default-device",
+    "device-as-default-execution-space", "maxrregcount", "lineinfo", "generate-line-info", "device-debug", "G", "dopt", "disable-warnings",
+    "w", "diag-suppress", "relocatable-device-code", "rdc", "restrict", "extensible-whole-program", "ptxas-options", "Xptxas",
+    "device-int128", "minimal", "split-compile", "no-cache", "std", "builtin-move-forward", "builtin-initializer-list", "time",
+    "modify-stack-limit", "version-ident",
 };
 
 bool understand(Program& program, int count, const char* const* options, std::vector<std::string>& out) {

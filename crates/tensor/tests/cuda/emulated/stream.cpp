@@ -9,7 +9,7 @@
 
 namespace emulated {
 
-static Handles<CUstream, Stream> streams;
+static auto& streams = *new Handles<CUstream, Stream>;
 
 std::shared_ptr<Stream> stream_at(CUstream handle) {
     // 1 names the null stream too.
@@ -82,7 +82,7 @@ struct Event {
         throw Failure{CUDA_ERROR_CAPTURED_EVENT};
     }
 };
-static Handles<CUevent, Event> events;
+static auto& events = *new Handles<CUevent, Event>;
 
 }  // namespace emulated
 
