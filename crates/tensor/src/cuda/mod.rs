@@ -26,30 +26,25 @@ pub(crate) use memory::Pool;
 /// Copies the elements of `x` to `out`, on another device: both contiguous, of one shape and dtype.
 pub(crate) fn carry(out: &Tensor, x: &Tensor) -> Result<()> {
     let bytes = x.numel() * x.dtype().size();
-    let [to, from] = [out, x].map(|tensor| tensor.as_ptr());
+    if bytes == 0 {
+        return Ok(());
+    }
+    let [to, from] = [out, x].map(|tensor| tensor.as_ptr() as u64);
     match (out.device(), x.device()) {
-        // SAFETY: contiguous tensors cover so many bytes, and they are the processor's.
         (Device::Cuda(index), Device::Cpu) => {
-            gpu(index)?.upload(to as u64, unsafe { slice::from_raw_parts(readable(from, bytes), bytes) })
+            // SAFETY: a contiguous tensor covers so many bytes, and they are the processor's.
+            let bytes = unsafe { slice::from_raw_parts(x.as_ptr(), bytes) };
+            gpu(index)?.upload(to, bytes)
         }
-        // SAFETY: as above; the memory is new, so nobody else has it.
-        (Device::Cpu, Device::Cuda(index)) => gpu(index)?.download(
-            unsafe { slice::from_raw_parts_mut(readable(to, bytes).cast_mut(), bytes) },
-            from as u64,
-        ),
-        (Device::Cuda(index), Device::Cuda(other)) if index == other => {
-            gpu(index)?.copy(to as u64, from as u64, bytes)
+        (Device::Cpu, Device::Cuda(index)) => {
+            // SAFETY: as above; whoever has the tensor lets it be written to.
+            let bytes = unsafe { slice::from_raw_parts_mut(out.as_ptr().cast_mut(), bytes) };
+            gpu(index)?.download(bytes, from)
         }
-        (Device::Cuda(index), Device::Cuda(other)) => {
-            gpu(index)?.fetch(gpu(other)?, to as u64, from as u64, bytes)
-        }
+        (Device::Cuda(index), Device::Cuda(other)) if index == other => gpu(index)?.copy(to, from, bytes),
+        (Device::Cuda(index), Device::Cuda(other)) => gpu(index)?.fetch(gpu(other)?, to, from, bytes),
         (Device::Cpu, Device::Cpu) => out.backend().assign(out, x),
     }
-}
-
-/// A slice without bytes needs a place, too.
-fn readable(start: *const u8, bytes: usize) -> *const u8 {
-    if bytes == 0 { std::ptr::NonNull::dangling().as_ptr() } else { start }
 }
 
 /// Whether there is a device to compute on.
