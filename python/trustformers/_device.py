@@ -34,12 +34,12 @@ class Device(str):
     @property
     def type(self) -> str:
         """``"cpu"`` or ``"cuda"``."""
-        return self.partition(":")[0]
+        return str(self).partition(":")[0]
 
     @property
     def index(self) -> builtins.int | None:  # type: ignore[override]  # torch's name; text keeps find()
         """Which GPU, if the name says so."""
-        number = self.partition(":")[2]
+        number = str(self).partition(":")[2]
         return int(number) if number else None
 
     def __repr__(self) -> str:
