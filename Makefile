@@ -5,7 +5,7 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint rust python fuzz cuda-check emulated-cuda parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
+.PHONY: demo test lint rust python fuzz cuda-check emulated-cuda gpu-kit parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
@@ -28,6 +28,8 @@ lint: $(BIN)/uv
 
 rust:
 	cargo test --workspace --quiet
+	$(MAKE) --no-print-directory emulated-cuda
+	LD_LIBRARY_PATH=$(CURDIR)/target/emulated-cuda cargo test --quiet -p trustformers-tensor -p trustformers-generation --test backend --test devices
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 
 # The tests of what a user sees, against the installed package; its own Python code must be covered.
@@ -62,7 +64,14 @@ cuda-check: $(BIN)/uv
 
 # A CUDA that runs on the processor, for tests of what uses it: LD_LIBRARY_PATH=target/emulated-cuda gives any program a device.
 emulated-cuda:
-	@crates/tensor/tests/cuda/driver/build.sh target/emulated-cuda
+	@$(MAKE) --silent -j4 -C crates/tensor/tests/cuda/emulated OUT=$(CURDIR)/target/emulated-cuda
+
+# What tests/gpu/run.sh needs on a machine with a GPU: the wheel, and the programs that hold a device against the processor.
+gpu-kit: $(BIN)/uv
+	rm -rf target/gpu && mkdir -p target/gpu/tests
+	$(BIN)/uv build --quiet --wheel --python $(BIN)/python --out-dir target/gpu
+	cargo test --no-run --message-format=json -p trustformers-tensor -p trustformers-generation --test backend --test devices | \
+		$(BIN)/python -c 'import json, shutil, sys; [shutil.copy(m["executable"], "target/gpu/tests/" + m["target"]["name"]) for m in map(json.loads, sys.stdin) if m.get("executable")]'
 
 # What threads do to each other and what unsafe code does to memory, watched: the tests of the tensor crate under ThreadSanitizer, and those
 # of its team, memory, layouts and tapes under Miri, where teams are leaked on purpose. Both need a nightly toolchain:

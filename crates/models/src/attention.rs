@@ -218,6 +218,7 @@ impl MultiHead {
             softcap: self.spec.softcap,
             dropout: look.dropout.of_attention(self.spec.dropout),
             probabilities: look.probabilities,
+            rounded: self.output.half()?,
         }
         .run_in(workspace)?;
         let out = self.output.step(Entry::of(&context, look.dropout), adding(residual), workspace)?;

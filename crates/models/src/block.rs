@@ -80,6 +80,7 @@ impl Readers {
 }
 
 /// The angles of one rotary embedding at the packed rows.
+#[derive(Clone)]
 pub struct Rotary {
     pub cos: Tensor,
     pub sin: Tensor,

@@ -5,11 +5,12 @@ mod parts;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use trustformers_tensor::ops::{Sequence, StoreForm};
+use trustformers_tensor::ops::{Places, Sequence, StoreForm};
 use trustformers_tensor::{Ragged, Tensor, Workspace, ops};
 
 use crate::embeddings::Past;
 use crate::packing::Packing;
+use crate::recorded::Recorder;
 use crate::{Error, Result};
 
 pub use parts::{CacheParts, SourceParts};
@@ -37,9 +38,11 @@ pub struct Cache {
     /// The number of keys that a slot has room for.
     capacity: usize,
     /// For every key of the step, its row in the step and in the layers.
-    places: Vec<[usize; 2]>,
+    places: Places,
     /// Results of the layers, written over at every step.
     pub(crate) workspace: Workspace,
+    /// The steps of a GPU.
+    pub(crate) recorder: Recorder,
 }
 
 /// The encoder's hidden states as the cross-attention of a decoder wants them. They stay the same from step to step.
@@ -200,6 +203,21 @@ impl Cache {
         Ok(())
     }
 
+    /// Where the step's keys go.
+    pub(crate) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Has kernels read where the step's keys go from `table`.
+    pub(crate) fn read_places_from(&mut self, table: Tensor) {
+        self.places = self.places.read_from(table);
+    }
+
+    /// The number of slots, and the number of keys that each has room for.
+    pub(crate) fn room(&self) -> [usize; 2] {
+        [self.room, self.capacity]
+    }
+
     /// Whether there are keys of earlier steps.
     pub(crate) fn has_keys(&self) -> bool {
         self.keys.iter().any(|&keys| keys > 0)
@@ -288,8 +306,9 @@ impl Cache {
             slots: self.slots.clone(),
             room: self.room,
             capacity: self.capacity,
-            places: Vec::new(),
+            places: Places::default(),
             workspace: Workspace::default(),
+            recorder: Recorder::default(),
         })
     }
 

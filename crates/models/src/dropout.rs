@@ -21,6 +21,11 @@ impl Dropout {
         self.0.as_ref().map(|generator| generator.seed())
     }
 
+    /// Whether there is something to drop by.
+    pub fn seeded(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether a share of `p` means that anything is dropped.
     pub fn drops(&self, p: f32) -> bool {
         self.0.is_some() && p > 0.0

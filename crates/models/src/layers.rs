@@ -82,6 +82,13 @@ impl Linear {
         self.weight.get()
     }
 
+    /// The dtype of its matrix, if that is of 16 bits.
+    pub fn half(&self) -> Result<Option<DType>> {
+        let weight = self.weight.get()?;
+        let dtype = weight.parts().first().and_then(|part| Some(part.dense()?.dtype()));
+        Ok(dtype.filter(|dtype| matches!(dtype, DType::F16 | DType::BF16)))
+    }
+
     /// `activation(x @ weightᵀ + bias)`: (.., in) to (.., out).
     pub fn forward(&self, x: &Tensor, activation: Activation, dropout: &Dropout) -> Result<Tensor> {
         self.step(Entry::of(x, dropout), Then::Activate(activation), &mut Workspace::default())

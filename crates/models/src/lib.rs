@@ -30,6 +30,7 @@ mod paths;
 mod places;
 mod pooling;
 mod recomputed;
+mod recorded;
 mod relative;
 pub mod rotary;
 pub mod spec;

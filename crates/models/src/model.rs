@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use trustformers_hub::Repo;
-use trustformers_tensor::{Activation, DType, Tensor, profile};
+use trustformers_tensor::{Activation, DType, Device, Tensor, profile};
 
 use crate::architecture::{Class, Task};
 use crate::cache::Cache;
@@ -246,6 +246,12 @@ impl Model {
         self.named_parameters().iter().map(|(_, parameter)| parameter.memory().storage().version()).sum()
     }
 
+    /// [`Model::version`] of a model on a GPU, whose passes may be recorded.
+    fn version_on_gpu(&self) -> Option<u64> {
+        let (_, first) = self.named_parameters().first()?;
+        matches!(first.memory().device(), Device::Cuda(_)).then(|| self.version())
+    }
+
     /// Whether a gradient is asked for any parameter.
     pub fn requires_grad(&self) -> bool {
         self.named_parameters().iter().any(|(_, parameter)| parameter.memory().requires_grad())
@@ -301,7 +307,9 @@ impl Model {
         let text = inputs.text.batched(inputs.max_length)?;
         let packing = packed(&both.encoder, &text, None, |_| false)?;
         let dropout = Dropout::new(inputs.dropout);
-        let passed = both.encoder.forward(pass(inputs, &text, &packing, &dropout))?;
+        let passed = both
+            .encoder
+            .forward(Pass { version: self.version_on_gpu(), ..pass(inputs, &text, &packing, &dropout) })?;
         Ok(Outputs {
             last_hidden_state: Some(packing.unpack(&passed.hidden)?),
             hidden_states: passed.hidden_states,
@@ -344,6 +352,7 @@ impl Model {
         let by_default = self.config.has(routes) && self.config.flag(routes)?;
         let passed = stack.forward(Pass {
             cache,
+            version: self.version_on_gpu(),
             encoded: encoded.as_ref().map(|(hidden, packing)| (hidden, packing)),
             output_router_logits: inputs.output_router_logits.unwrap_or(by_default),
             readers: self.head.readers(&packing),
@@ -408,7 +417,10 @@ impl Model {
             None if is_known => None,
             None => {
                 let packing = packed(&both.encoder, &text, None, |_| false)?;
-                let passed = both.encoder.forward(pass(inputs, &text, &packing, &dropout))?;
+                let passed = both.encoder.forward(Pass {
+                    version: self.version_on_gpu(),
+                    ..pass(inputs, &text, &packing, &dropout)
+                })?;
                 outputs.encoder_last_hidden_state = Some(packing.unpack(&passed.hidden)?);
                 outputs.encoder_hidden_states = passed.hidden_states;
                 outputs.encoder_attentions = passed.attentions;
@@ -482,6 +494,7 @@ fn pass<'a>(inputs: &'a Inputs, text: &'a Text, packing: &'a Arc<Packing>, dropo
         readers: None,
         dropout,
         recomputes: inputs.recomputes,
+        version: None,
     }
 }
 

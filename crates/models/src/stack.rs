@@ -2,7 +2,8 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use trustformers_tensor::ops::StoreForm;
 use trustformers_tensor::{Activation, DType, Device, Ragged, Tensor, interrupt};
@@ -19,6 +20,7 @@ use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
 use crate::places::{Places, Windows, places};
 use crate::recomputed;
+use crate::recorded::{self, Kind, Recorder};
 use crate::relative::Relative;
 use crate::rotary::RotarySpec;
 use crate::spec::{BiasSpec, StackSpec};
@@ -33,7 +35,14 @@ pub struct Stack {
     final_norm: Option<Norm>,
     project_out: Option<Linear>,
     bias: Option<Bias>,
+    /// What no other stack has.
+    number: u64,
+    /// The graphs of passes without a cache, the last used first.
+    recorders: Mutex<Vec<(Kind, Recorder)>>,
 }
+
+/// So many graphs are kept, each with the memory that it writes to.
+const MOST_GRAPHS: usize = 8;
 
 /// What is added to the scores of every layer.
 enum Bias {
@@ -62,6 +71,8 @@ pub struct Pass<'a> {
     pub dropout: &'a Dropout,
     /// Whether layers keep their input alone, and are computed again for their gradients.
     pub recomputes: bool,
+    /// How often the weights have changed, if the pass may be recorded.
+    pub version: Option<u64>,
 }
 
 /// What a pass gives.
@@ -90,6 +101,9 @@ impl Past for Nothing {
         0
     }
 }
+
+/// The number of the next stack.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Stack {
     /// Loads a stack; two stacks may share their `words`.
@@ -135,7 +149,19 @@ impl Stack {
             layers,
             bias,
             spec,
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            recorders: Mutex::default(),
         })
+    }
+
+    /// Which of all stacks it is.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether a step through its layers could be recorded: none asks the processor for anything.
+    pub(crate) fn records(&self) -> bool {
+        self.convolution.is_none() && !self.layers.iter().any(|layer| layer.routes())
     }
 
     /// The table of word embeddings.
@@ -211,6 +237,19 @@ impl Stack {
                 place.insert(Arc::new(shared.to_device(other)?));
             }
         }
+        let is_together = elsewhere.is_empty()
+            && self.project_out.as_ref().is_none_or(|project| project.device() == device);
+        if is_together
+            && let Some(kind) = Kind::of(self, &pass, &shared, &hidden)
+            && let Some(out) = self.recorded(kind, &hidden, &shared, pass.cache.as_deref_mut())?
+        {
+            if let Some(cache) = pass.cache {
+                cache.advance(packing);
+                cache.workspace = workspace.unwrap_or_default();
+            }
+            let (hidden_states, attentions, cross_attentions, routed) = (None, None, None, None);
+            return Ok(Passed { hidden: out, hidden_states, attentions, cross_attentions, routed });
+        }
         let mut step = Step {
             shared: &shared,
             workspace: workspace.unwrap_or_default(),
@@ -273,13 +312,7 @@ impl Stack {
             all.iter().map(|scores| Ok(scores.to_device(hidden.device())?)).collect::<Result<Vec<_>>>()
         };
         let routed = routed.map(together).transpose()?;
-        if let Some(norm) = &self.final_norm {
-            hidden = norm.forward(&hidden, None)?;
-        }
-        hidden = pass.dropout.apply(hidden, self.spec.dropout)?;
-        if let Some(project) = &self.project_out {
-            hidden = project.forward(&hidden, Activation::Identity, pass.dropout)?.to_dtype(DType::F32)?;
-        }
+        hidden = self.leave(hidden, pass.dropout)?;
         if let Some(rows) = readers {
             hidden = hidden.scatter_rows(&rows, shared.ragged.total())?;
         }
@@ -288,6 +321,52 @@ impl Stack {
         }
         let cross_attentions = cross_attentions.filter(|all| !all.is_empty());
         Ok(Passed { hidden, hidden_states, attentions, cross_attentions, routed })
+    }
+
+    /// What comes out of the layers and what stands behind them, by a graph if there is one.
+    fn recorded(
+        &self,
+        kind: Kind,
+        hidden: &Tensor,
+        shared: &Arc<Shared>,
+        cache: Option<&mut Cache>,
+    ) -> Result<Option<Tensor>> {
+        if let Some(cache) = cache {
+            let mut recorder = std::mem::take(&mut cache.recorder);
+            let out = recorded::forward(self, &mut recorder, kind, hidden, shared, Some(cache));
+            cache.recorder = recorder;
+            return out;
+        }
+        // Held until all is on the stream: a graph has one place for what it reads. A panic leaves whole recorders.
+        let mut all = self.recorders.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.iter().position(|(other, _)| *other == kind);
+        let mut one = known.map_or_else(|| (kind.clone(), Recorder::default()), |place| all.remove(place));
+        let out = recorded::forward(self, &mut one.1, kind, hidden, shared, None);
+        all.truncate(MOST_GRAPHS - 1);
+        all.insert(0, one);
+        out
+    }
+
+    /// What stands behind the layers.
+    fn leave(&self, mut hidden: Tensor, dropout: &Dropout) -> Result<Tensor> {
+        if let Some(norm) = &self.final_norm {
+            hidden = norm.forward(&hidden, None)?;
+        }
+        hidden = dropout.apply(hidden, self.spec.dropout)?;
+        match &self.project_out {
+            Some(project) => {
+                Ok(project.forward(&hidden, Activation::Identity, dropout)?.to_dtype(DType::F32)?)
+            }
+            None => Ok(hidden),
+        }
+    }
+
+    /// A step through the layers and what stands behind them, of which nothing but the result is asked.
+    pub(crate) fn through(&self, mut hidden: Tensor, step: &mut Step) -> Result<Tensor> {
+        for (index, layer) in self.layers.iter().enumerate() {
+            hidden = layer.forward(hidden, index, step)?;
+        }
+        self.leave(hidden, &step.dropout)
     }
 
     /// How keys and values are kept: to the digit where the weights are, and else as float16, whose rounding is far below that of weights

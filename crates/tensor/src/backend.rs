@@ -1,7 +1,7 @@
 //! What a device must be able to run.
 
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp, UnaryOp,
 };
 use crate::{DType, Quantized, Result, Scalar, Tensor};
 
@@ -11,6 +11,11 @@ use crate::{DType, Quantized, Result, Scalar, Tensor};
 /// Operands may have any strides and any real dtype unless a method says otherwise; results are contiguous. Gradients, versions and
 /// broadcasting of shapes are not a device's business.
 pub trait Backend: Send + Sync {
+    /// Waits until all that was asked of the device is done, for one that goes on with that by itself.
+    fn finish(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Zeroes the contiguous `out`, of any dtype.
     fn zero(&self, out: &Tensor) -> Result<()>;
 
@@ -182,7 +187,7 @@ pub trait Backend: Send + Sync {
     fn scatter_rows(&self, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor>;
 
     /// Writes rows of the float32 `x`, 1 apart along its last dimension, to the contiguous `store`; see [`crate::ops::store_rows`].
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()>;
+    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()>;
 
     /// Scaled dot-product attention within each sequence of a ragged batch. The context is written to `out` (rows, heads * value_dim),
     /// contiguous float32; the probabilities are returned if they are asked for. See [`Attention`].

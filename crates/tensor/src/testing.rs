@@ -2,7 +2,12 @@
 
 use crate::autograd::{self, no_grad};
 use crate::ops::Generator;
-use crate::{DType, Result, Tensor};
+use crate::{DType, Device, Result, Tensor};
+
+/// Where gradients are checked: on the processor, or on what `TRUSTFORMERS_TEST_DEVICE` names.
+fn device() -> Device {
+    std::env::var("TRUSTFORMERS_TEST_DEVICE").map_or(Device::Cpu, |name| name.parse().unwrap())
+}
 
 /// Numbers between `low` and `high`, the same for the same seed.
 pub(crate) fn draw(shape: &[usize], (low, high): (f64, f64), seed: u64) -> Tensor {
@@ -33,9 +38,10 @@ pub(crate) fn check_gradient(
         .iter()
         .zip(1..)
         .map(|(shape, i)| draw_apart(shape, range, seed.wrapping_mul(31).wrapping_add(i)))
+        .map(|x| x.to_device(device()).unwrap())
         .collect();
     let out = no_grad(|| f(&inputs)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let weights = draw(out.shape(), (-1.0, 1.0), seed ^ 0x5eed);
+    let weights = draw(out.shape(), (-1.0, 1.0), seed ^ 0x5eed).to_device(out.device()).unwrap();
     let loss = |inputs: &[Tensor]| f(inputs).unwrap().mul(&weights).unwrap().sum_all().unwrap();
 
     let spread: Vec<Tensor> = inputs
@@ -43,7 +49,7 @@ pub(crate) fn check_gradient(
         .map(|x| {
             let mut wide = x.shape().to_vec();
             wide.push(2);
-            let leaf = Tensor::zeros_of(&wide, DType::F64).unwrap();
+            let leaf = Tensor::zeros_on(&wide, DType::F64, x.device()).unwrap();
             leaf.select(x.ndim(), 1).unwrap().copy_(x).unwrap();
             leaf
         })
@@ -58,18 +64,20 @@ pub(crate) fn check_gradient(
     let eps = 1e-5;
     for (which, x) in inputs.iter().enumerate() {
         let gradient = |leaf: &Tensor| {
-            leaf.grad().unwrap_or_else(|| panic!("{name} lost the gradient of input {which}"))
+            let grad = leaf.grad().unwrap_or_else(|| panic!("{name} lost the gradient of input {which}"));
+            grad.to_host().unwrap()
         };
         let got = gradient(x);
         assert_eq!(got.shape(), x.shape(), "{name}: shape of gradient {which}");
         let spread = gradient(&spread[which]).select(x.ndim(), 1).unwrap().contiguous().unwrap();
-        let values = x.as_slice::<f64>().unwrap();
+        let values = x.detach().to_host().unwrap();
+        let values = values.as_slice::<f64>().unwrap();
         for i in 0..values.len() {
             let at = |delta: f64| {
                 let mut moved = values.to_vec();
                 moved[i] += delta;
                 let mut inputs: Vec<Tensor> = inputs.iter().map(Tensor::detach).collect();
-                inputs[which] = Tensor::from_slice(&moved, x.shape()).unwrap();
+                inputs[which] = Tensor::from_slice(&moved, x.shape()).unwrap().to_device(x.device()).unwrap();
                 no_grad(|| loss(&inputs)).item().unwrap().to_f64()
             };
             let want = (at(eps) - at(-eps)) / (2.0 * eps);
@@ -94,17 +102,28 @@ pub(crate) fn same_gradients(
     other: impl Fn(&[Tensor]) -> Result<Tensor>,
 ) {
     let run = |f: &dyn Fn(&[Tensor]) -> Result<Tensor>| {
-        let leaves: Vec<Tensor> = inputs.iter().map(|x| x.copy().unwrap()).collect();
+        let leaves: Vec<Tensor> =
+            inputs.iter().map(|x| x.copy().unwrap().to_device(device()).unwrap()).collect();
         leaves.iter().for_each(|leaf| leaf.set_requires_grad(true).unwrap());
         let out = f(&leaves).unwrap();
         let weights = draw(out.shape(), (-1.0, 1.0), 7).to_dtype(out.dtype()).unwrap();
+        let weights = weights.to_device(out.device()).unwrap();
         let refs: Vec<&Tensor> = leaves.iter().collect();
         let grads = autograd::grad(&[&out], &[Some(weights)], &refs, false, false).unwrap();
         (out, grads)
     };
     let ((a, a_grads), (b, b_grads)) = (run(&one), run(&other));
     let numbers = |t: &Tensor| {
-        t.detach().to_dtype(DType::F64).unwrap().contiguous().unwrap().as_slice::<f64>().unwrap().to_vec()
+        t.detach()
+            .to_host()
+            .unwrap()
+            .to_dtype(DType::F64)
+            .unwrap()
+            .contiguous()
+            .unwrap()
+            .as_slice::<f64>()
+            .unwrap()
+            .to_vec()
     };
     let compare = |what: String, a: &Tensor, b: &Tensor| {
         assert_eq!(a.shape(), b.shape(), "{name}: {what}");

@@ -5,11 +5,15 @@
 // A failed step fails the test, also in its helpers.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::OnceLock;
+
 use trustformers_tensor::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Ragged, ReduceOp,
-    Then, UnaryOp, Update,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Mask, Norm, Places,
+    Ragged, ReduceOp, StoreForm, Then, UnaryOp, Update, store_rows,
 };
-use trustformers_tensor::{Backend, DType, Device, Scalar, Tensor, Weight, cuda};
+use trustformers_tensor::{
+    Backend, BlockFormat, DType, Device, Matrix, Quantized, Scalar, Tensor, Weight, cuda,
+};
 
 const REAL: [DType; 13] = [
     DType::Bool,
@@ -884,4 +888,133 @@ fn what_is_dropped_is_a_function_of_seed_and_position() {
             }
         }
     });
+}
+
+/// What a device has and the processor, whose results other tests compare with plain references, does in other ways.
+#[test]
+fn steps_are_those_of_the_processor() {
+    let near = |what: &str, got: &Tensor, want: &Tensor, tolerance| close(what, got, &read(want), tolerance);
+    for device in devices().into_iter().filter(|device| *device != Device::Cpu) {
+        let on = |x: &Tensor| on(device, x);
+        let gpu = on(&Tensor::zeros(&[1]).unwrap());
+        let gpu = gpu.storage().backend();
+        for rows in [1, 3, 20] {
+            let (inputs, outputs) = (64, 12);
+            let make = |shape: &[usize], seed| {
+                let count = shape.iter().product();
+                numbers(count, DType::F32, seed).view(shape).unwrap().mul(0.25).unwrap()
+            };
+            let x = make(&[rows, inputs], 1);
+            let matrix = make(&[outputs, inputs], 2);
+            let turned = make(&[inputs, outputs], 3).mt().unwrap();
+            let blocks = |format| Quantized::quantize(&matrix, format).unwrap();
+            let weights: Vec<Vec<Matrix>> = vec![
+                vec![matrix.clone().into()],
+                vec![turned.into(), matrix.to_dtype(DType::F16).unwrap().into()],
+                vec![
+                    matrix.to_dtype(DType::BF16).unwrap().into(),
+                    matrix.to_dtype(DType::F64).unwrap().into(),
+                ],
+                vec![blocks(BlockFormat::Q4_0).into()],
+                vec![blocks(BlockFormat::Q8_0).into(), blocks(BlockFormat::Int8).into()],
+            ];
+            for parts in weights {
+                let all = outputs * parts.len();
+                let rounded = parts.iter().any(|part| part.shape() != [outputs, inputs] || !is_single(part));
+                let there = parts.iter().map(|part| match part {
+                    Matrix::Dense(tensor) => Matrix::Dense(on_strided(tensor, device)),
+                    Matrix::Quantized(blocks) => Matrix::Quantized(blocks.to_device(device).unwrap()),
+                });
+                let there = Weight::new(there.collect::<Vec<_>>()).unwrap();
+                let here = Weight::new(parts.clone()).unwrap();
+                let (bias, scale, residual) = (make(&[all], 4), make(&[inputs], 5), make(&[rows, all], 6));
+                let (bias_there, scale_there, residual_there) = (on(&bias), on(&scale), on(&residual));
+                let x_there = on(&x);
+                let thens = [
+                    (Then::Activate(Activation::Relu), Then::Activate(Activation::Relu), all),
+                    (Then::Activate(Activation::GeluTanh), Then::Activate(Activation::GeluTanh), all),
+                    (Then::Gate(Activation::Silu), Then::Gate(Activation::Silu), all / 2),
+                    (Then::Add(&residual), Then::Add(&residual_there), all),
+                ];
+                for (then, then_there, width) in thens {
+                    let norm = Some(Norm::Rms { weight: &scale, eps: 1e-5 });
+                    let norm_there = Some(Norm::Rms { weight: &scale_there, eps: 1e-5 });
+                    let want = Tensor::zeros(&[rows, width]).unwrap();
+                    let step = LinearStep { x: &x, norm, weight: &here, bias: Some(&bias), then };
+                    cpu().linear(&want, &step).unwrap();
+                    let got = on(&Tensor::zeros(&[rows, width]).unwrap());
+                    let step = LinearStep {
+                        x: &x_there,
+                        norm: norm_there,
+                        weight: &there,
+                        bias: Some(&bias_there),
+                        then: then_there,
+                    };
+                    gpu.linear(&got, &step).unwrap();
+                    near("a step", &got, &want, if rounded { 2e-2 } else { 2e-5 });
+                }
+            }
+        }
+    }
+}
+
+fn is_single(part: &Matrix) -> bool {
+    part.dense().is_some_and(|part| part.dtype() == DType::F32)
+}
+
+/// `x` on `device` with its strides, if it is a turned matrix.
+fn on_strided(x: &Tensor, device: Device) -> Tensor {
+    if x.is_contiguous() {
+        x.to_device(device).unwrap()
+    } else {
+        x.mt().unwrap().to_device(device).unwrap().mt().unwrap()
+    }
+}
+
+fn cpu() -> &'static dyn Backend {
+    static ANY: OnceLock<Tensor> = OnceLock::new();
+    ANY.get_or_init(|| Tensor::zeros(&[1]).unwrap()).storage().backend()
+}
+
+#[test]
+fn attention_is_that_of_the_processor() {
+    for device in devices().into_iter().filter(|device| *device != Device::Cpu) {
+        let (heads, kv_heads, d) = (4, 2, 16);
+        let single: &[(usize, usize)] = &[(1, 40), (1, 1), (1, 300)];
+        for lengths in [&[(70, 70), (3, 20), (2, 0), (20, 5)][..], single] {
+            let mut ragged = Ragged::default();
+            let mut keys = 0;
+            for &(rows, count) in lengths {
+                ragged.push_at(rows, keys, count);
+                keys += count + 3;
+            }
+            let rows = ragged.total();
+            let query = numbers(rows * heads * d, DType::F32, 1).view(&[rows, heads, d]).unwrap();
+            let x = numbers(keys * kv_heads * d, DType::F32, 2).view(&[keys, kv_heads, d]).unwrap();
+            let places: Places = (0..keys).map(|row| [row, row]).collect();
+            for form in [StoreForm::F32, StoreForm::F16, StoreForm::Int8] {
+                let stores = [Device::Cpu, device].map(|device| {
+                    let store = form.zeros(keys, kv_heads, d, device).unwrap();
+                    store_rows(&store, &on(device, &x), &places).unwrap();
+                    store
+                });
+                close("a store", &stores[1], &read(&stores[0]), 0.0);
+                for mask in [
+                    Mask::default(),
+                    Mask { causal: true, window: None },
+                    Mask { causal: true, window: Some(7) },
+                    Mask { causal: false, window: Some(3) },
+                ] {
+                    let [want, got] =
+                        [(Device::Cpu, &stores[0]), (device, &stores[1])].map(|(device, store)| {
+                            let query = on(device, &query);
+                            let attention =
+                                Attention { mask, ..Attention::new(&query, store, store, &ragged) };
+                            attention.run().unwrap().context
+                        });
+                    close(&format!("{form:?} {mask:?}"), &got, &read(&want), 2e-5);
+                }
+            }
+        }
+    }
 }

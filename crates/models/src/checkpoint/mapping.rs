@@ -129,7 +129,9 @@ mod tests {
     #[test]
     fn what_others_may_have_written_is_not_evicted() {
         let (_folder, tensor) = ones();
-        let Storage::Cpu(buffer) = tensor.storage().as_ref();
+        let Storage::Cpu(buffer) = tensor.storage().as_ref() else {
+            panic!("a mapped file is the processor's")
+        };
         buffer.lend();
         // SAFETY: the memory is writable, and nobody else's.
         unsafe { tensor.as_ptr().cast_mut().cast::<f32>().add(9).write(7.0) };

@@ -43,7 +43,7 @@ mod unary;
 mod update;
 
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, ReduceOp, UnaryOp,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp, UnaryOp,
 };
 use crate::{Backend, DType, Quantized, Result, Scalar, Tensor};
 
@@ -252,8 +252,8 @@ impl Backend for Cpu {
         rows::scatter(x, positions, total)
     }
 
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
-        attention::store_rows(store, x, places)
+    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
+        attention::store_rows(store, x, places.pairs())
     }
 
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {

@@ -21,6 +21,9 @@ use crate::{DType, Error, Result};
 /// What NVIDIA recommends for Hopper; elsewhere less would do.
 const WORKSPACE: usize = 32 << 20;
 
+/// What more than this no algorithm asks for.
+const ALIGNMENT: u32 = 256;
+
 /// Matrices (rows, columns) in memory, any number of them at equal distances. Elements are neighbours along one of both dimensions.
 #[derive(Clone, Copy)]
 pub(super) struct Matrices {
@@ -61,6 +64,8 @@ pub(super) struct Product {
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     matrices: [([usize; 2], usize, bool, usize, DType); 3],
+    /// Of the result, what is added to it, and both factors.
+    alignments: [u32; 4],
     count: usize,
     biased: bool,
     added: bool,
@@ -75,6 +80,16 @@ struct Plan {
     left: Handle<cublasLtMatrixLayout_t>,
     right: Handle<cublasLtMatrixLayout_t>,
     algorithm: cublasLtMatmulAlgo_t,
+}
+
+impl Product {
+    /// What the addresses of the result, of what is added, and of left and right are multiples of, at most [`ALIGNMENT`]. Unless told, the library takes
+    /// it that all are.
+    fn alignments(&self) -> [u32; 4] {
+        let of = |address: u64| 1 << address.trailing_zeros().min(ALIGNMENT.trailing_zeros());
+        [self.out.address, self.add.unwrap_or(self.out.address), self.left.address, self.right.address]
+            .map(of)
+    }
 }
 
 /// The library's handle of a device.
@@ -102,6 +117,7 @@ impl Blas {
         let of = |m: Matrices| (m.shape, m.leading(), m.is_turned(), m.apart, m.dtype);
         let key = Key {
             matrices: [of(out), of(left), of(right)],
+            alignments: product.alignments(),
             count,
             biased: bias.is_some(),
             added: add.is_some(),
@@ -168,7 +184,7 @@ impl Blas {
         };
         // What cuBLAS calls CUBLAS_OP_N and CUBLAS_OP_T.
         let turned = |m: Matrices| i32::from(m.is_turned());
-        let made = Plan {
+        let mut made = Plan {
             product: Handle(result::create_matmul_desc(compute, scale)?),
             out: Handle(out.layout(count)?),
             left: Handle(left.layout(count)?),
@@ -185,27 +201,37 @@ impl Blas {
                 set(made.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
             }
             let preference = result::create_matmul_pref()?;
+            let wish = |which, value: *const c_void, size| {
+                result::set_matmul_pref_attribute(preference, which, value, size)
+            };
             let most = PreferenceAttribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
-            let found = result::set_matmul_pref_attribute(
-                preference,
-                most,
-                ptr::from_ref(&WORKSPACE).cast(),
-                size_of::<usize>(),
-            )
-            .and_then(|()| {
-                result::get_matmul_algo_heuristic(
-                    self.handle.0,
-                    made.product.0,
-                    made.right.0,
-                    made.left.0,
-                    made.out.0,
-                    made.out.0,
-                    preference,
-                )
-            });
+            let least = [
+                PreferenceAttribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+                PreferenceAttribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+                PreferenceAttribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+                PreferenceAttribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+            ];
+            let found = wish(most, ptr::from_ref(&WORKSPACE).cast(), size_of::<usize>())
+                .and_then(|()| {
+                    least.into_iter().zip(product.alignments()).try_for_each(|(which, alignment)| {
+                        wish(which, ptr::from_ref(&alignment).cast(), size_of::<u32>())
+                    })
+                })
+                .and_then(|()| {
+                    result::get_matmul_algo_heuristic(
+                        self.handle.0,
+                        made.product.0,
+                        made.right.0,
+                        made.left.0,
+                        made.out.0,
+                        made.out.0,
+                        preference,
+                    )
+                });
             _ = result::destroy_matmul_pref(preference);
-            Ok(Plan { algorithm: found?.algo, ..made })
+            made.algorithm = found?.algo;
         }
+        Ok(made)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Bytes between the processor, a device and another device.
 
+use std::sync::PoisonError;
 use std::{ptr, slice};
 
 use cudarc::driver::result::{self, DriverError};
-use cudarc::driver::sys::CUevent_flags;
+use cudarc::driver::sys::{CUevent, CUevent_flags};
 
 use super::gpu::Gpu;
+use super::graph;
 use crate::{Result, interrupt};
 
 /// What is copied at a time through memory that the device reads by itself.
@@ -16,6 +18,7 @@ const LARGE: usize = 2 << 20;
 impl Gpu {
     /// Copies `bytes` to `address`. They may be changed as soon as this returns.
     pub(crate) fn upload(&self, address: u64, bytes: &[u8]) -> Result<()> {
+        graph::expect_not_recording(self, "a copy from the processor")?;
         self.bind()?;
         let copied = if bytes.len() >= LARGE {
             return self.upload_in_chunks(address, bytes);
@@ -31,7 +34,12 @@ impl Gpu {
     /// While the device fetches one chunk, the processor writes the next: of a mapped file, reading it from disk.
     fn upload_in_chunks(&self, address: u64, bytes: &[u8]) -> Result<()> {
         let said = |error| self.failed("a copy to it", error);
-        let rooms = [Pinned::new(CHUNK).map_err(said)?, Pinned::new(CHUNK).map_err(said)?];
+        // A panic leaves rooms that are as good as before. They are kept: making them takes longer than a copy.
+        let mut kept = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        let rooms = match kept.as_ref() {
+            Some(rooms) => rooms,
+            None => kept.insert([Pinned::new(CHUNK).map_err(said)?, Pinned::new(CHUNK).map_err(said)?]),
+        };
         for (index, chunk) in bytes.chunks(CHUNK).enumerate() {
             interrupt::check()?;
             let room = &rooms[index % 2];
@@ -56,6 +64,7 @@ impl Gpu {
         if bytes.is_empty() {
             return Ok(());
         }
+        graph::expect_not_recording(self, "a copy to the processor")?;
         self.bind()?;
         // SAFETY: the device has as many bytes there, and they are waited for below.
         let asked = unsafe { result::memcpy_dtoh_async(bytes, address, self.stream()) };
@@ -150,10 +159,13 @@ impl Gpu {
 }
 
 /// Memory of the processor that does not move, which devices read by themselves, and the event behind their reading.
-struct Pinned {
+pub(super) struct Pinned {
     start: *mut u8,
-    read: cudarc::driver::sys::CUevent,
+    read: CUevent,
 }
+
+// SAFETY: owned memory and a handle of the driver's, which any thread may use.
+unsafe impl Send for Pinned {}
 
 impl Pinned {
     fn new(bytes: usize) -> Result<Pinned, DriverError> {

@@ -2,16 +2,17 @@
 
 use std::ffi::c_int;
 use std::process;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
 use super::blas::{Blas, Product};
-use super::library;
+use super::copy::Pinned;
 use super::memory::Pool;
 use super::modules::Modules;
+use super::{graph, library};
 use crate::profile::Profiled;
 use crate::{Backend, DType, Device, Error, Result};
 
@@ -53,6 +54,10 @@ pub struct Gpu {
     process: u32,
     context: Handle<sys::CUcontext>,
     stream: Handle<sys::CUstream>,
+    /// Where graphs are recorded, one at a time, for what other threads ask meanwhile not to become part of them.
+    pub(super) recorder: Mutex<Handle<sys::CUstream>>,
+    /// What copies of much from the processor go through.
+    pub(super) staging: Mutex<Option<[Pinned; 2]>>,
     pub(super) pool: Pool,
     pub(super) modules: Modules,
     blas: OnceLock<Result<Blas>>,
@@ -137,7 +142,7 @@ impl Gpu {
             let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
             (context, result::device::total_mem(device).map_err(said)?, capability, processors)
         };
-        let stream = result::stream::create(result::stream::StreamKind::NonBlocking).map_err(said)?;
+        let stream = || result::stream::create(result::stream::StreamKind::NonBlocking).map_err(said);
         Ok(Gpu {
             index,
             name: result::device::get_name(device).map_err(said)?,
@@ -146,7 +151,9 @@ impl Gpu {
             total,
             process: process::id(),
             context: Handle(context),
-            stream: Handle(stream),
+            stream: Handle(stream()?),
+            recorder: Mutex::new(Handle(stream()?)),
+            staging: Mutex::default(),
             pool: Pool::default(),
             modules: Modules::default(),
             blas: OnceLock::new(),
@@ -199,9 +206,9 @@ impl Gpu {
         self.context.0
     }
 
-    /// The stream on which all of its work is put.
+    /// The stream on which all of its work is put; on a thread that records a graph, the one that it is recorded from.
     pub fn stream(&self) -> sys::CUstream {
-        self.stream.0
+        graph::stream(self).unwrap_or(self.stream.0)
     }
 
     /// Makes it the device of this thread, as every use of the driver needs.

@@ -11,9 +11,36 @@ use super::memory::{Block, drop_all};
 use crate::memory::Cache;
 use crate::{Error, Result};
 
+/// The graph that a thread is recording.
+struct Recording {
+    /// Which device, by its address.
+    gpu: usize,
+    stream: sys::CUstream,
+    arena: Arc<Arena>,
+}
+
 thread_local! {
-    /// The arena of the recording that this thread is making, if it is.
-    static RECORDING: RefCell<Option<(usize, Arc<Arena>)>> = const { RefCell::new(None) };
+    static RECORDING: RefCell<Option<Recording>> = const { RefCell::new(None) };
+}
+
+/// What `ask` finds in the recording that this thread makes on `gpu`, if it makes one.
+fn recording<T>(gpu: &Gpu, ask: impl FnOnce(&Recording) -> T) -> Option<T> {
+    RECORDING.with_borrow(|recording| {
+        recording.as_ref().filter(|recording| recording.gpu == ptr::from_ref(gpu).addr()).map(ask)
+    })
+}
+
+/// The stream that this thread records from.
+pub(super) fn stream(gpu: &Gpu) -> Option<sys::CUstream> {
+    recording(gpu, |recording| recording.stream)
+}
+
+/// Refuses what depends on values of this moment while a graph is recorded.
+pub(super) fn expect_not_recording(gpu: &Gpu, what: &str) -> Result<()> {
+    match recording(gpu, |_| ()) {
+        Some(()) => Err(Error::Device(format!("{what} cannot be part of a graph"))),
+        None => Ok(()),
+    }
 }
 
 /// Memory of one graph. What a recording gives back may be used again by what it records later, and by nothing else as long as there is
@@ -45,10 +72,16 @@ impl Drop for Arena {
 
 /// Where what this thread asks for on `gpu` comes from, while it records.
 pub(super) fn arena(gpu: &Gpu) -> Option<Arc<Arena>> {
-    RECORDING.with_borrow(|recording| {
-        let (device, arena) = recording.as_ref()?;
-        (*device == ptr::from_ref(gpu).addr()).then(|| arena.clone())
-    })
+    recording(gpu, |recording| recording.arena.clone())
+}
+
+/// Ends this thread's recording, also where its work panics.
+struct Ended;
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        RECORDING.set(None);
+    }
 }
 
 /// Recorded work. Whatever it reads and writes must still be there when it is launched: the caller keeps inputs and outputs, the graph what lies
@@ -69,15 +102,20 @@ impl Graph {
     pub fn record<T>(gpu: &'static Gpu, work: impl FnOnce() -> Result<T>) -> Result<(Graph, T)> {
         gpu.bind()?;
         let said = |error| gpu.failed("recording a graph", error);
+        expect_not_recording(gpu, "recording another graph")?;
         let arena = Arc::new(Arena::default());
+        // A panic of `work` leaves the stream recording: whoever records next is told so.
+        let stream = gpu.recorder.lock().unwrap_or_else(PoisonError::into_inner);
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
         // SAFETY: the stream lives as long as the process.
-        unsafe { result::stream::begin_capture(gpu.stream(), mode) }.map_err(said)?;
-        let outer = RECORDING.replace(Some((ptr::from_ref(gpu).addr(), arena.clone())));
+        unsafe { result::stream::begin_capture(stream.0, mode) }.map_err(said)?;
+        let own = Recording { gpu: ptr::from_ref(gpu).addr(), stream: stream.0, arena: arena.clone() };
+        RECORDING.set(Some(own));
+        let ended = Ended;
         let done = work();
-        RECORDING.set(outer);
+        drop(ended);
         // SAFETY: as above; also after an error the recording must end for the stream to be of use again.
-        let graph = unsafe { result::stream::end_capture(gpu.stream()) };
+        let graph = unsafe { result::stream::end_capture(stream.0) };
         let done = done?;
         let graph = graph.map_err(said)?;
         if graph.is_null() {

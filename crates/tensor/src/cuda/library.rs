@@ -15,13 +15,17 @@ use crate::{Error, Result};
 static FOLDERS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Has the libraries of CUDA, and the headers that its compiler needs, looked for in `folders`, in this order. For whoever knows where they
-/// were installed, before a device is used first; `CUDA_HOME` and `/usr/local/cuda` are looked in anyway.
+/// were installed, before a device is used first. Those in the variable `TRUSTFORMERS_CUDA_PATH` come before them, and `CUDA_HOME` and
+/// `/usr/local/cuda` behind.
 pub fn look_in(folders: Vec<PathBuf>) {
     *FOLDERS.lock().unwrap_or_else(PoisonError::into_inner) = folders;
 }
 
 fn folders() -> Vec<PathBuf> {
-    let mut all = FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let named = env::var_os("TRUSTFORMERS_CUDA_PATH").unwrap_or_default();
+    let mut all: Vec<PathBuf> =
+        env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect();
+    all.extend(FOLDERS.lock().unwrap_or_else(PoisonError::into_inner).clone());
     let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(env::var_os).map(PathBuf::from);
     for toolkit in toolkits.chain([PathBuf::from("/usr/local/cuda")]) {
         all.extend(["lib64", "lib", "bin", "include"].map(|folder| toolkit.join(folder)));

@@ -237,9 +237,11 @@ mod tests {
     fn choices_pass_their_gradient() {
         let mask = Tensor::from_slice(&[1i64, 0, 1], &[3]).unwrap().truth().unwrap();
         check_gradient("where", &[&[2, 3], &[3]], (-1.0, 1.0), 1, |x| {
-            Tensor::select_where(&mask, &x[0], &x[1])
+            Tensor::select_where(&mask.to_device(x[0].device())?, &x[0], &x[1])
         });
-        check_gradient("masked_fill", &[&[2, 3], &[]], (-1.0, 1.0), 2, |x| x[0].masked_fill(&mask, &x[1]));
+        check_gradient("masked_fill", &[&[2, 3], &[]], (-1.0, 1.0), 2, |x| {
+            x[0].masked_fill(&mask.to_device(x[0].device())?, &x[1])
+        });
         check_gradient("clamp", &[&[5, 3]], (-1.0, 1.0), 3, |x| {
             x[0].clamp(Some((-0.5).into()), Some(0.25.into()))
         });

@@ -133,7 +133,7 @@ mod tests {
         let targets = Tensor::from_slice(&[2i64, 0, -100, 4], &[4]).unwrap();
         for reduction in [Reduction::None, Reduction::Mean, Reduction::Sum] {
             check_gradient("cross_entropy", &[&[4, 5]], (-2.0, 2.0), 1, |x| {
-                x[0].cross_entropy(&targets, -100, reduction, 0.2)
+                x[0].cross_entropy(&targets.to_device(x[0].device())?, -100, reduction, 0.2)
             });
         }
     }

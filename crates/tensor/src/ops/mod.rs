@@ -34,7 +34,7 @@ mod views;
 
 pub use activation::Activation;
 pub use attention::{
-    Attended, Attention, Mask, Ragged, Sequence, StoreForm, store_rows, stored_dim, stored_rows,
+    Attended, Attention, Mask, Places, Ragged, Sequence, StoreForm, store_rows, stored_dim, stored_rows,
 };
 pub use binary::BinaryOp;
 pub use compare::CompareOp;

@@ -4,8 +4,8 @@ use smallvec::SmallVec;
 
 use super::{Kind, Scope, Work, here};
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, ReduceOp, Then,
-    UnaryOp,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Places, ReduceOp,
+    Then, UnaryOp,
 };
 use crate::{Backend, DType, Matrix, Quantized, Result, Scalar, Shape, Tensor};
 
@@ -53,21 +53,30 @@ impl<T: Results> Results for Vec<T> {
     }
 }
 
-fn measured<T: Results>(name: &'static str, work: Work, run: impl FnOnce() -> Result<T>) -> Result<T> {
+/// What `run` asks of `device`, until it is done.
+fn measured<T: Results>(
+    device: &dyn Backend,
+    name: &'static str,
+    work: Work,
+    run: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     let mut scope = Scope::begin(Kind::Operation, name, here(), work);
     let results = run()?;
+    device.finish()?;
     scope.add_bytes(results.bytes());
     Ok(results)
 }
 
 /// An operation that reads or writes each of the tensors once.
 fn passing<T: Results>(
+    device: &dyn Backend,
     name: &'static str,
     tensors: &[&Tensor],
     run: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let shapes = tensors.iter().map(|tensor| tensor.shape().into()).collect();
-    measured(name, Work { shapes, flops: 0, bytes: tensors.iter().map(|tensor| bytes(tensor)).sum() }, run)
+    let bytes = tensors.iter().map(|tensor| bytes(tensor)).sum();
+    measured(device, name, Work { shapes, flops: 0, bytes }, run)
 }
 
 /// `x @ weightᵀ`, and what stands before and behind it.
@@ -111,24 +120,28 @@ fn work_of_attention(out: &Tensor, attention: &Attention) -> Work {
 }
 
 impl<B: Backend> Backend for Profiled<B> {
+    fn finish(&self) -> Result<()> {
+        self.0.finish()
+    }
+
     fn zero(&self, out: &Tensor) -> Result<()> {
-        passing("zero_", &[out], || self.0.zero(out))
+        passing(self.0, "zero_", &[out], || self.0.zero(out))
     }
 
     fn fill(&self, out: &Tensor, value: Scalar) -> Result<()> {
-        passing("fill_", &[out], || self.0.fill(out, value))
+        passing(self.0, "fill_", &[out], || self.0.fill(out, value))
     }
 
     fn assign(&self, out: &Tensor, x: &Tensor) -> Result<()> {
-        passing("copy_", &[out, x], || self.0.assign(out, x))
+        passing(self.0, "copy_", &[out, x], || self.0.assign(out, x))
     }
 
     fn unary(&self, op: UnaryOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
-        passing(op.name(), &[x], || self.0.unary(op, x, dtype))
+        passing(self.0, op.name(), &[x], || self.0.unary(op, x, dtype))
     }
 
     fn binary(&self, op: BinaryOp, out: &Tensor, x: &Tensor, y: &Tensor) -> Result<()> {
-        passing(op.name(), &[out, x, y], || self.0.binary(op, out, x, y))
+        passing(self.0, op.name(), &[out, x, y], || self.0.binary(op, out, x, y))
     }
 
     fn compare(
@@ -139,7 +152,7 @@ impl<B: Backend> Backend for Profiled<B> {
         common: DType,
         shape: &[usize],
     ) -> Result<Tensor> {
-        passing(op.name(), &[x, y], || self.0.compare(op, x, y, common, shape))
+        passing(self.0, op.name(), &[x, y], || self.0.compare(op, x, y, common, shape))
     }
 
     fn select(
@@ -150,29 +163,29 @@ impl<B: Backend> Backend for Profiled<B> {
         dtype: DType,
         shape: &[usize],
     ) -> Result<Tensor> {
-        passing("where", &[condition, x, y], || self.0.select(condition, x, y, dtype, shape))
+        passing(self.0, "where", &[condition, x, y], || self.0.select(condition, x, y, dtype, shape))
     }
 
     fn reduce(&self, op: ReduceOp, x: &Tensor, axes: &[usize], dtype: DType) -> Result<Tensor> {
-        passing(op.name(), &[x], || self.0.reduce(op, x, axes, dtype))
+        passing(self.0, op.name(), &[x], || self.0.reduce(op, x, axes, dtype))
     }
 
     fn spread(&self, x: &Tensor, axes: &[usize]) -> Result<Tensor> {
-        passing("var", &[x], || self.0.spread(x, axes))
+        passing(self.0, "var", &[x], || self.0.spread(x, axes))
     }
 
     fn arg_extreme(&self, x: &Tensor, axes: &[usize], largest: bool) -> Result<Tensor> {
         let name = if largest { "argmax" } else { "argmin" };
-        passing(name, &[x], || self.0.arg_extreme(x, axes, largest))
+        passing(self.0, name, &[x], || self.0.arg_extreme(x, axes, largest))
     }
 
     fn scan(&self, op: ReduceOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
         let name = if op == ReduceOp::Prod { "cumprod" } else { "cumsum" };
-        passing(name, &[x], || self.0.scan(op, x, dtype))
+        passing(self.0, name, &[x], || self.0.scan(op, x, dtype))
     }
 
     fn order(&self, x: &Tensor, count: usize, descending: bool) -> Result<Tensor> {
-        passing("argsort", &[x], || self.0.order(x, count, descending))
+        passing(self.0, "argsort", &[x], || self.0.order(x, count, descending))
     }
 
     fn take(&self, x: &Tensor, offsets: &Tensor, block: usize, shape: &[usize]) -> Result<Tensor> {
@@ -180,7 +193,7 @@ impl<B: Backend> Backend for Profiled<B> {
             Work { shapes: SmallVec::from_iter([Shape::from_slice(x.shape())]), ..Work::default() };
         // As much is read as comes out.
         work.bytes = bytes(offsets) + (offsets.numel() * block * x.dtype().size()) as u64;
-        measured("take", work, || self.0.take(x, offsets, block, shape))
+        measured(self.0, "take", work, || self.0.take(x, offsets, block, shape))
     }
 
     fn put(
@@ -191,11 +204,11 @@ impl<B: Backend> Backend for Profiled<B> {
         values: &Tensor,
         accumulate: bool,
     ) -> Result<()> {
-        passing("put_", &[offsets, values], || self.0.put(out, offsets, block, values, accumulate))
+        passing(self.0, "put_", &[offsets, values], || self.0.put(out, offsets, block, values, accumulate))
     }
 
     fn nonzero(&self, x: &Tensor) -> Result<Tensor> {
-        passing("nonzero", &[x], || self.0.nonzero(x))
+        passing(self.0, "nonzero", &[x], || self.0.nonzero(x))
     }
 
     fn random(
@@ -205,28 +218,28 @@ impl<B: Backend> Backend for Profiled<B> {
         shape: &[usize],
         dtype: DType,
     ) -> Result<Tensor> {
-        passing("random", &[], || self.0.random(distribution, stream, shape, dtype))
+        passing(self.0, "random", &[], || self.0.random(distribution, stream, shape, dtype))
     }
 
     fn dropout(&self, x: &Tensor, p: f64, stream: (u64, u64)) -> Result<Tensor> {
-        passing("dropout", &[x], || self.0.dropout(x, p, stream))
+        passing(self.0, "dropout", &[x], || self.0.dropout(x, p, stream))
     }
 
     fn matmul(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-        measured("matmul", work_of_matmul(a, b), || self.0.matmul(a, b))
+        measured(self.0, "matmul", work_of_matmul(a, b), || self.0.matmul(a, b))
     }
 
     fn softmax(&self, x: &Tensor, log: bool) -> Result<Tensor> {
-        passing(if log { "log_softmax" } else { "softmax" }, &[x], || self.0.softmax(x, log))
+        passing(self.0, if log { "log_softmax" } else { "softmax" }, &[x], || self.0.softmax(x, log))
     }
 
     fn softmax_gradient(&self, grad: &Tensor, y: &Tensor, log: bool) -> Result<Tensor> {
         let name = if log { "log_softmax_gradient" } else { "softmax_gradient" };
-        passing(name, &[grad, y], || self.0.softmax_gradient(grad, y, log))
+        passing(self.0, name, &[grad, y], || self.0.softmax_gradient(grad, y, log))
     }
 
     fn cross_entropy(&self, x: &Tensor, classes: &Tensor, smoothing: f32) -> Result<[Tensor; 2]> {
-        passing("cross_entropy", &[x, classes], || self.0.cross_entropy(x, classes, smoothing))
+        passing(self.0, "cross_entropy", &[x, classes], || self.0.cross_entropy(x, classes, smoothing))
     }
 
     fn cross_entropy_gradient(
@@ -237,13 +250,13 @@ impl<B: Backend> Backend for Profiled<B> {
         log_sum: &Tensor,
         smoothing: f32,
     ) -> Result<Tensor> {
-        passing("cross_entropy_gradient", &[grad, x, classes, log_sum], || {
+        passing(self.0, "cross_entropy_gradient", &[grad, x, classes, log_sum], || {
             self.0.cross_entropy_gradient(grad, x, classes, log_sum, smoothing)
         })
     }
 
     fn linear(&self, out: &Tensor, step: &LinearStep) -> Result<()> {
-        measured("linear", work_of_linear(out, step), || self.0.linear(out, step))
+        measured(self.0, "linear", work_of_linear(out, step), || self.0.linear(out, step))
     }
 
     fn layer_norm(
@@ -256,7 +269,7 @@ impl<B: Backend> Backend for Profiled<B> {
     ) -> Result<Tensor> {
         let tensors: SmallVec<[&Tensor; 4]> =
             [Some(x), residual, Some(weight), bias].into_iter().flatten().collect();
-        passing("layer_norm", &tensors, || self.0.layer_norm(x, residual, weight, bias, eps))
+        passing(self.0, "layer_norm", &tensors, || self.0.layer_norm(x, residual, weight, bias, eps))
     }
 
     fn layer_norm_gradient(
@@ -267,25 +280,25 @@ impl<B: Backend> Backend for Profiled<B> {
         eps: f32,
         parameters: bool,
     ) -> Result<[Option<Tensor>; 3]> {
-        passing("layer_norm_gradient", &[grad, h, weight], || {
+        passing(self.0, "layer_norm_gradient", &[grad, h, weight], || {
             self.0.layer_norm_gradient(grad, h, weight, eps, parameters)
         })
     }
 
     fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
-        passing("gelu_gradient", &[grad, x], || self.0.gelu_gradient(grad, x))
+        passing(self.0, "gelu_gradient", &[grad, x], || self.0.gelu_gradient(grad, x))
     }
 
     fn gated(&self, activation: Activation, x: &Tensor) -> Result<Tensor> {
-        passing("gated", &[x], || self.0.gated(activation, x))
+        passing(self.0, "gated", &[x], || self.0.gated(activation, x))
     }
 
     fn gated_gradient(&self, activation: Activation, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
-        passing("gated_gradient", &[grad, x], || self.0.gated_gradient(activation, grad, x))
+        passing(self.0, "gated_gradient", &[grad, x], || self.0.gated_gradient(activation, grad, x))
     }
 
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
-        passing("rms_norm", &[x, weight], || self.0.rms_norm(x, weight, eps))
+        passing(self.0, "rms_norm", &[x, weight], || self.0.rms_norm(x, weight, eps))
     }
 
     fn rms_norm_gradient(
@@ -296,13 +309,13 @@ impl<B: Backend> Backend for Profiled<B> {
         eps: f32,
         parameters: bool,
     ) -> Result<[Option<Tensor>; 2]> {
-        passing("rms_norm_gradient", &[grad, x, weight], || {
+        passing(self.0, "rms_norm_gradient", &[grad, x, weight], || {
             self.0.rms_norm_gradient(grad, x, weight, eps, parameters)
         })
     }
 
     fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
-        passing("rope", &[out, x, cos, sin], || self.0.rope(out, x, cos, sin, interleaved))
+        passing(self.0, "rope", &[out, x, cos, sin], || self.0.rope(out, x, cos, sin, interleaved))
     }
 
     fn update(&self, changes: &[Change]) -> Result<()> {
@@ -313,32 +326,34 @@ impl<B: Backend> Backend for Profiled<B> {
         let elements = changes.iter().map(|change| change.parameter.numel()).sum();
         let shapes = SmallVec::from_iter([Shape::from_slice(&[elements])]);
         let work = Work { shapes, flops: 0, bytes: tensors.map(bytes).sum() };
-        measured(name, work, || self.0.update(changes))
+        measured(self.0, name, work, || self.0.update(changes))
     }
 
     fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
         let row = |table: &Tensor| table.shape().last().map_or(0, |width| width * table.dtype().size());
         let read = lookups.iter().map(|(table, ids)| (ids.len() * (row(table) + size_of::<i64>())) as u64);
         let shapes = lookups.iter().map(|(table, _)| table.shape().into()).collect();
-        measured("embedding", Work { shapes, flops: 0, bytes: read.sum() }, || self.0.embedding(lookups))
+        measured(self.0, "embedding", Work { shapes, flops: 0, bytes: read.sum() }, || {
+            self.0.embedding(lookups)
+        })
     }
 
     fn dequantize(&self, matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor> {
         let (count, all) = (rows.map_or(matrix.shape()[0], <[i64]>::len), matrix.shape()[0].max(1));
         let bytes = bytes(matrix.blocks()) / all as u64 * count as u64;
         let work = Work { shapes: SmallVec::from_iter([Shape::from_slice(matrix.shape())]), flops: 0, bytes };
-        measured("dequantize", work, || self.0.dequantize(matrix, rows))
+        measured(self.0, "dequantize", work, || self.0.dequantize(matrix, rows))
     }
 
     fn scatter_rows(&self, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor> {
-        passing("scatter_rows", &[x], || self.0.scatter_rows(x, positions, total))
+        passing(self.0, "scatter_rows", &[x], || self.0.scatter_rows(x, positions, total))
     }
 
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
-        passing("store_rows", &[x], || self.0.store_rows(store, x, places))
+    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
+        passing(self.0, "store_rows", &[x], || self.0.store_rows(store, x, places))
     }
 
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {
-        measured("attention", work_of_attention(out, attention), || self.0.attention(out, attention))
+        measured(self.0, "attention", work_of_attention(out, attention), || self.0.attention(out, attention))
     }
 }

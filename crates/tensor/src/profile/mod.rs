@@ -145,7 +145,7 @@ fn log() -> MutexGuard<'static, Log> {
 
 /// Whether anything is measured now.
 #[inline]
-pub(crate) fn is_on() -> bool {
+pub fn is_on() -> bool {
     IS_ON.load(Ordering::Relaxed)
 }
 

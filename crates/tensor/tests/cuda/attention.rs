@@ -3,7 +3,7 @@
 use trustformers_tensor::ops::{StoreForm, store_rows};
 use trustformers_tensor::{Attention, DType, Device, Generator, Mask, Ragged, Tensor};
 
-use crate::emulator::{Argument, Memory, Module};
+use crate::device::{Argument, Memory, Module};
 use crate::geometry::{Geometry, WARP, decode, decode_group, prefill};
 use crate::{close, draw, launch, name, numbers, single, tolerance};
 
@@ -77,7 +77,7 @@ impl Case {
                 _ => StoreForm::F32,
             };
             let store = form.zeros(keys, kv_heads, dim, Device::Cpu).unwrap();
-            store_rows(&store, &x, &(0..keys).map(|row| [row, row]).collect::<Vec<_>>()).unwrap();
+            store_rows(&store, &x, &(0..keys).map(|row| [row, row]).collect()).unwrap();
             store
         };
         let (key, value) = (store(dim, 2), store(value_dim, 3));

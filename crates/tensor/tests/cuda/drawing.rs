@@ -3,7 +3,7 @@
 use trustformers_tensor::ops::Distribution;
 use trustformers_tensor::{DType, Tensor};
 
-use crate::emulator::{Memory, Module};
+use crate::device::{Memory, Module};
 use crate::geometry::{Geometry, elements};
 use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use trustformers_tensor::{Activation, BinaryOp, CompareOp, DType, ReduceOp, Tensor, UnaryOp};
 
-use crate::emulator::{Argument, Memory, Module};
+use crate::device::{Argument, Memory, Module};
 use crate::geometry::{columns, elements, rows};
 use crate::{FLOATS, close, cpu, draw, launch, name, single, tolerance};
 

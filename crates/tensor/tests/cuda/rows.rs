@@ -2,7 +2,7 @@
 
 use trustformers_tensor::{DType, Tensor};
 
-use crate::emulator::{Memory, Module};
+use crate::device::{Memory, Module};
 use crate::geometry::{columns, rows};
 use crate::{FLOATS, close, cpu, draw, launch, name, single, tolerance};
 

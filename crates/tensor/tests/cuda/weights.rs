@@ -3,7 +3,7 @@
 use trustformers_tensor::ops::{StoreForm, Update, rope, store_rows, stored_rows};
 use trustformers_tensor::{BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
 
-use crate::emulator::{Argument, Memory, Module};
+use crate::device::{Argument, Memory, Module};
 use crate::geometry::{Geometry, elements, gemv, rows};
 use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
 
@@ -229,7 +229,7 @@ fn lookups_stores_and_turns() {
             x.narrow(0, 2, 3).unwrap().fill_(0.0).unwrap();
             let pairs = [[5usize, 1], [0, 4], [2, 0]];
             let store = form.zeros(7, heads, dim, Device::Cpu).unwrap();
-            store_rows(&store, &x, &pairs).unwrap();
+            store_rows(&store, &x, &pairs.iter().copied().collect()).unwrap();
             let flat: Vec<i64> = pairs.iter().flatten().map(|&row| row as i64).collect();
             let kept = Memory::of(&form.zeros(7, heads, dim, Device::Cpu).unwrap());
             let strides = [(heads * dim) as i64, dim as i64];

@@ -1,5 +1,5 @@
 use super::*;
-use crate::ops::{Generator, Mask, Ragged, StoreForm, store_rows, stored_rows};
+use crate::ops::{Generator, Mask, Places, Ragged, StoreForm, store_rows, stored_rows};
 use crate::{DType, Device};
 
 fn run(level: Level, attention: &Attention) -> Tensor {
@@ -85,7 +85,7 @@ fn stores_of_every_form_are_read_as_what_they_hold() {
             let stored = |dim: usize, seed| {
                 let store = form.zeros(151, kv_heads, dim, Device::Cpu).unwrap();
                 let x = draw(&[280, 2 * kv_heads, dim], seed).narrow(1, kv_heads, 2 * kv_heads).unwrap();
-                store_rows(&store, &x, &places).unwrap();
+                store_rows(&store, &x, &places.iter().copied().collect()).unwrap();
                 let rows: Vec<usize> = (0..151).collect();
                 let floats = stored_rows(&store, &rows).unwrap();
                 let most = if form == StoreForm::F32 { 0.0 } else { 4.5 / 254.0 };
@@ -110,11 +110,17 @@ fn stores_of_every_form_are_read_as_what_they_hold() {
         }
     }
     let store = StoreForm::F16.zeros(1, 1, 2, Device::Cpu).unwrap();
-    store_rows(&store, &Tensor::from_slice(&[1e6f32, f32::NEG_INFINITY], &[1, 1, 2]).unwrap(), &[[0, 0]])
-        .unwrap();
+    store_rows(
+        &store,
+        &Tensor::from_slice(&[1e6f32, f32::NEG_INFINITY], &[1, 1, 2]).unwrap(),
+        &Places::from_iter([[0, 0]]),
+    )
+    .unwrap();
     assert_eq!(stored_rows(&store, &[0]).unwrap().as_slice::<f32>().unwrap(), [65504.0, -65504.0]);
     for place in [[1, 0], [0, 1]] {
-        assert!(store_rows(&store, &Tensor::zeros(&[1, 1, 2]).unwrap(), &[place]).is_err());
+        assert!(
+            store_rows(&store, &Tensor::zeros(&[1, 1, 2]).unwrap(), &Places::from_iter([place])).is_err()
+        );
     }
-    assert!(store_rows(&store, &Tensor::zeros(&[1, 1, 3]).unwrap(), &[[0, 0]]).is_err());
+    assert!(store_rows(&store, &Tensor::zeros(&[1, 1, 3]).unwrap(), &Places::from_iter([[0, 0]])).is_err());
 }

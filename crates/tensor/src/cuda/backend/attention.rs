@@ -59,9 +59,7 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
     if out.numel() == 0 {
         return Ok(None);
     }
-    let table: Vec<i64> =
-        sequences.iter().flat_map(|s| [s.start, s.rows, s.key_start, s.keys]).map(|at| at as i64).collect();
-    let table = gpu.table(&table)?;
+    let table = ragged.on(gpu.device())?;
     let biases = match bias {
         None => None,
         Some(biases) => {
@@ -90,15 +88,16 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
         scale: attention.scale,
         softcap,
     };
-    let macros = format!("T=f32 KEPT={kept} HEAD_DIM={dim} VALUE_DIM={value_dim}");
-    let longest = sequences.iter().map(|s| s.rows).max().unwrap_or(0);
+    let of_heads = format!("KEPT={kept} HEAD_DIM={dim} VALUE_DIM={value_dim}");
+    let longest = sequences.iter().map(|s| s.rows).max().unwrap_or(0).next_power_of_two();
     if sequences.iter().all(|s| s.rows == 1) {
         let together = decode_group(group, dim);
         let (chunks, rows) = (group.div_ceil(together), sequences.len());
-        let most = sequences.iter().map(|s| s.keys).max().unwrap_or(0);
+        // A number of parts that stays while a text grows, so that a graph of the launch does.
+        let most = sequences.iter().map(|s| s.keys).max().unwrap_or(0).next_power_of_two();
         let (at, parts) = decode(rows, kv_heads, chunks, most);
         let left = gpu.fresh(&[rows * heads * parts * (value_dim + 2)], DType::F32)?;
-        let macros = format!("{macros} GROUP={together}");
+        let macros = format!("T=f32 {of_heads} GROUP={together}");
         launch!(
             gpu,
             "decode",
@@ -111,8 +110,9 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
         launch!(gpu, "decode", &macros, "combine", at, [out, &left, &table, parts as i32])?;
         return Ok(None);
     }
-    let (at, warps) = prefill(sequences.len(), longest, heads, (dim, value_dim, size_of::<f32>()));
-    let macros = format!("{macros} WARPS={warps}");
+    let of_products = attention.rounded.unwrap_or(DType::F32);
+    let (at, warps) = prefill(sequences.len(), longest, heads, (dim, value_dim, of_products.size()));
+    let macros = format!("T={} IO=f32 {of_heads} WARPS={warps}", name(of_products));
     launch!(
         gpu,
         "prefill",

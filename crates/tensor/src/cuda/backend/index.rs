@@ -4,7 +4,7 @@ use super::{Gpu, code, host, name};
 use crate::cuda::geometry::Geometry;
 use crate::cuda::geometry::{WARP, elements};
 use crate::cuda::launch::{Argument, launch};
-use crate::ops::{BinaryOp, stored_dim};
+use crate::ops::{BinaryOp, Places, stored_dim};
 use crate::{Backend, DType, Result, Tensor};
 
 /// The module that moves elements of `dtype`, whatever they mean.
@@ -96,12 +96,11 @@ pub(super) fn scatter_rows(gpu: &Gpu, x: &Tensor, positions: &[usize], total: us
     Ok(out)
 }
 
-pub(super) fn store_rows(gpu: &Gpu, store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
-    let places: Vec<i64> = places.iter().flatten().map(|&place| place as i64).collect();
-    let (count, heads) = (places.len() / 2, x.shape()[1]);
+pub(super) fn store_rows(gpu: &Gpu, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
+    let (count, heads) = (places.pairs().len(), x.shape()[1]);
     let blocks = (count * heads).div_ceil(8).clamp(1, 4096) as u32;
     let at = Geometry { grid: [blocks, 1, 1], block: [WARP as u32, 8, 1], shared: 0 };
-    let (places, form) = (gpu.table(&places)?, code(store.dtype()));
+    let (places, form) = (places.on(gpu.device())?, code(store.dtype()));
     let dim = stored_dim(store).unwrap_or_default() as i32;
     let [row, head] = [0, 1].map(|axis| x.layout().strides()[axis] as i64);
     launch!(

@@ -1,6 +1,6 @@
 //! Linear layers: a norm before, products with the parts of a weight, and what is done to their sums.
 
-use super::matmul::plain;
+use super::matmul::{matrices, plain};
 use super::{Gpu, name, rows};
 use crate::cuda::blas::{Function, Matrices, Product};
 use crate::cuda::geometry::{elements, gemv};
@@ -98,10 +98,13 @@ impl Columns<'_> {
         // The matrix units have no products of doubles with floats.
         let part =
             if part.dtype() == DType::F64 { part.detach().to_dtype(DType::F32)? } else { part.detach() };
-        let part = part.contiguous()?;
+        let part = if matrices(&part).is_some() { part } else { part.contiguous()? };
         let x = x.to(part.dtype())?;
-        let Matrices { address, dtype, shape: [rows, columns], .. } = plain(&part);
-        let right = Matrices { address, dtype, shape: [columns, rows], strides: [1, columns], apart: 0 };
+        // Turned: a weight has a row for each output.
+        let stored = matrices(&part).unwrap_or_else(|| plain(&part));
+        let [rows, columns] = stored.shape;
+        let [down, across] = stored.strides;
+        let right = Matrices { shape: [columns, rows], strides: [across, down], ..stored };
         let vectors = self.sums.shape()[0];
         let out = Matrices {
             address: self.in_tensor(self.sums),

@@ -21,15 +21,10 @@ pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         return Ok(out);
     }
     // What no strides of the library express is copied first.
-    let (a_plain, b_plain);
-    let (left, right) = match (matrices(a), matrices(b)) {
-        (Some(left), Some(right)) => (left, right),
-        (left, right) => {
-            a_plain = if left.is_none() { a.detach().copy()? } else { a.clone() };
-            b_plain = if right.is_none() { b.detach().copy()? } else { b.clone() };
-            (plain(&a_plain), plain(&b_plain))
-        }
-    };
+    let [a, b] = [a, b].map(|x| if matrices(x).is_some() { Ok(x.detach()) } else { x.detach().copy() });
+    let (a, b) = (a?, b?);
+    let (left, right) =
+        (matrices(&a).unwrap_or_else(|| plain(&a)), matrices(&b).unwrap_or_else(|| plain(&b)));
     let count = shape[..last - 1].iter().product();
     let product =
         Product { out: plain(&out), left, right, count, bias: None, add: None, function: Function::Identity };
@@ -38,7 +33,7 @@ pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 /// The matrices of `x`, if they lie at equal distances and the elements of rows or of columns are neighbours.
-fn matrices(x: &Tensor) -> Option<Matrices> {
+pub(super) fn matrices(x: &Tensor) -> Option<Matrices> {
     let (batch, sizes) = x.shape().split_at(x.ndim() - 2);
     let (apart, strides) = x.layout().strides().split_at(x.ndim() - 2);
     let (_, [apart]) = coalesce(batch, [&Layout::strided(batch, apart, 0)]);

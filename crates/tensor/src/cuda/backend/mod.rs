@@ -15,7 +15,8 @@ mod walk;
 use super::gpu::Gpu;
 use super::launch::Argument;
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Norm, ReduceOp, UnaryOp,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Norm, Places, ReduceOp,
+    UnaryOp,
 };
 use crate::{Backend, DType, Device, Quantized, Result, Scalar, Tensor};
 
@@ -73,6 +74,10 @@ impl Gpu {
 }
 
 impl Backend for Gpu {
+    fn finish(&self) -> Result<()> {
+        self.synchronize()
+    }
+
     fn zero(&self, out: &Tensor) -> Result<()> {
         self.clear(out.as_ptr() as u64, out.numel() * out.dtype().size())
     }
@@ -269,7 +274,7 @@ impl Backend for Gpu {
         index::scatter_rows(self, x, positions, total)
     }
 
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
+    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
         index::store_rows(self, store, x, places)
     }
 

@@ -2,12 +2,13 @@
 
 mod ragged;
 mod store;
+mod table;
 
 #[cfg(test)]
 mod tests;
 
 pub use ragged::{Mask, Ragged, Sequence};
-pub use store::{StoreForm, store_rows, stored_dim, stored_rows};
+pub use store::{Places, StoreForm, store_rows, stored_dim, stored_rows};
 
 use smallvec::SmallVec;
 
@@ -41,6 +42,9 @@ pub struct Attention<'a> {
     pub dropout: Option<Dropout>,
     /// Whether to return the probabilities too.
     pub probabilities: bool,
+    /// What a GPU may round queries, keys and values to, for its matrix units: the dtype of the weights that they come from, if that is of 16
+    /// bits.
+    pub rounded: Option<DType>,
 }
 
 /// What attention gives.
@@ -67,6 +71,7 @@ impl<'a> Attention<'a> {
             softcap: None,
             dropout: None,
             probabilities: false,
+            rounded: None,
         }
     }
 

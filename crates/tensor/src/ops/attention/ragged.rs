@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use super::table::Table;
+use crate::{Device, Result, Tensor};
+
 /// Where one sequence lies: its query rows, and the keys that they look at.
 ///
 /// A causal mask needs to know where the rows stand among the keys: the last row stands at the last key, so the first one at key
@@ -30,6 +33,7 @@ impl Sequence {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ragged {
     sequences: Vec<Sequence>,
+    table: Table,
 }
 
 impl Ragged {
@@ -43,6 +47,23 @@ impl Ragged {
     /// of key and value on.
     pub fn push_at(&mut self, rows: usize, key_start: usize, keys: usize) {
         self.sequences.push(Sequence { start: self.total(), rows, key_start, keys });
+        self.table = Table::default();
+    }
+
+    /// The same sequences, which kernels of a GPU read from `table`: [`Ragged::numbers`], now and at every launch of a graph.
+    pub fn read_from(&self, table: Tensor) -> Ragged {
+        Ragged { sequences: self.sequences.clone(), table: Table::seen_to(table) }
+    }
+
+    /// What kernels read: start, rows, first key and keys of each sequence.
+    pub fn numbers(&self) -> Vec<i64> {
+        let each = |s: &Sequence| [s.start, s.rows, s.key_start, s.keys].map(|number| number as i64);
+        self.sequences.iter().flat_map(each).collect()
+    }
+
+    /// [`Ragged::numbers`] on `device`.
+    pub(crate) fn on(&self, device: Device) -> Result<Tensor> {
+        self.table.on(device, || self.numbers())
     }
 
     /// The sequences in order.

@@ -1,7 +1,56 @@
 //! Keys and values kept for later rows: what a cache holds.
 
+use super::table::Table;
 use crate::ops::same_place;
 use crate::{BlockFormat, DType, Device, Error, Quantized, Result, Tensor};
+
+/// Which rows are stored where: for each, the row of what is stored and that of the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    pairs: Vec<[usize; 2]>,
+    table: Table,
+}
+
+impl Places {
+    /// The pairs.
+    pub fn pairs(&self) -> &[[usize; 2]] {
+        &self.pairs
+    }
+
+    /// Forgets all pairs.
+    pub fn clear(&mut self) {
+        self.pairs.clear();
+        self.table = Table::default();
+    }
+
+    /// The same places, which kernels of a GPU read from `table`: [`Places::numbers`], now and at every launch of a graph.
+    pub fn read_from(&self, table: Tensor) -> Places {
+        Places { pairs: self.pairs.clone(), table: Table::seen_to(table) }
+    }
+
+    /// What kernels read: one pair after another.
+    pub fn numbers(&self) -> Vec<i64> {
+        self.pairs.iter().flatten().map(|&place| place as i64).collect()
+    }
+
+    /// [`Places::numbers`] on `device`.
+    pub(crate) fn on(&self, device: Device) -> Result<Tensor> {
+        self.table.on(device, || self.numbers())
+    }
+}
+
+impl Extend<[usize; 2]> for Places {
+    fn extend<I: IntoIterator<Item = [usize; 2]>>(&mut self, pairs: I) {
+        self.pairs.extend(pairs);
+        self.table = Table::default();
+    }
+}
+
+impl FromIterator<[usize; 2]> for Places {
+    fn from_iter<I: IntoIterator<Item = [usize; 2]>>(pairs: I) -> Places {
+        Places { pairs: pairs.into_iter().collect(), table: Table::default() }
+    }
+}
 
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +113,7 @@ pub(super) fn floats(store: &Tensor) -> Result<Tensor> {
 ///
 /// # Errors
 /// `Shapes` when the heads differ, `Index` for a row that is not there, `DType` for other than floats, and those of every change in place.
-pub fn store_rows(store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<()> {
+pub fn store_rows(store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
     let (x, op) = (x.detach(), "store_rows");
     x.expect_float(op)?;
     same_place(op, [store, &x])?;
@@ -82,7 +131,7 @@ pub fn store_rows(store: &Tensor, x: &Tensor, places: &[[usize; 2]]) -> Result<(
         return Err(Error::DType { op, rule, dtype: store.dtype() });
     }
     for (which, what, size) in [(0, "the rows", x.shape()[0]), (1, "the store", store.shape()[0])] {
-        if let Some(place) = places.iter().find(|place| place[which] >= size) {
+        if let Some(place) = places.pairs.iter().find(|place| place[which] >= size) {
             return Err(Error::Index { op, what, index: place[which] as i64, size });
         }
     }

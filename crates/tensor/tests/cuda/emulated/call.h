@@ -42,6 +42,8 @@ template <typename Body> CUresult call(Needs needs, const Body& body) noexcept {
     }
 }
 
+// Those of the driver are never destroyed: while a process ends, other threads may still call it.
+//
 // Numbers that no object ever has again, and nothing is at: who reads through a handle, or uses one of what was destroyed, finds out.
 template <typename Handle, typename Of> class Handles {
     std::unordered_map<Handle, std::shared_ptr<Of>> live;

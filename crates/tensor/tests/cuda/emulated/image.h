@@ -13,7 +13,7 @@ void* open_image(const void* image, int capability);
 // The whole file; false where it cannot be.
 bool read_file(const std::string& path, std::string& contents);
 bool write_file(const std::string& path, const std::string& contents);
-// A folder for files of this process and of others that find them: EMULATED_CUDA_CACHE, or one of the temporary folder.
+// A folder for what was compiled, in which others find it again: EMULATED_CUDA_CACHE, or one beside this library.
 std::string cache_folder();
 // No other file has it.
 std::string unique_name();

@@ -14,7 +14,7 @@ EXPORT CUresult emulated_cuda_enqueue(CUstream handle, void (*run)(const void*),
         enqueue(stream, {NODE_KERNEL, [run, kept = std::vector<unsigned char>(from, from + bytes)] {
                              counters.products++;
                              run(kept.data());
-                         }});
+                         }, "a product"});
     });
 }
 

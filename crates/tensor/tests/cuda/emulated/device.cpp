@@ -2,6 +2,7 @@
 
 #include "stream.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -28,6 +29,10 @@ const Settings& settings() {
         if (!capability || sscanf(capability, "%d.%d", &s.major, &s.minor) != 2) s.major = 9, s.minor = 0;
         const char* order = getenv("EMULATED_CUDA_ORDER");
         s.is_lazy = order && !strcmp(order, "lazy");
+        if (order && !s.is_lazy && strcmp(order, "eager")) {
+            fprintf(stderr, "emulated CUDA: EMULATED_CUDA_ORDER is eager or lazy, not %s\n", order);
+            abort();
+        }
         s.is_strict = number("EMULATED_CUDA_STRICT", 0);
         s.lost_after = number("EMULATED_CUDA_LOST_AFTER", UINT64_MAX);
         return s;
@@ -36,7 +41,7 @@ const Settings& settings() {
 }
 
 static pid_t initialised = 0;
-static Handles<CUcontext, Context> contexts;
+static auto& contexts = *new Handles<CUcontext, Context>;
 static thread_local std::vector<CUcontext> current_contexts;
 
 bool is_forked() { return initialised && getpid() != initialised; }
@@ -47,7 +52,7 @@ void check(Needs needs) {
 }
 
 Device& device(int ordinal) {
-    static std::vector<Device> all(settings().devices);
+    static auto& all = *new std::vector<Device>(settings().devices);
     require(ordinal >= 0 && ordinal < int(all.size()), CUDA_ERROR_INVALID_DEVICE);
     return all[ordinal];
 }
@@ -283,6 +288,10 @@ EXPORT CUresult cuCtxGetStreamPriorityRange(int* least, int* greatest) {
 EXPORT CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
     return call(Needs::CONTEXT, [&] {
         require(flags == 0, CUDA_ERROR_INVALID_VALUE);
-        require(context_at(peer)->device != current()->device, CUDA_ERROR_INVALID_DEVICE);
+        int other = context_at(peer)->device;
+        std::vector<int>& peers = current()->peers;
+        require(other != current()->device, CUDA_ERROR_INVALID_DEVICE);
+        require(std::find(peers.begin(), peers.end(), other) == peers.end(), CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED);
+        peers.push_back(other);
     });
 }

@@ -10,13 +10,16 @@
 
 namespace emulated {
 
+class Allocation;
 struct Stream;
 
 struct Operation {
     CUgraphNodeType kind;
     std::function<void()> run;
-    // The function of a kernel, by which an instantiated graph knows whether another one is of the same form.
-    const void* function = nullptr;
+    // For messages.
+    const char* what;
+    // What a graph opens or closes here.
+    std::shared_ptr<Allocation> memory = nullptr;
 };
 
 // How much of each stream has been recorded that someone knows to be done before.

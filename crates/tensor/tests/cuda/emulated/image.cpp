@@ -75,8 +75,13 @@ bool write_file(const std::string& path, const std::string& contents) {
 }
 
 std::string cache_folder() {
-    const char *given = getenv("EMULATED_CUDA_CACHE"), *temporary = getenv("TMPDIR");
-    std::string folder = given ? given : std::string(temporary ? temporary : "/tmp") + "/emulated-cuda-" + std::to_string(getuid());
+    Dl_info self;
+    const char* given = getenv("EMULATED_CUDA_CACHE");
+    std::string folder = given ? given : ".";
+    if (!given && dladdr(reinterpret_cast<void*>(cache_folder), &self)) {
+        folder = self.dli_fname;
+        folder = folder.substr(0, folder.rfind('/') + 1) + "compiled";
+    }
     mkdir(folder.c_str(), 0700);
     return folder;
 }

@@ -2,6 +2,7 @@
 
 #include "device.h"
 #include "memory.h"
+#include "work.h"
 
 #include <cstring>
 
@@ -13,7 +14,6 @@ Counters counters;
 
 using namespace emulated;
 
-// The counter of that name, or what lives of a device: "live_bytes", "live_allocations". The largest number for a name that there is not.
 EXPORT uint64_t emulated_cuda_counter(const char* name) {
     std::lock_guard guard(lock);
     const struct {

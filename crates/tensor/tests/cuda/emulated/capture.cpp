@@ -1,13 +1,15 @@
 #include "capture.h"
 
 #include "counters.h"
+#include "fault.h"
+#include "memory.h"
 #include "stream.h"
 
 #include <algorithm>
 
 namespace emulated {
 
-static std::vector<std::shared_ptr<Capture>> captures;
+static auto& captures = *new std::vector<std::shared_ptr<Capture>>;
 static thread_local CUstreamCaptureMode thread_mode = CAPTURE_GLOBAL;
 
 void Capture::record(const std::shared_ptr<Stream>& stream, Operation operation) {
@@ -40,9 +42,10 @@ void forbid_beside_captures(const Stream& stream) {
 
 struct Exec {
     std::shared_ptr<const std::vector<Operation>> nodes;
+    uint64_t flags;
 };
-static Handles<CUgraph, Graph> graphs;
-static Handles<CUgraphExec, Exec> execs;
+static auto& graphs = *new Handles<CUgraph, Graph>;
+static auto& execs = *new Handles<CUgraphExec, Exec>;
 
 static CUstreamCaptureStatus status(const Stream& stream) {
     return !stream.capture ? CAPTURE_NONE : stream.capture->is_invalid ? CAPTURE_INVALIDATED : CAPTURE_ACTIVE;
@@ -138,7 +141,7 @@ EXPORT CUresult cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph handle, u
         require(exec && flags < 16, CUDA_ERROR_INVALID_VALUE);
         forbid_in_captures();
         counters.instantiations++;
-        *exec = execs.add(std::make_shared<Exec>(Exec{std::make_shared<const std::vector<Operation>>(graphs.at(handle)->nodes)}));
+        *exec = execs.add(std::make_shared<Exec>(Exec{std::make_shared<const std::vector<Operation>>(graphs.at(handle)->nodes), flags}));
     });
 }
 
@@ -159,12 +162,21 @@ EXPORT CUresult cuGraphUpload(CUgraphExec exec, CUstream handle) {
 EXPORT CUresult cuGraphLaunch(CUgraphExec exec, CUstream handle) {
     return call(Needs::CONTEXT, [&] {
         std::shared_ptr<Stream> stream = stream_at(handle);
-        auto nodes = execs.at(exec)->nodes;
+        std::shared_ptr<Exec> launched = execs.at(exec);
+        auto nodes = launched->nodes;
         if (stream->capture) stream->capture->fail(CUDA_ERROR_NOT_SUPPORTED);
+        // What the last launch allocated, and nobody has freed, is in the way of the next.
+        for (auto& node : *nodes) {
+            bool is_in_the_way = node.kind == NODE_MEM_ALLOC && node.memory->is_left && !(launched->flags & GRAPH_AUTO_FREE_ON_LAUNCH);
+            require(!is_in_the_way, CUDA_ERROR_INVALID_VALUE);
+        }
+        for (auto& node : *nodes) {
+            if (node.memory) node.memory->is_left = node.kind == NODE_MEM_ALLOC;
+        }
         counters.graph_launches++;
         enqueue(stream, {NODE_EMPTY, [nodes] {
-                             for (auto& node : *nodes) node.run();
-                         }});
+                             for (auto& node : *nodes) perform(node);
+                         }, "a graph"});
     });
 }
 

@@ -12,15 +12,15 @@
 #define __global__
 #define __forceinline__ inline
 #define __launch_bounds__(threads)
-// One copy for each thread of the tests; blocks run one after another.
-#define __shared__ static thread_local
+// One for all blocks, which run one after another.
+#define __shared__ static
 
 namespace emulator {
 
 // Shared memory that ends where memory ends.
 inline unsigned char* shared_memory(size_t bytes) {
     constexpr size_t MOST = 256 << 10;
-    static thread_local unsigned char* end = nullptr;
+    static unsigned char* end = nullptr;
     if (!end) {
         end = map(MOST + PAGE) + MOST;
         mprotect(end, PAGE, PROT_NONE);
@@ -30,7 +30,7 @@ inline unsigned char* shared_memory(size_t bytes) {
 
 template <auto kernel> struct Launch;
 template <typename... P, void (*kernel)(P...)> struct Launch<kernel> {
-    static constexpr size_t SIZES[sizeof...(P) + 1] = {sizeof(P)...};
+    static constexpr size_t COUNT = sizeof...(P), SIZES[COUNT + 1] = {sizeof(P)...};
 
     template <size_t... I> static void call(void* const* arguments, std::index_sequence<I...>) {
         kernel(*static_cast<const std::remove_const_t<P>*>(arguments[I])...);
@@ -129,6 +129,6 @@ inline f16 f16_of(float x) {
 }
 
 // Makes `kernel`, of at most `threads` threads to a block, known to who loads the library. All else is hidden, or libraries would share it.
-#define LAUNCH(kernel, threads)                                                                                      \
-    extern "C" __attribute__((visibility("default"))) const emulator::Kernel launch_##kernel = {emulator::Launch<kernel>::run, emulator::Launch<kernel>::SIZES, \
-                                                         sizeof emulator::Launch<kernel>::SIZES / sizeof(size_t) - 1, threads};
+#define LAUNCH(kernel, threads)                                                                                   \
+    extern "C" __attribute__((visibility("default"))) const emulator::Kernel launch_##kernel = {                 \
+        emulator::Launch<kernel>::run, emulator::Launch<kernel>::SIZES, emulator::Launch<kernel>::COUNT, threads};

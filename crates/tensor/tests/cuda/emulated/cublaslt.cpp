@@ -175,14 +175,12 @@ EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(Handle* handle, const Descr
     return CUBLAS_STATUS_SUCCESS;
 }
 
-static size_t element(Type type) { return type == R_64F ? 8 : type == R_32F || type == R_32I ? 4 : type == R_8I ? 1 : 2; }
-
 // Whether it lies whole in memory of a device, on a boundary of its elements.
 static bool is_there(const Layout& of, const void* at) {
     int64_t across = int64_t(of.order == ORDER_COLUMN ? of.columns : of.rows), down = int64_t(of.order == ORDER_COLUMN ? of.rows : of.columns);
     if (across == 0 || down == 0) return true;
     int64_t last = (across - 1) * of.apart + down + (of.batch - 1) * of.stride;
-    return uintptr_t(at) % element(of.type) == 0 && emulated_cuda_has(at, size_t(last) * element(of.type));
+    return uintptr_t(at) % size_of(of.type) == 0 && emulated_cuda_has(at, size_t(last) * size_of(of.type));
 }
 
 EXPORT cublasStatus_t cublasLtMatmul(Handle* handle, const Description* of, const void* alpha, const void* at_a, const Layout* a, const void* at_b,
@@ -195,15 +193,15 @@ EXPORT cublasStatus_t cublasLtMatmul(Handle* handle, const Description* of, cons
     if (algorithm && (algorithm->name != NAME || algorithm->product != hash(*of, *a, *b, *d))) return CUBLAS_STATUS_INVALID_VALUE;
     if (workspace_bytes && (uintptr_t(workspace) % 16 || !emulated_cuda_has(workspace, workspace_bytes))) return CUBLAS_STATUS_INVALID_VALUE;
     Product product{*of, *a, *b, *c, *d, at_a, at_b, at_c, at_d, {}, {}};
-    memcpy(product.alpha, alpha, element(of->scale));
-    memcpy(product.beta, beta, element(of->scale));
+    memcpy(product.alpha, alpha, size_of(of->scale));
+    memcpy(product.beta, beta, size_of(of->scale));
     const unsigned char zeros[8] = {};
     bool reads_c = memcmp(product.beta, zeros, sizeof zeros);
     if (!is_there(*a, at_a) || !is_there(*b, at_b) || !is_there(*d, at_d) || (reads_c && !is_there(*c, at_c))) return CUBLAS_STATUS_INVALID_VALUE;
     if (product.of.bias_type == -1) product.of.bias_type = d->type;
     if (of->epilogue & BIAS) {
         int64_t last = int64_t(d->rows) + (d->batch - 1) * of->bias_stride;
-        if (!emulated_cuda_has(of->bias, size_t(last) * element(Type(product.of.bias_type)))) return CUBLAS_STATUS_INVALID_VALUE;
+        if (!emulated_cuda_has(of->bias, size_t(last) * size_of(Type(product.of.bias_type)))) return CUBLAS_STATUS_INVALID_VALUE;
     }
     auto run = [](const void* data) {
         Product copied;

@@ -2,6 +2,7 @@
 
 #include "counters.h"
 #include "stream.h"
+#include "work.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -15,20 +16,21 @@
 namespace emulated {
 
 // As CUDA promises; the bytes between an end and the next such boundary hold a pattern.
-constexpr size_t ALIGNMENT = 256, PAGE = 4096;
+static size_t alignment = 256;
+constexpr size_t PAGE = 4096;
 constexpr unsigned char FRESH = 0xff, BEHIND = 0xa5;
 // Freed memory keeps its addresses until so much was freed after it.
 constexpr size_t KEPT_BYTES = size_t(4) << 30, KEPT_COUNT = 8192;
 
-static std::map<uintptr_t, Allocation*> known;
-static std::unordered_map<uintptr_t, std::shared_ptr<Allocation>> live;
-static std::deque<std::shared_ptr<Allocation>> freed;
+static auto& known = *new std::map<uintptr_t, Allocation*>;
+static auto& live = *new std::unordered_map<uintptr_t, std::shared_ptr<Allocation>>;
+static auto& freed = *new std::deque<std::shared_ptr<Allocation>>;
 static size_t freed_bytes = 0;
 
 static size_t up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
 Allocation::Allocation(int device, size_t bytes, bool is_ordered, bool is_of_graph)
-    : device(device), bytes(bytes), taken(up(bytes, ALIGNMENT)), is_ordered(is_ordered), is_of_graph(is_of_graph) {
+    : device(device), bytes(bytes), taken(up(bytes, alignment)), is_ordered(is_ordered), is_of_graph(is_of_graph) {
     mapped = up(taken, PAGE) + PAGE;
     void* place = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     require(place != MAP_FAILED, CUDA_ERROR_OUT_OF_MEMORY);
@@ -74,11 +76,13 @@ void Allocation::close() {
     emulated::device(device).used -= taken;
 }
 
-Allocation* allocation_of(CUdeviceptr address) {
+Allocation* allocation_before(CUdeviceptr address) {
     auto after = known.upper_bound(address);
-    if (after == known.begin()) return nullptr;
-    Allocation* found = std::prev(after)->second;
-    return found->has(address) ? found : nullptr;
+    return after == known.begin() ? nullptr : std::prev(after)->second;
+}
+Allocation* allocation_of(CUdeviceptr address) {
+    Allocation* found = allocation_before(address);
+    return found && found->has(address) ? found : nullptr;
 }
 
 Allocation& require_device(CUdeviceptr address, size_t bytes) {
@@ -91,7 +95,7 @@ std::shared_ptr<Allocation> allocate(size_t bytes, bool is_ordered, bool is_of_g
     require(bytes > 0, CUDA_ERROR_INVALID_VALUE);
     int ordinal = current()->device;
     Device& of = device(ordinal);
-    auto fits = [&] { return bytes <= settings().memory && up(bytes, ALIGNMENT) <= settings().memory - of.used; };
+    auto fits = [&] { return bytes <= settings().memory && up(bytes, alignment) <= settings().memory - of.used; };
     if (!fits()) synchronize(*current());
     require(fits(), CUDA_ERROR_OUT_OF_MEMORY);
     counters.allocations++;
@@ -147,6 +151,19 @@ static void bury(std::shared_ptr<Allocation> dead) {
 
 using namespace emulated;
 
+EXPORT void emulated_cuda_align(size_t bytes) {
+    std::lock_guard guard(lock);
+    alignment = bytes;
+}
+
+// A device has one pool, whose handle is its ordinal.
+static CUmemoryPool pool_of(int ordinal) { return reinterpret_cast<CUmemoryPool>(uintptr_t(0x9001 + ordinal)); }
+static Device& device_of(CUmemoryPool pool) {
+    uintptr_t ordinal = reinterpret_cast<uintptr_t>(pool) - 0x9001;
+    require(ordinal < uintptr_t(settings().devices), CUDA_ERROR_INVALID_VALUE);
+    return device(int(ordinal));
+}
+
 EXPORT CUresult cuMemAlloc_v2(CUdeviceptr* address, size_t bytes) {
     return call(Needs::CONTEXT, [&] {
         forbid_in_captures();
@@ -163,8 +180,13 @@ EXPORT CUresult cuMemAllocAsync(CUdeviceptr* address, size_t bytes, CUstream han
         }
         std::shared_ptr<Allocation> made = allocate(bytes, true, true);
         *address = made->start;
-        enqueue(stream, {NODE_MEM_ALLOC, [made] { made->open(); }});
+        enqueue(stream, {NODE_MEM_ALLOC, [made] { made->open(); }, "an allocation", made});
     });
+}
+
+EXPORT CUresult cuMemAllocFromPoolAsync(CUdeviceptr* address, size_t bytes, CUmemoryPool pool, CUstream stream) {
+    CUresult found = call(Needs::CONTEXT, [&] { require(&device_of(pool) == &device(current()->device), CUDA_ERROR_INVALID_VALUE); });
+    return found == CUDA_SUCCESS ? cuMemAllocAsync(address, bytes, stream) : found;
 }
 
 EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
@@ -174,6 +196,7 @@ EXPORT CUresult cuMemFree_v2(CUdeviceptr address) {
         Allocation* found = allocation_of(address);
         require(found && found->start == address && !found->is_freed, CUDA_ERROR_INVALID_VALUE);
         for (auto& stream : current()->streams) run(*stream);
+        found->is_left = false;
         if (found->is_of_graph) found->close();
         else bury(take(address));
     });
@@ -185,13 +208,15 @@ EXPORT CUresult cuMemFreeAsync(CUdeviceptr address, CUstream handle) {
         Allocation* found = allocation_of(address);
         require(found && found->start == address && !found->is_freed, CUDA_ERROR_INVALID_VALUE);
         if (found->is_of_graph) {
-            enqueue(stream, {NODE_MEM_FREE, [of_graph = found->shared_from_this()] { of_graph->close(); }});
+            std::shared_ptr<Allocation> of_graph = found->shared_from_this();
+            if (!stream->capture) of_graph->is_left = false;
+            enqueue(stream, {NODE_MEM_FREE, [of_graph] { of_graph->close(); }, "a release", of_graph});
             return;
         }
-        // Freeing in a graph what it does not own is for who launches it once.
-        if (stream->capture) stream->capture->fail(CUDA_ERROR_NOT_SUPPORTED);
+        // A graph frees only what it owns.
+        if (stream->capture) stream->capture->fail(CUDA_ERROR_INVALID_VALUE);
         std::shared_ptr<Allocation> taken = take(address);
-        enqueue(stream, {NODE_MEM_FREE, [taken] { bury(taken); }});
+        enqueue(stream, {NODE_MEM_FREE, [taken] { bury(taken); }, "a release"});
     });
 }
 
@@ -200,14 +225,6 @@ EXPORT CUresult cuMemGetInfo_v2(size_t* available, size_t* total) {
         *total = settings().memory;
         *available = settings().memory - device(current()->device).used;
     });
-}
-
-// A device has one pool, whose handle is its ordinal.
-static CUmemoryPool pool_of(int ordinal) { return reinterpret_cast<CUmemoryPool>(uintptr_t(0x9001 + ordinal)); }
-static Device& device_of(CUmemoryPool pool) {
-    uintptr_t ordinal = reinterpret_cast<uintptr_t>(pool) - 0x9001;
-    require(ordinal < uintptr_t(settings().devices), CUDA_ERROR_INVALID_VALUE);
-    return device(int(ordinal));
 }
 
 EXPORT CUresult cuDeviceGetDefaultMemPool(CUmemoryPool* pool, CUdevice ordinal) {

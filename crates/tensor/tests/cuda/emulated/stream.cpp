@@ -1,6 +1,7 @@
 #include "stream.h"
 
 #include "counters.h"
+#include "fault.h"
 #include "memory.h"
 
 #include <algorithm>
@@ -8,7 +9,7 @@
 
 namespace emulated {
 
-static Handles<CUstream, Stream> streams;
+static auto& streams = *new Handles<CUstream, Stream>;
 
 std::shared_ptr<Stream> stream_at(CUstream handle) {
     // 1 names the null stream too.
@@ -19,10 +20,11 @@ std::shared_ptr<Stream> stream_at(CUstream handle) {
 static void run_until(Stream& stream, uint64_t given) {
     if (stream.done >= given) return;
     Access access;
+    Watch watch;
     while (stream.done < given) {
         Operation next = std::move(stream.queue.front());
         stream.queue.pop_front();
-        next.run();
+        perform(next);
         stream.done++;
     }
 }
@@ -44,7 +46,7 @@ static void give(const std::shared_ptr<Stream>& stream, Operation operation) {
 
 static void give_wait(const std::shared_ptr<Stream>& stream, const std::shared_ptr<Stream>& other) {
     Mark mark{other, other->given};
-    if (other != stream && !mark.is_reached()) give(stream, {NODE_WAIT_EVENT, [mark] { mark.reach(); }});
+    if (other != stream && !mark.is_reached()) give(stream, {NODE_WAIT_EVENT, [mark] { mark.reach(); }, "a stream"});
 }
 
 void enqueue(const std::shared_ptr<Stream>& stream, Operation operation) {
@@ -80,7 +82,7 @@ struct Event {
         throw Failure{CUDA_ERROR_CAPTURED_EVENT};
     }
 };
-static Handles<CUevent, Event> events;
+static auto& events = *new Handles<CUevent, Event>;
 
 }  // namespace emulated
 
@@ -158,7 +160,7 @@ EXPORT CUresult cuCtxSynchronize() {
 EXPORT CUresult cuLaunchHostFunc(CUstream handle, CUhostFn function, void* data) {
     return call(Needs::CONTEXT, [&] {
         require(function, CUDA_ERROR_INVALID_VALUE);
-        enqueue(stream_at(handle), {NODE_HOST, [=] { function(data); }});
+        enqueue(stream_at(handle), {NODE_HOST, [=] { function(data); }, "a host function"});
     });
 }
 
@@ -188,7 +190,7 @@ EXPORT CUresult cuEventRecord(CUevent handle, CUstream in) {
         }
         event->is_captured = false;
         auto time = event->time = std::make_shared<Time::time_point>();
-        enqueue(stream, {NODE_EVENT_RECORD, [time] { *time = Time::now(); }});
+        enqueue(stream, {NODE_EVENT_RECORD, [time] { *time = Time::now(); }, "an event"});
         event->mark = {stream, stream->given};
     });
 }
@@ -201,7 +203,7 @@ EXPORT CUresult cuStreamWaitEvent(CUstream in, CUevent handle, unsigned) {
             if (!event->mark.stream) return;
             if (stream->capture) stream->capture->fail(CUDA_ERROR_STREAM_CAPTURE_ISOLATION);
             Mark mark = event->mark;
-            if (mark.stream != stream) enqueue(stream, {NODE_WAIT_EVENT, [mark] { mark.reach(); }});
+            if (mark.stream != stream) enqueue(stream, {NODE_WAIT_EVENT, [mark] { mark.reach(); }, "a stream"});
             return;
         }
         std::shared_ptr<Capture> capture = event->capture.lock();

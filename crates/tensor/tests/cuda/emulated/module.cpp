@@ -1,5 +1,5 @@
 // Modules, which are shared libraries that the emulated NVRTC made, and launches of their kernels.
-#include "../kernel.h"
+#include "kernel.h"
 #include "counters.h"
 #include "device.h"
 #include "image.h"
@@ -27,12 +27,14 @@ struct Function {
     std::string name;
     const emulator::Kernel* kernel;
     size_t most_shared = DEFAULT_SHARED_MEMORY;
+    // Runs, of which every second goes through threads and blocks from the last to the first.
+    unsigned runs = 0;
 };
 
-static Handles<CUmodule, Module> modules;
-static Handles<CUfunction, Function> functions;
+static auto& modules = *new Handles<CUmodule, Module>;
+static auto& functions = *new Handles<CUfunction, Function>;
 // One handle for each function of a module, as long as there is the module.
-static std::unordered_map<CUmodule, std::unordered_map<std::string, CUfunction>> handles;
+static auto& handles = *new std::unordered_map<CUmodule, std::unordered_map<std::string, CUfunction>>;
 
 static CUresult load(CUmodule* handle, const void* image) {
     return call(Needs::CONTEXT, [&] {
@@ -61,6 +63,14 @@ static void require_launchable(const Function& function, const Geometry& at) {
     require(at.shared <= function.most_shared, CUDA_ERROR_INVALID_VALUE);
 }
 
+// Where each argument is kept, on a boundary that suits all types; at last, where all end.
+static std::vector<size_t> offsets(const emulator::Kernel& kernel) {
+    constexpr size_t APART = 16;
+    std::vector<size_t> starts = {0};
+    for (size_t i = 0; i < kernel.count; i++) starts.push_back(starts.back() + (kernel.sizes[i] + APART - 1) / APART * APART);
+    return starts;
+}
+
 static CUresult launch(CUfunction handle, const Geometry& at, CUstream in, void** arguments, void** extra) {
     return call(Needs::CONTEXT, [&] {
         std::shared_ptr<Function> function = functions.at(handle);
@@ -74,24 +84,18 @@ static CUresult launch(CUfunction handle, const Geometry& at, CUstream in, void*
             device(context->device).lost = CUDA_ERROR_ECC_UNCORRECTABLE;
             throw Failure{CUDA_ERROR_ECC_UNCORRECTABLE};
         }
-        // Each on a boundary that suits all types.
-        constexpr size_t APART = 16;
-        std::vector<size_t> starts;
-        size_t total = 0;
-        for (size_t i = 0; i < kernel.count; i++) {
-            starts.push_back(total);
-            total += (kernel.sizes[i] + APART - 1) / APART * APART;
-        }
-        std::vector<unsigned char> bytes(total + APART);
+        std::vector<size_t> starts = offsets(kernel);
+        std::vector<unsigned char> bytes(starts.back());
         for (size_t i = 0; i < kernel.count; i++) memcpy(&bytes[starts[i]], arguments[i], kernel.sizes[i]);
         enqueue(stream, {NODE_KERNEL, [=] {
                              std::vector<const void*> places;
-                             for (size_t start : starts) places.push_back(&bytes[start]);
+                             for (size_t i = 0; i + 1 < starts.size(); i++) places.push_back(bytes.data() + starts[i]);
                              // Kernels do not write to their arguments.
                              void* const* given = const_cast<void* const*>(places.data());
                              unsigned numbers[] = {at.grid[0], at.grid[1], at.grid[2], at.block[0], at.block[1], at.block[2]};
-                             function->kernel->run(numbers, at.shared, given, counters.kernels++ % 2);
-                         }});
+                             counters.kernels++;
+                             function->kernel->run(numbers, at.shared, given, function->runs++ % 2);
+                         }, function->name.c_str()});
     });
 }
 
@@ -161,6 +165,15 @@ EXPORT CUresult cuFuncGetAttribute(int* value, CUfunction_attribute of, CUfuncti
     });
 }
 
+EXPORT CUresult cuFuncGetParamInfo(CUfunction handle, size_t index, size_t* offset, size_t* size) {
+    return call(Needs::CONTEXT, [&] {
+        const emulator::Kernel& kernel = *functions.at(handle)->kernel;
+        require(index < kernel.count && offset, CUDA_ERROR_INVALID_VALUE);
+        *offset = offsets(kernel)[index];
+        if (size) *size = kernel.sizes[index];
+    });
+}
+
 EXPORT CUresult cuFuncSetCacheConfig(CUfunction handle, int) {
     return call(Needs::CONTEXT, [&] { functions.at(handle); });
 }
@@ -178,8 +191,8 @@ EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunct
     return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, threads, shared, 0);
 }
 
-EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned across, unsigned down, unsigned deep, unsigned shared,
-                               CUstream stream, void** arguments, void** extra) {
+EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned across, unsigned down, unsigned deep,
+                               unsigned shared, CUstream stream, void** arguments, void** extra) {
     return launch(function, {{x, y, z}, {across, down, deep}, shared}, stream, arguments, extra);
 }
 

@@ -18,6 +18,8 @@ class Allocation : public std::enable_shared_from_this<Allocation> {
     const bool is_ordered, is_of_graph;
     // Someone has asked to free it; that may wait in a stream.
     bool is_freed = false;
+    // Of a graph that was launched, and not freed after it.
+    bool is_left = false;
     uintptr_t start;
 
     Allocation(int device, size_t bytes, bool is_ordered, bool is_of_graph);
@@ -31,6 +33,8 @@ class Allocation : public std::enable_shared_from_this<Allocation> {
     bool has(uintptr_t address) const { return address >= start && address < start + bytes; }
 };
 
+// The last that begins at or before `address`; null where there is none. Also of those that were freed some time ago.
+Allocation* allocation_before(CUdeviceptr address);
 // The one that `address` is in; null for memory of the host.
 Allocation* allocation_of(CUdeviceptr address);
 // Fails unless all of it is within one that was not freed.

@@ -73,7 +73,8 @@ struct State {
     Thread* all;
     Warp* warps;
 };
-inline thread_local State state;
+// One for all: the driver runs one kernel at a time.
+inline State state;
 
 // Leaves this stack, whose top it writes to `left`, for `entered`.
 extern "C" __attribute__((visibility("hidden"))) void emulator_switch(void** left, void* entered);
@@ -145,9 +146,10 @@ inline bool is_ready(const Thread& thread) {
 }
 
 // Who goes on: of the own warp if one can, so that warps are as far from each other as barriers let them.
-inline Thread* next_thread() {
-    State& s = state;
-    unsigned self = unsigned(s.running - s.all), warps = (s.threads + LANES - 1) / LANES;
+inline Thread* next_thread(State& s) {
+    unsigned self = unsigned(s.running - s.all), beside = self + s.step, warps = (s.threads + LANES - 1) / LANES;
+    // Mostly the neighbour.
+    if (beside / LANES == self / LANES && beside < s.threads && is_ready(s.all[beside])) return &s.all[beside];
     for (unsigned w = 0; w < warps; w++) {
         unsigned warp = (self / LANES + (s.step > 0 ? w : warps - w)) % warps;
         unsigned lane = w == 0 ? self % LANES : s.step > 0 ? LANES - 1 : 0;
@@ -162,8 +164,7 @@ inline Thread* next_thread() {
 // Runs thread after thread; a stack never leaves this.
 inline void live();
 
-inline void* new_stack() {
-    State& s = state;
+inline void* new_stack(State& s) {
     // Tops that differ in their low bits, since caches find memory by them.
     size_t color = s.stacks++ % 32 * 704;
     void** top = reinterpret_cast<void**>(map(STACK) + STACK - color) - FRAME - 8;
@@ -172,10 +173,9 @@ inline void* new_stack() {
     return top;
 }
 
-inline void go_on(Thread& next, void** left) {
-    State& s = state;
+inline void go_on(State& s, Thread& next, void** left) {
     s.running = &next;
-    void* stack = next.has_begun ? next.stack : s.free_stacks > 0 ? s.free[--s.free_stacks] : new_stack();
+    void* stack = next.has_begun ? next.stack : s.free_stacks > 0 ? s.free[--s.free_stacks] : new_stack(s);
     next.has_begun = true;
     emulator_switch(left, stack);
 }
@@ -183,15 +183,16 @@ inline void go_on(Thread& next, void** left) {
 inline void wait(Barrier& barrier) {
     barrier.arrived++;
     if (barrier.release()) return;
-    Thread& self = *state.running;
+    State& s = state;
+    Thread& self = *s.running;
     self.barrier = &barrier;
     self.generation = barrier.generation;
-    Thread* next = next_thread();
+    Thread* next = next_thread(s);
     if (!next) {
         fprintf(stderr, "emulator: threads wait at barriers that others never reach\n");
         abort();
     }
-    go_on(*next, &self.stack);
+    go_on(s, *next, &self.stack);
 }
 
 inline void live() {
@@ -203,7 +204,7 @@ inline void live() {
             barrier->members--;
             barrier->release();
         }
-        Thread* next = next_thread();
+        Thread* next = next_thread(s);
         if (next && !next->has_begun) {
             next->has_begun = true;
             s.running = next;
@@ -211,7 +212,7 @@ inline void live() {
         }
         void*& left = s.free[s.free_stacks++];
         if (next) {
-            go_on(*next, &left);
+            go_on(s, *next, &left);
             continue;
         }
         for (unsigned i = 0; i < s.threads; i++) {
@@ -238,10 +239,12 @@ inline void run_block() {
     unsigned i = 0;
     for (unsigned z = 0; z < size.z; z++) {
         for (unsigned y = 0; y < size.y; y++) {
-            for (unsigned x = 0; x < size.x; x++, i++) s.all[i] = Thread{{x, y, z}, i % LANES, 0, &s.warps[i / LANES], nullptr, nullptr, 0, false, false};
+            for (unsigned x = 0; x < size.x; x++, i++) {
+                s.all[i] = Thread{{x, y, z}, i % LANES, 0, &s.warps[i / LANES], nullptr, nullptr, 0, false, false};
+            }
         }
     }
-    go_on(s.all[s.step > 0 ? 0 : s.threads - 1], &s.caller);
+    go_on(s, s.all[s.step > 0 ? 0 : s.threads - 1], &s.caller);
 }
 
 }  // namespace emulator

@@ -36,6 +36,9 @@ enum Epilogue : int { PLAIN = 1, RELU = 2, BIAS = 4, GELU = 32 };
 
 namespace emulated {
 
+// Bytes of an element.
+size_t size_of(Type type);
+
 struct Description {
     Compute compute;
     Type scale;

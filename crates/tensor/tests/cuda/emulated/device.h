@@ -22,9 +22,11 @@ const Settings& settings();
 struct Context {
     int device;
     unsigned flags = 0;
-    std::shared_ptr<Stream> null_stream;
+    // Devices whose memory it may use.
+    std::vector<int> peers = {};
+    std::shared_ptr<Stream> null_stream = nullptr;
     // Also those that were destroyed with work left.
-    std::vector<std::shared_ptr<Stream>> streams;
+    std::vector<std::shared_ptr<Stream>> streams = {};
 };
 
 struct Device {

@@ -1,14 +1,16 @@
 // NVRTC, which has the C++ compiler make a shared library of a CUDA source and of the emulator's headers. What was compiled once is kept.
 #include "abi.h"
 #include "image.h"
+#include "program.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <regex>
 #include <string>
 #include <vector>
+
+#include <cerrno>
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -37,80 +39,31 @@ EMBED(kernel_header, "kernel.h")
 
 namespace emulated {
 
-struct File {
-    std::string name, contents;
-};
-
-struct Program {
-    std::string name, source, log, library;
-    std::vector<File> headers;
-    int architecture = 0;
-    // Whether the device's own code was asked for, or only PTX.
-    bool is_binary = false;
-};
-
-static const int ARCHITECTURES[] = {50, 52, 53, 60, 61, 62, 70, 72, 75, 80, 86, 87, 89, 90, 100, 101, 103, 120, 121};
-
-// Options that change nothing here, by how they begin after their dashes.
-static const char* const IGNORED[] = {
-    "use_fast_math", "fmad", "ftz", "prec-div", "prec-sqrt", "extra-device-vectorization", "default-device", "device-as-default-execution-space",
-    "maxrregcount", "lineinfo", "generate-line-info", "device-debug", "G", "dopt", "disable-warnings", "w", "diag-suppress", "relocatable-device-code",
-    "rdc", "restrict", "extensible-whole-program", "ptxas-options", "Xptxas", "device-int128", "minimal", "split-compile", "no-cache", "std",
-    "builtin-move-forward", "builtin-initializer-list", "time", "modify-stack-limit", "version-ident",
-};
-
-// The compiler's options that `options` come to; false for what NVRTC does not know.
-static bool understand(Program& program, int count, const char* const* options, std::vector<std::string>& out) {
-    program.architecture = 75;
-    program.is_binary = false;
-    auto refuse = [&](const std::string& option) {
-        program.log = "nvrtc: error: unrecognized option " + option + " found\n";
-        return false;
-    };
-    for (int i = 0; i < count; i++) {
-        std::string whole = options[i], option = whole.substr(std::min(whole.find_first_not_of('-'), whole.size()));
-        if (whole.empty() || whole[0] != '-') return refuse(whole);
-        size_t equals = option.find('=');
-        std::string name = option.substr(0, equals), value = equals == std::string::npos ? "" : option.substr(equals + 1);
-        // -D X and -D=X beside -DX.
-        bool is_short = whole[1] != '-' && (option[0] == 'D' || option[0] == 'I' || option[0] == 'U');
-        if (is_short) {
-            value = option.size() > 1 ? option.substr(option[1] == '=' ? 2 : 1) : i + 1 < count ? options[++i] : "";
-            out.push_back("-" + option.substr(0, 1) + value);
-        } else if (name == "define-macro") out.push_back("-D" + value);
-        else if (name == "undefine-macro") out.push_back("-U" + value);
-        else if (name == "include-path") out.push_back("-I" + value);
-        else if (name == "gpu-architecture" || name == "arch") {
-            if (equals == std::string::npos && i + 1 < count) value = options[++i];
-            char kind[8] = "";
-            bool is_known = sscanf(value.c_str(), "%7[a-z]_%d", kind, &program.architecture) == 2;
-            program.is_binary = !strcmp(kind, "sm");
-            is_known &= program.is_binary || !strcmp(kind, "compute");
-            bool exists = false;
-            for (int one : ARCHITECTURES) exists |= one == program.architecture;
-            if (!is_known || !exists) {
-                program.log = "nvrtc: error: invalid value for --gpu-architecture (-arch)\n";
-                return false;
-            }
-        } else {
-            bool is_known = false;
-            for (const char* one : IGNORED) is_known |= name == one;
-            if (!is_known) return refuse(whole);
-            // Its value may stand by itself.
-            if (equals == std::string::npos && i + 1 < count && options[i + 1][0] != '-') i++;
-        }
-    }
-    return true;
-}
-
-// What makes the library tell of each kernel in the source itself; NVRTC too keeps only those with plain C names where nobody asks for others.
+// What makes the library tell of each kernel in the source itself: KERNEL(threads) name(, or __global__ void name(.
 static std::string launches_of(const std::string& source) {
-    static const std::regex KERNEL(
-        R"((?:^|\n)(?:KERNEL\(([^\n]*?)\)|[^\n#/]*__global__\s+void(?:\s+__launch_bounds__\s*\(([^\n]*?)\))?)\s+(\w+)\s*\()");
     std::string launches;
-    for (std::sregex_iterator at(source.begin(), source.end(), KERNEL), end; at != end; ++at) {
-        std::string threads = (*at)[1].matched ? (*at)[1].str() : (*at)[2].str();
-        launches += "LAUNCH(" + (*at)[3].str() + ", " + (threads.empty() ? "1024" : threads.substr(0, threads.find(','))) + ")\n";
+    for (size_t from = 0; from < source.size();) {
+        size_t end = std::min(source.find('\n', from), source.size());
+        std::string line = source.substr(from, end - from);
+        from = end + 1;
+        size_t global = line.find("__global__ void"), comment = line.find("//");
+        bool is_ours = line.rfind("KERNEL(", 0) == 0;
+        if (!is_ours && (global == std::string::npos || global > comment || line[0] == '#')) continue;
+        std::string rest = is_ours ? line.substr(6) : line.substr(global + strlen("__global__ void")), threads = "1024";
+        size_t bounds = is_ours ? 0 : rest.find("__launch_bounds__(");
+        if (bounds != std::string::npos) {
+            // Up to the parenthesis that closes the first.
+            size_t open = rest.find('(', bounds), close = open;
+            for (int depth = 0; close < rest.size(); close++) {
+                depth += (rest[close] == '(') - (rest[close] == ')');
+                if (depth == 0) break;
+            }
+            threads = rest.substr(open + 1, close - open - 1);
+            rest = rest.substr(std::min(close + 1, rest.size()));
+        }
+        size_t start = rest.find_first_not_of(' '), parenthesis = rest.find('(');
+        if (start == std::string::npos || parenthesis == std::string::npos) continue;
+        launches += "LAUNCH(" + rest.substr(start, parenthesis - start) + ", " + threads.substr(0, threads.find(',')) + ")\n";
     }
     return launches;
 }
@@ -251,11 +204,11 @@ EXPORT nvrtcResult nvrtcGetProgramLog(Program* program, char* log) {
 }
 
 EXPORT nvrtcResult nvrtcGetNumSupportedArchs(int* count) {
-    *count = sizeof emulated::ARCHITECTURES / sizeof(int);
+    *count = int(emulated::architectures().size());
     return NVRTC_SUCCESS;
 }
 EXPORT nvrtcResult nvrtcGetSupportedArchs(int* all) {
-    memcpy(all, emulated::ARCHITECTURES, sizeof emulated::ARCHITECTURES);
+    std::copy(emulated::architectures().begin(), emulated::architectures().end(), all);
     return NVRTC_SUCCESS;
 }
 

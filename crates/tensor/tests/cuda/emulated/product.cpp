@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 #include <thread>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace emulated {
@@ -63,42 +65,70 @@ template <typename Sum> static void store(Type type, void* to, int64_t at, Sum x
     }
 }
 
-static size_t size_of(Type type) { return type == R_64F ? 8 : type == R_32F || type == R_32I ? 4 : type == R_8I ? 1 : 2; }
+size_t size_of(Type type) { return type == R_64F ? 8 : type == R_32F || type == R_32I ? 4 : type == R_8I ? 1 : 2; }
 
-// How far apart an element's neighbours are in a matrix that may be read turned.
-struct Steps {
+// A matrix where it lies: elements from row to row and from column to column.
+struct View {
+    Type type;
+    unsigned char* at;
     int64_t row, column;
-    Steps(const Layout& of, int turn = TURN_NONE)
-        : row(of.order == ORDER_COLUMN ? 1 : of.apart), column(of.order == ORDER_COLUMN ? of.apart : 1) {
+
+    View(const Layout& of, const void* base, int batch, int turn = TURN_NONE)
+        : type(of.type), at(static_cast<unsigned char*>(const_cast<void*>(base)) + batch * of.stride * int64_t(size_of(of.type))),
+          row(of.order == ORDER_COLUMN ? 1 : of.apart), column(of.order == ORDER_COLUMN ? of.apart : 1) {
         if (turn != TURN_NONE) std::swap(row, column);
     }
+    View turned() const {
+        View other = *this;
+        std::swap(other.row, other.column);
+        return other;
+    }
+    const void* from(int64_t i, int64_t j) const { return at + (i * row + j * column) * int64_t(size_of(type)); }
 };
 
-// Some rows of a matrix without gaps, each element as matrix units take it.
-template <typename Sum>
-static std::vector<Sum> packed(const Layout& of, const void* from, Steps steps, int64_t rows, int64_t columns, Compute compute) {
-    std::vector<Sum> out(size_t(rows * columns));
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t j = 0; j < columns; j++) out[i * columns + j] = load<Sum>(of.type, from, i * steps.row + j * steps.column);
+template <typename Sum> static void convert(Type type, const void* from, int64_t step, int64_t count, Sum* to, int64_t to_step) {
+    auto as = [&](auto known) {
+        if (step == 1) {
+            for (int64_t i = 0; i < count; i++) to[i * to_step] = load<Sum>(known, from, i);
+        } else {
+            for (int64_t i = 0; i < count; i++) to[i * to_step] = load<Sum>(known, from, i * step);
+        }
+    };
+    // The type is known where the loop is compiled.
+    switch (type) {
+        case R_32F: return as(std::integral_constant<Type, R_32F>());
+        case R_64F: return as(std::integral_constant<Type, R_64F>());
+        case R_16F: return as(std::integral_constant<Type, R_16F>());
+        case R_8I: return as(std::integral_constant<Type, R_8I>());
+        case R_32I: return as(std::integral_constant<Type, R_32I>());
+        case R_16BF: return as(std::integral_constant<Type, R_16BF>());
     }
-    if constexpr (std::is_same_v<Sum, float>) {
-        if (of.type == R_32F && compute == COMPUTE_32F_FAST_TF32) {
-            for (float& x : out) x = rounded(x, 19);
-        }
-        if (of.type == R_32F && compute == COMPUTE_32F_FAST_16BF) {
-            for (float& x : out) x = rounded(x, 16);
-        }
-        if (of.type == R_32F && compute == COMPUTE_32F_FAST_16F) {
-            for (float& x : out) x = widen_half(half_of(x));
-        }
-    }
-    return out;
 }
 
-// out (rows, WIDE) = left (rows, depth) right (depth, WIDE), for right's rows `apart` from each other.
+// Rows and columns from one of each on, into rows so far `apart`, each element as matrix units take it.
+template <typename Sum>
+static void pack(const View& of, int64_t row, int64_t rows, int64_t column, int64_t columns, Compute compute, Sum* to, int64_t apart) {
+    // Along what lies together.
+    if (of.column == 1) {
+        for (int64_t i = 0; i < rows; i++) convert(of.type, of.from(row + i, column), 1, columns, to + i * apart, 1);
+    } else {
+        for (int64_t j = 0; j < columns; j++) convert(of.type, of.from(row, column + j), of.row, rows, to + j, apart);
+    }
+    if constexpr (std::is_same_v<Sum, float>) {
+        if (of.type != R_32F || compute < COMPUTE_32F_FAST_16F) return;
+        for (int64_t i = 0; i < rows; i++) {
+            for (int64_t j = 0; j < columns; j++) {
+                float& x = to[i * apart + j];
+                x = compute == COMPUTE_32F_FAST_TF32 ? rounded(x, 19) : compute == COMPUTE_32F_FAST_16BF ? rounded(x, 16) : widen_half(half_of(x));
+            }
+        }
+    }
+}
+
+// out (TALL, WIDE) = left (TALL, depth) right (depth, WIDE), left's rows so far `apart`.
 constexpr int WIDE = 32, TALL = 4;
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define FOR_EVERY_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define FOR_EVERY_PROCESSOR __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define FOR_EVERY_PROCESSOR
 #endif
@@ -120,59 +150,68 @@ BLOCK(int32_t)
 
 static float gelu(float x) { return 0.5f * x * (1 + std::tanh(0.7978845608f * (x + 0.044715f * x * x * x))); }
 
-// One matrix of a batch, columns `from` to `to` of it.
-template <typename Sum> static void columns(const Product& p, int64_t at, const std::vector<Sum>& left, int64_t from, int64_t to) {
-    int64_t rows = int64_t(p.d.rows), depth = int64_t(p.of.turn_a == TURN_NONE ? p.a.columns : p.a.rows);
-    auto matrix = [&](const Layout& of, const void* base) {
-        return static_cast<const unsigned char*>(base) + at * of.stride * int64_t(size_of(of.type));
-    };
-    Steps b(p.b, p.of.turn_b), c(p.c), d(p.d);
-    const void *at_b = matrix(p.b, p.at_b), *at_c = matrix(p.c, p.at_c);
-    void* at_d = const_cast<unsigned char*>(matrix(p.d, p.at_d));
-    Sum alpha, beta;
-    memcpy(&alpha, p.alpha, sizeof alpha);
-    memcpy(&beta, p.beta, sizeof beta);
-    Layout strip = p.b;
-    Sum out[TALL][WIDE];
+// One product of a batch, or it turned, which is that of the turned operands the other way round.
+struct Operands {
+    const Product& of;
+    View left, right, c, d;
+    int64_t rows, depth, columns;
+    int batch;
+    bool is_turned;
+
+    Operands(const Product& p, int batch)
+        : of(p), left(p.a, p.at_a, batch, p.of.turn_a), right(p.b, p.at_b, batch, p.of.turn_b), c(p.c, p.at_c, batch), d(p.d, p.at_d, batch),
+          rows(int64_t(p.d.rows)), depth(int64_t(p.of.turn_a == TURN_NONE ? p.a.columns : p.a.rows)), columns(int64_t(p.d.columns)), batch(batch),
+          // Blocks are wider than they are tall.
+          is_turned(rows > columns) {
+        if (!is_turned) return;
+        std::swap(left, right);
+        left = left.turned(), right = right.turned(), c = c.turned(), d = d.turned();
+        std::swap(rows, columns);
+    }
+};
+
+template <typename Sum> static void finish(const Operands& o, int64_t i, int64_t j, Sum sum, Sum alpha, Sum beta) {
+    const Description& of = o.of.of;
+    Sum x = alpha * sum;
+    if (beta != 0) x += beta * load<Sum>(o.c.type, o.c.from(i, j), 0);
+    if (of.epilogue & BIAS) x += load<Sum>(Type(of.bias_type), of.bias, (o.is_turned ? j : i) + o.batch * of.bias_stride);
+    if (of.epilogue & RELU) x = x < 0 ? 0 : x;
+    if (of.epilogue & GELU) x = Sum(gelu(float(x)));
+    store(o.d.type, const_cast<void*>(o.d.from(i, j)), 0, x);
+}
+
+// Columns `from` to `to`; the left operand is packed.
+template <typename Sum> static void strips(const Operands& o, const std::vector<Sum>& left, int64_t from, int64_t to) {
+    Sum alpha, beta, out[TALL][WIDE];
+    memcpy(&alpha, o.of.alpha, sizeof alpha);
+    memcpy(&beta, o.of.beta, sizeof beta);
+    std::vector<Sum> right(size_t(o.depth * WIDE));
     for (int64_t first = from; first < to; first += WIDE) {
         int64_t wide = std::min<int64_t>(WIDE, to - first);
-        size_t size = size_of(p.b.type);
-        std::vector<Sum> right = packed<Sum>(strip, static_cast<const unsigned char*>(at_b) + first * b.column * int64_t(size), b, depth, wide, p.of.compute);
-        if (wide < WIDE) {
-            std::vector<Sum> padded(size_t(depth) * WIDE);
-            for (int64_t k = 0; k < depth; k++) std::copy_n(&right[k * wide], wide, &padded[k * WIDE]);
-            right.swap(padded);
-        }
-        for (int64_t top = 0; top < rows; top += TALL) {
-            block(&out[0][0], &left[top * depth], depth, right.data(), depth);
-            for (int64_t i = top; i < std::min(top + TALL, rows); i++) {
-                for (int64_t j = 0; j < wide; j++) {
-                    Sum x = alpha * out[i - top][j];
-                    if (beta != 0) x += beta * load<Sum>(p.c.type, at_c, i * c.row + (first + j) * c.column);
-                    if (p.of.epilogue & BIAS) x += load<Sum>(Type(p.of.bias_type), p.of.bias, i + at * p.of.bias_stride);
-                    if (p.of.epilogue & RELU) x = x < 0 ? 0 : x;
-                    if (p.of.epilogue & GELU) x = Sum(gelu(float(x)));
-                    store(p.d.type, at_d, i * d.row + (first + j) * d.column, x);
-                }
+        pack(o.right, 0, o.depth, first, wide, o.of.of.compute, right.data(), WIDE);
+        for (int64_t top = 0; top < o.rows; top += TALL) {
+            block(&out[0][0], &left[top * o.depth], o.depth, right.data(), o.depth);
+            for (int64_t i = top; i < std::min(top + TALL, o.rows); i++) {
+                for (int64_t j = 0; j < wide; j++) finish(o, i, first + j, out[i - top][j], alpha, beta);
             }
         }
     }
 }
 
 template <typename Sum> static void multiply_in(const Product& p) {
-    int64_t rows = int64_t(p.d.rows), wide = int64_t(p.d.columns), depth = int64_t(p.of.turn_a == TURN_NONE ? p.a.columns : p.a.rows);
-    for (int at = 0; at < p.d.batch; at++) {
-        const unsigned char* a = static_cast<const unsigned char*>(p.at_a) + at * p.a.stride * int64_t(size_of(p.a.type));
-        std::vector<Sum> left = packed<Sum>(p.a, a, Steps(p.a, p.of.turn_a), rows, depth, p.of.compute);
+    for (int batch = 0; batch < p.d.batch; batch++) {
+        Operands o(p, batch);
         // Whole blocks.
-        left.resize(size_t((rows + TALL - 1) / TALL * TALL * depth + TALL));
-        int64_t helpers = std::min<int64_t>(std::thread::hardware_concurrency(), std::min(wide / WIDE, rows * wide * depth >> 22));
-        int64_t share = helpers > 1 ? (wide / helpers + WIDE - 1) / WIDE * WIDE : wide;
+        std::vector<Sum> left(size_t((o.rows + TALL - 1) / TALL * TALL * o.depth + 1));
+        pack(o.left, 0, o.rows, 0, o.depth, p.of.compute, left.data(), o.depth);
+        // A thread for each so many thousand sums; few are not worth another.
+        int64_t helpers = std::min<int64_t>(std::thread::hardware_concurrency(), std::min(o.columns / WIDE, o.rows * o.columns * o.depth >> 20));
+        int64_t share = helpers > 1 ? (o.columns / helpers + WIDE - 1) / WIDE * WIDE : std::max<int64_t>(o.columns, 1);
         std::vector<std::thread> team;
-        for (int64_t from = share; from < wide; from += share) {
-            team.emplace_back([&, from] { columns<Sum>(p, at, left, from, std::min(from + share, wide)); });
+        for (int64_t from = share; from < o.columns; from += share) {
+            team.emplace_back([&, from] { strips<Sum>(o, left, from, std::min(from + share, o.columns)); });
         }
-        columns<Sum>(p, at, left, 0, std::min(share, wide));
+        strips<Sum>(o, left, 0, std::min(share, o.columns));
         for (std::thread& helper : team) helper.join();
     }
 }
@@ -217,7 +256,7 @@ cublasStatus_t judge(const Description& of, const Layout& a, const Layout& b, co
         case COMPUTE_32I:
         case COMPUTE_32I_PEDANTIC: {
             // Matrix units want whole words of a row, and A turned.
-            bool is_whole = a.apart % 4 == 0 && b.apart % 4 == 0 && rows % 4 == 0 && depth % 4 == 0;
+            bool is_whole = a.apart % 4 == 0 && b.apart % 4 == 0 && c.apart % 4 == 0 && d.apart % 4 == 0 && rows % 4 == 0 && depth % 4 == 0;
             bool is_turned = of.turn_a != TURN_NONE && of.turn_b == TURN_NONE && a.order == ORDER_COLUMN && b.order == ORDER_COLUMN;
             bool is_known = of.scale == R_32I && a.type == R_8I && d.type == R_32I && !has_epilogue && is_whole && is_turned;
             return is_known ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;

@@ -17,7 +17,7 @@ struct Pinned {
     // Registered by its owner, or ours.
     bool is_registered;
 };
-static std::map<uintptr_t, Pinned> pinned;
+static auto& pinned = *new std::map<uintptr_t, Pinned>;
 
 static const std::pair<const uintptr_t, Pinned>* pinned_range(uintptr_t address) {
     auto after = pinned.upper_bound(address);
@@ -52,17 +52,17 @@ static void copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, const std::shar
     End target(to, bytes), source(from, bytes);
     auto* data = reinterpret_cast<const unsigned char*>(from);
     if (!source.is_pageable && !target.is_pageable) {
-        enqueue(stream, {NODE_MEMCPY, [=] { move(to, target.is_device, data, source.is_device, bytes); }});
+        enqueue(stream, {NODE_MEMCPY, [=] { move(to, target.is_device, data, source.is_device, bytes); }, "a copy"});
         return;
     }
     if (stream->capture) stream->capture->fail(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
     if (target.is_device) {
         enqueue(stream, {NODE_MEMCPY, [=, staged = std::vector<unsigned char>(data, data + bytes)] {
                              move(to, true, staged.data(), false, bytes);
-                         }});
+                         }, "a copy"});
         return;
     }
-    enqueue(stream, {NODE_MEMCPY, [=] { move(to, false, data, source.is_device, bytes); }});
+    enqueue(stream, {NODE_MEMCPY, [=] { move(to, false, data, source.is_device, bytes); }, "a copy"});
     run(*stream);
 }
 
@@ -94,7 +94,7 @@ template <typename Value> static CUresult fill(CUdeviceptr to, Value value, size
         if (count == 0) return;
         require(to % sizeof(Value) == 0 && count <= SIZE_MAX / sizeof(Value), CUDA_ERROR_INVALID_VALUE);
         require_device(to, count * sizeof(Value));
-        enqueue(stream, {NODE_MEMSET, [=] { std::fill_n(reinterpret_cast<Value*>(to), count, value); }});
+        enqueue(stream, {NODE_MEMSET, [=] { std::fill_n(reinterpret_cast<Value*>(to), count, value); }, "a fill"});
     });
 }
 
@@ -163,6 +163,13 @@ EXPORT CUresult cuMemFreeHost(void* host) {
         synchronize(*current());
         munmap(host, found->second.bytes);
         pinned.erase(found);
+    });
+}
+
+EXPORT CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr* address, void* host, unsigned) {
+    return call(Needs::CONTEXT, [&] {
+        require(is_pinned(host, 1), CUDA_ERROR_INVALID_VALUE);
+        *address = reinterpret_cast<CUdeviceptr>(host);
     });
 }
 

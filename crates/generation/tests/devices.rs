@@ -1,0 +1,108 @@
+//! A model on a GPU writes what it writes on the processor. Where there is no device, there is nothing to see.
+
+#![allow(clippy::unwrap_used)] // What goes wrong here fails the test.
+
+use trustformers_generation::{GenerationConfig, Request, generate, rows, table};
+use trustformers_models::{Config, Inputs, LoadOptions, Model, Text};
+use trustformers_tensor::autograd::no_grad;
+use trustformers_tensor::{Device, Generator, Tensor, cuda};
+
+const MODELS: [(&str, &str); 3] = [
+    (
+        "LlamaForCausalLM",
+        r#"{"model_type": "llama", "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "initializer_range": 0.4}"#,
+    ),
+    (
+        "GPT2LMHeadModel",
+        r#"{"model_type": "gpt2", "vocab_size": 40, "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 64,
+            "initializer_range": 0.4}"#,
+    ),
+    (
+        "T5ForConditionalGeneration",
+        r#"{"model_type": "t5", "vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2,
+            "decoder_start_token_id": 0, "initializer_factor": 3.0}"#,
+    ),
+];
+
+fn model(class: &str, config: &str) -> Model {
+    let options = LoadOptions { class: Some(class.into()), ..LoadOptions::default() };
+    Model::from_config(Config::from_json(config).unwrap(), &options, 3).unwrap()
+}
+
+/// Two texts, the second behind padding.
+fn inputs() -> Inputs {
+    let ids = table([[7, 8, 9], [0, 6, 7]]).unwrap();
+    let mask = Tensor::from_slice(&[1i64, 1, 1, 0, 1, 1], &[2, 3]).unwrap();
+    Inputs { text: Text { ids: Some(ids), mask: Some(mask), ..Text::default() }, ..Inputs::default() }
+}
+
+fn texts(model: &Model, config: &str) -> Vec<Vec<i64>> {
+    let request = Request { inputs: inputs(), ..Request::default() };
+    let config = GenerationConfig::from_json(config).unwrap();
+    rows(&generate(model, config, request, Generator::new(5)).unwrap().sequences.unwrap()).unwrap()
+}
+
+#[test]
+fn texts_do_not_depend_on_the_device() {
+    if !cuda::is_available() {
+        return;
+    }
+    for (class, config) in MODELS {
+        let here = model(class, config);
+        let there = here.to_device(Device::Cuda(0)).unwrap();
+        for wish in [
+            // Longer than a power of two, so that recorded steps are made anew.
+            r#"{"max_new_tokens": 20, "eos_token_id": null, "decoder_start_token_id": 0}"#,
+            r#"{"max_new_tokens": 8, "num_beams": 3, "eos_token_id": null, "decoder_start_token_id": 0}"#,
+            r#"{"max_new_tokens": 8, "do_sample": true, "num_return_sequences": 2, "eos_token_id": null, "decoder_start_token_id": 0}"#,
+        ] {
+            assert_eq!(texts(&there, wish), texts(&here, wish), "{class} {wish}");
+        }
+    }
+}
+
+#[test]
+fn encoders_do_not_depend_on_the_device() {
+    if !cuda::is_available() {
+        return;
+    }
+    for (class, config) in [
+        (
+            "BertModel",
+            r#"{"model_type": "bert", "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
+                "num_attention_heads": 2, "max_position_embeddings": 200, "initializer_range": 0.4}"#,
+        ),
+        (
+            "ModernBertModel",
+            r#"{"model_type": "modernbert", "vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 4,
+                "num_attention_heads": 2, "local_attention": 8, "pad_token_id": 0, "initializer_range": 0.4}"#,
+        ),
+    ] {
+        let here = model(class, config);
+        let there = here.to_device(Device::Cuda(0)).unwrap();
+        let text = |rows: usize, length: usize| {
+            let ids: Vec<i64> = (0..rows * length).map(|i| (i * i * 7 + 3) as i64 % 39 + 1).collect();
+            let mask: Vec<i64> =
+                (0..rows * length).map(|i| i64::from(i / length == 0 || i % length < 5)).collect();
+            let tensor = |numbers: &[i64]| Some(Tensor::from_slice(numbers, &[rows, length]).unwrap());
+            Inputs {
+                text: Text { ids: tensor(&ids), mask: tensor(&mask), ..Text::default() },
+                ..Inputs::default()
+            }
+        };
+        // Of one kind, of another, of the first again; the second is recorded, the third launched, some with fewer rows.
+        for (rows, length) in
+            [(2, 9), (2, 9), (2, 12), (2, 7), (1, 150), (2, 9), (3, 20), (3, 20), (1, 150), (1, 130)]
+        {
+            let inputs = text(rows, length);
+            let hidden = |model: &Model| {
+                let out = no_grad(|| model.forward(&inputs, None)).unwrap().last_hidden_state.unwrap();
+                out.to_host().unwrap().contiguous().unwrap().as_slice::<f32>().unwrap().to_vec()
+            };
+            for (got, want) in hidden(&there).iter().zip(hidden(&here)) {
+                assert!((got - want).abs() < 1e-4, "{class} {rows}x{length}: {got} is not {want}");
+            }
+        }
+    }
+}
