@@ -1,5 +1,7 @@
 from . import (
     asynchronous as asynchronous,
+    backends as backends,
+    cuda as cuda,
     generation as generation,
     models as models,
     peft as peft,
@@ -8,6 +10,7 @@ from . import (
     training as training,
     utils as utils,
 )
+from ._device import Device as Device, device as device
 from ._dtypes import (
     bool as bool,
     double as double,
@@ -18,6 +21,7 @@ from ._dtypes import (
     short as short,
 )
 from ._engine import (
+    OutOfMemoryError as OutOfMemoryError,
     SafetensorError as SafetensorError,
     Tensor as Tensor,
     arange as arange,

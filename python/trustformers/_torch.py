@@ -51,6 +51,9 @@ def to_torch(tensor: Tensor) -> torch.Tensor:
 
 
 def _shared(tensor: Tensor) -> torch.Tensor:
+    if tensor.is_cuda and not torch.cuda.is_available():
+        # PyTorch's build for the processor knows no other memory.
+        tensor = tensor.cpu()
     shared: torch.Tensor = torch.from_dlpack(tensor if tensor.is_writable else tensor.__dlpack__(copy=True))
     return shared
 

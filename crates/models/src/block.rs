@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trustformers_tensor::profile::Module;
-use trustformers_tensor::{Ragged, Tensor, Workspace, ops};
+use trustformers_tensor::{Device, Ragged, Tensor, Workspace, ops};
 
 use crate::attention::{Heads, Look, MultiHead};
 use crate::cache::{Cache, Source};
@@ -26,6 +26,28 @@ pub struct Shared {
     pub distances: Option<Distances>,
     pub rotaries: Vec<Rotary>,
     pub encoded: Option<Tensor>,
+}
+
+impl Shared {
+    /// The same for layers of another device.
+    pub fn to_device(&self, device: Device) -> Result<Shared> {
+        let brought =
+            |all: &Vec<Tensor>| all.iter().map(|one| one.to_device(device)).collect::<Result<_, _>>();
+        let turned = |rotary: &Rotary| {
+            let [cos, sin] = [&rotary.cos, &rotary.sin].map(|table| table.to_device(device));
+            Ok::<_, Error>(Rotary { cos: cos?, sin: sin?, interleaved: rotary.interleaved })
+        };
+        Ok(Shared {
+            packing: self.packing.clone(),
+            ragged: self.ragged.clone(),
+            causal: self.causal,
+            bias: self.bias.as_ref().map(brought).transpose()?,
+            windows: self.windows.to_device(device)?,
+            distances: self.distances.as_ref().map(|all| all.to_device(device)).transpose()?,
+            rotaries: self.rotaries.iter().map(turned).collect::<Result<_>>()?,
+            encoded: self.encoded.as_ref().map(|encoded| encoded.to_device(device)).transpose()?,
+        })
+    }
 }
 
 /// One pass on its way through the layers.
@@ -267,6 +289,11 @@ impl Layer {
         linears.extend(self.cross_attention.iter().flat_map(|cross| cross.part.linears()));
         linears.extend(self.feed_forward.part.linears());
         linears
+    }
+
+    /// Where its weights lie, and so where it works.
+    pub fn device(&self) -> Device {
+        self.attention.part.linears().first().map_or(Device::Cpu, |linear| linear.device())
     }
 
     /// Whether it can work for a few rows alone, whose place among the keys is then not known: all keys must be alike to them.

@@ -1,7 +1,7 @@
 //! Disentangled attention (He et al. 2021): content and distance have vectors of their own, and a score is the sum of content with
 //! content, content with distance, and distance with content. The latter two are a bias that each layer computes.
 
-use trustformers_tensor::{Activation, DType, Ragged, Tensor};
+use trustformers_tensor::{Activation, DType, Device, Ragged, Tensor};
 
 use crate::Result;
 use crate::attention::Heads;
@@ -53,6 +53,7 @@ pub struct Disentangled {
 }
 
 /// The distances of one pass.
+#[derive(Clone)]
 pub struct Distances {
     /// The vectors of the buckets that occur (buckets, width).
     vectors: Tensor,
@@ -62,6 +63,13 @@ pub struct Distances {
     reach: usize,
     places: Vec<Places>,
     dropout: f32,
+}
+
+impl Distances {
+    /// The same for layers of another device.
+    pub fn to_device(&self, device: Device) -> Result<Distances> {
+        Ok(Distances { vectors: self.vectors.to_device(device)?, ..self.clone() })
+    }
 }
 
 impl Disentangled {

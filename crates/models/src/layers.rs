@@ -94,9 +94,16 @@ impl Linear {
         self.step(Entry::of(x, dropout), Then::Activate(activation), &mut Workspace::default())
     }
 
-    /// The same behind the norm of `entry` and with what follows, in memory of the workspace.
+    /// Where the matrix lies, and so where the layer works.
+    pub fn device(&self) -> Device {
+        self.parameters().0.device()
+    }
+
+    /// The same behind the norm of `entry` and with what follows, in memory of the workspace. What lies elsewhere is brought to the matrix.
     pub fn step(&self, entry: Entry, then: Then, workspace: &mut Workspace) -> Result<Tensor> {
         let _measured = self.module.enter();
+        let brought = entry.x.to_device(self.device())?;
+        let entry = Entry { x: &brought, ..entry };
         let Some(added) = &self.added else { return self.product(entry, then, workspace) };
         let x = entry.normed()?;
         let entry = Entry { x: &x, norm: None, ..entry };

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 
-use trustformers_tensor::ops::Sequence;
-use trustformers_tensor::{Ragged, Tensor};
-
-use crate::Result;
 use crate::packing::room;
 use crate::stack::Pass;
+use crate::{Error, Result};
+use trustformers_tensor::ops::Sequence;
+use trustformers_tensor::{Device, Ragged, Tensor};
 
 /// The positions of a sequence's queries and keys.
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Places {
     pub queries: Vec<i64>,
     pub keys: Vec<i64>,
@@ -68,6 +67,21 @@ pub enum Windows {
 }
 
 impl Windows {
+    /// The same for layers of another device.
+    pub fn to_device(&self, device: Device) -> Result<Windows> {
+        Ok(match self {
+            Windows::Open => Windows::Open,
+            Windows::Packed => Windows::Packed,
+            Windows::Added(biases) => {
+                let brought = |(&window, all): (&usize, &Vec<Tensor>)| {
+                    let all = all.iter().map(|one| one.to_device(device)).collect::<Result<_, _>>();
+                    Ok::<_, Error>((window, all?))
+                };
+                Windows::Added(biases.iter().map(brought).collect::<Result<_>>()?)
+            }
+        })
+    }
+
     /// The window that the kernel keeps and the bias, of a layer with this window where others add `bias`.
     pub fn of<'a>(
         &'a self,

@@ -1,5 +1,6 @@
 //! Embeddings, layers and a norm: what an encoder is one of, a decoder another, and an encoder-decoder two.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -209,7 +210,9 @@ impl Stack {
             Some(cache) => cache.ragged(packing),
             None => packing.ragged().clone(),
         };
-        let device = hidden.device();
+        // Layers may be spread over devices; what they share is made on the first of them.
+        let device = self.layers.first().map_or(hidden.device(), |layer| layer.device());
+        hidden = hidden.to_device(device)?;
         let bias = self.bias(&pass, &ragged, past_length, device)?;
         let windows = self.windows(&pass, &ragged, bias.as_deref(), device)?;
         let workspace = pass.cache.as_mut().map(|cache| std::mem::take(&mut cache.workspace));
@@ -219,14 +222,25 @@ impl Stack {
             bias,
             windows,
             distances: match &self.bias {
-                Some(Bias::Disentangled(vectors)) => Some(vectors.distances(&pass, &ragged)?),
+                Some(Bias::Disentangled(vectors)) => {
+                    Some(vectors.distances(&pass, &ragged)?.to_device(device)?)
+                }
                 _ => None,
             },
             rotaries: self.rotaries(&pass, past_length, device)?,
-            encoded: pass.encoded.map(|(hidden, _)| hidden.clone()),
+            encoded: pass.encoded.map(|(hidden, _)| hidden.to_device(device)).transpose()?,
             ragged,
         });
-        if let Some(kind) = Kind::of(self, &pass, &shared, &hidden)
+        let mut elsewhere: HashMap<Device, Arc<Shared>> = HashMap::new();
+        for other in self.layers.iter().map(|layer| layer.device()).filter(|&other| other != device) {
+            if let Entry::Vacant(place) = elsewhere.entry(other) {
+                place.insert(Arc::new(shared.to_device(other)?));
+            }
+        }
+        let is_together = elsewhere.is_empty()
+            && self.project_out.as_ref().is_none_or(|project| project.device() == device);
+        if is_together
+            && let Some(kind) = Kind::of(self, &pass, &shared, &hidden)
             && let Some(out) = self.recorded(kind, &hidden, &shared, pass.cache.as_deref_mut())?
         {
             if let Some(cache) = pass.cache {
@@ -275,6 +289,9 @@ impl Stack {
                 continue;
             }
             let seed = pass.dropout.seed();
+            let place = layer.device();
+            step.shared = elsewhere.get(&place).unwrap_or(&shared);
+            hidden = hidden.to_device(place)?;
             hidden = if pass.recomputes && step.cache.is_none() {
                 recomputed::forward(layer, hidden, index, seed, &mut step)?
             } else {
@@ -291,6 +308,10 @@ impl Stack {
             cache.source = source;
             cache.workspace = workspace;
         }
+        let together = |all: Vec<Tensor>| {
+            all.iter().map(|scores| Ok(scores.to_device(hidden.device())?)).collect::<Result<Vec<_>>>()
+        };
+        let routed = routed.map(together).transpose()?;
         hidden = self.leave(hidden, pass.dropout)?;
         if let Some(rows) = readers {
             hidden = hidden.scatter_rows(&rows, shared.ragged.total())?;
@@ -408,7 +429,7 @@ impl Stack {
                     slopes.mul(&keys)?.to_dtype(DType::F32)?.mul(f64::from(*scale))?.to_device(device)?;
                 Some(sequences.iter().map(|s| Ok(all.narrow(2, 0, s.keys)?)).collect::<Result<Vec<_>>>()?)
             }
-            Some(Bias::Relative(relative)) => Some(self.relative(relative, pass, ragged)?),
+            Some(Bias::Relative(relative)) => Some(self.relative(relative, pass, ragged, device)?),
         };
         let given = pass.text.matrices(batch, length, past + length)?;
         let brought =
@@ -421,14 +442,20 @@ impl Stack {
     }
 
     /// The relative bias of each sequence. Sequences whose visible positions are alike share theirs.
-    fn relative(&self, relative: &Relative, pass: &Pass, ragged: &Ragged) -> Result<Vec<Tensor>> {
+    fn relative(
+        &self,
+        relative: &Relative,
+        pass: &Pass,
+        ragged: &Ragged,
+        device: Device,
+    ) -> Result<Vec<Tensor>> {
         let mut known: HashMap<Places, Tensor> = HashMap::new();
         let mut biases = Vec::new();
         for places in places(pass, ragged) {
             let bias = match known.get(&places) {
                 Some(bias) => bias.clone(),
                 None => {
-                    let bias = relative.bias(&places.queries, &places.keys)?;
+                    let bias = relative.bias(&places.queries, &places.keys)?.to_device(device)?;
                     known.insert(places, bias.clone());
                     bias
                 }

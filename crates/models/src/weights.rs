@@ -121,7 +121,7 @@ impl Model {
 
     /// The same model with its weights converted to a dtype. Blocks are expanded.
     pub fn to_dtype(&self, dtype: DType) -> Result<Model> {
-        self.mapped(|parameter| match parameter.dtype().is_float() {
+        self.mapped(|_, parameter| match parameter.dtype().is_float() {
             true => Ok(parameter.tensor()?.to_dtype(dtype)?.into()),
             false => Ok(parameter.clone()),
         })
@@ -132,12 +132,21 @@ impl Model {
     /// # Errors
     /// `Tensor` with what the device says, `OutOfDeviceMemory` for instance.
     pub fn to_device(&self, device: Device) -> Result<Model> {
-        self.mapped(|parameter| parameter.to_device(device))
+        self.placed(|_| device)
+    }
+
+    /// The same model with each weight on the device that is said for its name. Layers work where their weights are, and what goes from
+    /// one to the next is brought there.
+    ///
+    /// # Errors
+    /// As for [`Model::to_device`].
+    pub fn placed(&self, device: impl Fn(&str) -> Device) -> Result<Model> {
+        self.mapped(|name, parameter| parameter.to_device(device(name)))
     }
 
     /// The same model with weights of its own.
     pub fn copy(&self) -> Result<Model> {
-        self.mapped(Parameter::copy)
+        self.mapped(|_, parameter| parameter.copy())
     }
 
     /// The model without its head, which shares its weights.
@@ -230,10 +239,10 @@ impl Model {
     }
 
     /// The same model with every parameter changed by `change`; what asked for a gradient asks again.
-    fn mapped(&self, change: impl Fn(&Parameter) -> Result<Parameter>) -> Result<Model> {
+    fn mapped(&self, change: impl Fn(&str, &Parameter) -> Result<Parameter>) -> Result<Model> {
         let changed = |(name, parameter): &(String, Parameter)| {
-            let Some(tensor) = parameter.dense() else { return Ok((name.clone(), change(parameter)?)) };
-            let changed = no_grad(|| change(&tensor.detach().into()))?;
+            let Some(tensor) = parameter.dense() else { return Ok((name.clone(), change(name, parameter)?)) };
+            let changed = no_grad(|| change(name, &tensor.detach().into()))?;
             changed.memory().set_requires_grad(tensor.requires_grad())?;
             Ok((name.clone(), changed))
         };

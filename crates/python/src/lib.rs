@@ -3,6 +3,7 @@
 mod cache;
 mod checkpoint;
 mod config;
+mod cuda;
 mod errors;
 mod generation;
 mod hub;
@@ -30,7 +31,12 @@ mod _engine {
     #[pymodule_export]
     use crate::config::{architectures, complete_config, read_config};
     #[pymodule_export]
-    use crate::errors::SafetensorError;
+    use crate::cuda::{
+        allow_tf32, cuda_current_device, cuda_device, cuda_device_count, cuda_index, cuda_mem_get_info,
+        cuda_set_device, cuda_stream, cuda_synchronize, is_tf32_allowed, resolve_device,
+    };
+    #[pymodule_export]
+    use crate::errors::{OutOfMemoryError, SafetensorError};
     #[pymodule_export]
     use crate::generation::{PyProcessor, PyRequest, PyStopStrings};
     #[pymodule_export]

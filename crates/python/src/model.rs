@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
-use pyo3::exceptions::PyKeyError;
+use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use trustformers::models::{
     Checkpoint, Config, Incompatible, Inputs, LoadOptions, LowRank, Model, Output, Parameter,
 };
-use trustformers::tensor::Generator;
+use trustformers::tensor::{Device, Generator};
 
 use crate::cache::PyCache;
 use crate::checkpoint::Size;
@@ -18,6 +18,7 @@ use crate::errors;
 use crate::hub::PyRepo;
 use crate::inputs::{Keep, inputs, named};
 use crate::interrupt::detached;
+use crate::tensor::device::{self, At};
 use crate::tensor::{PyTensor, draw};
 
 /// Of a linear layer its name, A, B, the scaling, and how much A does not see in training.
@@ -26,6 +27,14 @@ type GivenLowRank<'py> = (String, PyRef<'py, PyTensor>, PyRef<'py, PyTensor>, f6
 /// A model with its weights. Any number of threads may run it at once.
 #[pyclass(frozen, name = "Model", module = "trustformers._engine")]
 pub struct PyModel(pub Model);
+
+impl PyModel {
+    /// A parameter, by any of its names.
+    fn find(&self, name: &str) -> PyResult<&Parameter> {
+        let found = self.0.state_dict().find(|(own, _)| own == name).map(|(_, parameter)| parameter);
+        found.ok_or_else(|| PyKeyError::new_err(format!("there is no parameter {name}")))
+    }
+}
 
 #[pymethods]
 impl PyModel {
@@ -137,6 +146,51 @@ impl PyModel {
     fn to_dtype(&self, py: Python<'_>, dtype: &str) -> PyResult<PyModel> {
         let dtype = dtype.parse().map_err(errors::tensor)?;
         detached(py, || self.0.to_dtype(dtype)).map(PyModel).map_err(errors::models)
+    }
+
+    /// The same model with its weights on devices: each on that of the longest name in `places` that its own begins with, "" being the
+    /// beginning of all.
+    ///
+    /// :raises ValueError: for a weight that no name in `places` covers.
+    fn placed(&self, py: Python<'_>, places: BTreeMap<String, At>) -> PyResult<PyModel> {
+        let place = |name: &str| {
+            let covers = |prefix: &str| {
+                let rest = name.strip_prefix(prefix);
+                prefix.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            let found = places.iter().filter(|(prefix, _)| covers(prefix));
+            found.max_by_key(|(prefix, _)| prefix.len()).map(|(_, At(device))| *device)
+        };
+        if let Some((name, _)) = self.0.named_parameters().iter().find(|(name, _)| place(name).is_none()) {
+            return Err(PyValueError::new_err(format!("device_map says nothing of {name}")));
+        }
+        detached(py, || self.0.placed(|name| place(name).unwrap_or(Device::Cpu)))
+            .map(PyModel)
+            .map_err(errors::models)
+    }
+
+    /// Where the first of the weights lies.
+    #[getter]
+    fn device<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let first = self.0.named_parameters().first();
+        device::object(py, first.map_or(Device::Cpu, |(_, parameter)| parameter.memory().device()))
+    }
+
+    /// Where weights lie: every device that has any.
+    fn devices<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let mut devices: Vec<Device> = Vec::new();
+        for (_, parameter) in self.0.named_parameters() {
+            let device = parameter.memory().device();
+            if !devices.contains(&device) {
+                devices.push(device);
+            }
+        }
+        devices.into_iter().map(|device| device::object(py, device)).collect()
+    }
+
+    /// Where a parameter lies.
+    fn parameter_device<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+        device::object(py, self.find(name)?.memory().device())
     }
 
     /// The same model with weights of its own.
@@ -272,11 +326,7 @@ impl PyModel {
 
     /// A parameter, by any of its names: over the memory of the checkpoint, or made now, in float32, if it is kept in blocks.
     fn parameter(&self, py: Python<'_>, name: &str) -> PyResult<PyTensor> {
-        let (_, parameter) = self
-            .0
-            .state_dict()
-            .find(|(own, _)| own == name)
-            .ok_or_else(|| PyKeyError::new_err(format!("there is no parameter {name}")))?;
+        let parameter = self.find(name)?;
         detached(py, || parameter.tensor()).map(PyTensor).map_err(errors::models)
     }
 

@@ -133,7 +133,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// `State` when there are not as many groups and parameters.
-    pub fn set_states(&mut self, states: Vec<Vec<State>>) -> Result<()> {
+    pub fn set_states(&mut self, mut states: Vec<Vec<State>>) -> Result<()> {
         let shape = |states: &[Vec<State>]| states.iter().map(Vec::len).collect::<Vec<_>>();
         if shape(&states) != shape(&self.states) {
             return Err(Error::State(format!(
@@ -141,6 +141,13 @@ impl Optimizer {
                 shape(&states),
                 shape(&self.states)
             )));
+        }
+        for (group, states) in self.groups.iter().zip(&mut states) {
+            for (parameter, state) in group.parameters.iter().zip(states) {
+                for tensor in state.tensors.values_mut() {
+                    *tensor = tensor.to_device(parameter.device())?;
+                }
+            }
         }
         self.states = states;
         Ok(())

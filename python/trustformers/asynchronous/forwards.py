@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import _engine
 from .._grad import no_grad
-from ..models.arrays import Kind, from_tensor, to_tensor
+from ..models.arrays import Kind, from_tensor, to_array, to_tensor
 from ..models.outputs import ModelOutput
 from .answers import bring
 from .pool import Forkable
@@ -77,7 +77,7 @@ class Forwards(Forkable):
         if model._engine.family == "encoder-decoder" or (reads_padding and config.pad_token_id is None):
             return None
         given = {name: arguments[name] for name in _NAMES if arguments.get(name) is not None}
-        tables = {name: np.atleast_2d(np.asarray(to_tensor(name, value))) for name, value in given.items()}
+        tables = {name: np.atleast_2d(to_array(to_tensor(name, value))) for name, value in given.items()}
         shapes = {table.shape for table in tables.values()}
         is_plain = "input_ids" in tables and len(shapes) == 1 and all(len(shape) == 2 for shape in shapes)
         whole = all(table.size and table.dtype.kind in "iub" for table in tables.values())

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _engine
-from ..models.arrays import from_tensor, kind_of, to_tensor
+from ..models.arrays import from_tensor, kind_of, to_array, to_tensor
 
 _NOTHING = -float("inf")
 Tokens = int | Sequence[int]
@@ -341,7 +341,7 @@ class PrefixConstrainedLogitsProcessor(LogitsProcessor):
 
         :raises ValueError: when nothing is.
         """
-        values = np.asarray(scores)
+        values = to_array(scores)
         mask = np.full_like(values, -np.inf)
         for row in range(len(mask)):
             batch = row // self._num_beams

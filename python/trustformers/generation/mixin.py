@@ -16,7 +16,7 @@ import numpy as np
 from .. import _engine
 from .._grad import no_grad
 from ..models import calls
-from ..models.arrays import Kind, from_tensor, kind_of, to_tensor
+from ..models.arrays import Kind, from_tensor, kind_of, to_array, to_tensor
 from ..models.cache import Cache, new_cache
 from .configuration import GenerationConfig, GenerationMode
 from .logits_process import EngineProcessor, PrefixConstrainedLogitsProcessor
@@ -33,6 +33,7 @@ from .streamers import TextIteratorStreamer
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from .._device import Device
     from .._engine import Tensor
     from ..models.modeling import PreTrainedModel
     from ..tokenizers.batch_encoding import BatchEncoding
@@ -228,7 +229,11 @@ class GenerationMixin:
             seed=seed,
         )
 
+        device = self.device
+
         def finish(results: dict[str, Any]) -> Any:
+            if kind != "numpy":
+                results = {name: _on(device, value) for name, value in results.items()}
             if not config.return_dict_in_generate:
                 return from_tensor(results["sequences"], kind)
             return _result(self, config, results, kind, cache, encoded, is_beams)
@@ -285,15 +290,15 @@ class GenerationMixin:
         ``normalize_logits`` makes logarithms of probabilities of them; ``beam_indices`` is needed for beams.
         """
         kind = kind_of(sequences)
-        steps = np.stack([np.asarray(step, dtype=np.float32) for step in scores], axis=1)
+        steps = np.stack([to_array(step).astype(np.float32) for step in scores], axis=1)
         if normalize_logits:
             steps = steps - steps.max(axis=-1, keepdims=True)
             steps = steps - np.log(np.exp(steps).sum(axis=-1, keepdims=True))
-        ids = np.asarray(sequences)
+        ids = to_array(sequences)
         if beam_indices is None:
             beams = np.repeat(np.arange(len(ids))[:, None], steps.shape[1], axis=1)
         else:
-            beams = np.asarray(beam_indices)
+            beams = to_array(beam_indices)
         length = int((beams >= 0).sum(axis=-1).max())
         beams = beams[:, :length]
         tokens = ids[:, ids.shape[1] - length :]
@@ -385,6 +390,13 @@ def _arrays(
     return arguments, cache, encoded
 
 
+def _on(device: Device, value: Any) -> Any:
+    """A result, or a list of them, where the model is."""
+    if isinstance(value, list):
+        return [_on(device, one) for one in value]
+    return value.to(device) if isinstance(value, _engine.Tensor) else value
+
+
 def _rows(name: str, tensor: _engine.Tensor) -> _engine.Tensor:
     """A table of one row where a row was given."""
     return tensor.unsqueeze(0) if tensor.ndim == 1 and name.endswith(("ids", "mask")) else tensor
@@ -434,7 +446,7 @@ def _warn(
         return
     ends = config.eos_token_id if isinstance(config.eos_token_id, (list, tuple)) else [config.eos_token_id]
     padding = config.pad_token_id if config.pad_token_id is not None else ends[0]
-    last = np.asarray(mask if mask is not None else ids)[:, -1]
+    last = to_array(mask if mask is not None else ids)[:, -1]
     if (last == (0 if mask is not None else padding)).any():
         logger.warning(
             "A decoder-only architecture is being used, but right-padding was detected! For correct "

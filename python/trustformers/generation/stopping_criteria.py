@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _engine
-from ..models.arrays import to_tensor
+from ..models.arrays import to_array, to_tensor
 
 
 class StoppingCriteria:
@@ -56,7 +56,7 @@ class EosTokenCriteria(StoppingCriteria):
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         """Flags for the texts so far."""
-        return np.isin(np.asarray(input_ids)[:, -1], self.eos_token_id)
+        return np.isin(to_array(input_ids)[:, -1], self.eos_token_id)
 
 
 class StopStringCriteria(StoppingCriteria):
@@ -100,7 +100,7 @@ def flags(value: Any, rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
     :raises ValueError: when it says something for another number of rows.
     """
-    array = np.asarray(value).astype(bool)
+    array = to_array(value).astype(bool)
     if array.ndim == 0:
         return np.full(rows, bool(array))
     if array.shape != (rows,):

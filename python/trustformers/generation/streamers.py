@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
+from ..models.arrays import to_array
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -92,7 +94,7 @@ class TextStreamer(BaseStreamer):
 
     def put(self, value: Any) -> None:
         """Take tokens, (rows, length) or (rows), and hand on what of the texts stays as it is."""
-        rows = np.asarray(value)
+        rows = to_array(value)
         rows = (
             rows.reshape(-1, 1) if rows.ndim == 1 and len(self._texts) == len(rows) else np.atleast_2d(rows)
         )

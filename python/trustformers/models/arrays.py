@@ -37,10 +37,18 @@ def kind_of(value: Any) -> Kind:
     return "torch" if type(value).__module__.split(".")[0] == "torch" else "numpy"
 
 
+def to_array(value: Any) -> np.ndarray[Any, Any]:
+    """``value`` as NumPy's array, brought from the device where it lies."""
+    return np.asarray(value.cpu() if callable(getattr(value, "cpu", None)) else value)
+
+
 def from_tensor(value: Any, kind: Kind) -> Any:
-    """A tensor, or a list of them which becomes a tuple, as the kind that was given."""
+    """A tensor, or a list of them which becomes a tuple, as the kind that was given.
+
+    What NumPy shall have is brought to the processor; all else stays where it was computed.
+    """
     if isinstance(value, list):
         return tuple(from_tensor(item, kind) for item in value)
     if kind == "tensor":
         return value
-    return value.to_torch() if kind == "torch" else value.to_numpy()
+    return value.to_torch() if kind == "torch" else value.cpu().to_numpy()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from .. import _engine
-from .arrays import Kind, from_tensor
+from .arrays import Kind, from_tensor, to_array
 
 CacheT = TypeVar("CacheT", bound="Cache")
 
@@ -93,7 +93,7 @@ class Cache:
     def batch_select_indices(self, indices: Any) -> None:
         """Make sequence ``i`` what sequence ``indices[i]`` was."""
         if self.is_initialized:
-            self._engine.select(np.asarray(indices).tolist())
+            self._engine.select(to_array(indices).tolist())
 
     def reorder_cache(self, beam_idx: Any) -> None:
         """Make sequence ``i`` what sequence ``beam_idx[i]`` was, as beam search asks for."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _engine
-from .arrays import from_tensor, kind_of, to_tensor
+from .arrays import from_tensor, kind_of, to_array, to_tensor
 from .cache import Cache, new_cache
 from .outputs import BaseModelOutput, ModelOutput, output_class
 
@@ -182,7 +182,7 @@ def with_older_names(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def _kept(given: Any) -> int | list[int]:
     """Of how many positions from the end logits are wanted (0 for all), or of which positions."""
-    keep = np.asarray(
+    keep = to_array(
         0 if given is None else given if isinstance(given, int) else to_tensor("logits_to_keep", given)
     )
     if keep.dtype.kind not in "iu" or keep.ndim > 1 or (keep.ndim == 0 and keep < 0):
@@ -220,7 +220,7 @@ def _check_cache_position(given: Any, tensors: Mapping[str, _engine.Tensor], cac
     if given is None:
         return
     past = 0 if cache is None else cache.get_seq_length()
-    positions = np.asarray(to_tensor("cache_position", given).to_numpy())
+    positions = to_array(to_tensor("cache_position", given))
     if not np.array_equal(positions, np.arange(past, past + positions.size)):
         raise ValueError(
             f"cache_position must count on from the {past} positions of the past, got {positions}"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: Keywords of transformers that would change the result and that are not there yet.
 _UNSUPPORTED = (
-    *("adapter_kwargs", "load_in_4bit", "load_in_8bit", "max_memory"),
-    *("offload_folder", "quantization_config", "tp_plan"),
+    *("adapter_kwargs", "load_in_4bit", "load_in_8bit"),
+    *("quantization_config", "tp_plan"),
 )
 #: Keywords that say which files are read, and those that say what is made of them.
 _FILES = ("variant", "use_safetensors")
@@ -48,6 +48,7 @@ def open_model(
     options: dict[str, Any] = {key: kwargs.pop(key) for key in (*_FILES, *_FORMS) if key in kwargs}
     state_dict, key_mapping = kwargs.pop("state_dict", None), kwargs.pop("key_mapping", None) or {}
     generation_config = kwargs.pop("generation_config", None)
+    device_map, max_memory = _placing(kwargs)
     dtype = loading_options(kwargs)
     source = take_source(kwargs)
     place, gguf_file = split_gguf(name_or_path, kwargs.pop("gguf_file", None))
@@ -95,6 +96,8 @@ def open_model(
     if state_dict is None:
         opening = {**source, **options, "dtype": dtype, "key_mapping": key_mapping, "gguf_file": gguf_file}
         model._source = (place, opening, engine, engine.version)
+    if device_map is not None:
+        model._place(device_map, max_memory)
     info = engine.loading_info()
     if (report := loading_report(model_class.__name__, name_or_path, info)) is not None:
         import logging
@@ -131,9 +134,6 @@ def loading_options(kwargs: dict[str, Any]) -> str:
             raise ValueError(f"{key}= is not supported yet")
     if (attention := kwargs.pop("attn_implementation", None)) not in _ATTENTION:
         raise ValueError(f"attn_implementation={attention!r} is not supported: use one of {_ATTENTION}")
-    for key in ("device", "device_map"):
-        if str(kwargs.pop(key, None)) not in ("None", "auto", "cpu", "{'': 'cpu'}"):
-            raise ValueError(f"{key}= can only be 'cpu' or 'auto': other devices are not supported yet")
     if "torch_dtype" in kwargs:
         warnings.warn("`torch_dtype` is deprecated! Use `dtype` instead!", DeprecationWarning, stacklevel=4)
     old = kwargs.pop("torch_dtype", None)
@@ -142,6 +142,16 @@ def loading_options(kwargs: dict[str, Any]) -> str:
     if name not in _DTYPES:
         raise ValueError(f"dtype={dtype!r} is not supported: use one of {', '.join(_DTYPES)}")
     return name
+
+
+def _placing(kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    """Take the keywords that say where the weights go out of ``kwargs``."""
+    # What is on the disk is mapped from where it is.
+    kwargs.pop("offload_folder", None)
+    device, device_map = kwargs.pop("device", None), kwargs.pop("device_map", None)
+    if device is not None and device_map is not None:
+        raise ValueError("device= and device_map= say the same: give one of them")
+    return device if device_map is None else device_map, kwargs.pop("max_memory", None)
 
 
 def _renamed(key: str, patterns: Mapping[str, str]) -> str:

@@ -82,6 +82,8 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         self._engine = engine
         self.generation_config = GenerationConfig.from_model_config(config) if self.can_generate() else None
         self._engine_config = self._fields()
+        #: Where each module is.
+        self._devices: dict[str, int | str] = {}
         #: What opens the files again: where, keywords, and the engine and the version of its weights then.
         self._source: tuple[str | os.PathLike[str], dict[str, Any], _engine.Model, int] | None = None
 
@@ -99,6 +101,7 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
     def _replace(self, tensors: dict[str, _engine.Tensor]) -> None:
         """Make the engine anew with some weights replaced, for the configuration as it is now."""
         before, source = self._engine, self._source
+        tensors = {name: tensor.to(before.device) for name, tensor in tensors.items()}
         self._engine = before.with_tensors(tensors, self.config._as_json())
         self._engine_config = self._fields()
         if source is not None and source[2] is before and not tensors:
@@ -162,7 +165,11 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         float32; ``quantization`` makes blocks of the matrices of the layers:
         ``"int8"`` (8 bits, a scale for each row; more than 16 positions at once are rounded to 8 bits too) or
         ``"q4"`` (4 bits, a scale and a minimum for each 32), not of embeddings, norms and heads;
-        ``device`` is ``"cpu"`` or ``"auto"``; all others must be fields of the configuration.
+        ``device_map`` says where the weights go: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, a number,
+        ``{"": "cuda"}``, a dictionary of modules and devices, or ``"auto"``, which shares the layers among
+        the GPUs and leaves to the processor what does not fit (``"sequential"`` fills one GPU before the
+        next); ``max_memory`` limits that, as ``{0: "10GiB", "cpu": "30GiB"}``; ``hf_device_map`` says what
+        came out. ``device`` is the same. All others must be fields of the configuration.
 
         :raises OSError: when there is no such folder or repository, or no weights in it.
         :raises ValueError: for arguments and configurations that cannot be.
@@ -290,6 +297,8 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
 
     def __getattr__(self, name: str) -> Any:
         # Called only for what is not there: `model.bert`, `model.transformer`, `model.model`.
+        if name == "hf_device_map" and self.__dict__.get("_devices"):
+            return self._devices
         if name and name == type(self)._base:
             return self.base_model
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")

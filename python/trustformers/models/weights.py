@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from .._device import Device
 from .._engine import Model, Repo, Tensor, load_checkpoint, save_checkpoint
 from .._hub import push_folder
 from ..generation.configuration import GenerationConfig
 from .arrays import from_tensor, kind_of, to_tensor
 from .configuration import PreTrainedConfig
+from .placing import placed
 
 WeightsT = TypeVar("WeightsT", bound="Weights")
 
@@ -34,7 +36,8 @@ class Embedding:
 
     def __call__(self, ids: Any) -> Any:
         """The rows of the table for numbers of any shape, an array of the kind that is given."""
-        return from_tensor(self.weight[to_tensor("ids", ids)], kind_of(ids))
+        numbers = to_tensor("ids", ids).to(self.weight.device)
+        return from_tensor(self.weight[numbers], kind_of(ids))
 
     def __repr__(self) -> str:
         return f"Embedding({self.num_embeddings}, {self.embedding_dim})"
@@ -50,7 +53,7 @@ class Linear:
 
     def __call__(self, states: Any) -> Any:
         """(.., hidden) to (.., tokens), an array of the kind that is given."""
-        logits = to_tensor("states", states) @ self.weight.T
+        logits = to_tensor("states", states).to(self.weight.device) @ self.weight.T
         return from_tensor(logits if self.bias is None else logits + self.bias, kind_of(states))
 
     def __repr__(self) -> str:
@@ -62,6 +65,9 @@ class Weights:
 
     config: PreTrainedConfig
     _engine: Model
+    #: Where each module is.
+    _devices: dict[str, int | str]
+    _source: tuple[str | os.PathLike[str], dict[str, Any], Model, int] | None
     generation_config: GenerationConfig | None
 
     _engine_config: dict[str, Any]
@@ -75,9 +81,9 @@ class Weights:
         return self._engine.dtype
 
     @property
-    def device(self) -> str:
-        """Where the model runs."""
-        return "cpu"
+    def device(self) -> Device:
+        """Where the first of its weights lies. Inputs from elsewhere are brought there."""
+        return self._engine.device
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -154,16 +160,16 @@ class Weights:
         return load_checkpoint(Repo(os.fspath(folder)))
 
     def to(self: WeightsT, *args: Any, device: Any = None, dtype: Any = None, **kwargs: Any) -> WeightsT:
-        """Convert the weights to a dtype, in place; blocks are expanded. The only device is the ``"cpu"``."""
+        """Convert the weights to a dtype, whereby blocks are expanded, or bring them to a device, in place.
+
+        :raises RuntimeError: for a device that is not there, or whose memory is full; the model stays where
+        it was.
+        """
         for value in args:
             if str(value).removeprefix("torch.").removeprefix("trustformers.") in _DTYPES:
                 dtype = value
             else:
                 device = value
-        if device is not None and str(device) not in ("cpu", "auto"):
-            raise ValueError(
-                f"to({device!r}) is not supported: the model is on the cpu, other devices come later"
-            )
         if dtype is not None:
             name = str(dtype).split(".")[-1]
             if name not in _DTYPES:
@@ -171,7 +177,17 @@ class Weights:
             if name != self.dtype or self.is_quantized:
                 self._engine = self._engine.to_dtype(name)
             self.config.dtype = name
+        if device is not None:
+            self._place(device)
         return self
+
+    def _place(self, device_map: Any, max_memory: Mapping[Any, Any] | None = None) -> None:
+        """Bring the weights to where a device map says."""
+        before, source = self._engine, self._source
+        self._engine, self._devices = placed(before, device_map, max_memory)
+        if source is not None and source[2:] == (before, before.version):
+            opening = {**source[1], "device_map": self._devices}
+            self._source = (source[0], opening, self._engine, self._engine.version)
 
     def half(self: WeightsT) -> WeightsT:
         """Convert the weights to float16."""
@@ -186,11 +202,11 @@ class Weights:
         return self.to(dtype="float32")
 
     def cpu(self: WeightsT) -> WeightsT:
-        """Return the model, which is on the CPU."""
+        """Bring the weights to the processor."""
         return self.to("cpu")
 
     def cuda(self: WeightsT, device: Any = None) -> WeightsT:
-        """Refuse: the only device is the CPU."""
+        """Bring the weights to a GPU, the current one unless ``device`` names another."""
         return self.to("cuda" if device is None else device)
 
     def get_input_embeddings(self) -> Embedding:

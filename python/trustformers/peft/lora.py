@@ -85,6 +85,14 @@ class Adapter:
         for parameter in self.parameters():
             parameter.requires_grad_(trainable)
 
+    def follow(self, model: PreTrainedModel) -> None:
+        """Go to the devices of the matrices that it stands beside."""
+        for module, one in self.layers.items():
+            device = model._engine.parameter_device(f"{module}.weight")
+            one.a, one.b = _brought(one.a, device), _brought(one.b, device)
+        for name, copy in self.copies.items():
+            self.copies[name] = _brought(copy, model._engine.parameter_device(name))
+
     def load_state_dict(self, model: PreTrainedModel, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`named_parameters` gave, or what peft saved.
 
@@ -108,7 +116,9 @@ class Adapter:
             for name, tensor in own.items():
                 tensor.detach().copy_(given[name])
             for name in given.keys() & theirs:
-                self.copies[name.removeprefix(PREFIX)] = given[name].clone()
+                own_name = name.removeprefix(PREFIX)
+                device = model._engine.parameter_device(own_name)
+                self.copies[own_name] = given[name].to(device, copy=True)
 
 
 def _drawn(config: LoraConfig, model: PreTrainedModel, module: str) -> LowRank:
@@ -122,12 +132,21 @@ def _drawn(config: LoraConfig, model: PreTrainedModel, module: str) -> LowRank:
     else:
         a = _uniform(rank, inputs)
     b = _engine.zeros(outputs, rank) if config.init_lora_weights else _uniform(outputs, rank)
+    device = model._engine.parameter_device(f"{module}.weight")
+    a, b = a.to(device), b.to(device)
     return LowRank(a, b, alpha / (math.sqrt(rank) if config.use_rslora else rank), conv1d)
 
 
 def _uniform(outputs: int, inputs: int) -> Tensor:
     """A matrix as torch draws that of a new linear layer: within ±1/√inputs."""
     return (_engine.rand(outputs, inputs) * 2 - 1) / math.sqrt(inputs)
+
+
+def _brought(parameter: Tensor, device: Any) -> Tensor:
+    """A parameter on a device: itself if it is there."""
+    if parameter.device == device:
+        return parameter
+    return parameter.detach().to(device).requires_grad_(parameter.requires_grad)
 
 
 def _copy(model: PreTrainedModel, name: str) -> Tensor:

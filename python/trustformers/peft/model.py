@@ -98,6 +98,22 @@ class PeftModel(AdapterFiles):
         """Return the model, with ``training`` False."""
         return self.train(False)
 
+    def to(self, *args: Any, **kwargs: Any) -> PeftModel:
+        """Convert the model to a dtype, or bring it and its adapters to a device, in place."""
+        self.model.to(*args, **kwargs)
+        for adapter in self._adapters.values():
+            adapter.follow(self.model)
+        self._kept = self._beside = None
+        return self
+
+    def cuda(self, device: Any = None) -> PeftModel:
+        """Bring it to a GPU, the current one unless ``device`` names another."""
+        return self.to("cuda" if device is None else device)
+
+    def cpu(self) -> PeftModel:
+        """Bring it to the processor."""
+        return self.to("cpu")
+
     @contextlib.contextmanager
     def disable_adapter(self) -> Iterator[None]:
         """Within, the model runs as it was before it had adapters."""
@@ -119,7 +135,7 @@ class PeftModel(AdapterFiles):
             return self._with(self._replaced())
         engine = self.model._current_engine()
         # They are small, so that what they were is kept beside what was made of them.
-        arrays = [parameter.detach().numpy() for parameter in parameters]
+        arrays = [parameter.detach().cpu().numpy() for parameter in parameters]
         seen = [engine, engine.version, list(self._active), arrays]
         kept = self._kept
         if kept is None or not _same(kept[0], seen):
@@ -240,7 +256,7 @@ class PeftModel(AdapterFiles):
             replaced = self._replaced()
             if safe_merge:
                 for name, tensor in replaced.items():
-                    if not np.isfinite(tensor.detach().numpy()).all():
+                    if not np.isfinite(tensor.detach().cpu().numpy()).all():
                         raise ValueError(
                             f"NaNs detected in the merged weights ({name}): the adapter is broken"
                         )

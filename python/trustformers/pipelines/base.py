@@ -8,6 +8,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .._engine import Tensor
 from .._grad import no_grad
 from .._hub import push_folder
 from ..asynchronous.pool import in_pool
@@ -31,7 +32,8 @@ class Pipeline(Generating):
     :param model: what computes.
     :param tokenizer: what reads and writes text for it.
     :param task: the name that the pipeline was asked for by.
-    :param device: "cpu", -1 or ``None``; a number finds no other device here and means the CPU too.
+    :param device: "cuda:0" or a number for a GPU, "cpu" or -1 for the processor; ``None`` leaves the model
+        where it is.
     :param batch_size: how many inputs run together, unless a call says otherwise: 1.
     :param kwargs: what :meth:`_sanitize_parameters` takes; calls may say otherwise.
     :raises ValueError: for a model whose head is not for this task.
@@ -76,8 +78,13 @@ class Pipeline(Generating):
         self.binary_output = binary_output
         if framework not in (None, "pt"):
             raise ValueError(f"framework={framework!r} is not supported: leave it out")
-        if isinstance(device, str) or getattr(device, "type", "cpu") != "cpu":
-            model.to(device)
+        if device is not None:
+            if len(set((getattr(model, "hf_device_map", None) or {}).values())) > 1:
+                raise ValueError(
+                    "The model has been spread over devices by its device_map, so the pipeline cannot move "
+                    "it to another: leave out device="
+                )
+            model.to("cpu" if isinstance(device, int) and device < 0 else device)
         self.device = model.device
         self._check_head()
         if self._calls_generate():
@@ -139,9 +146,9 @@ class Pipeline(Generating):
         return no_grad
 
     def forward(self, model_inputs: Any, **forward_params: Any) -> Any:
-        """Run the model over a batch, without recording gradients."""
+        """Run the model over a batch, without recording gradients; what comes out is on the processor."""
         with self.get_inference_context()():
-            return self._forward(model_inputs, **forward_params)
+            return _on_the_processor(self._forward(model_inputs, **forward_params))
 
     def __call__(
         self,
@@ -236,8 +243,8 @@ class Pipeline(Generating):
     torch_dtype = dtype
 
     def ensure_tensor_on_device(self, **inputs: Any) -> dict[str, Any]:
-        """The inputs as they are: there is one device."""
-        return inputs
+        """The inputs, with their tensors on the model's device."""
+        return {name: v.to(self.device) if hasattr(v, "to") else v for name, v in inputs.items()}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Write the model and the tokenizer into a folder that :func:`pipeline` opens again."""
@@ -263,6 +270,19 @@ class Pipeline(Generating):
     def __repr__(self) -> str:
         about = {"model": type(self.model).__name__, "dtype": str(self.dtype), "device": str(self.device)}
         return f"{type(self).__name__}: {about}"
+
+
+def _on_the_processor(outputs: Any) -> Any:
+    """The tensors in what a model gave, brought to the processor."""
+    if isinstance(outputs, Tensor):
+        return outputs.cpu()
+    if isinstance(outputs, (list, tuple)):
+        return type(outputs)(map(_on_the_processor, outputs))
+    if isinstance(outputs, dict):
+        for name, value in outputs.items():
+            if isinstance(value, (Tensor, list, tuple)):
+                outputs[name] = _on_the_processor(value)
+    return outputs
 
 
 class ChunkPipeline(Pipeline):

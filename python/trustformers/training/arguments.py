@@ -11,6 +11,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from .. import cuda
+from .._device import Device
 from ..generation.configuration import GenerationConfig
 from ..tokenizers.strategies import ExplicitEnum
 from .schedules import SchedulerType
@@ -300,9 +302,22 @@ class TrainingArguments(Setters, metaclass=Spelled):
         """The examples of a forward pass in evaluation."""
         return self.per_device_eval_batch_size
 
+    @property
+    def device(self) -> Device:
+        """Where the training runs: the current GPU if there is one, unless ``use_cpu``."""
+        return Device("cpu") if self.use_cpu or not cuda.is_available() else Device(cuda.current_device())
+
+    @property
+    def n_gpu(self) -> int:
+        """How many GPUs the training runs on: one, or none."""
+        return int(self.device.type == "cuda")
+
+    @property
+    def place_model_on_device(self) -> bool:
+        """Whether the trainer brings the model there."""
+        return True
+
     # One process on one device: what code for several asks.
-    device = "cpu"
-    n_gpu = 0
     world_size = 1
     process_index = 0
     local_process_index = 0

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import _engine
 from .._grad import no_grad
+from ..models.arrays import to_array
 from .data import Batches, has_length
 from .losses import Losses
 from .outputs import EvalLoopOutput, EvalPrediction, PredictionOutput, speed_metrics
@@ -104,7 +105,7 @@ class Evaluation(Losses):
             seen = {"predictions": _numpy(logits), "labels": _numpy(labels), "inputs": None}
             if "inputs" in args.include_for_metrics:
                 name = getattr(self.model, "main_input_name", "input_ids")
-                seen["inputs"] = np.asarray(inputs[name])
+                seen["inputs"] = to_array(inputs[name])
             if loss is not None:
                 losses += [float(np.asarray(_numpy(loss)).mean())] * size
             if whole:
@@ -207,8 +208,8 @@ def _numpy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _numpy(one) for name, one in value.items()}
     if isinstance(value, _engine.Tensor):
-        return value.detach().numpy()
-    return value if value is None else np.asarray(value)
+        return value.detach().cpu().numpy()
+    return value if value is None else to_array(value)
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._grad import no_grad
 from ..generation.configuration import GenerationConfig
+from ..models.arrays import to_array
 from .arguments import TrainingArguments
 from .outputs import PredictionOutput
 from .trainer import Trainer
@@ -88,7 +89,7 @@ class Seq2SeqTrainer(Trainer):
         question = {name: value for name, value in inputs.items() if name not in from_labels}
         asked = gen_kwargs or self._gen_kwargs
         with self._evaluation_context():
-            tokens = np.asarray(self.model.generate(**question, **asked))
+            tokens = to_array(self.model.generate(**question, **asked))
         loss = None
         if labels is not None:
             with no_grad(), self._evaluation_context():
@@ -96,7 +97,7 @@ class Seq2SeqTrainer(Trainer):
                 loss = self.compute_loss(model, inputs, num_items_in_batch=items).detach().mean()
         length = self._length(asked)
         tokens = self._filled_up(tokens, length)
-        return loss, tokens, None if labels is None else self._filled_up(np.asarray(labels), length)
+        return loss, tokens, None if labels is None else self._filled_up(to_array(labels), length)
 
     def _length(self, asked: dict[str, Any]) -> int:
         """The length that generated tokens are filled up to, so that all batches have the same."""

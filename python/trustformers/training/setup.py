@@ -74,6 +74,9 @@ class Setup:
         set_seed(args.seed)
         self.model_init = model_init
         self.model = self._given_model(model)
+        #: A model that a device map has spread stays as it is.
+        self.place_model_on_device = args.place_model_on_device and not self.is_model_parallel
+        self._place_model()
         task = getattr(self.model, "_task", None)
         #: Whether the model divides its loss by the number of labels that it is told.
         self.model_accepts_loss_kwargs = _takes(self.model, "num_items_in_batch")
@@ -122,6 +125,20 @@ class Setup:
     def tokenizer(self) -> Any:
         """Transformers 4's name of ``processing_class``."""
         return self.processing_class
+
+    @property
+    def is_model_parallel(self) -> bool:
+        """Whether the model is spread over several devices."""
+        return len(set((getattr(self.model, "hf_device_map", None) or {}).values())) > 1
+
+    def _place_model(self) -> None:
+        """Bring the model to where the training runs."""
+        if self.place_model_on_device and hasattr(self.model, "to"):
+            self._move_model_to_device(self.model, self.args.device)
+
+    def _move_model_to_device(self, model: Any, device: Any) -> None:
+        if getattr(model, "device", None) != device:
+            model.to(device)
 
     def _given_model(self, model: Any, trial: Any = None) -> Any:
         if model is None:
@@ -262,8 +279,12 @@ class Setup:
         return len(dataloader.dataset)
 
     def _prepare_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Every array of a batch as a tensor of ours, so that losses remember what they were made of."""
-        return {name: _tensor(name, value) for name, value in inputs.items()}
+        """Every array of a batch as a tensor of ours on the device of the training.
+
+        So losses remember what they were made of.
+        """
+        device = self.args.device
+        return {name: _tensor(name, value, device) for name, value in inputs.items()}
 
     # Callbacks.
 
@@ -342,9 +363,9 @@ def _write_json(path: str, content: Any) -> None:
         json.dump(content, file, indent=4, sort_keys=True)
 
 
-def _tensor(name: str, value: Any) -> Any:
+def _tensor(name: str, value: Any, device: Any) -> Any:
     if hasattr(value, "__array__") or isinstance(value, (list, tuple)):
-        return to_tensor(name, value)
+        return to_tensor(name, value).to(device)
     return value
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import _engine
 from .._seed import set_seed
+from ..models.arrays import to_array
 from .arguments import SaveStrategy
 from .checkpoints import Saved, scaler
 from .data import Batches, has_length
@@ -101,6 +102,7 @@ class Trainer(Search):
         if self.model_init is not None:
             set_seed(args.seed)
             self.model = self._given_model(None, self._trial)
+            self._place_model()
             self.optimizer = self.lr_scheduler = None
         batches = self.get_train_dataloader()
         plan = self._planned(batches)
@@ -277,12 +279,12 @@ class Trainer(Search):
         ids = inputs.get(getattr(self.model, "main_input_name", "input_ids"))
         if ids is None:
             return
-        tokens = np.asarray(ids).size
+        tokens = to_array(ids).size
         if hasattr(self.model, "num_parameters"):
             self.state.total_flos += 6.0 * tokens * self.model.num_parameters(exclude_embeddings=True)
         how = self.args.include_num_input_tokens_seen
         if how == "non_padding" and inputs.get("attention_mask") is not None:
-            tokens = int(np.asarray(inputs["attention_mask"]).sum())
+            tokens = int(to_array(inputs["attention_mask"]).sum())
         if how != "no":
             self.state.num_input_tokens_seen += tokens
 

@@ -4,7 +4,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyTuple};
 use pyo3::{Borrowed, intern};
-use trustformers::tensor::{Operand, Result, Scalar, Shape, Tensor};
+use trustformers::tensor::{Device, Operand, Result, Scalar, Shape, Tensor};
 
 use super::PyTensor;
 use super::numpy::from_object;
@@ -30,7 +30,9 @@ pub fn apply(
     tensor: &Tensor,
     work: impl FnOnce(&Tensor) -> Result<Tensor> + Send,
 ) -> PyResult<PyTensor> {
-    compute(py, tensor.numel(), || work(tensor)).map(PyTensor)
+    // What is asked of a GPU may wait for its compiler or for its work.
+    let elements = if tensor.device() == Device::Cpu { tensor.numel() } else { usize::MAX };
+    compute(py, elements, || work(tensor)).map(PyTensor)
 }
 
 /// The other operand: a tensor, or what can become one; a plain number, which does not change the tensor's dtype.

@@ -1,15 +1,17 @@
 //! Other dtypes, other devices, and Python's own numbers.
 
-use pyo3::exceptions::{PyTypeError, PyUserWarning, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
-use pyo3::{Borrowed, intern};
-use trustformers::tensor::{DType, Tensor};
+use pyo3::types::{PyBool, PyDict, PyTuple};
+use trustformers::tensor::{DType, Device, Tensor};
 
 use super::args::apply;
+use super::device::{self, At};
 use super::numpy::to_numpy;
 use super::{PyTensor, dtype};
 use crate::errors;
+use crate::interrupt::detached;
 
 /// The one element, for Python's number types.
 fn only<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
@@ -18,28 +20,17 @@ fn only<'py>(py: Python<'py>, tensor: &Tensor) -> PyResult<Bound<'py, PyAny>> {
             format!("only a tensor of one element is a number, this one has shape {:?}", tensor.shape());
         return Err(PyValueError::new_err(message));
     }
-    to_numpy(py, tensor)?.call_method0(intern!(py, "item"))
+    to_numpy(py, &to_host(py, tensor)?)?.call_method0(intern!(py, "item"))
 }
 
-/// Refuses devices that are not there.
+/// The same numbers where the processor reads them.
 ///
 /// # Errors
-/// `ValueError` that names the device.
-pub fn expect_cpu(name: &str) -> PyResult<()> {
-    if name == "cpu" {
-        return Ok(());
-    }
-    Err(PyValueError::new_err(format!("there is no device '{name}' here: use 'cpu'")))
-}
-
-/// A `device` argument, by name or as PyTorch's object: it must be there.
-pub struct OnCpu;
-
-impl<'py> FromPyObject<'_, 'py> for OnCpu {
-    type Error = PyErr;
-
-    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<OnCpu> {
-        expect_cpu(object.str()?.to_str()?).map(|()| OnCpu)
+/// `RuntimeError` when the device is lost.
+pub fn to_host(py: Python<'_>, tensor: &Tensor) -> PyResult<Tensor> {
+    match tensor.device() {
+        Device::Cpu => Ok(tensor.clone()),
+        _ => detached(py, || tensor.detach().to_host()).map_err(errors::tensor),
     }
 }
 
@@ -76,8 +67,16 @@ fn cast(py: Python<'_>, tensor: &Tensor, dtype: DType) -> PyResult<PyTensor> {
     apply(py, tensor, |x| x.to_dtype(dtype))
 }
 
+/// The same numbers on `device`.
+fn moved(py: Python<'_>, tensor: &Tensor, device: Device) -> PyResult<Tensor> {
+    if tensor.device() == device {
+        return Ok(tensor.clone());
+    }
+    detached(py, || tensor.to_device(device)).map_err(errors::tensor)
+}
+
 /// The function that restores a pickled tensor, and its arguments.
-type Reduced<'py> = (Bound<'py, PyAny>, (Bound<'py, PyAny>, &'static str, bool));
+type Reduced<'py> = (Bound<'py, PyAny>, (Bound<'py, PyAny>, &'static str, bool, String));
 
 macro_rules! casts {
     ($($name:ident $dtype:ident $doc:literal;)*) => {
@@ -110,35 +109,46 @@ casts! {
 
 #[pymethods]
 impl PyTensor {
-    /// The same numbers as another dtype or on another device, or as those of another tensor: the tensor itself where nothing changes,
-    /// unless ``copy``.
-    #[pyo3(signature = (target=None, *, dtype=None, device=None, copy=false))]
+    /// The same numbers as another dtype or on another device, or as and where those of another tensor are: the tensor itself where nothing
+    /// changes, unless ``copy``. The gradient comes back from there.
+    ///
+    /// What is copied may be changed as soon as this returns, so ``non_blocking`` says nothing.
+    ///
+    /// :raises RuntimeError: for a device that is not there.
+    #[pyo3(signature = (*args, dtype=None, device=None, non_blocking=false, copy=false))]
     fn to(
         &self,
         py: Python<'_>,
-        target: Option<&Bound<'_, PyAny>>,
+        args: &Bound<'_, PyTuple>,
         dtype: Option<&Bound<'_, PyAny>>,
-        device: Option<OnCpu>,
-        copy: bool,
+        device: Option<At>,
+        non_blocking: bool,
+        mut copy: bool,
     ) -> PyResult<PyTensor> {
-        let mut wanted = dtype.map(dtype::parse).transpose()?.unwrap_or(self.0.dtype());
-        let _ = device;
-        if let Some(target) = target {
-            match target.cast::<PyTensor>() {
-                Ok(other) => wanted = other.get().0.dtype(),
-                Err(_) => match dtype::parse(target) {
-                    Ok(dtype) => wanted = dtype,
-                    Err(error) => match target.cast::<PyString>() {
-                        Ok(name) => expect_cpu(name.to_str()?)?,
-                        Err(_) => return Err(error),
-                    },
-                },
+        _ = non_blocking;
+        let mut dtype = dtype.map(dtype::parse).transpose()?;
+        let mut device = device.map(|At(device)| device);
+        let mut flags = Vec::new();
+        for arg in args {
+            if let Ok(other) = arg.cast::<PyTensor>() {
+                (dtype, device) = (Some(other.get().0.dtype()), Some(other.get().0.device()));
+            } else if arg.is_instance_of::<PyBool>() {
+                flags.push(arg.is_truthy()?);
+            } else if !arg.is_none() {
+                match dtype::parse(&arg) {
+                    Ok(wanted) => dtype = Some(wanted),
+                    Err(_) => device = Some(device::parse(&arg)?),
+                }
             }
         }
-        if copy && wanted == self.0.dtype() {
-            return apply(py, &self.0, Tensor::copy);
+        // The second of torch's positional flags; the first is `non_blocking`.
+        copy |= flags.get(1).copied().unwrap_or(false);
+        let (dtype, device) = (dtype.unwrap_or(self.0.dtype()), device.unwrap_or(self.0.device()));
+        let moved = moved(py, &self.0, device)?;
+        if copy && device == self.0.device() && dtype == self.0.dtype() {
+            return apply(py, &moved, Tensor::copy);
         }
-        cast(py, &self.0, wanted)
+        cast(py, &moved, dtype)
     }
 
     /// The same numbers as ``dtype``.
@@ -151,9 +161,23 @@ impl PyTensor {
         cast(py, &self.0, other.get().0.dtype())
     }
 
-    /// The tensor on the CPU: itself.
-    fn cpu(&self) -> PyTensor {
-        PyTensor(self.0.clone())
+    /// The tensor on the CPU: itself if it is there.
+    fn cpu(&self, py: Python<'_>) -> PyResult<PyTensor> {
+        moved(py, &self.0, Device::Cpu).map(PyTensor)
+    }
+
+    /// The tensor on a GPU, the current one unless ``device`` names another: itself if it is there.
+    #[pyo3(signature = (device=None, non_blocking=false))]
+    fn cuda(&self, py: Python<'_>, device: Option<At>, non_blocking: bool) -> PyResult<PyTensor> {
+        _ = non_blocking;
+        let device = match device {
+            Some(At(device)) => device,
+            None => device::parse(intern!(py, "cuda").as_any())?,
+        };
+        if device == Device::Cpu {
+            return Err(PyRuntimeError::new_err("Invalid device, must be cuda device"));
+        }
+        moved(py, &self.0, device).map(PyTensor)
     }
 
     /// Whether elements are real floating-point numbers.
@@ -225,17 +249,25 @@ impl PyTensor {
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
         let restore = py.import("trustformers._engine")?.getattr("_restore")?;
-        let whole = self.0.detach().contiguous().map_err(errors::tensor)?;
+        let whole = to_host(py, &self.0)?.detach().contiguous().map_err(errors::tensor)?;
         // bfloat16, which NumPy lacks, travels as bits.
         let bits = if whole.dtype() == DType::BF16 { view_as(&whole, DType::U16)? } else { whole };
-        Ok((restore, (to_numpy(py, &bits)?, self.0.dtype().name(), self.0.requires_grad())))
+        let place = self.0.device().to_string();
+        Ok((restore, (to_numpy(py, &bits)?, self.0.dtype().name(), self.0.requires_grad(), place)))
     }
 }
 
 /// A tensor from what `__reduce__` made of it.
 #[pyfunction]
-pub fn _restore(array: &Bound<'_, PyAny>, dtype: &str, requires_grad: bool) -> PyResult<PyTensor> {
+#[pyo3(signature = (array, dtype, requires_grad, device=At(Device::Cpu)))]
+pub fn _restore(
+    array: &Bound<'_, PyAny>,
+    dtype: &str,
+    requires_grad: bool,
+    device: At,
+) -> PyResult<PyTensor> {
     let tensor = view_as(&super::from_object(array)?, dtype.parse().map_err(errors::tensor)?)?;
+    let tensor = moved(array.py(), &tensor, device.0)?;
     tensor.set_requires_grad(requires_grad).map_err(errors::tensor)?;
     Ok(PyTensor(tensor))
 }

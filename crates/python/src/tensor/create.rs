@@ -6,10 +6,10 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use trustformers::tensor::ops::Generator;
-use trustformers::tensor::{DType, Result, Scalar, Tensor};
+use trustformers::tensor::{DType, Device, Result, Scalar, Tensor};
 
 use super::args::{Other, compute, scalar, shape};
-use super::convert::OnCpu;
+use super::device::At;
 use super::numpy::from_object;
 use super::{PyTensor, dtype};
 use crate::errors;
@@ -23,17 +23,25 @@ fn number(object: &Bound<'_, PyAny>) -> PyResult<Scalar> {
     scalar(object)?.ok_or_else(|| PyTypeError::new_err(format!("a number is needed, got {object}")))
 }
 
+/// What `make` makes, brought to a device if that makes it elsewhere.
 fn made(
     py: Python<'_>,
     elements: usize,
+    device: Device,
     requires_grad: bool,
     make: impl FnOnce() -> Result<Tensor> + Send,
 ) -> PyResult<PyTensor> {
-    let tensor = compute(py, elements, make)?;
+    let elements = if device == Device::Cpu { elements } else { usize::MAX };
+    let tensor = compute(py, elements, || make()?.to_device(device))?;
     if requires_grad {
         tensor.set_requires_grad(true).map_err(errors::tensor)?;
     }
     Ok(PyTensor(tensor))
+}
+
+/// A device argument, or what it is when left out.
+fn on(device: Option<At>) -> Device {
+    device.map_or(Device::Cpu, |At(device)| device)
 }
 
 fn product(shape: &[usize]) -> usize {
@@ -59,15 +67,22 @@ pub fn tensor(
     py: Python<'_>,
     data: &Bound<'_, PyAny>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let source = from_object(data)?;
     let dtype = dtype_or(dtype, default_dtype(data, &source))?;
-    made(py, source.numel(), requires_grad, || {
+    let device = device.map_or(source.device(), |At(device)| device);
+    let moves = device != source.device();
+    made(py, source.numel(), device, requires_grad, || {
         let source = source.detach();
-        if source.dtype() == dtype { source.copy() } else { source.to_dtype(dtype) }
+        if source.dtype() != dtype {
+            source.to_dtype(dtype)
+        } else if moves {
+            Ok(source)
+        } else {
+            source.copy()
+        }
     })
 }
 
@@ -80,12 +95,12 @@ pub fn as_tensor(
     py: Python<'_>,
     data: &Bound<'_, PyAny>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let source = from_object(data)?;
     let dtype = dtype_or(dtype, default_dtype(data, &source))?;
-    compute(py, source.numel(), || source.to_dtype(dtype)).map(PyTensor)
+    let device = device.map_or(source.device(), |At(device)| device);
+    made(py, source.numel(), device, false, || source.to_dtype(dtype))
 }
 
 /// A tensor of zeros.
@@ -95,12 +110,12 @@ pub fn zeros(
     py: Python<'_>,
     size: &Bound<'_, PyTuple>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
-    made(py, product(&shape), requires_grad, || Tensor::zeros_of(&shape, dtype))
+    let device = on(device);
+    made(py, product(&shape), device, requires_grad, || Tensor::zeros_on(&shape, dtype, device))
 }
 
 /// A tensor of ones.
@@ -110,12 +125,12 @@ pub fn ones(
     py: Python<'_>,
     size: &Bound<'_, PyTuple>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
-    made(py, product(&shape), requires_grad, || Tensor::ones(&shape, dtype))
+    let device = on(device);
+    made(py, product(&shape), device, requires_grad, || Tensor::full_on(&shape, 1i64, dtype, device))
 }
 
 /// A tensor whose elements all are ``fill_value``.
@@ -126,18 +141,18 @@ pub fn full(
     size: Vec<usize>,
     fill_value: &Bound<'_, PyAny>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     match fill_value.extract::<Other>()? {
         Other::Scalar(value) => {
             let dtype = dtype_or(dtype, value.dtype())?;
-            made(py, product(&size), requires_grad, || Tensor::full(&size, value, dtype))
+            let device = on(device);
+            made(py, product(&size), device, requires_grad, || Tensor::full_on(&size, value, dtype, device))
         }
         Other::Tensor(value) => {
             let dtype = dtype_or(dtype, default_dtype(fill_value, &value))?;
-            made(py, product(&size), requires_grad, || {
+            made(py, product(&size), on(device), requires_grad, || {
                 value.detach().to_dtype(dtype)?.reshape(&[])?.expand(&size)?.copy()
             })
         }
@@ -151,12 +166,12 @@ pub fn zeros_like(
     py: Python<'_>,
     input: &Bound<'_, PyTensor>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let like = &input.get().0;
     let dtype = dtype_or(dtype, like.dtype())?;
-    made(py, like.numel(), false, || Tensor::zeros_of(like.shape(), dtype))
+    let device = device.map_or(like.device(), |At(device)| device);
+    made(py, like.numel(), device, false, || Tensor::zeros_on(like.shape(), dtype, device))
 }
 
 /// Ones of the shape of ``input``, and of its dtype unless another is given.
@@ -166,12 +181,12 @@ pub fn ones_like(
     py: Python<'_>,
     input: &Bound<'_, PyTensor>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let like = &input.get().0;
     let dtype = dtype_or(dtype, like.dtype())?;
-    made(py, like.numel(), false, || Tensor::ones(like.shape(), dtype))
+    let device = device.map_or(like.device(), |At(device)| device);
+    made(py, like.numel(), device, false, || Tensor::full_on(like.shape(), 1i64, dtype, device))
 }
 
 /// ``start``, ``start + step`` and so on before ``end``; from 0 with one argument. int64 for integers, float32 otherwise.
@@ -183,9 +198,8 @@ pub fn arange(
     end: Option<&Bound<'_, PyAny>>,
     step: Option<&Bound<'_, PyAny>>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let (start, end) = match end {
         None => (Scalar::Int(0), number(start)?),
         Some(end) => (number(start)?, number(end)?),
@@ -193,7 +207,7 @@ pub fn arange(
     let step = step.map_or(Ok(Scalar::Int(1)), number)?;
     let fractional = [start, end, step].iter().any(|x| matches!(x, Scalar::Float(_)));
     let dtype = dtype_or(dtype, if fractional { DType::F32 } else { DType::I64 })?;
-    made(py, 1, false, || Tensor::arange(start, end, step, dtype))
+    made(py, 1, on(device), false, || Tensor::arange(start, end, step, dtype))
 }
 
 /// ``steps`` numbers at equal distances from ``start`` to ``end``, both included.
@@ -205,11 +219,10 @@ pub fn linspace(
     end: f64,
     steps: usize,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let dtype = dtype_or(dtype, DType::F32)?;
-    made(py, steps, false, || Tensor::linspace(start, end, steps, dtype))
+    made(py, steps, on(device), false, || Tensor::linspace(start, end, steps, dtype))
 }
 
 /// Ones on the diagonal of a matrix of zeros with ``n`` rows, and as many columns unless ``m`` says otherwise.
@@ -220,11 +233,10 @@ pub fn eye(
     n: usize,
     m: Option<usize>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let (m, dtype) = (m.unwrap_or(n), dtype_or(dtype, DType::F32)?);
-    made(py, n.saturating_mul(m), false, || Tensor::eye(n, m, dtype))
+    made(py, n.saturating_mul(m), on(device), false, || Tensor::eye(n, m, dtype))
 }
 
 /// Where random numbers come from. Replaced as a whole by `manual_seed`.
@@ -264,12 +276,13 @@ pub fn rand(
     py: Python<'_>,
     size: &Bound<'_, PyTuple>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
-    draw(|generator| made(py, product(&shape), requires_grad, || generator.uniform(&shape, dtype)))?
+    draw(|generator| {
+        made(py, product(&shape), on(device), requires_grad, || generator.uniform(&shape, dtype))
+    })?
 }
 
 /// Normally distributed numbers with mean 0 and variance 1.
@@ -279,12 +292,13 @@ pub fn randn(
     py: Python<'_>,
     size: &Bound<'_, PyTuple>,
     dtype: Option<&Bound<'_, PyAny>>,
-    device: Option<OnCpu>,
+    device: Option<At>,
     requires_grad: bool,
 ) -> PyResult<PyTensor> {
-    let _ = device;
     let (shape, dtype) = (shape(size)?, dtype_or(dtype, DType::F32)?);
-    draw(|generator| made(py, product(&shape), requires_grad, || generator.normal(&shape, dtype)))?
+    draw(|generator| {
+        made(py, product(&shape), on(device), requires_grad, || generator.normal(&shape, dtype))
+    })?
 }
 
 /// Integers evenly from ``low`` to below ``high``, int64.
@@ -295,16 +309,14 @@ pub fn randint(
     low: i64,
     high: i64,
     size: Vec<usize>,
-    device: Option<OnCpu>,
+    device: Option<At>,
 ) -> PyResult<PyTensor> {
-    let _ = device;
-    draw(|generator| made(py, product(&size), false, || generator.integers(low, high, &size)))?
+    draw(|generator| made(py, product(&size), on(device), false, || generator.integers(low, high, &size)))?
 }
 
 /// The integers below ``n`` in random order, int64.
 #[pyfunction]
 #[pyo3(signature = (n, *, device=None))]
-pub fn randperm(py: Python<'_>, n: usize, device: Option<OnCpu>) -> PyResult<PyTensor> {
-    let _ = device;
-    draw(|generator| made(py, n, false, || generator.permutation(n)))?
+pub fn randperm(py: Python<'_>, n: usize, device: Option<At>) -> PyResult<PyTensor> {
+    draw(|generator| made(py, n, on(device), false, || generator.permutation(n)))?
 }

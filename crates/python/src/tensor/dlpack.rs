@@ -11,8 +11,9 @@ use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyDict};
 use pyo3::{ffi, intern};
-use trustformers::tensor::{Buffer, DType, Device, Layout, Storage, Tensor};
+use trustformers::tensor::{Buffer, DType, Device, Layout, Storage, Tensor, cuda};
 
+use super::device::find_libraries;
 use crate::errors;
 
 /// The newest version of the protocol that we speak.
@@ -138,8 +139,17 @@ struct Lent<M> {
 unsafe extern "C" fn give_back<M: Managed>(managed: *mut M) {
     // SAFETY: `lend` put the box there, and a loan is ended once.
     let lent = unsafe { Box::from_raw((*managed).context().cast::<Lent<M>>()) };
+    settle(lent._tensor.storage());
     // Attached, memory that NumPy had lent us goes back at once. Without an interpreter there is nothing to give it back to.
     Python::try_attach(|_| drop(lent));
+}
+
+/// Waits for what a GPU is doing with memory that changes hands: neither side knows the streams of the other.
+fn settle(storage: &Storage) {
+    if let Storage::Cuda(memory) = storage {
+        // A device that is lost does nothing more.
+        _ = memory.gpu().settle();
+    }
 }
 
 /// Ends the loan of a capsule that nobody has taken.
@@ -156,9 +166,10 @@ fn lend<'py, M: Managed>(py: Python<'py>, tensor: Tensor, flags: u64) -> PyResul
     let shape: Vec<i64> = tensor.shape().iter().map(|&size| size as i64).collect();
     let strides: Vec<i64> = tensor.layout().strides().iter().map(|&stride| stride as i64).collect();
     let (code, bits) = code(tensor.dtype());
+    let (kind, id) = device(&tensor);
     let description = DlTensor {
         data: tensor.as_ptr().cast_mut().cast(),
-        device: DlDevice { kind: CPU, id: 0 },
+        device: DlDevice { kind, id },
         ndim: shape.len() as i32,
         dtype: DlDType { code, bits, lanes: 1 },
         shape: ptr::null_mut(),
@@ -191,37 +202,77 @@ fn lend<'py, M: Managed>(py: Python<'py>, tensor: Tensor, flags: u64) -> PyResul
     }
 }
 
+/// A wish of a consumer's.
+pub struct Wish<'py> {
+    /// The stream on which it will work: that waits for ours.
+    pub stream: Option<Bound<'py, PyAny>>,
+    /// The newest protocol that it speaks.
+    pub max_version: Option<(u32, u32)>,
+    /// Where it wants the memory.
+    pub device: Option<(i32, i32)>,
+    /// Whether it wants memory of its own.
+    pub copy: Option<bool>,
+}
+
 /// A capsule over the memory of `tensor`, of the newest protocol that the consumer speaks.
 ///
 /// # Errors
-/// `BufferError` for a wish that cannot be met: another device, or a writable loan of read-only memory.
-pub fn export<'py>(
-    py: Python<'py>,
-    tensor: &Tensor,
-    max_version: Option<(u32, u32)>,
-    device: Option<(i32, i32)>,
-    copy: Option<bool>,
-) -> PyResult<Bound<'py, PyAny>> {
+/// `BufferError` for a wish that cannot be met: another device without a copy, a stream of the CPU's, or a writable loan of read-only memory.
+pub fn export<'py>(py: Python<'py>, tensor: &Tensor, wish: Wish<'py>) -> PyResult<Bound<'py, PyAny>> {
     if tensor.requires_grad() {
         let message =
             "a tensor that requires a gradient cannot be lent: call detach() first, or to_torch() to keep it";
         return Err(PyBufferError::new_err(message));
     }
-    if device.is_some_and(|device| device != (CPU, 0)) {
-        return Err(PyBufferError::new_err(
-            "the tensor is on the CPU: ask for dl_device=(1, 0) and move the result",
-        ));
+    let own = device(tensor);
+    let wanted = wish.device.unwrap_or(own);
+    // Another library's request for the CPU's memory is what "copy" allows.
+    let moves = wanted != own;
+    if moves && (wanted != (CPU, 0) || wish.copy == Some(false)) {
+        let message = format!(
+            "the tensor is on {}: ask for dl_device={own:?} and move the result, or for a copy in dl_device=({CPU}, 0)",
+            tensor.device()
+        );
+        return Err(PyBufferError::new_err(message));
     }
-    let (tensor, copied) = match copy {
-        Some(true) => (py.detach(|| tensor.copy()).map_err(errors::tensor)?, true),
-        _ => (tensor.clone(), false),
+    let copied = moves || wish.copy == Some(true);
+    let tensor = if moves {
+        py.detach(|| tensor.to_host()).map_err(errors::tensor)?
+    } else if copied {
+        py.detach(|| tensor.copy()).map_err(errors::tensor)?
+    } else {
+        tensor.clone()
     };
-    let Storage::Cpu(buffer) = tensor.storage().as_ref() else {
-        return Err(PyBufferError::new_err(format!("memory of {} is not lent yet", tensor.device())));
-    };
-    buffer.lend();
-    let read_only = !buffer.is_writable();
-    if max_version.is_some_and(|(major, _)| major >= VERSION.0) {
+    match tensor.storage().as_ref() {
+        // A copy to the CPU is there already, whatever stream was named.
+        Storage::Cpu(_) if moves => {}
+        Storage::Cpu(buffer) => {
+            // -1 asks for no synchronisation, which the CPU never needs.
+            if let Some(stream) = &wish.stream
+                && !stream.eq(-1)?
+            {
+                let message = "the tensor is on the CPU, which has no streams: pass stream=None";
+                return Err(PyBufferError::new_err(message));
+            }
+            buffer.lend();
+        }
+        Storage::Cuda(memory) => {
+            // Without one the default stream is meant.
+            let stream: i64 = wish.stream.as_ref().map_or(Ok(1), |stream| stream.extract())?;
+            match stream {
+                -1 => {}
+                0 | i64::MIN..-1 => {
+                    let message = format!(
+                        "stream={stream} says nothing: pass 1 for CUDA's default stream, or an address"
+                    );
+                    return Err(PyBufferError::new_err(message));
+                }
+                address => memory.gpu().precede(address as usize).map_err(errors::tensor)?,
+            }
+        }
+    }
+    let read_only = !tensor.storage().is_writable();
+    if wish.max_version.is_some_and(|(major, _)| major >= VERSION.0) {
         let flags = if read_only { READ_ONLY } else { 0 } | if copied { IS_COPIED } else { 0 };
         lend::<Versioned>(py, tensor, flags)
     } else if read_only {
@@ -255,25 +306,30 @@ impl<M: Managed> Drop for Taken<M> {
 pub fn import(object: &Bound<'_, PyAny>) -> PyResult<Tensor> {
     let py = object.py();
     if let Ok(capsule) = object.cast::<PyCapsule>() {
-        return take_any(capsule);
+        let tensor = take_any(capsule)?;
+        // Nobody has told its lender our stream.
+        settle(tensor.storage());
+        return Ok(tensor);
     }
     let Some(device) = object.getattr_opt(intern!(py, "__dlpack_device__"))? else {
         let message =
             format!("from_dlpack takes an object with __dlpack__, got {}", object.get_type().name()?);
         return Err(PyTypeError::new_err(message));
     };
-    let (kind, _): (i32, i32) = device.call0()?.extract()?;
-    if kind != CPU {
-        let message =
-            format!("memory of DLPack device {kind} cannot be read on the CPU: move it there first");
-        return Err(PyBufferError::new_err(message));
+    let (kind, id): (i32, i32) = device.call0()?.extract()?;
+    let options = PyDict::new(py);
+    match kind {
+        CPU => {}
+        // The lender has our stream wait for its own.
+        CUDA => options.set_item(intern!(py, "stream"), gpu(py, id)?.stream() as usize)?,
+        _ => return Err(PyBufferError::new_err(unknown(kind))),
     }
     let lend = object.getattr(intern!(py, "__dlpack__"))?;
-    let options = PyDict::new(py);
+    let old = options.copy()?;
     options.set_item(intern!(py, "max_version"), VERSION)?;
     let capsule = match lend.call((), Some(&options)) {
         // A lender from before version 1 does not know the keyword.
-        Err(error) if error.is_instance_of::<PyTypeError>(py) => lend.call0()?,
+        Err(error) if error.is_instance_of::<PyTypeError>(py) => lend.call((), Some(&old))?,
         answer => answer?,
     };
     match capsule.cast::<PyCapsule>() {
@@ -318,14 +374,44 @@ fn take<M: Managed>(capsule: &Bound<'_, PyCapsule>) -> PyResult<Option<Tensor>> 
             format!("the loan follows a newer DLPack than {}.{}: update trustformers", VERSION.0, VERSION.1);
         return Err(PyBufferError::new_err(message));
     }
-    borrow(loan.tensor(), !loan.read_only(), Box::new(taken)).map(Some)
+    borrow(capsule.py(), loan.tensor(), !loan.read_only(), Box::new(taken)).map(Some)
 }
 
-fn borrow(loan: &DlTensor, writable: bool, owner: Box<dyn std::any::Any + Send + Sync>) -> PyResult<Tensor> {
-    let refuse = |message: String| Err(PyBufferError::new_err(message));
-    if loan.device.kind != CPU {
-        return refuse(format!("memory of DLPack device {} cannot be read on the CPU", loan.device.kind));
+/// The GPU of this number.
+fn gpu(py: Python<'_>, id: i32) -> PyResult<&'static cuda::Gpu> {
+    find_libraries(py)?;
+    py.detach(|| cuda::gpu(usize::try_from(id).unwrap_or(usize::MAX))).map_err(errors::tensor)
+}
+
+fn unknown(kind: i32) -> String {
+    format!("memory of DLPack device {kind} cannot be read: move it to the CPU first")
+}
+
+/// The lender of a GPU's memory, who gets it back when all that we asked for there is done.
+struct Settled {
+    gpu: &'static cuda::Gpu,
+    _owner: Box<dyn std::any::Any + Send + Sync>,
+}
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        // A device that is lost does nothing more.
+        _ = self.gpu.synchronize();
     }
+}
+
+fn borrow(
+    py: Python<'_>,
+    loan: &DlTensor,
+    writable: bool,
+    owner: Box<dyn std::any::Any + Send + Sync>,
+) -> PyResult<Tensor> {
+    let refuse = |message: String| Err(PyBufferError::new_err(message));
+    let gpu = match loan.device.kind {
+        CPU => None,
+        CUDA => Some(gpu(py, loan.device.id)?),
+        kind => return refuse(unknown(kind)),
+    };
     let DlDType { code, bits, lanes } = loan.dtype;
     let Some(dtype) = dtype(code, bits).filter(|_| lanes == 1) else {
         return refuse(format!("no tensor holds elements of DLPack code {code}, {bits} bits, {lanes} lanes"));
@@ -367,11 +453,21 @@ fn borrow(loan: &DlTensor, writable: bool, owner: Box<dyn std::any::Any + Send +
         None if len == 0 => NonNull::dangling(),
         None => return refuse("the lender gives no address".into()),
     };
-    // SAFETY: the lender promises that the described elements may be read, and written unless it said otherwise, until the loan
-    // ends, which it does with `owner`.
-    let buffer = unsafe { Buffer::foreign(start, len as usize, writable, owner) };
+    let len = len as usize;
+    let storage = match gpu {
+        // SAFETY: the lender promises that the described elements may be read, and written unless it said otherwise, until the loan ends,
+        // which it does with `owner`.
+        None => Storage::Cpu(unsafe { Buffer::foreign(start, len, writable, owner) }),
+        Some(_) if !writable => {
+            return refuse("a GPU's memory that is read-only is not borrowed: lend a copy".into());
+        }
+        // SAFETY: as above; the lender's stream is followed by ours, and the loan ends when that is done.
+        Some(gpu) => Storage::Cuda(unsafe {
+            cuda::Memory::borrowed(gpu, start.as_ptr() as u64, len, Box::new(Settled { gpu, _owner: owner }))
+        }),
+    };
     let layout = Layout::strided(&shape, &strides, below / dtype.size());
-    Tensor::from_storage(Arc::new(Storage::Cpu(buffer)), layout, dtype).map_err(errors::tensor)
+    Tensor::from_storage(Arc::new(storage), layout, dtype).map_err(errors::tensor)
 }
 
 /// DLPack's number for the tensor's device.

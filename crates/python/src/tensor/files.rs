@@ -7,10 +7,11 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use trustformers::models::{self, MappedFile};
-use trustformers::tensor::Tensor;
+use trustformers::tensor::{Device, Tensor};
 
+use super::PyTensor;
+use super::device::At;
 use super::numpy::from_object;
-use super::{PyTensor, convert};
 use crate::errors;
 use crate::interrupt::detached;
 
@@ -19,10 +20,13 @@ use crate::interrupt::detached;
 /// :raises OSError: when it cannot be read.
 /// :raises SafetensorError: when the file is damaged.
 #[pyfunction]
-#[pyo3(signature = (filename, device="cpu"))]
-pub fn load_file<'py>(py: Python<'py>, filename: PathBuf, device: &str) -> PyResult<Bound<'py, PyDict>> {
-    convert::expect_cpu(device)?;
-    let tensors = py.detach(|| MappedFile::open(&filename)?.tensors()).map_err(errors::models)?;
+#[pyo3(signature = (filename, device=At(Device::Cpu)))]
+pub fn load_file<'py>(py: Python<'py>, filename: PathBuf, device: At) -> PyResult<Bound<'py, PyDict>> {
+    let opened = || -> models::Result<Vec<(String, Tensor)>> {
+        let tensors = MappedFile::open(&filename)?.tensors()?;
+        tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.to_device(device.0)?))).collect()
+    };
+    let tensors = detached(py, opened).map_err(errors::models)?;
     let dict = PyDict::new(py);
     for (name, tensor) in tensors {
         dict.set_item(name, PyTensor(tensor))?;

@@ -197,6 +197,9 @@ impl PyTensor {
 fn broadcast_source(source: Other, index: &Tensor) -> PyResult<Tensor> {
     match source {
         Other::Tensor(tensor) => Ok(tensor),
-        scalar => scalar.tensor()?.expand(index.shape()).map_err(errors::tensor),
+        scalar => {
+            let number = scalar.tensor()?.to_device(index.device()).map_err(errors::tensor)?;
+            number.expand(index.shape()).map_err(errors::tensor)
+        }
     }
 }

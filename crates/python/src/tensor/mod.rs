@@ -7,6 +7,7 @@ mod buffer;
 mod compare;
 mod convert;
 mod create;
+pub mod device;
 mod dlpack;
 mod dtype;
 mod files;
@@ -24,7 +25,7 @@ use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
-use trustformers::tensor::{DType, Tensor};
+use trustformers::tensor::{DType, Device, Tensor};
 
 pub use self::create::draw;
 pub use self::dtype::PyDType;
@@ -114,6 +115,7 @@ impl PyTensor {
     /// NumPy has no bfloat16: such tensors are copied as float32.
     ///
     /// :raises RuntimeError: for a tensor that requires a gradient, which would be lost: call :meth:`detach` first.
+    /// :raises TypeError: for a tensor on a GPU: call :meth:`cpu` first.
     fn to_numpy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         if self.0.requires_grad() {
             let message = "the gradient of this tensor would be lost in NumPy: call detach() first";
@@ -210,10 +212,30 @@ impl PyTensor {
         args::apply(py, &self.0, Tensor::conj)
     }
 
-    /// Where the elements lie, such as ``"cpu"``.
+    /// Where the elements lie, such as ``cpu`` or ``cuda:0``.
+    #[getter(device)]
+    fn place<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        device::object(py, self.0.device())
+    }
+
+    /// Whether the elements lie on a GPU.
     #[getter]
-    fn device(&self) -> String {
-        self.0.device().to_string()
+    fn is_cuda(&self) -> bool {
+        self.0.device() != Device::Cpu
+    }
+
+    /// Whether the elements lie on the processor.
+    #[getter]
+    fn is_cpu(&self) -> bool {
+        self.0.device() == Device::Cpu
+    }
+
+    /// The number of the GPU; -1 on the processor.
+    fn get_device(&self) -> isize {
+        match self.0.device() {
+            Device::Cpu => -1,
+            Device::Cuda(index) => index as isize,
+        }
     }
 
     /// Whether the elements lie in C order without gaps.
@@ -234,14 +256,14 @@ impl PyTensor {
 
     /// The elements as nested lists of Python numbers; a number if there are no dimensions.
     fn tolist<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_numpy(py, &self.0)?.call_method0(intern!(py, "tolist"))
+        to_numpy(py, &convert::to_host(py, &self.0)?)?.call_method0(intern!(py, "tolist"))
     }
 
     /// The only element as a Python number.
     ///
     /// :raises ValueError: when there are more or none.
     fn item<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_numpy(py, &self.0)?.call_method0(intern!(py, "item"))
+        to_numpy(py, &convert::to_host(py, &self.0)?)?.call_method0(intern!(py, "item"))
     }
 
     fn __len__(&self) -> PyResult<usize> {
@@ -256,7 +278,7 @@ impl PyTensor {
         let options = PyDict::new(py);
         options.set_item(intern!(py, "prefix"), "tensor(")?;
         options.set_item(intern!(py, "separator"), ", ")?;
-        let array = to_numpy(py, &self.0)?;
+        let array = to_numpy(py, &convert::to_host(py, &self.0)?)?;
         let values = py.import(intern!(py, "numpy"))?.call_method(
             intern!(py, "array2string"),
             (array,),
@@ -265,6 +287,9 @@ impl PyTensor {
         let mut text = format!("tensor({values}");
         if self.0.numel() == 0 {
             text += &format!(", size={}", self.shape(py)?);
+        }
+        if self.is_cuda() {
+            text += &format!(", device='{}'", self.0.device());
         }
         if let Some(op) = self.0.grad_fn() {
             text += &format!(", grad_fn={op}");

@@ -1,14 +1,15 @@
 //! How other array libraries see a tensor: NumPy's protocols and DLPack.
 
 use numpy::PyUntypedArray;
-use pyo3::exceptions::{PyBufferError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyBufferError, PyRuntimeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple, PyType};
-use trustformers::tensor::DType;
+use trustformers::tensor::{DType, Storage};
 
+use super::dlpack::{self, Wish};
 use super::numpy::to_numpy;
-use super::{PyTensor, dlpack};
+use super::{PyTensor, dtype};
 
 #[pymethods]
 impl PyTensor {
@@ -105,26 +106,51 @@ impl PyTensor {
 
     /// Lends the memory as a DLPack capsule, of the newest version that the consumer's ``max_version`` allows.
     ///
+    /// Of a tensor on a GPU, ``stream`` is the address of the consumer's, which then waits for ours; 1 is CUDA's default stream, -1
+    /// asks for no waiting. For ``dl_device=(1, 0)`` it is copied to the processor.
+    ///
     /// :raises BufferError: for another device than the tensor's, for read-only memory to a consumer older than version 1, and for
     ///     a tensor that requires a gradient.
     #[pyo3(signature = (*, stream=None, max_version=None, dl_device=None, copy=None))]
     fn __dlpack__<'py>(
         &self,
         py: Python<'py>,
-        stream: Option<&Bound<'py, PyAny>>,
+        stream: Option<Bound<'py, PyAny>>,
         max_version: Option<(u32, u32)>,
         dl_device: Option<(i32, i32)>,
         copy: Option<bool>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        // -1 asks for no synchronisation, which the CPU never needs.
-        if let Some(stream) = stream
-            && !stream.eq(-1)?
-        {
-            return Err(PyBufferError::new_err(
-                "the tensor is on the CPU, which has no streams: pass stream=None",
-            ));
+        dlpack::export(py, &self.0, Wish { stream, max_version, device: dl_device, copy })
+    }
+
+    /// CUDA's description of the memory of a tensor on a GPU, which libraries like CuPy and Numba read:
+    /// <https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html>.
+    ///
+    /// :raises AttributeError: for a tensor on the processor, and for bfloat16, which it has no letters for.
+    /// :raises RuntimeError: for a tensor that requires a gradient, which would be lost.
+    #[getter]
+    fn __cuda_array_interface__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let Storage::Cuda(memory) = self.0.storage().as_ref() else {
+            let message = "a tensor on the CPU has no __cuda_array_interface__: call cuda() first";
+            return Err(PyAttributeError::new_err(message));
+        };
+        let Some(descr) = dtype::to_numpy(py, self.0.dtype()) else {
+            return Err(PyAttributeError::new_err("__cuda_array_interface__ has no bfloat16"));
+        };
+        if self.0.requires_grad() {
+            let message = "the gradient of this tensor would be lost: call detach() first";
+            return Err(PyRuntimeError::new_err(message));
         }
-        dlpack::export(py, &self.0, max_version, dl_device, copy)
+        let item = self.0.dtype().size() as isize;
+        let strides = self.0.layout().strides().iter().map(|stride| stride * item);
+        let about = PyDict::new(py);
+        about.set_item("shape", PyTuple::new(py, self.0.shape())?)?;
+        about.set_item("typestr", descr.getattr(intern!(py, "str"))?)?;
+        about.set_item("data", (self.0.as_ptr() as usize, false))?;
+        about.set_item("strides", PyTuple::new(py, strides.collect::<Vec<_>>())?)?;
+        about.set_item("stream", memory.gpu().stream() as usize)?;
+        about.set_item("version", 3)?;
+        Ok(about)
     }
 
     /// DLPack's numbers for the device: its kind and its index.

@@ -1,7 +1,7 @@
 //! Bytes between the processor, a device and another device.
 
-use std::slice;
 use std::sync::PoisonError;
+use std::{ptr, slice};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{CUevent, CUevent_flags};
@@ -124,6 +124,37 @@ impl Gpu {
             _ = result::event::destroy(event);
             recorded.and(waiting).map_err(said).and(bound)
         }
+    }
+}
+
+/// Streams of other libraries, for memory that is lent between them and us.
+impl Gpu {
+    /// Has what another library asks of this device on its stream from now on wait for all that was asked here until now. 1 is CUDA's
+    /// default stream, 2 that of the thread.
+    ///
+    /// # Errors
+    /// `Device` when it is lost.
+    pub fn precede(&self, stream: usize) -> Result<()> {
+        let said = |error| self.failed("having another stream wait", error);
+        self.bind()?;
+        let event = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(said)?;
+        let flags = cudarc::driver::sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: the event is alive, and the stream is its owner's word; the driver keeps the event until who waits for it has done so.
+        unsafe {
+            let waiting = result::event::record(event, self.stream())
+                .and_then(|()| result::stream::wait_event(ptr::without_provenance_mut(stream), event, flags));
+            _ = result::event::destroy(event);
+            waiting.map_err(said)
+        }
+    }
+
+    /// Waits until all that anybody in this process asked of the device is done.
+    ///
+    /// # Errors
+    /// `Device` when it is lost.
+    pub fn settle(&self) -> Result<()> {
+        self.bind()?;
+        result::ctx::synchronize().map_err(|error| self.failed("its work", error))
     }
 }
 

@@ -48,6 +48,7 @@ pub struct Gpu {
     index: usize,
     name: String,
     capability: [c_int; 2],
+    processors: c_int,
     total: usize,
     /// A context does not outlive a fork.
     process: u32,
@@ -130,7 +131,7 @@ impl Gpu {
         let said = |error| Error::Device(format!("cuda:{index} does not open: {}", sentence(error)));
         let device = result::device::get(index as c_int).map_err(said)?;
         // SAFETY: the device is the driver's own; a primary context is never released here.
-        let (context, total, capability) = unsafe {
+        let (context, total, capability, processors) = unsafe {
             let context = result::primary_ctx::retain(device).map_err(said)?;
             result::ctx::set_current(context).map_err(said)?;
             let attribute = |which| result::device::get_attribute(device, which).map_err(said);
@@ -138,13 +139,15 @@ impl Gpu {
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
             ];
-            (context, result::device::total_mem(device).map_err(said)?, capability)
+            let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+            (context, result::device::total_mem(device).map_err(said)?, capability, processors)
         };
         let stream = || result::stream::create(result::stream::StreamKind::NonBlocking).map_err(said);
         Ok(Gpu {
             index,
             name: result::device::get_name(device).map_err(said)?,
             capability,
+            processors,
             total,
             process: process::id(),
             context: Handle(context),
@@ -177,6 +180,16 @@ impl Gpu {
     /// Its compute capability, such as 9 and 0.
     pub fn capability(&self) -> [i32; 2] {
         self.capability
+    }
+
+    /// How many multiprocessors it has.
+    pub fn processors(&self) -> i32 {
+        self.processors
+    }
+
+    /// Bytes that there are.
+    pub fn total(&self) -> usize {
+        self.total
     }
 
     /// Bytes that are free, and bytes that there are.

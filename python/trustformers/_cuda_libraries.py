@@ -1,0 +1,34 @@
+"""Where Python packages have installed the libraries of CUDA that the engine opens."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import site
+import sys
+from collections.abc import Iterator
+
+
+def folders() -> list[str]:
+    """Folders with libraries or headers: those of NVIDIA's wheels, and those of an installed PyTorch.
+
+    PyTorch is found, not imported.
+    """
+    found = [folder for root in _roots() for folder in _of(root) if os.path.isdir(folder)]
+    return list(dict.fromkeys(found))
+
+
+def _roots() -> Iterator[str]:
+    """The folders that packages are installed in."""
+    yield from (path for path in sys.path if path)
+    yield from site.getsitepackages()
+
+
+def _of(root: str) -> Iterator[str]:
+    nvidia = os.path.join(root, "nvidia")
+    # Wheels of CUDA 12 have a folder for each library, those of 13 one for all.
+    for package in sorted(os.listdir(nvidia)) if os.path.isdir(nvidia) else ():
+        yield from (os.path.join(nvidia, package, kind) for kind in ("lib", "bin", "include"))
+    spec = importlib.util.find_spec("torch")
+    if spec is not None and spec.submodule_search_locations:
+        yield from (os.path.join(folder, "lib") for folder in spec.submodule_search_locations)
