@@ -17,6 +17,7 @@ from .configuration import PreTrainedConfig
 from .halves import Decoder, Encoder
 from .loading import open_model
 from .outputs import ModelOutput
+from .trainable import make_trainable
 from .tree import tree
 from .weights import Weights
 
@@ -248,14 +249,17 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         """Return the model, with dropout as its configuration says, or without.
 
         What is dropped follows from :func:`trustformers.manual_seed`, whatever the number of threads.
-        Gradients are recorded in both modes, for parameters with ``requires_grad_()``. :meth:`generate` drops
-        nothing.
+        Gradients are recorded in both modes, for parameters with ``requires_grad``. If none has it, as none has
+        in a model that was just opened, training mode gives it to all but those that were frozen by setting it to
+        False: opening a model to run it records nothing. :meth:`generate` drops nothing.
 
         :raises ValueError: for a mode that is not a bool.
         """
         if not isinstance(mode, bool):
             raise ValueError("training mode is expected to be boolean")
         self.training = mode
+        if mode:
+            make_trainable(self.parameters())
         return self
 
     def gradient_checkpointing_enable(

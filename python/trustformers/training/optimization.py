@@ -117,14 +117,6 @@ class Optimization(Evaluation):
             return float(self.optimizer.param_groups[0]["lr"])
         return float(self.lr_scheduler.get_last_lr()[0])
 
-    def _make_trainable(self) -> None:
-        """Let gradients flow to all parameters but frozen ones, if nobody has said to which."""
-        parameters = list(self.model.parameters())
-        if not any(parameter.requires_grad for parameter in parameters):
-            for parameter in parameters:
-                if not parameter._is_frozen:
-                    parameter.requires_grad_()
-
 
 def _parsed(optim_args: str | None) -> dict[str, Any]:
     keywords: dict[str, Any] = {}

@@ -17,6 +17,7 @@ import numpy as np
 from .. import _engine
 from .._seed import set_seed
 from ..models.arrays import to_array
+from ..models.trainable import make_trainable
 from .arguments import SaveStrategy
 from .checkpoints import Saved, scaler
 from .data import Batches, has_length
@@ -152,7 +153,7 @@ class Trainer(Search):
             self.state.is_hyper_param_search, self.state.trial_params = True, dict(trial.params)
             self.state.trial_name = None if self.hp_name is None else self.hp_name(trial)
         self.state.compute_steps(args, plan.steps)
-        self._make_trainable()
+        make_trainable(self.model.parameters())
         if args.gradient_checkpointing:
             self.model.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
         self._scaler = scaler() if args.fp16 else None

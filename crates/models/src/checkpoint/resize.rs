@@ -42,7 +42,7 @@ impl Resize {
             let added = self.added(&tensor, &shape, init, std, generator)?.to_dtype(tensor.dtype())?;
             Ok(Tensor::cat(&[&tensor, &added], axis as isize)?)
         })?;
-        resized.set_requires_grad(tensor.requires_grad())?;
+        resized.ask_as(tensor)?;
         Ok(Some(resized))
     }
 

@@ -112,6 +112,17 @@ impl Tensor {
         }
     }
 
+    /// Asks for a gradient if that was done for `other`, which this takes the place of, and asks for none if that was said.
+    ///
+    /// # Errors
+    /// As for [`Tensor::set_requires_grad`].
+    pub fn ask_as(&self, other: &Tensor) -> Result<()> {
+        if other.requires_grad() || other.is_frozen() {
+            self.set_requires_grad(other.requires_grad())?;
+        }
+        Ok(())
+    }
+
     /// Whether it was said last that no gradient of this leaf is wanted. Of a new tensor nothing was said: who trains may ask for its.
     pub fn is_frozen(&self) -> bool {
         self.history().frozen.load(Ordering::Acquire)
