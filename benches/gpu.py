@@ -33,15 +33,17 @@ def main() -> None:
         subjects,
         options.rounds,
         options.seconds,
-        lambda name: Figure(name, "ms", tokens=WORKS[name].tokens) if re.search(options.only, name) else None,
+        lambda name: Figure(name, "ms") if re.search(options.only, name) else None,
     )
-    for figure in figures:
+    for figure in figures if options.size == "real" else ():
         work = WORKS[figure.name]
+        figure.tokens = work.tokens
         if work.at_most is not None:
             figure.at_most(work.at_most)
         if work.times is not None and "torch" in figure.samples:
             figure.times_less_than("torch", comparison.label("gpu_torch"), work.times)
-    about = comparison.about(described, versions, options, gpu=device_name(options.device))
+    where = f"The device: {device_name(options.device)}; models of {options.size} shapes."
+    about = comparison.about(described, versions, options, derived=[where])
     labels = {name: comparison.label(f"gpu_{name}") for name in pythons}
     print(report.write(figures, about, labels, options.results, "gpu", "Ours and torch on a GPU"))
 

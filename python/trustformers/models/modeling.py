@@ -249,9 +249,9 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         """Return the model, with dropout as its configuration says, or without.
 
         What is dropped follows from :func:`trustformers.manual_seed`, whatever the number of threads.
-        Gradients are recorded in both modes, for parameters with ``requires_grad``. If none has it, as none has
-        in a model that was just opened, training mode gives it to all but those that were frozen by setting it to
-        False: opening a model to run it records nothing. :meth:`generate` drops nothing.
+        Gradients are recorded in both modes, for parameters with ``requires_grad``. If none has it, as none
+        has in a model that was just opened, training mode gives it to all but those that were frozen by
+        setting it to False. :meth:`generate` drops nothing.
 
         :raises ValueError: for a mode that is not a bool.
         """

@@ -18,8 +18,8 @@ use super::library;
 use super::memory::Memory;
 use crate::{DType, Error, Result};
 
-/// What NVIDIA recommends for Hopper; elsewhere less would do.
-const WORKSPACE: usize = 32 << 20;
+/// What NVIDIA recommends for Hopper, and for other GPUs. Where there is no room for it, products do without.
+const WORKSPACES: [usize; 2] = [32 << 20, 4 << 20];
 
 /// What more than this no algorithm asks for.
 const ALIGNMENT: u32 = 256;
@@ -96,7 +96,7 @@ impl Product {
 pub(super) struct Blas {
     handle: Handle<cublasLtHandle_t>,
     plans: Mutex<HashMap<Key, Plan>>,
-    workspace: Memory,
+    workspace: Option<Memory>,
 }
 
 /// What went wrong.
@@ -108,7 +108,9 @@ impl Blas {
     pub(super) fn new(gpu: &'static Gpu) -> Result<Blas> {
         library::products()?;
         let handle = Handle(result::create_handle().map_err(failed)?);
-        Ok(Blas { handle, plans: Mutex::default(), workspace: Memory::uninit(gpu, WORKSPACE)? })
+        let most = if gpu.capability()[0] >= 9 { &WORKSPACES[..] } else { &WORKSPACES[1..] };
+        let workspace = most.iter().find_map(|&bytes| Memory::uninit(gpu, bytes).ok());
+        Ok(Blas { handle, plans: Mutex::default(), workspace })
     }
 
     /// Puts the product on the stream. Float32 is computed in TF32 where the caller has allowed that.
@@ -157,8 +159,8 @@ impl Blas {
                 out.address as *mut c_void,
                 plan.out.0,
                 &plan.algorithm,
-                self.workspace.address() as *mut c_void,
-                self.workspace.len(),
+                self.workspace.as_ref().map_or(0, Memory::address) as *mut c_void,
+                self.workspace.as_ref().map_or(0, Memory::len),
                 gpu.stream().cast(),
             )
             .map_err(failed)
@@ -211,7 +213,8 @@ impl Blas {
                 PreferenceAttribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
                 PreferenceAttribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
             ];
-            let found = wish(most, ptr::from_ref(&WORKSPACE).cast(), size_of::<usize>())
+            let room = self.workspace.as_ref().map_or(0, Memory::len);
+            let found = wish(most, ptr::from_ref(&room).cast(), size_of::<usize>())
                 .and_then(|()| {
                     least.into_iter().zip(product.alignments()).try_for_each(|(which, alignment)| {
                         wish(which, ptr::from_ref(&alignment).cast(), size_of::<u32>())
