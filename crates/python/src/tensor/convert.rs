@@ -243,7 +243,7 @@ impl PyTensor {
 
     fn __deepcopy__(&self, py: Python<'_>, _memo: &Bound<'_, PyDict>) -> PyResult<PyTensor> {
         let copy = apply(py, &self.0, |x| x.detach().copy())?;
-        copy.0.set_requires_grad(self.0.requires_grad()).map_err(errors::tensor)?;
+        copy.0.set_requires_grad_as(&self.0).map_err(errors::tensor)?;
         Ok(copy)
     }
 

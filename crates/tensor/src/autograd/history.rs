@@ -112,6 +112,17 @@ impl Tensor {
         }
     }
 
+    /// Says of this leaf's gradient what was said of that of `other`, which may be nothing.
+    ///
+    /// # Errors
+    /// As for [`Tensor::set_requires_grad`].
+    pub fn set_requires_grad_as(&self, other: &Tensor) -> Result<()> {
+        if other.requires_grad() || other.is_frozen() {
+            return self.set_requires_grad(other.requires_grad());
+        }
+        Ok(())
+    }
+
     /// Whether it was said last that no gradient of this leaf is wanted. Of a new tensor nothing was said: who trains may ask for its.
     pub fn is_frozen(&self) -> bool {
         self.history().frozen.load(Ordering::Acquire)
