@@ -12,7 +12,15 @@ WRITTEN, PROMPT = 64, 8
 
 #: Real shapes, and shapes for trying the programs where there is only an emulated device.
 SHAPES: dict[str, dict[str, dict[str, Any]]] = {
-    "bert": {"real": {}, "tiny": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}},
+    "bert": {
+        "real": {},
+        "tiny": {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+        },
+    },
     "gpt2": {"real": {}, "tiny": {"n_embd": 32, "n_layer": 2, "n_head": 2}},
     "llama": {
         "real": {
