@@ -3,6 +3,7 @@
 LD_LIBRARY_PATH=target/emulated-cuda pytest tests/cuda
 """
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from trustformers import cuda
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "pipelines"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

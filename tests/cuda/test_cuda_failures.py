@@ -90,14 +90,14 @@ with pytest.raises(cuda.OutOfMemoryError, match="out of memory on cuda:0: tried 
     trustformers.zeros(1 << 26, device="cuda")
 assert isinstance(caught.value, RuntimeError) and trustformers.OutOfMemoryError is cuda.OutOfMemoryError
 assert (held + 1)[-1].item() == 1
-big = tiny(n_embd=512, n_layer=4, vocab_size=6000)
+big = tiny(n_embd=512, n_layer=12, vocab_size=6000)
 with pytest.raises(cuda.OutOfMemoryError):
     big.to("cuda")
 assert big.device == "cpu" and big(IDS).logits.shape == (1, 4, 6000)
 model = tiny().cuda()
 np.testing.assert_allclose(model(IDS).logits, tiny()(IDS).logits, atol=1e-5)
 """,
-        EMULATED_CUDA_MEMORY=32 << 20,
+        EMULATED_CUDA_MEMORY=128 << 20,
     )
 
 

@@ -129,7 +129,7 @@ def test_layers_on_several_devices(tmp_path: Path) -> None:
     np.testing.assert_allclose(limited(IDS).logits, expected.logits, atol=1e-5)
     assert limited.to("cpu").device == "cpu"
     assert {str(parameter.device) for parameter in limited.parameters()} == {"cpu"}
-    with pytest.raises(ValueError, match=r"says nothing of transformer\.h\.0"):
+    with pytest.raises(ValueError, match=r"says nothing of transformer\.wpe"):
         GPT2LMHeadModel.from_pretrained(tmp_path, device_map={"transformer.wte": 0})
     with pytest.raises(ValueError, match="too small"):
         GPT2LMHeadModel.from_pretrained(tmp_path, device_map="auto", max_memory={0: 10, "cpu": 10})
@@ -161,10 +161,12 @@ def test_adapters_follow_their_model() -> None:
     config = LoraConfig(r=4, init_lora_weights=False, target_modules=["c_attn"])
     trustformers.set_seed(5)
     model = get_peft_model(tiny(), config)
-    expected = model(IDS).logits
+    with trustformers.no_grad():
+        expected = model(IDS).logits
     assert isinstance(model.to("cuda"), PeftModel)
     assert all(parameter.is_cuda for parameter in model.parameters())
-    np.testing.assert_allclose(model(IDS).logits, expected, atol=1e-5)
+    with trustformers.no_grad():
+        np.testing.assert_allclose(model(IDS).logits, expected, atol=1e-5)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     model(Tensor.from_numpy(IDS), labels=Tensor.from_numpy(IDS)).loss.backward()
     assert len(trained) == 8
@@ -178,11 +180,11 @@ def test_embeddings_are_changed_there() -> None:
     model.resize_token_embeddings(70)
     assert model.get_input_embeddings().weight.is_cuda
     assert model.get_input_embeddings()(IDS).shape == (2, 4, 32)
-    model.set_input_embeddings(np.ones((70, 32), np.float32))
+    model.set_input_embeddings(np.linspace(-1, 1, 70 * 32, dtype=np.float32).reshape(70, 32) ** 3)
     assert model.get_input_embeddings().weight.is_cuda
     state = model.state_dict()
     assert all(tensor.is_cuda for tensor in state.values())
     twin = tiny()
     twin.resize_token_embeddings(70)
     twin.load_state_dict(state)
-    np.testing.assert_allclose(twin(IDS).logits, model(IDS).logits, atol=1e-5)
+    np.testing.assert_allclose(twin(IDS).logits, model(IDS).logits, atol=1e-3)

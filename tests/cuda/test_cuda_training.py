@@ -17,7 +17,7 @@ from trustformers import (
     Trainer,
     TrainingArguments,
 )
-from trustformers.training import SGD, Adafactor, AdamW, Optimizer
+from trustformers.training import SGD, AdamW, AdamW8bit, Optimizer
 
 ROWS = np.random.default_rng(1).integers(5, 50, (24, 6))
 DATA = [{"input_ids": row, "labels": int(row[0] > 25)} for row in ROWS]
@@ -93,7 +93,7 @@ def test_other_ways_of_training(settings: dict[str, Any], tmp_path: Path) -> Non
     np.testing.assert_allclose(losses(there), losses(here), rtol=3e-2)
 
 
-@pytest.mark.parametrize("kind", [AdamW, SGD, Adafactor])
+@pytest.mark.parametrize("kind", [AdamW, SGD, AdamW8bit])
 def test_optimizers_step_where_the_parameters_are(kind: Any) -> None:
     def steps(device: str) -> np.ndarray:
         parameter = trustformers.tensor(np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), device=device)
@@ -115,7 +115,7 @@ def test_optimizers_step_where_the_parameters_are(kind: Any) -> None:
         found: np.ndarray = parameter.detach().cpu().numpy()
         return found
 
-    np.testing.assert_allclose(steps("cuda"), steps("cpu"), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(steps("cuda"), steps("cpu"), rtol=1e-4, atol=1e-5)
 
 
 def test_an_async_engine_runs_a_model_there() -> None:

@@ -157,7 +157,11 @@ impl Embeddings {
                     words = projection.forward(&words, Activation::Identity, dropout)?;
                 }
                 let places: Vec<_> = places.collect();
-                if places.is_empty() { words } else { words.add(&looked_up(&places)?)? }
+                if places.is_empty() {
+                    words
+                } else {
+                    words.add(&looked_up(&places)?.to_device(words.device())?)?
+                }
             }
         };
         if let Some(norm) = &self.norm {

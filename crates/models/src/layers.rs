@@ -12,7 +12,7 @@ use crate::dropout::Dropout;
 use crate::low_rank::Added;
 use crate::paths::together;
 use crate::spec::{LinearSpec, NormKind, NormSpec};
-use crate::{Parameter, Result};
+use crate::{Error, Parameter, Result};
 
 /// A linear layer, or several with one input applied as one.
 pub struct Linear {
@@ -271,7 +271,8 @@ impl Norm {
             let one = Tensor::full_on(&x.shape()[x.ndim() - 1..], 1.0, DType::F32, x.device())?;
             return Ok(ops::layer_norm(x, residual, &one, None, self.eps)?.mul(&weight)?);
         }
-        let bias = self.bias.as_ref().map(Derived::get).transpose()?;
+        let bias =
+            self.bias.as_ref().map(|bias| Ok::<_, Error>(bias.get()?.to_device(x.device())?)).transpose()?;
         match (self.over(&weight, bias.as_ref()), residual) {
             (ops::Norm::Layer { weight, bias, eps }, residual) => {
                 Ok(ops::layer_norm(x, residual, weight, bias, eps)?)

@@ -243,7 +243,7 @@ impl Model {
         let changed = |(name, parameter): &(String, Parameter)| {
             let Some(tensor) = parameter.dense() else { return Ok((name.clone(), change(name, parameter)?)) };
             let changed = no_grad(|| change(name, &tensor.detach().into()))?;
-            changed.memory().ask_as(tensor)?;
+            changed.memory().set_requires_grad_as(tensor)?;
             Ok((name.clone(), changed))
         };
         let tensors = self.named_parameters().iter().map(changed).collect::<Result<_>>()?;

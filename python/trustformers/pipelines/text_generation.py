@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 
 from ..generation.configuration import GenerationConfig
+from ..models.arrays import to_array
 from ..models.outputs import ModelOutput
 from .base import Pipeline, given
 from .written import by_input
@@ -380,5 +381,5 @@ def _by_text(value: Any, texts: int) -> np.ndarray[Any, Any] | None:
     steps: Sequence[Any] = value if isinstance(value, tuple) else (value,)
     if not steps or not all(hasattr(step, "shape") and step.shape[:1] == (texts,) for step in steps):
         return None
-    arrays = [np.asarray(step) for step in steps]
+    arrays = [to_array(step) for step in steps]
     return np.stack(arrays, axis=1) if isinstance(value, tuple) else arrays[0]

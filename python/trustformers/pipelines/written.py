@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..models.arrays import to_array
+
 
 def by_input(
     sequences: Any,
@@ -27,7 +29,7 @@ def by_input(
     :param longest: the length that a text with its prompt may have.
     """
     texts = sequences.shape[0] // inputs
-    rows = np.asarray(sequences).reshape(inputs, texts, -1)
+    rows = to_array(sequences).reshape(inputs, texts, -1)
     before = before or [0] * inputs
     parts = []
     for index, (row, first) in enumerate(zip(rows, before, strict=True)):

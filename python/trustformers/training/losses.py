@@ -6,10 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from .. import _engine
 from .._autocast import autocast
+from ..models.arrays import to_array
 from .setup import Setup
 
 logger = logging.getLogger(__name__)
@@ -109,7 +108,7 @@ class Losses(Setup):
             labels = batch.get("labels")
             if labels is None:
                 return None
-            labels = np.asarray(labels)
+            labels = to_array(labels)
             counted = labels[..., 1:] if self._loss_shifts_labels else labels
             count += int((counted != -100).sum())
         return count if batches else None

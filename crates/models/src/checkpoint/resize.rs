@@ -33,16 +33,17 @@ impl Resize {
     ) -> Result<Option<Tensor>> {
         let Some(axis) = self.axis(tensor.shape(), shape) else { return Ok(None) };
         let resized = no_grad(|| -> Result<Tensor> {
-            let tensor = tensor.detach();
+            let device = tensor.device();
+            let tensor = tensor.detach().to_host()?;
             if self.to <= self.from {
-                return Ok(tensor.narrow(axis, 0, self.to)?.copy()?);
+                return Ok(tensor.narrow(axis, 0, self.to)?.copy()?.to_device(device)?);
             }
             let mut shape = shape.to_vec();
             shape[axis] = self.to - self.from;
             let added = self.added(&tensor, &shape, init, std, generator)?.to_dtype(tensor.dtype())?;
-            Ok(Tensor::cat(&[&tensor, &added], axis as isize)?)
+            Ok(Tensor::cat(&[&tensor, &added], axis as isize)?.to_device(device)?)
         })?;
-        resized.ask_as(tensor)?;
+        resized.set_requires_grad_as(tensor)?;
         Ok(Some(resized))
     }
 

@@ -243,7 +243,7 @@ impl PyTensor {
 
     fn __deepcopy__(&self, py: Python<'_>, _memo: &Bound<'_, PyDict>) -> PyResult<PyTensor> {
         let copy = apply(py, &self.0, |x| x.detach().copy())?;
-        copy.0.ask_as(&self.0).map_err(errors::tensor)?;
+        copy.0.set_requires_grad_as(&self.0).map_err(errors::tensor)?;
         Ok(copy)
     }
 
@@ -268,8 +268,6 @@ pub fn _restore(
 ) -> PyResult<PyTensor> {
     let tensor = view_as(&super::from_object(array)?, dtype.parse().map_err(errors::tensor)?)?;
     let tensor = moved(array.py(), &tensor, device.0)?;
-    if requires_grad {
-        tensor.set_requires_grad(true).map_err(errors::tensor)?;
-    }
+    tensor.set_requires_grad(requires_grad).map_err(errors::tensor)?;
     Ok(PyTensor(tensor))
 }

@@ -112,13 +112,13 @@ impl Tensor {
         }
     }
 
-    /// Asks for a gradient if that was done for `other`, which this takes the place of, and asks for none if that was said.
+    /// Says of this leaf's gradient what was said of that of `other`, which may be nothing.
     ///
     /// # Errors
     /// As for [`Tensor::set_requires_grad`].
-    pub fn ask_as(&self, other: &Tensor) -> Result<()> {
+    pub fn set_requires_grad_as(&self, other: &Tensor) -> Result<()> {
         if other.requires_grad() || other.is_frozen() {
-            self.set_requires_grad(other.requires_grad())?;
+            return self.set_requires_grad(other.requires_grad());
         }
         Ok(())
     }
