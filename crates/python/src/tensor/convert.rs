@@ -268,6 +268,8 @@ pub fn _restore(
 ) -> PyResult<PyTensor> {
     let tensor = view_as(&super::from_object(array)?, dtype.parse().map_err(errors::tensor)?)?;
     let tensor = moved(array.py(), &tensor, device.0)?;
-    tensor.set_requires_grad(requires_grad).map_err(errors::tensor)?;
+    if requires_grad {
+        tensor.set_requires_grad(true).map_err(errors::tensor)?;
+    }
     Ok(PyTensor(tensor))
 }
