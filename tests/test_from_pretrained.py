@@ -40,7 +40,7 @@ def test_a_configuration_may_be_given(checkpoint: Path) -> None:
 
 def test_hints_that_change_nothing_are_taken(checkpoint: Path) -> None:
     AutoModel.from_pretrained(
-        checkpoint, low_cpu_mem_usage=True, trust_remote_code=False, device_map="auto", device="cpu",
+        checkpoint, low_cpu_mem_usage=True, trust_remote_code=False, device_map="cpu", offload_folder="none",
         dtype="auto", attn_implementation="sdpa", use_safetensors=True, weights_only=True,
         quantization_config=None,
     )  # fmt: skip
@@ -49,8 +49,8 @@ def test_hints_that_change_nothing_are_taken(checkpoint: Path) -> None:
 @pytest.mark.parametrize(
     "keywords",
     [
-        {"device": "cuda"},
-        {"device_map": "cuda:0"},
+        {"device_map": {"embeddings": "cpu"}},
+        {"max_memory": {"cpu": "10GB"}},
         {"dtype": "float64"},
         {"dtype": "torch.int8"},
         {"attn_implementation": "flash_attention_2"},
@@ -289,11 +289,35 @@ def test_modes_are_kept(checkpoint: Path) -> None:
         model.train("yes")
 
 
-def test_the_processor_is_the_only_device(checkpoint: Path) -> None:
+def test_devices_that_are_not_there(checkpoint: Path) -> None:
     model = AutoModel.from_pretrained(checkpoint)
     assert model.to("cpu") is model
-    with pytest.raises(ValueError, match="cuda"):
-        model.to("cuda")
+    for use in (lambda: model.to("cuda:99"), lambda: model.cuda(99)):
+        with pytest.raises(RuntimeError, match="CUDA"):
+            use()
+    for keywords in ({"device": "cuda:99"}, {"device_map": 99}, {"device_map": {"": "cuda:99"}}):
+        with pytest.raises(RuntimeError, match="CUDA"):
+            AutoModel.from_pretrained(checkpoint, **keywords)
+    with pytest.raises(RuntimeError, match="'gpu' is not a device"):
+        AutoModel.from_pretrained(checkpoint, device_map="gpu")
+    with pytest.raises(ValueError, match="device= and device_map="):
+        AutoModel.from_pretrained(checkpoint, device_map="cpu", device="cpu")
+
+
+def test_a_device_map_without_a_gpu(checkpoint: Path) -> None:
+    for device_map in (
+        "cpu",
+        {"": "cpu"},
+        {"": "disk"},
+        {"embeddings": "cpu", "encoder": "cpu", "pooler": "cpu"},
+    ):
+        model = AutoModel.from_pretrained(checkpoint, device_map=device_map)
+        assert model.device == "cpu"
+        assert set(model.hf_device_map.values()) == {"cpu"}
+    sizes = {"cpu": "1.5 MiB"}
+    assert AutoModel.from_pretrained(checkpoint, device_map="auto", max_memory=sizes).is_quantized is False
+    with pytest.raises(ValueError, match="'much'"):
+        AutoModel.from_pretrained(checkpoint, device_map="auto", max_memory={"cpu": "much"})
 
 
 def test_fresh_weights_follow_their_seed() -> None:

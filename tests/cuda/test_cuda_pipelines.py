@@ -48,7 +48,7 @@ def test_where_a_pipeline_runs() -> None:
         {"device_map": "cuda"},
         {"device_map": "auto"},
     ):
-        pipe = pipeline("text-classification", model=folder, **keywords)
+        pipe = pipeline("text-classification", model=folder, **place)
         assert pipe.device == "cuda:0"
         assert_alike(pipe(TEXTS, batch_size=3), expected)
     spread = {"": 0, "bert.encoder.layer.1": "cpu"}

@@ -104,7 +104,7 @@ def test_arguments_of_the_wrong_kind() -> None:
         lambda: x + object(),
         lambda: x.add("1"),
         lambda: x.reshape("a"),
-        lambda: x.to(3),
+        lambda: x.to(3.5),
         lambda: x.sum("a"),
         lambda: tf.tensor(None),
         lambda: tf.tensor("a"),

@@ -1,4 +1,4 @@
-"""DLPack beyond NumPy and PyTorch: memory of other devices, which is refused by name, and jax."""
+"""DLPack beyond NumPy and PyTorch: memory of devices that are not there, which is refused by name, and jax."""
 
 import ctypes
 
@@ -8,6 +8,8 @@ import pytest
 import trustformers._engine as tf
 
 CUDA = 2
+#: Vulkan's.
+UNKNOWN = 7
 
 
 class Loan(ctypes.Structure):
@@ -25,27 +27,27 @@ class Loan(ctypes.Structure):
 class Lender:
     """Lends memory that it says lies on `device`."""
 
-    def __init__(self, device: int, kind: int | None = None) -> None:
-        self.kind = device if kind is None else kind
+    def __init__(self, device: int, kind: int | None = None, index: int = 0) -> None:
+        self.kind, self.index = device if kind is None else kind, index
         self.shape = (ctypes.c_int64 * 1)(4)
         self.memory = (ctypes.c_float * 4)()
         self.ended = 0
         self.deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.end)
         self.loan = Loan(
-            ctypes.addressof(self.memory), device, 0, 1, 2, 32, 1, self.shape, None, 0, None,
+            ctypes.addressof(self.memory), device, index, 1, 2, 32, 1, self.shape, None, 0, None,
             ctypes.cast(self.deleter, ctypes.c_void_p),
         )  # fmt: skip
 
     def end(self, _loan: int) -> None:
         self.ended += 1
 
-    def __dlpack__(self) -> object:
+    def __dlpack__(self, stream: int | None = None) -> object:
         new = ctypes.pythonapi.PyCapsule_New
         new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
         return new(ctypes.addressof(self.loan), b"dltensor", None)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self.kind, 0
+        return self.kind, self.index
 
 
 def test_a_loan_of_the_cpus_memory_is_taken_and_ended() -> None:
@@ -58,15 +60,16 @@ def test_a_loan_of_the_cpus_memory_is_taken_and_ended() -> None:
     assert lender.ended == 1
 
 
-@pytest.mark.parametrize("kind", [CUDA, 1], ids=["said", "unsaid"])
-def test_a_loan_of_another_devices_memory_is_refused(kind: int) -> None:
+@pytest.mark.parametrize("kind", [CUDA, UNKNOWN])
+@pytest.mark.parametrize("said", [True, False], ids=["said", "unsaid"])
+def test_a_loan_of_another_devices_memory_is_refused(kind: int, said: bool) -> None:
     """Also where the lender says one thing and its capsule another; the loan is ended all the same."""
-    lender = Lender(CUDA, kind)
-    with pytest.raises(BufferError, match=r"device 2.*CPU"):
+    lender = Lender(kind, kind if said else 1, index=99)
+    with pytest.raises(BufferError, match=rf"device {kind} cannot be read.*CPU"):
         tf.Tensor.from_dlpack(lender)
-    assert lender.ended == (kind == 1)
+    assert lender.ended == (not said)
     capsule = lender.__dlpack__()
-    with pytest.raises(BufferError, match=r"device 2.*CPU"):
+    with pytest.raises(BufferError, match=rf"device {kind} cannot be read.*CPU"):
         tf.Tensor.from_dlpack(capsule)
 
 

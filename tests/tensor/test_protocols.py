@@ -195,7 +195,7 @@ def test_wishes_that_cannot_be_met() -> None:
 
 class Foreign(Lender):
     def __dlpack_device__(self):
-        return (2, 0)
+        return (2, 99)
 
 
 def test_memory_of_other_devices_is_refused() -> None:

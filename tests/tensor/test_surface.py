@@ -156,8 +156,13 @@ def test_devices_that_are_not_there() -> None:
     for name, args in makers.items():
         made = getattr(tf, name)(*args, device="cpu")
         assert made.device == "cpu"
-        with pytest.raises(ValueError, match=r"'cuda:0'.*'cpu'"):
-            getattr(tf, name)(*args, device="cuda:0")
+        assert (made.is_cpu, made.is_cuda, made.get_device()) == (True, False, -1)
+        with pytest.raises(RuntimeError, match="CUDA"):
+            getattr(tf, name)(*args, device="cuda:99")
+        with pytest.raises(RuntimeError, match="'gpu' is not a device"):
+            getattr(tf, name)(*args, device="gpu")
+        with pytest.raises(RuntimeError, match="CUDA"):
+            made.cuda(99)
 
 
 def test_products_whose_batches_do_not_fit_name_both_shapes() -> None:

@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyUserWarning, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyInt, PyTuple};
 use trustformers::tensor::{DType, Device, Tensor};
 
 use super::args::apply;
@@ -137,6 +137,10 @@ impl PyTensor {
             } else if !arg.is_none() {
                 match dtype::parse(&arg) {
                     Ok(wanted) => dtype = Some(wanted),
+                    // PyTorch's devices have an index, as text and numbers can be one.
+                    Err(error) if !arg.hasattr(intern!(py, "index"))? && !arg.is_instance_of::<PyInt>() => {
+                        return Err(error);
+                    }
                     Err(_) => device = Some(device::parse(&arg)?),
                 }
             }

@@ -225,13 +225,13 @@ pub fn export<'py>(py: Python<'py>, tensor: &Tensor, wish: Wish<'py>) -> PyResul
         return Err(PyBufferError::new_err(message));
     }
     let own = device(tensor);
+    let place = if own == (CPU, 0) { "the CPU".into() } else { tensor.device().to_string() };
     let wanted = wish.device.unwrap_or(own);
     // Another library's request for the CPU's memory is what "copy" allows.
     let moves = wanted != own;
     if moves && (wanted != (CPU, 0) || wish.copy == Some(false)) {
         let message = format!(
-            "the tensor is on {}: ask for dl_device={own:?} and move the result, or for a copy in dl_device=({CPU}, 0)",
-            tensor.device()
+            "the tensor is on {place}: ask for dl_device={own:?} and move the result, or for a copy in dl_device=({CPU}, 0)"
         );
         return Err(PyBufferError::new_err(message));
     }
@@ -380,11 +380,12 @@ fn take<M: Managed>(capsule: &Bound<'_, PyCapsule>) -> PyResult<Option<Tensor>> 
 /// The GPU of this number.
 fn gpu(py: Python<'_>, id: i32) -> PyResult<&'static cuda::Gpu> {
     find_libraries(py)?;
-    py.detach(|| cuda::gpu(usize::try_from(id).unwrap_or(usize::MAX))).map_err(errors::tensor)
+    let found = py.detach(|| cuda::gpu(usize::try_from(id).unwrap_or(usize::MAX)));
+    found.map_err(|error| PyBufferError::new_err(format!("{}: {error}", unknown(CUDA))))
 }
 
 fn unknown(kind: i32) -> String {
-    format!("memory of DLPack device {kind} cannot be read: move it to the CPU first")
+    format!("memory of DLPack device {kind} cannot be read here: move it to the CPU first")
 }
 
 /// The lender of a GPU's memory, who gets it back when all that we asked for there is done.
