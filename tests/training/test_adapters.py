@@ -234,6 +234,23 @@ def test_a_head_that_was_shared_is_trained_alone() -> None:
     np.testing.assert_allclose(merged(ids).logits, 2 * before, rtol=1e-5)
 
 
+def test_a_head_that_peft_saved_with_its_adapter_is_adapted_still(tmp_path: Path) -> None:
+    config = tf.GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2, tie_word_embeddings=False)
+    base = tf.GPT2LMHeadModel(config).eval()
+    model = changed(get_peft_model(base, LoraConfig(target_modules=["lm_head"], r=2)))
+    model.save_pretrained(tmp_path)
+    tensors = tf.load_file(tmp_path / "adapter_model.safetensors")
+    head = base.get_output_embeddings().weight.detach()
+    tensors["base_model.model.lm_head.base_layer.weight"] = 3 * head
+    tf.save_file(tensors, tmp_path / "adapter_model.safetensors")
+    opened = PeftModel.from_pretrained(copy.deepcopy(base), tmp_path)
+    ids = np.array([[1, 2, 3]])
+    with tf.no_grad():
+        added = np.asarray(model(ids).logits) - np.asarray(base(ids).logits)
+        expected = 3 * np.asarray(base(ids).logits) + added
+        np.testing.assert_allclose(opened(ids).logits, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_adapters_of_16_bit_models_are_trained_in_32(tmp_path: Path, dtype: str) -> None:
     tf.set_seed(0)
@@ -414,7 +431,7 @@ def test_what_is_dropped_has_its_gradients() -> None:
     # Layers that are computed again drop what they dropped.
     model = changed(small(target_modules="all-linear", lora_dropout=0.3))
     kept = gradients(model)
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     again = gradients(model)
     for name, expected in kept.items():
         np.testing.assert_array_equal(again[name], expected, err_msg=name)

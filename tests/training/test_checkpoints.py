@@ -47,7 +47,7 @@ class NoisyTrainer(tf.Trainer):
         {},
         {"gradient_accumulation_steps": 2, "lr_scheduler_type": "cosine", "num_train_epochs": 4},
         {"fp16": True, "optim": "lion_32bit"},
-        {"optim": "adafactor", "bf16": True, "gradient_checkpointing": True},
+        {"optim": "adafactor", "bf16": True, "activation_checkpointing": True},
         {"train_sampling_strategy": "group_by_length", "max_steps": 14},
     ],
     ids=str,

@@ -155,18 +155,22 @@ def test_generation_drops_nothing() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_layers_that_are_computed_again_have_the_same_gradients(name: str) -> None:
     model, given = MODELS[name](), inputs(name)
-    assert not model.is_gradient_checkpointing
+    assert not model.is_activation_checkpointing
     loss, kept = gradients(model, given)
-    model.gradient_checkpointing_enable({"use_reentrant": False})
-    assert model.is_gradient_checkpointing
+    model.activation_checkpointing_enable({"use_reentrant": False})
+    assert model.is_activation_checkpointing
     again_loss, again = gradients(model, given)
     assert (again_loss, again.keys()) == (loss, kept.keys())
     for key, value in kept.items():
         np.testing.assert_array_equal(again[key], value, err_msg=key)
     with pytest.raises(ValueError, match="use_reentrant"):
-        model.gradient_checkpointing_enable({"determinism_check": "none"})
+        model.activation_checkpointing_enable({"determinism_check": "none"})
+    with pytest.raises(ValueError, match="every_n_layers"):
+        model.activation_checkpointing_enable(every_n_layers=2)
     model.gradient_checkpointing_disable()
-    assert not model.is_gradient_checkpointing
+    assert not model.is_activation_checkpointing
+    model.gradient_checkpointing_enable()
+    assert model.is_gradient_checkpointing
 
 
 def test_what_layers_show_is_shown_also_if_they_are_computed_again() -> None:
@@ -174,7 +178,7 @@ def test_what_layers_show_is_shown_also_if_they_are_computed_again() -> None:
     asked = {"output_attentions": True, "output_hidden_states": True}
     gradients(model, given)
     answers = []
-    for enable in (model.gradient_checkpointing_disable, model.gradient_checkpointing_enable):
+    for enable in (model.activation_checkpointing_disable, model.activation_checkpointing_enable):
         enable()
         tf.manual_seed(1)
         answers.append(model(**given, **asked))
@@ -202,7 +206,7 @@ def test_layers_that_are_computed_again_take_the_memory_of_one() -> None:
     for parameter in model.parameters():
         parameter.requires_grad_()
     kept = peak(model, given)
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     again = peak(model, given)
     assert again < 0.4 * kept, f"{again} of {kept}"
 
@@ -212,9 +216,9 @@ def test_the_trainer_has_layers_computed_again(tmp_path: Path, dropout: float) -
     fields = {"hidden_dropout_prob": dropout, "num_hidden_layers": 2}
     plain = tasks.trainer(tmp_path, tasks.model(**fields))
     plain.train()
-    again = tasks.trainer(tmp_path, tasks.model(**fields), gradient_checkpointing=True)
+    again = tasks.trainer(tmp_path, tasks.model(**fields), activation_checkpointing=True)
     again.train()
-    assert again.model.is_gradient_checkpointing
+    assert again.model.is_activation_checkpointing
     assert tasks.losses(again) == tasks.losses(plain)
     assert tasks.same(again.model, plain.model)
 

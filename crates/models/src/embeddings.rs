@@ -15,6 +15,7 @@ use crate::{Error, Packing, Parameter, Result};
 pub struct Embeddings {
     module: Module,
     word: Parameter,
+    padding: Option<usize>,
     scale: f32,
     scales_given: bool,
     positions: Option<Positions>,
@@ -79,6 +80,7 @@ impl Embeddings {
         let tables: Vec<&str> = [Some(spec.word), of_positions, of_segments].into_iter().flatten().collect();
         Ok(Embeddings {
             module: scope.at(&together(&tables)).module(),
+            padding: scope.padding(spec.padding, word.shape()[0]),
             word,
             scale: spec.scale,
             scales_given: spec.scales_given,
@@ -104,6 +106,11 @@ impl Embeddings {
         &self.word
     }
 
+    /// The row of them that gets no gradient.
+    pub fn padding(&self) -> Option<usize> {
+        self.padding
+    }
+
     /// The packed embeddings (rows, hidden) of the packed tokens, `past` positions into the text.
     pub fn forward(
         &self,
@@ -118,7 +125,7 @@ impl Embeddings {
         let positions = match &self.positions {
             Some(positions) => {
                 let rows = positions.rows(text, packing, past)?;
-                Some((positions.reaching(&rows)?, rows))
+                Some((positions.reaching(&rows)?, rows, positions.padding()))
             }
             None => None,
         };
@@ -128,22 +135,23 @@ impl Embeddings {
         };
         let segments = match &self.segments {
             Some(Segments::Table(table)) => {
-                Some((table.clone(), types(table)?.unwrap_or_else(|| vec![0; packing.rows()])))
+                Some((table.clone(), types(table)?.unwrap_or_else(|| vec![0; packing.rows()]), None))
             }
-            Some(Segments::Words) => types(&self.word)?.map(|types| (self.word.clone(), types)),
+            Some(Segments::Words) => types(&self.word)?.map(|types| (self.word.clone(), types, self.padding)),
             None => None,
         };
-        let places = positions.iter().chain(&segments).map(|(table, ids)| (table, &ids[..]));
+        let places =
+            positions.iter().chain(&segments).map(|(table, ids, padding)| (table, &ids[..], *padding));
         let is_plain = self.scale == 1.0 && !self.projects_words;
         let mut hidden = match (&tokens, &text.embeds) {
             // Words and places in one pass.
             (Some(ids), _) if is_plain => {
-                let lookups: Vec<_> = [(&self.word, &ids[..])].into_iter().chain(places).collect();
-                looked_up(&lookups)?
+                let words = (&self.word, &ids[..], self.padding);
+                looked_up(&[words].into_iter().chain(places).collect::<Vec<_>>())?
             }
             _ => {
                 let mut words = match (&tokens, &text.embeds) {
-                    (Some(ids), _) => self.word.rows(ids)?,
+                    (Some(ids), _) => looked_up(&[(&self.word, ids, self.padding)])?,
                     (None, Some(embeds)) => {
                         let embeds = embeds.to_device(self.word.memory().device())?;
                         packing.pack(&embeds.to_dtype(DType::F32)?)?
@@ -191,6 +199,14 @@ pub trait Past {
 impl Positions {
     fn is_endless(&self) -> bool {
         matches!(self.spec.table, PositionTable::Endless { .. })
+    }
+
+    /// The row that gets no gradient: RoBERTa's, of the padding tokens themselves.
+    fn padding(&self) -> Option<usize> {
+        match self.spec.numbering {
+            Numbering::NotPadding(padding) => usize::try_from(padding).ok(),
+            Numbering::Index | Numbering::Visible => None,
+        }
     }
 
     /// The table, or a longer one if it can be had and `rows` ask for it.
@@ -272,15 +288,20 @@ impl Positions {
 }
 
 /// The sum of what is looked up, where the first table is: in one pass, unless a table is in blocks, or one that was made is elsewhere.
-fn looked_up(lookups: &[(&Parameter, &[i64])]) -> Result<Tensor> {
-    let device = lookups.first().map_or(Device::Cpu, |(table, _)| table.memory().device());
-    let together = |table: &Parameter| table.dense().filter(|table| table.device() == device).cloned();
-    let dense: Option<Vec<_>> = lookups.iter().map(|(table, ids)| Some((together(table)?, *ids))).collect();
+fn looked_up(lookups: &[(&Parameter, &[i64], Option<usize>)]) -> Result<Tensor> {
+    let device = lookups.first().map_or(Device::Cpu, |(table, ..)| table.memory().device());
+    let together = |table: &Parameter| table.dense().is_some_and(|table| table.device() == device);
+    let dense: Option<Vec<_>> = lookups
+        .iter()
+        .map(|&(table, ids, padding)| {
+            let dense = table.dense().filter(|_| together(table))?;
+            Some(ops::Lookup { table: dense, ids, padding })
+        })
+        .collect();
     if let Some(dense) = dense {
-        let dense: Vec<_> = dense.iter().map(|(table, ids)| (table, *ids)).collect();
         return Ok(ops::embedding(&dense)?);
     }
-    let mut rows = lookups.iter().map(|(table, ids)| Ok::<_, Error>(table.rows(ids)?.to_device(device)?));
+    let mut rows = lookups.iter().map(|(table, ids, _)| Ok::<_, Error>(table.rows(ids)?.to_device(device)?));
     let first = rows.next().ok_or_else(|| Error::Input("there is nothing to look up".into()))??;
     rows.try_fold(first, |sum, rows| Ok(sum.add(&rows?)?))
 }

@@ -40,7 +40,7 @@ impl Relative {
             .iter()
             .flat_map(|query| keys.iter().map(move |key| self.spec.bucket(key - query)))
             .collect();
-        let numbers = ops::embedding(&[(&self.table, &buckets)])?;
+        let numbers = ops::embedding(&[ops::Lookup::new(&self.table, &buckets)])?;
         Ok(numbers.view(&[queries.len(), keys.len(), self.spec.heads])?.permute(&[2, 0, 1])?)
     }
 }

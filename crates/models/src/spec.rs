@@ -106,6 +106,8 @@ pub struct EmbeddingsSpec {
     pub width: usize,
     /// The table of word embeddings.
     pub word: Path,
+    /// The token whose word embedding gets no gradient, as `padding_idx` of torch's `nn.Embedding`; a negative one counts from the end.
+    pub padding: Option<i64>,
     /// What word embeddings are multiplied with.
     pub scale: f32,
     /// Whether embeddings that the caller gives are multiplied too (the decoders of Marian and Pegasus).

@@ -169,6 +169,11 @@ impl Stack {
         self.embeddings.word()
     }
 
+    /// The row of the word embeddings that gets no gradient.
+    pub fn padding(&self) -> Option<usize> {
+        self.embeddings.padding()
+    }
+
     /// The width of embeddings that a caller gives.
     pub fn embedding_width(&self) -> usize {
         self.spec.embeddings.width

@@ -265,7 +265,8 @@ impl Model {
         let checkpoint =
             Checkpoint { place: report.place.clone(), tensors }.without_prefix(self.class().base);
         let loader = Loader::from_checkpoint(checkpoint, config.architecture()?, &options);
-        let mut model = Model::load(config, prepare(loader), &options)?;
+        let loader = prepare(loader).padded(self.network.last_stack().padding());
+        let mut model = Model::load(config, loader, &options)?;
         model.loaded.report = report;
         Ok(model)
     }

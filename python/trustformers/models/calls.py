@@ -93,7 +93,7 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
         logits_to_keep=_kept(others.get("logits_to_keep")),
         max_length=max_length,
         training=model.training,
-        recomputes=model.training and model.is_gradient_checkpointing,
+        recomputes=model.training and model.is_activation_checkpointing,
     )
     fields = {name: from_tensor(value, kind) for name, value in outputs.items()}
     for name in ("hidden_states", "attentions"):
@@ -124,7 +124,7 @@ def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[Any
         max_length=given.get("max_length"),
         encoder_only=True,
         training=model.training,
-        recomputes=model.training and model.is_gradient_checkpointing,
+        recomputes=model.training and model.is_activation_checkpointing,
     )
     result: BaseModelOutput[Any] = BaseModelOutput(
         **{name: from_tensor(value, kind) for name, value in outputs.items()}

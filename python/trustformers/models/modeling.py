@@ -79,7 +79,7 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
             config.is_decoder = engine.family == "decoder"
             config.use_cache = config.is_decoder and config.use_cache
         self.config = config
-        self.training = self.is_gradient_checkpointing = False
+        self.training = self.is_activation_checkpointing = False
         self._engine = engine
         self.generation_config = GenerationConfig.from_model_config(config) if self.can_generate() else None
         self._engine_config = self._fields()
@@ -117,10 +117,10 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
 
     def _take_modes(self, other: PreTrainedModel) -> None:
         self.training = other.training
-        self.is_gradient_checkpointing = other.is_gradient_checkpointing
+        self.is_activation_checkpointing = other.is_activation_checkpointing
 
     def __reduce__(self) -> tuple[Any, ...]:
-        modes = {name: getattr(self, name) for name in ("training", "is_gradient_checkpointing")}
+        modes = {name: getattr(self, name) for name in ("training", "is_activation_checkpointing")}
         # Files that hold the weights as they are need not be repeated.
         source = self._source
         if source is not None and source[2] is self._engine and source[3] == self._engine.version:
@@ -262,24 +262,47 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
             make_trainable(self.parameters())
         return self
 
-    def gradient_checkpointing_enable(
-        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None
+    def activation_checkpointing_enable(
+        self,
+        activation_checkpointing_kwargs: dict[str, Any] | None = None,
+        every_n_layers: int = 1,
+        offload: bool = False,
     ) -> None:
         """Have layers keep their inputs alone in training, and be computed again for their gradients.
 
         That takes the time of another forward pass, and the memory of one layer instead of that of all;
-        gradients are the same bits. ``use_reentrant`` is taken, and says nothing here.
+        gradients are the same bits. ``use_reentrant`` is taken, and says nothing here; nor does ``offload``,
+        as what is kept lies in the main memory already.
 
-        :raises ValueError: for other keywords.
+        :raises ValueError: for other keywords, and for any but every layer.
         """
-        others = set(gradient_checkpointing_kwargs or {}) - {"use_reentrant"}
+        others = set(activation_checkpointing_kwargs or {}) - {"use_reentrant"}
         if others:
-            raise ValueError(f"gradient_checkpointing_kwargs= has only use_reentrant, got {sorted(others)}")
-        self.is_gradient_checkpointing = True
+            raise ValueError(f"activation_checkpointing_kwargs= has only use_reentrant, got {sorted(others)}")
+        if every_n_layers != 1:
+            raise ValueError(
+                f"every_n_layers={every_n_layers} is not supported: all layers are computed again, or none"
+            )
+        self.is_activation_checkpointing = True
+
+    def activation_checkpointing_disable(self) -> None:
+        """Have layers keep what their gradients need, as at first."""
+        self.is_activation_checkpointing = False
+
+    def gradient_checkpointing_enable(
+        self, gradient_checkpointing_kwargs: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
+        """:meth:`activation_checkpointing_enable` under the name that it had."""
+        self.activation_checkpointing_enable(gradient_checkpointing_kwargs, **kwargs)
 
     def gradient_checkpointing_disable(self) -> None:
-        """Have layers keep what their gradients need, as at first."""
-        self.is_gradient_checkpointing = False
+        """:meth:`activation_checkpointing_disable` under the name that it had."""
+        self.activation_checkpointing_disable()
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        """What ``is_activation_checkpointing`` was called."""
+        return self.is_activation_checkpointing
 
     @classmethod
     def can_generate(cls) -> bool:

@@ -161,13 +161,14 @@ class PeftModel(AdapterFiles):
     def _replaced(self) -> dict[str, Tensor]:
         """The parameters of the model that adapters change, as they make them."""
         engine = self.model._engine
-        replaced: dict[str, Tensor] = {}
-        for name in self._active:
-            for module, added in self._adapters[name].layers.items():
+        adapters = [self._adapters[name] for name in self._active]
+        # First what is taken whole: a head or a table that peft saved with the adapter that is added to it.
+        replaced = {name: copy for adapter in adapters for name, copy in adapter.copies.items()}
+        for adapter in adapters:
+            for module, added in adapter.layers.items():
                 weight = f"{module}.weight"
                 before = replaced[weight] if weight in replaced else engine.parameter(weight)
                 replaced[weight] = added.added_to(before)
-            replaced.update(self._adapters[name].copies)
         return replaced
 
     def _with(self, replaced: Mapping[str, Tensor]) -> PreTrainedModel:

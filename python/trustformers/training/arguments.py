@@ -76,7 +76,7 @@ class TrainingArguments(Setters, metaclass=Spelled):
     The spellings of transformers 4 are taken with a ``DeprecationWarning``. ``bf16`` and ``fp16`` compute
     products in 16 bits, in training and evaluation, ``bf16_full_eval`` and ``fp16_full_eval`` in evaluations
     that are not part of a training; the weights stay as they are, where transformers converts them for good.
-    ``gradient_checkpointing`` computes layers again instead of keeping what they computed.
+    ``activation_checkpointing`` computes layers again instead of keeping what they computed.
 
     Steps may be fractions below 1 of all steps: ``logging_steps``, ``eval_steps``, ``save_steps``,
     ``warmup_steps``. ``train_sampling_strategy`` is ``"random"``, ``"sequential"`` or ``"group_by_length"``.
@@ -108,8 +108,8 @@ class TrainingArguments(Setters, metaclass=Spelled):
     max_grad_norm: float = 1.0
     label_smoothing_factor: float = 0.0
 
-    gradient_checkpointing: bool = False
-    gradient_checkpointing_kwargs: dict[str, Any] | str | None = None
+    activation_checkpointing: bool = False
+    activation_checkpointing_kwargs: dict[str, Any] | str | None = None
 
     bf16: bool = False
     fp16: bool = False
@@ -178,8 +178,8 @@ class TrainingArguments(Setters, metaclass=Spelled):
         )
         if isinstance(self.lr_scheduler_kwargs, str):
             self.lr_scheduler_kwargs = json.loads(self.lr_scheduler_kwargs)
-        if isinstance(self.gradient_checkpointing_kwargs, str):
-            self.gradient_checkpointing_kwargs = json.loads(self.gradient_checkpointing_kwargs)
+        if isinstance(self.activation_checkpointing_kwargs, str):
+            self.activation_checkpointing_kwargs = json.loads(self.activation_checkpointing_kwargs)
         self._normalize()
         self.do_eval = self.do_eval or self.eval_strategy != IntervalStrategy.NO
         self._fill_in()
@@ -316,6 +316,16 @@ class TrainingArguments(Setters, metaclass=Spelled):
     def place_model_on_device(self) -> bool:
         """Whether the trainer brings the model there."""
         return True
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """What ``activation_checkpointing`` was called."""
+        return self.activation_checkpointing
+
+    @property
+    def gradient_checkpointing_kwargs(self) -> dict[str, Any] | str | None:
+        """What ``activation_checkpointing_kwargs`` was called."""
+        return self.activation_checkpointing_kwargs
 
     # One process on one device: what code for several asks.
     world_size = 1

@@ -34,6 +34,7 @@ class Setters:
         gradient_checkpointing: bool | None = None,
     ) -> SettersT:
         """How it is trained; ``do_train`` is then True."""
+        older = {} if gradient_checkpointing is None else {"gradient_checkpointing": gradient_checkpointing}
         return self._set(
             do_train=True,
             learning_rate=learning_rate,
@@ -44,7 +45,7 @@ class Setters:
             gradient_accumulation_steps=gradient_accumulation_steps,
             seed=seed,
             activation_checkpointing=activation_checkpointing,
-            gradient_checkpointing=gradient_checkpointing,
+            **older,
         )
 
     def set_evaluate(

@@ -8,9 +8,11 @@ from typing import Any
 
 from ..models.calls import unexpected
 
-#: What transformers 4 called it, and what it is called now.
+#: What transformers called it before, and what it is called now.
 _RENAMED = {
     "evaluation_strategy": "eval_strategy",
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
     "no_cuda": "use_cpu",
     "per_gpu_train_batch_size": "per_device_train_batch_size",
     "per_gpu_eval_batch_size": "per_device_eval_batch_size",
@@ -40,8 +42,6 @@ _OF_OTHER_MACHINES = frozenset(
 #: What there is not, with the value that asks for nothing.
 _MISSING: dict[str, Any] = {
     "accelerator_config": None,
-    "activation_checkpointing": None,
-    "activation_checkpointing_kwargs": None,
     "auto_find_batch_size": False,
     "dataloader_multiprocessing_context": None,
     "debug": "",

@@ -154,8 +154,11 @@ class Trainer(Search):
             self.state.trial_name = None if self.hp_name is None else self.hp_name(trial)
         self.state.compute_steps(args, plan.steps)
         make_trainable(self.model.parameters())
-        if args.gradient_checkpointing:
-            self.model.gradient_checkpointing_enable(args.gradient_checkpointing_kwargs)
+        if args.activation_checkpointing:
+            given = args.activation_checkpointing_kwargs
+            asked = dict(given) if isinstance(given, dict) else {}
+            of_model = {name: asked.pop(name) for name in ("every_n_layers", "offload") if name in asked}
+            self.model.activation_checkpointing_enable(asked, **of_model)
         self._scaler = scaler() if args.fp16 else None
         if self._made_schedule:
             # It may have been made for another number of steps.

@@ -96,6 +96,7 @@ fn spec(config: &Config) -> Result<Spec> {
     let layers = vec![layer; config.layers("num_hidden_layers")?];
     let embeddings = EmbeddingsSpec {
         norm: Some(layer_norm("word_embeddings_layernorm", eps)),
+        padding: None,
         ..words(config, "word_embeddings", hidden_size)?
     };
     Ok(Spec::Decoder(StackSpec {

@@ -24,12 +24,13 @@ pub(super) fn head_dim(config: &Config, hidden_size: usize, heads: usize) -> Res
     Ok(hidden_size / heads)
 }
 
-/// Word embeddings and nothing else.
+/// Word embeddings and nothing else; that of the padding token gets no gradient.
 pub(super) fn words(config: &Config, path: Path, width: usize) -> Result<EmbeddingsSpec> {
     Ok(EmbeddingsSpec {
         vocab_size: config.count("vocab_size")?,
         width,
         word: path,
+        padding: config.token("pad_token_id")?,
         scale: 1.0,
         scales_given: false,
         positions: None,

@@ -93,6 +93,7 @@ pub(super) fn gpt_embeddings(config: &Config, width: usize) -> Result<Embeddings
             numbering: Numbering::Index,
         }),
         segments: Some(("wte", config.count("vocab_size")?)),
+        padding: None,
         ..words(config, "wte", width)?
     })
 }

@@ -132,11 +132,12 @@ fn spec(config: &Config) -> Result<Spec> {
         dropout: of_both,
     };
     let layers = vec![layer; config.layers("num_hidden_layers")?];
+    let embeddings = EmbeddingsSpec { padding: None, ..words(config, "word_embeddings", hidden_size)? };
     let scale = 1.0 / (head_dim as f32).sqrt();
     Ok(Spec::Decoder(StackSpec {
         rotaries: if alibi { Vec::new() } else { vec![RotarySpec::read(config, head_dim)?] },
         // The slopes were rounded to bfloat16 in training.
         bias: alibi.then_some(BiasSpec::Alibi { heads, scale, dtype: DType::BF16 }),
-        ..decoder_stack(words(config, "word_embeddings", hidden_size)?, "h", layers, layer_norm("ln_f", eps))
+        ..decoder_stack(embeddings, "h", layers, layer_norm("ln_f", eps))
     }))
 }

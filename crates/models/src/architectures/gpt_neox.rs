@@ -97,7 +97,7 @@ fn spec(config: &Config) -> Result<Spec> {
         dropout: 0.0,
     };
     let layers = vec![layer; config.layers("num_hidden_layers")?];
-    let embeddings = EmbeddingsSpec { dropout, ..words(config, "embed_in", hidden_size)? };
+    let embeddings = EmbeddingsSpec { dropout, padding: None, ..words(config, "embed_in", hidden_size)? };
     Ok(Spec::Decoder(StackSpec {
         rotaries: vec![RotarySpec::read(config, head_dim)?],
         ..decoder_stack(embeddings, "layers", layers, layer_norm("final_layer_norm", eps))

@@ -91,6 +91,7 @@ fn spec(config: &Config) -> Result<Spec> {
     let embeddings = EmbeddingsSpec {
         segments: Some(("wte", config.count("vocab_size")?)),
         dropout: config.dropout("embd_pdrop")?,
+        padding: None,
         ..words(config, "wte", hidden_size)?
     };
     Ok(Spec::Decoder(StackSpec {

@@ -61,6 +61,7 @@ fn spec(config: &Config) -> Result<Spec> {
         positions: Some(roberta_positions(config, 1)?),
         norm: Some(layer_norm("embeddings.LayerNorm", eps)),
         dropout: config.dropout("hidden_dropout_prob")?,
+        padding: Some(1),
         ..words(config, "embeddings.word_embeddings", config.count("hidden_size")?)?
     };
     let mut stack = bert_stack(config, embeddings, eps)?;

@@ -106,7 +106,7 @@ fn stack(config: &Config, names: &Names, layers: &str, causal: bool) -> Result<S
     };
     Ok(StackSpec {
         hidden_size,
-        embeddings: EmbeddingsSpec { dropout, ..words(config, names.words, hidden_size)? },
+        embeddings: EmbeddingsSpec { dropout, padding: None, ..words(config, names.words, hidden_size)? },
         layers_path: names.layers,
         layers: vec![layer; config.layers(layers)?],
         final_norm: Some(rms_norm(names.norm, eps)),

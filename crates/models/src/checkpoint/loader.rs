@@ -131,6 +131,8 @@ struct State {
     generator: Generator,
     std: f64,
     resize: Option<Resize>,
+    /// The padding row of a model that is made anew, or that it has none.
+    padding: Option<Option<usize>>,
     quantization: Option<Quantization>,
     /// What adapters add to linear layers, by the names that users see.
     low_ranks: BTreeMap<String, Vec<LowRank>>,
@@ -179,6 +181,7 @@ impl Loader {
             generator: Generator::new(0),
             std: 0.02,
             resize: None,
+            padding: None,
             quantization: options.quantization,
             low_ranks: BTreeMap::new(),
             loaded: Loaded { report, ..Loaded::default() },
@@ -195,6 +198,7 @@ impl Loader {
             generator: Generator::new(seed),
             std: 0.02,
             resize: None,
+            padding: None,
             quantization: None,
             low_ranks: BTreeMap::new(),
             loaded: Loaded::default(),
@@ -205,6 +209,11 @@ impl Loader {
     pub fn resizing(self, resize: Resize, seed: u64) -> Loader {
         let state = self.0.into_inner();
         Loader(RefCell::new(State { resize: Some(resize), generator: Generator::new(seed), ..state }))
+    }
+
+    /// The same loader; word embeddings go on having this padding row, or none, whatever the configuration has become.
+    pub fn padded(self, padding: Option<usize>) -> Loader {
+        Loader(RefCell::new(State { padding: Some(padding), ..self.0.into_inner() }))
     }
 
     /// The same loader; what is drawn normally has this standard deviation.
@@ -457,6 +466,14 @@ impl<'a> Scope<'a> {
                 Ok(other.clone())
             }
         }
+    }
+
+    /// Which of the `rows` of word embeddings is the padding: the configuration's `token`, unless a model is made anew. As with torch's
+    /// modules that is settled when a model is loaded; a shorter table may lose it.
+    pub fn padding(&self, token: Option<i64>, rows: usize) -> Option<usize> {
+        let settled = self.loader.0.borrow().padding;
+        let row = |token: i64| usize::try_from(if token < 0 { token + rows as i64 } else { token }).ok();
+        settled.unwrap_or_else(|| token.and_then(row)).filter(|&row| row < rows)
     }
 
     /// What is added to the linear layer of this scope.

@@ -4,19 +4,37 @@ use super::same_place;
 use crate::autograd::record;
 use crate::{DType, Error, Result, Tensor};
 
+/// A table whose rows are looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// The rows: (rows, width) of any float dtype.
+    pub table: &'a Tensor,
+    /// A row for every position.
+    pub ids: &'a [i64],
+    /// The row that gets no gradient: `padding_idx` of torch's `nn.Embedding`.
+    pub padding: Option<usize>,
+}
+
+impl<'a> Lookup<'a> {
+    /// All of whose rows get their gradients.
+    pub fn new(table: &'a Tensor, ids: &'a [i64]) -> Lookup<'a> {
+        Lookup { table, ids, padding: None }
+    }
+}
+
 /// For every position the sum, over the lookups, of the table row that its id names: (positions, width), float32, or float64 if the
 /// tables are. With one lookup it is torch's `F.embedding`; a transformer adds up word, position and segment rows in one pass.
 ///
-/// Tables are (rows, width) of any float dtype; every lookup has one id per position.
+/// Every lookup has one id per position.
 ///
 /// # Errors
 /// `Index` for an id outside its table; `Shapes` or `Argument` when tables or ids do not fit one another.
-pub fn embedding(lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
-    let &[(first, first_ids), ..] = lookups else {
+pub fn embedding(lookups: &[Lookup]) -> Result<Tensor> {
+    let &[Lookup { table: first, ids: first_ids, .. }, ..] = lookups else {
         return Err(Error::argument("embedding", "there must be at least one table"));
     };
-    same_place("embedding", lookups.iter().map(|(table, _)| *table))?;
-    for &(table, ids) in lookups {
+    same_place("embedding", lookups.iter().map(|lookup| lookup.table))?;
+    for &Lookup { table, ids, .. } in lookups {
         if table.ndim() != 2 || table.shape()[1..] != first.shape()[1..] {
             let rule = "tables must be matrices of the same width";
             return Err(Error::Shapes {
@@ -40,32 +58,39 @@ pub fn embedding(lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
             return Err(Error::Index { op: "embedding", what: "the table", index, size: rows });
         }
     }
-    let sources: Vec<&Tensor> = lookups.iter().map(|(table, _)| *table).collect();
-    let ids: Vec<Tensor> =
-        lookups.iter().map(|(_, ids)| Tensor::from_slice(ids, &[ids.len()])).collect::<Result<_>>()?;
-    if sources.iter().all(|table| table.dtype() == DType::F64) {
-        let mut rows = sources.iter().zip(&ids).map(|(table, ids)| table.index_select(0, ids));
-        let first = rows.next().unwrap_or_else(|| first.zeros_like())?;
-        return rows.try_fold(first, |sum, rows| sum.add(&rows?));
-    }
+    let sources: Vec<&Tensor> = lookups.iter().map(|lookup| lookup.table).collect();
+    let ids: Vec<Tensor> = lookups
+        .iter()
+        .map(|lookup| Tensor::from_slice(lookup.ids, &[lookup.ids.len()]))
+        .collect::<Result<_>>()?;
     let tables: Vec<Tensor> =
         sources.iter().map(|table| table.detach().contiguous()).collect::<Result<_>>()?;
-    let lookups: Vec<(&Tensor, &[i64])> =
-        tables.iter().zip(lookups).map(|(table, (_, ids))| (table, *ids)).collect();
-    let out = first.backend().embedding(&lookups)?;
-    let rows: Vec<usize> = sources.iter().map(|table| table.shape()[0]).collect();
+    let out = if tables.iter().all(|table| table.dtype() == DType::F64) {
+        let mut rows = tables.iter().zip(&ids).map(|(table, ids)| table.index_select(0, ids));
+        let first = rows.next().unwrap_or_else(|| Tensor::zeros(&[]))?;
+        rows.try_fold(first, |sum, rows| sum.add(&rows?))?
+    } else {
+        let rows: Vec<(&Tensor, &[i64])> =
+            tables.iter().zip(lookups).map(|(table, lookup)| (table, lookup.ids)).collect();
+        first.backend().embedding(&rows)?
+    };
+    let sizes: Vec<_> = lookups.iter().map(|lookup| (lookup.table.shape()[0], lookup.padding)).collect();
     let saved: Vec<&Tensor> = ids.iter().collect();
     Ok(record("embedding", out, &sources, &saved, move |b| {
         // A row's gradient is the sum of those of all positions that looked it up.
         let width = b.grad().shape()[1];
-        let into_table = |(index, &rows): (usize, &usize)| {
+        let into_table = |(index, &(rows, padding)): (usize, &(usize, Option<usize>))| {
             b.when(index, || {
                 let places = b.saved[index].mul(width as i64)?.to_device(b.grad().device())?;
                 let zeros = Tensor::zeros_on(&[rows, width], b.grad().dtype(), b.grad().device())?;
-                zeros.put_at(&places, width, b.grad(), true)
+                let grad = zeros.put_at(&places, width, b.grad(), true)?;
+                if let Some(padding) = padding.filter(|&padding| padding < rows) {
+                    grad.select(0, padding)?.fill_(0.0)?;
+                }
+                Ok(grad)
             })
         };
-        rows.iter().enumerate().map(into_table).collect()
+        sizes.iter().enumerate().map(into_table).collect()
     }))
 }
 
@@ -82,7 +107,7 @@ impl Tensor {
         let table = self.contiguous()?.view(&[count, inner.iter().product()])?;
         let mut shape = vec![rows.len()];
         shape.extend_from_slice(inner);
-        embedding(&[(&table, &ids)])?.view(&shape)
+        embedding(&[Lookup::new(&table, &ids)])?.view(&shape)
     }
 }
 
@@ -98,7 +123,7 @@ mod tests {
         let words = Tensor::from_slice(&[0f32, 1., 2., 3., 4., 5.], &[3, 2]).unwrap();
         let half = [bf16::from_f32(10.0), bf16::from_f32(20.0)];
         let types = Tensor::from_slice(&half, &[1, 2]).unwrap();
-        let sum = embedding(&[(&words, &[2, 0, 1]), (&types, &[0, 0, 0])]).unwrap();
+        let sum = embedding(&[Lookup::new(&words, &[2, 0, 1]), Lookup::new(&types, &[0, 0, 0])]).unwrap();
         assert_eq!(sum.as_slice::<f32>().unwrap(), [14., 25., 10., 21., 12., 23.]);
         assert_eq!(words.gather_rows(&[1, 1]).unwrap().as_slice::<f32>().unwrap(), [2., 3., 2., 3.]);
     }
@@ -107,15 +132,29 @@ mod tests {
     fn an_id_outside_the_table_is_named() {
         let table = Tensor::zeros(&[3, 2]).unwrap();
         for id in [-1, 3, i64::MAX, i64::MIN] {
-            let error = embedding(&[(&table, &[id])]).unwrap_err();
+            let error = embedding(&[Lookup::new(&table, &[id])]).unwrap_err();
             assert!(error.to_string().contains(&id.to_string()), "{error}");
+        }
+    }
+
+    #[test]
+    fn padding_gets_no_gradient() {
+        let table = draw(&[3, 2], (-1.0, 1.0), 1);
+        for dtype in [DType::F32, DType::F64] {
+            let table = table.to_dtype(dtype).unwrap();
+            table.set_requires_grad(true).unwrap();
+            let lookup = Lookup { padding: Some(2), ..Lookup::new(&table, &[2, 0, 2]) };
+            let rows = embedding(&[lookup, Lookup::new(&table, &[1, 2, 1])]).unwrap();
+            rows.sum_all().unwrap().backward(None).unwrap();
+            let grad = table.grad().unwrap().to_dtype(DType::F32).unwrap();
+            assert_eq!(grad.as_slice::<f32>().unwrap(), [1., 1., 2., 2., 1., 1.]);
         }
     }
 
     #[test]
     fn gradients() {
         let ids: (&[i64], &[i64]) = (&[2, 0, 2], &[1, 1, 1]);
-        let both = |x: &[Tensor]| embedding(&[(&x[0], ids.0), (&x[1], ids.1)]);
+        let both = |x: &[Tensor]| embedding(&[Lookup::new(&x[0], ids.0), Lookup::new(&x[1], ids.1)]);
         check_gradient("embedding", &[&[3, 2], &[2, 2]], (-1.0, 1.0), 1, both);
         let inputs = [
             draw(&[3, 2], (-1.0, 1.0), 1).to_dtype(DType::F32).unwrap(),

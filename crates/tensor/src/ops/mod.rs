@@ -40,7 +40,7 @@ pub use binary::BinaryOp;
 pub use compare::CompareOp;
 pub use dropout::Dropout;
 pub(crate) use dropout::{BLOCKS as DROPOUT_BLOCKS, GROUP as DROPOUT_GROUP, limit as dropout_limit};
-pub use embedding::embedding;
+pub use embedding::{Lookup, embedding};
 pub use gated::gated;
 pub use index::Index;
 pub use layer_norm::layer_norm;
