@@ -6,7 +6,6 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::AHEAD;
 use super::activations::{Activations, Strip, Tile};
 use super::interleaved::{Interleaved, LANES};
 use super::unpack::{Int8, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Unpack, Words};
@@ -15,6 +14,8 @@ use crate::quant::{BlockFormat, GROUP, RUN};
 
 /// Elements whose codes are unpacked at once.
 const PART: usize = 32;
+/// How many bytes ahead panels are fetched.
+const AHEAD: usize = 2 << 10;
 
 /// Writes the products of some outputs with all rows: (rows, outputs).
 ///
@@ -92,7 +93,6 @@ unsafe fn product<F: Unpack, const M: usize>(
     for tile in left.tiles::<M>(strip) {
         let mut sums = [_mm512_setzero_ps(); M];
         for some in 0..units.min(RUN / F::ELEMENTS) {
-            fetch_x86(unit.wrapping_byte_add(AHEAD).cast(), F::WORDS * LANES * size_of::<i32>());
             // SAFETY: the panel has this unit.
             unsafe { add::<F, M>([header, unit].map(Words), tile, some, &mut sums) }
             unit = unit.wrapping_add(LANES * F::WORDS);
@@ -124,6 +124,9 @@ unsafe fn add<F: Unpack, const M: usize>(
     let quads = F::SHARED / 4;
     for part in 0..F::ELEMENTS / PART {
         let element = place * F::ELEMENTS + part * PART;
+        // Some at a time: more than a processor can ask for at once keep those that are needed first waiting.
+        let bytes = F::WORDS.div_ceil(F::ELEMENTS / PART) * LANES * size_of::<i32>();
+        fetch_x86(unit.0.wrapping_byte_add(AHEAD + part * bytes).cast(), bytes);
         // SAFETY: as the caller promises.
         let codes = unsafe { F::codes(unit, part) };
         for group in 0..groups {
