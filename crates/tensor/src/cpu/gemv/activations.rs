@@ -47,14 +47,22 @@ impl Rounded {
     #[inline(always)]
     fn whole(x: &[f32; RUN]) -> Rounded {
         // As whole numbers, which magnitudes are ordered like: nan is the greatest.
-        let most = f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() & !(1 << 31))));
+        let mut most = 0;
+        for x in x {
+            most = most.max(x.to_bits() & !(1 << 31));
+        }
+        let most = f32::from_bits(most);
         let (scale, inverse) = if most < LEAST { (0.0, 0.0) } else { (most / MOST, MOST / most) };
         let mut rounded = Rounded { scale, ..Rounded::ZERO };
         for i in 0..RUN {
             rounded.codes[i] = (x[i] * inverse + ROUNDS).to_bits() as i16;
         }
         for (sum, codes) in rounded.sums.iter_mut().zip(rounded.codes.as_chunks::<GROUP>().0) {
-            *sum = codes.iter().map(|&code| i32::from(code)).sum::<i32>() as f32;
+            let mut total = 0;
+            for code in codes {
+                total += i32::from(*code);
+            }
+            *sum = total as f32;
         }
         rounded
     }
@@ -75,15 +83,22 @@ impl<const HEIGHT: usize> Tile<HEIGHT> {
     /// Puts a run of row `lane` in its place.
     #[inline(always)]
     fn put(&mut self, lane: usize, run: &Rounded) {
-        let [high, low] = &mut self.bytes;
-        let quads = run.codes.as_chunks::<4>().0;
-        for ((high, low), codes) in high.iter_mut().zip(low).zip(quads) {
-            high[lane] = i32::from_le_bytes(codes.map(|code| ((code + 128) >> 8) as u8));
-            low[lane] = i32::from_le_bytes(codes.map(|code| code as u8));
+        let (mut high, mut low) = ([0; RUN], [0; RUN]);
+        for i in 0..RUN {
+            high[i] = ((run.codes[i] + 128) >> 8) as u8;
+            low[i] = run.codes[i] as u8;
         }
-        self.sums.iter_mut().zip(&run.sums).for_each(|(to, sum)| to[lane] = *sum);
-        let twos = run.sums.as_chunks::<2>().0;
-        self.sums_of_two.iter_mut().zip(twos).for_each(|(to, [one, other])| to[lane] = one + other);
+        for (to, bytes) in self.bytes.iter_mut().zip([high, low]) {
+            for (to, quad) in to.iter_mut().zip(bytes.as_chunks().0) {
+                to[lane] = i32::from_le_bytes(*quad);
+            }
+        }
+        for (to, sum) in self.sums.iter_mut().zip(&run.sums) {
+            to[lane] = *sum;
+        }
+        for (to, [one, other]) in self.sums_of_two.iter_mut().zip(run.sums.as_chunks().0) {
+            to[lane] = one + other;
+        }
         self.scales[lane] = run.scale;
     }
 }
@@ -151,7 +166,11 @@ impl Activations {
         let one = |row: usize, to: &mut [Rounded]| {
             vectorized(
                 #[inline(always)]
-                || to.iter_mut().zip(left.row(row).chunks(RUN)).for_each(|(to, x)| *to = Rounded::of(x)),
+                || {
+                    for (to, x) in to.iter_mut().zip(left.row(row).chunks(RUN)) {
+                        *to = Rounded::of(x);
+                    }
+                },
             );
         };
         team::for_each_chunk(&mut self.rounded, self.runs, one)
@@ -215,8 +234,9 @@ fn fill<const HEIGHT: usize>(left: Left, strip: &Strip, tiles: &mut [f32]) {
         #[inline(always)]
         || {
             for lane in 0..strip.rows {
-                let row = left.row(strip.first + lane).chunks(RUN);
-                tiles.iter_mut().zip(row).for_each(|(tile, x)| tile.put(lane, &Rounded::of(x)));
+                for (tile, x) in tiles.iter_mut().zip(left.row(strip.first + lane).chunks(RUN)) {
+                    tile.put(lane, &Rounded::of(x));
+                }
             }
         },
     );

@@ -39,7 +39,7 @@ impl Interleaved {
         let unit = Unit::of(format);
         let words = unit.of_row(columns);
         let panels = rows.div_ceil(LANES);
-        let data = Buffer::uninit(panels.saturating_mul(LANES * words * size_of::<i32>()))?;
+        let data = Buffer::lasting(panels.saturating_mul(LANES * words * size_of::<i32>()))?;
         let interleaved = Interleaved { format, columns, words, data };
         team::for_each(panels, |panel| {
             // Rows that are not there are zeros: scales too.
