@@ -1,7 +1,7 @@
 //! Products with weights as they are stored, from few rows (decoding: bytes read per second, beside what the memory gives) to many (reading a
 //! prompt: GFLOP/s). Each takes its turn with weights that exceed the caches, as the layers of a model do.
 //!
-//! `cargo bench -p trustformers-tensor --bench decode [filter] [rows]`
+//! `cargo bench -p trustformers-tensor --bench decode [filter] [rows] [MiB]`: the last are the weights that a measurement goes round.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -14,8 +14,8 @@ use trustformers_tensor::{
 
 const OUTPUTS: usize = 3072;
 const INNER: usize = 768;
-/// Bytes of weights that a measurement goes round.
-const BYTES: usize = 96 << 20;
+/// Weights that a measurement goes round, if nothing else is said.
+const MIB: usize = 96;
 
 /// The least time of many, and the median.
 fn measure(mut work: impl FnMut() -> Result<()>) -> Result<(f64, f64)> {
@@ -55,6 +55,7 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     let (filter, only) = (arguments.next().unwrap_or_default(), arguments.next());
     let only: Option<usize> = only.and_then(|only| only.parse().ok());
+    let around = arguments.next().and_then(|mib| mib.parse().ok()).unwrap_or(MIB) << 20;
     let generator = Generator::new(1);
     let dense = |shape: &[usize], dtype| generator.normal(shape, DType::F32)?.to_dtype(dtype);
     let bandwidth = bandwidth()?;
@@ -81,7 +82,7 @@ fn main() -> Result<()> {
             continue;
         }
         let weights =
-            (0..BYTES.div_ceil(*bytes)).map(|_| Weight::new([make()?])).collect::<Result<Vec<_>>>()?;
+            (0..around.div_ceil(*bytes)).map(|_| Weight::new([make()?])).collect::<Result<Vec<_>>>()?;
         print!("{name:20}");
         for rows in [1, 2, 4, 8, 16, 512] {
             if only.is_some_and(|only| only != rows) {

@@ -4,10 +4,15 @@ use std::any::Any;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::memory::Block;
 use crate::{Error, Result};
+
+/// What [`Buffer::lasting`] cuts parts from.
+const LASTING: usize = 16 << 20;
+/// Parts begin with a cache line.
+const LINE: usize = 64;
 
 /// A run of CPU bytes: a pointer, a length and an owner. The owner may be our own block, a NumPy array, a mapped file: the bytes
 /// are borrowed, not copied.
@@ -41,6 +46,29 @@ impl Buffer {
         let block = Block::allocate(len).ok_or(Error::OutOfMemory { bytes: len })?;
         let (ptr, version) = (block.as_ptr(), AtomicU64::new(0));
         Ok(Buffer { ptr, len, writable: true, version, owner: Owner::Block(Some(block)) })
+    }
+
+    /// [`Buffer::uninit`] for what is made once and read again and again, such as the weights of a model: a part of a larger block if it
+    /// is not large itself, so that it lies on large pages, and next to what was asked for before it.
+    pub(crate) fn lasting(len: usize) -> Result<Buffer> {
+        /// Smaller buffers are not worth a part.
+        const LEAST: usize = 64 << 10;
+        /// The block that parts are cut from, and where the next one begins. Only ever tried, as a forked child may never get it.
+        static CURRENT: Mutex<Option<(Arc<Buffer>, usize)>> = Mutex::new(None);
+        let len_in_lines = len.next_multiple_of(LINE);
+        if (LEAST..=LASTING / 2).contains(&len)
+            && let Ok(mut current) = CURRENT.try_lock()
+        {
+            let (block, at) = match current.take().filter(|(_, at)| at + len_in_lines <= LASTING) {
+                Some(current) => current,
+                None => (Arc::new(Buffer::uninit(LASTING)?), 0),
+            };
+            // SAFETY: the part is within the block, which lives as long as one of its parts, and nobody else's.
+            let part = unsafe { Buffer::foreign(block.ptr.add(at), len, true, Box::new(block.clone())) };
+            *current = Some((block, at + len_in_lines));
+            return Ok(part);
+        }
+        Buffer::uninit(len)
     }
 
     /// Bytes that `owner` keeps alive and in place.

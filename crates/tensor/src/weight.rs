@@ -2,24 +2,34 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::cpu::{Packed as PackedMatrix, Pairs, Panels, Stacked};
+use smallvec::SmallVec;
+
+use crate::cpu::{Interleaved, Packed, Pairs, Panels, Stacked};
 use crate::{DType, Error, Matrix, Result, Tensor, profile};
 
 /// The weights of one linear operation: one matrix, or several that share their input and are applied as one (query, key and value).
 ///
-/// The parts stay as they were loaded, often mapped from a file, as numbers or as blocks. Of numbers the kernel's layout is made on first
-/// use and kept until a part changes in place. A weight that is being trained changes with every step, so it is not packed at all.
+/// The parts stay as they were loaded, often mapped from a file, as numbers or as blocks. The kernel's layout is made on first use and
+/// kept until a part changes in place. A weight that is being trained changes with every step, so it is not packed at all.
 pub struct Weight {
     parts: Vec<Matrix>,
-    packed: RwLock<Option<Packed>>,
+    made: RwLock<Option<Made>>,
     is_passing: bool,
 }
 
 /// The kernel's form, and the versions of the parts that it was made from.
 #[derive(Clone)]
-struct Packed {
-    matrix: Arc<PackedMatrix<f32>>,
+struct Made {
+    form: Arc<Form>,
     versions: Vec<u64>,
+}
+
+/// What a kernel streams: panels that lie one after another.
+pub(crate) enum Form {
+    /// Of floats, all parts as one.
+    Floats(Packed<f32>),
+    /// Of blocks, of every part that is blocks.
+    Blocks(SmallVec<[Option<Interleaved>; 4]>),
 }
 
 impl Weight {
@@ -46,7 +56,7 @@ impl Weight {
                 return Err(Error::DType { op: "weight", rule, dtype });
             }
         }
-        Ok(Weight { parts, packed: RwLock::default(), is_passing: false })
+        Ok(Weight { parts, made: RwLock::default(), is_passing: false })
     }
 
     /// A weight of one part for one product: the kernel's layout would not be used again, so it is made as the product goes along.
@@ -84,17 +94,36 @@ impl Weight {
 
     /// The kernel's form, made now if there is none or a part has changed; `None` where the parts have no such form, and where it is not
     /// worth keeping, as the next product has other values or is of another weight. Several threads may ask at once; one result is kept.
-    pub(crate) fn packed(&self) -> Result<Option<Arc<PackedMatrix<f32>>>> {
+    pub(crate) fn form(&self) -> Result<Option<Arc<Form>>> {
         if self.is_passing || self.requires_grad() {
             return Ok(None);
         }
         let versions = || self.parts.iter().map(|part| part.memory().storage().version());
         // A panic elsewhere leaves either the old form or the new one, and both say what they were made from.
-        let kept = self.packed.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(packed) = kept.as_ref().filter(|packed| packed.versions.iter().copied().eq(versions())) {
-            return Ok(Some(packed.matrix.clone()));
+        let kept = self.made.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = kept.as_ref().filter(|made| made.versions.iter().copied().eq(versions())) {
+            return Ok(Some(made.form.clone()));
         }
         drop(kept);
+        let versions = versions().collect();
+        let Some(form) = self.make()? else { return Ok(None) };
+        let form = Arc::new(form);
+        // What it was made from is not needed in memory any more, so that a matrix takes memory once.
+        self.parts.iter().map(Matrix::memory).for_each(Tensor::evict);
+        let mut kept = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(Made { form: form.clone(), versions });
+        Ok(Some(form))
+    }
+
+    fn make(&self) -> Result<Option<Form>> {
+        if self.parts.iter().any(|part| part.quantized().is_some()) {
+            if !Interleaved::is_read() {
+                return Ok(None);
+            }
+            let _measured = profile::span("pack_weights");
+            let of = |part: &Matrix| part.quantized().map(Interleaved::of).transpose();
+            return Ok(Some(Form::Blocks(self.parts.iter().map(of).collect::<Result<_>>()?)));
+        }
         let is_wide = |part: &Matrix| part.dense().is_some_and(|part| part.dtype() == DType::F32);
         let (pairs, stacked) = (self.pairs(), Stacked(&self.parts));
         let panels: &dyn Panels<f32> = match &pairs {
@@ -103,17 +132,11 @@ impl Weight {
             None => return Ok(None),
         };
         let _measured = profile::span("pack_weights");
-        let versions = versions().collect();
-        let matrix = Arc::new(PackedMatrix::made(panels)?);
-        // What it was made from is not needed in memory any more, so that a matrix takes memory once.
-        self.parts.iter().filter_map(Matrix::dense).for_each(Tensor::evict);
-        let mut kept = self.packed.write().unwrap_or_else(PoisonError::into_inner);
-        *kept = Some(Packed { matrix: matrix.clone(), versions });
-        Ok(Some(matrix))
+        Ok(Some(Form::Floats(Packed::made(panels)?)))
     }
 
     /// Gives back the kernel's form, until it is needed again.
     pub fn unpack(&self) {
-        *self.packed.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.made.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

@@ -7,6 +7,7 @@ use super::gemv::{self, Finish};
 use super::rows::for_each_run;
 use super::{activation, gated, layer_norm, scratch};
 use crate::ops::{LinearStep, Norm, Then};
+use crate::weight::Form;
 use crate::{Activation, DType, Matrix, Result, Tensor, Weight};
 
 /// See [`crate::Backend::linear`].
@@ -55,21 +56,27 @@ fn product(values: &[f32], step: &LinearStep, out: &mut [MaybeUninit<f32>]) -> R
     let (map, gates) = (activation::kernel(activation), matches!(then, Then::Gate(_)));
     let quads = if rows > gemv::MAX_ROWS { Quads::of(weight.parts()) } else { None };
     let finish = Finish { bias, map, gates, add };
-    let packed = if quads.is_none() { weight.packed()? } else { None };
-    if quads.is_none() && packed.is_none() && gemv::product(left, weight.parts(), finish, out)? {
+    let form = if quads.is_none() { weight.form()? } else { None };
+    let (packed, interleaved) = match form.as_deref() {
+        Some(Form::Floats(packed)) => (Some(packed), &[][..]),
+        Some(Form::Blocks(interleaved)) => (None, interleaved.as_slice()),
+        None => (None, &[][..]),
+    };
+    let is_read = quads.is_none() && packed.is_none();
+    if is_read && gemv::product(left, weight.parts(), interleaved, finish, out)? {
         return Ok(());
     }
     if gates {
         let both = Tensor::build(&[rows, outputs], |both| match &quads {
             Some(quads) => quads.product(values, Finish { bias, ..Finish::default() }, both),
-            None => by_tiles(left, weight, packed.as_deref(), bias, None, both),
+            None => by_tiles(left, weight, packed, bias, None, both),
         })?;
         return gated::write(activation, both.as_slice()?, outputs / 2, out);
     }
     if let Some(quads) = quads {
         return quads.product(values, finish, out);
     }
-    by_tiles(left, weight, packed.as_deref(), bias, map, out)?;
+    by_tiles(left, weight, packed, bias, map, out)?;
     let Some(add) = add else { return Ok(()) };
     // SAFETY: the product has written all of it.
     let out = unsafe { out.assume_init_mut() };

@@ -50,6 +50,7 @@ use crate::{Backend, DType, Quantized, Result, Scalar, Tensor};
 pub use level::{Capabilities, capabilities};
 
 pub(crate) use gemm::{Packed, Pairs, Panels, Stacked};
+pub(crate) use gemv::Interleaved;
 pub(crate) use random::block as random_block;
 pub(crate) use rows::for_each_run_of;
 

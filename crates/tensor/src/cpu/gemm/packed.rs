@@ -1,6 +1,6 @@
 //! A right matrix in the layout of a kernel.
 
-use super::{Kernel, Matrix, Panels, Real, pointer, scratch};
+use super::{Kernel, Matrix, Panels, Real, pointer};
 use crate::cpu::level::Level;
 use crate::quant::RUN;
 use crate::{Buffer, Result, team};
@@ -19,20 +19,20 @@ pub(crate) struct Packed<T: 'static> {
 impl<T: Real> Packed<T> {
     pub(super) fn pack(b: Matrix<T>, kernel: &'static Kernel<T>, parallel: bool) -> Result<Packed<T>> {
         let inner = b.rows;
-        Packed::fill(kernel, inner, b.columns, parallel, |columns, to| {
+        Packed::fill(kernel, [inner, b.columns], Buffer::uninit, parallel, |columns, to| {
             let runs = b.columns_as_runs(columns, (0, inner));
             // SAFETY: a panel holds so many elements.
             unsafe { (kernel.pack)(&runs, to, kernel.columns) }
         })
     }
 
-    /// Packs a matrix that gives its panels.
+    /// Packs a matrix that gives its panels, for many products.
     ///
     /// # Errors
     /// `OutOfMemory`.
     pub(crate) fn made(b: &dyn Panels<T>) -> Result<Packed<T>> {
         let (kernel, [inner, columns]) = (b.kernel(Level::current()), b.shape());
-        Packed::fill(kernel, inner, columns, true, |columns, to| {
+        Packed::fill(kernel, [inner, columns], Buffer::lasting, true, |columns, to| {
             for start in (0..inner).step_by(RUN) {
                 // SAFETY: the panel has room for all of the inner dimension.
                 unsafe {
@@ -42,17 +42,18 @@ impl<T: Real> Packed<T> {
         })
     }
 
-    /// `fill` writes the columns of every panel: it is given which, and where to.
+    /// `fill` writes the columns of every panel, in `memory` of so many bytes: it is given which, and where to.
     fn fill(
         kernel: &'static Kernel<T>,
-        inner: usize,
-        columns: usize,
+        [inner, columns]: [usize; 2],
+        memory: fn(usize) -> Result<Buffer>,
         parallel: bool,
         fill: impl Fn((usize, usize), *mut T) + Sync,
     ) -> Result<Packed<T>> {
         let width = kernel.columns;
         let panels = columns.div_ceil(width);
-        let data = scratch::<T>(panels.saturating_mul(width).saturating_mul(inner))?;
+        let elements = panels.saturating_mul(width).saturating_mul(inner);
+        let data = memory(elements.saturating_mul(size_of::<T>()))?;
         let packed = Packed { data, inner, columns, kernel };
         let one = |panel: usize| {
             let (from, to) = (panel * width, columns.min((panel + 1) * width));

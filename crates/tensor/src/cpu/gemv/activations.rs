@@ -12,190 +12,232 @@ use crate::cpu::simd::vectorized;
 use crate::quant::{GROUP, RUN};
 use crate::{Result, team};
 
-/// Elements that share a scale.
-const SHARED: usize = 32;
 /// The greatest code: its high byte is 127, its low byte 0.
 const MOST: f32 = 127.0 * 256.0;
 /// What is smaller is zero: its inverse would not be finite.
 const LEAST: f32 = 1e-30;
 
-/// Elements that are put in another order at once, see [`Row::bytes`].
-pub(super) const TURN: usize = 128;
-
 /// Fewer elements than this are rounded on the calling thread: sharing them costs as much.
 const PARALLEL_FROM: usize = 32 << 10;
+
+/// A run of a row, filled up with zeros: element `i` is `scale * codes[i]`.
+pub(super) struct Rounded {
+    pub(super) codes: [i16; RUN],
+    pub(super) scale: f32,
+    /// The sum of the codes of each group.
+    pub(super) sums: [f32; RUN / GROUP],
+}
+
+impl Rounded {
+    const ZERO: Rounded = Rounded { codes: [0; RUN], scale: 0.0, sums: [0.0; RUN / GROUP] };
+
+    /// Up to [`RUN`] elements, rounded. For work that is [`vectorized`].
+    #[inline(always)]
+    fn of(x: &[f32]) -> Rounded {
+        match x.first_chunk() {
+            Some(x) => Rounded::whole(x),
+            None => {
+                let mut all = [0.0; RUN];
+                all[..x.len()].copy_from_slice(x);
+                Rounded::whole(&all)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn whole(x: &[f32; RUN]) -> Rounded {
+        // As whole numbers, which magnitudes are ordered like: nan is the greatest.
+        let mut most = 0;
+        for x in x {
+            most = most.max(x.to_bits() & !(1 << 31));
+        }
+        let most = f32::from_bits(most);
+        let (scale, inverse) = if most < LEAST { (0.0, 0.0) } else { (most / MOST, MOST / most) };
+        let mut rounded = Rounded { scale, ..Rounded::ZERO };
+        for i in 0..RUN {
+            rounded.codes[i] = (x[i] * inverse + ROUNDS).to_bits() as i16;
+        }
+        for (sum, codes) in rounded.sums.iter_mut().zip(rounded.codes.as_chunks::<GROUP>().0) {
+            let mut total = 0;
+            for code in codes {
+                total += i32::from(*code);
+            }
+            *sum = total as f32;
+        }
+        rounded
+    }
+}
+
+/// Runs of as many rows as a tile is high, side by side: what is multiplied with the same weights lies together.
+#[repr(C, align(64))]
+pub(super) struct Tile<const HEIGHT: usize> {
+    /// The codes' high bytes, `code = 256 * high + low`, and their low bytes, both signed, four neighbours each.
+    pub(super) bytes: [[[i32; HEIGHT]; RUN / 4]; 2],
+    /// See [`Rounded::sums`]; those of each two groups follow.
+    pub(super) sums: [[f32; HEIGHT]; RUN / GROUP],
+    pub(super) sums_of_two: [[f32; HEIGHT]; RUN / GROUP / 2],
+    pub(super) scales: [f32; HEIGHT],
+}
+
+impl<const HEIGHT: usize> Tile<HEIGHT> {
+    /// Puts a run of row `lane` in its place.
+    #[inline(always)]
+    fn put(&mut self, lane: usize, run: &Rounded) {
+        let (mut high, mut low) = ([0; RUN], [0; RUN]);
+        for i in 0..RUN {
+            high[i] = ((run.codes[i] + 128) >> 8) as u8;
+            low[i] = run.codes[i] as u8;
+        }
+        for (to, bytes) in self.bytes.iter_mut().zip([high, low]) {
+            for (to, quad) in to.iter_mut().zip(bytes.as_chunks().0) {
+                to[lane] = i32::from_le_bytes(*quad);
+            }
+        }
+        for (to, sum) in self.sums.iter_mut().zip(&run.sums) {
+            to[lane] = *sum;
+        }
+        for (to, [one, other]) in self.sums_of_two.iter_mut().zip(run.sums.as_chunks().0) {
+            to[lane] = one + other;
+        }
+        self.scales[lane] = run.scale;
+    }
+}
+
+/// The heights of tiles.
+const HEIGHTS: [usize; 4] = [1, 2, 4, 8];
+
+/// Rows that are multiplied at once.
+#[derive(Clone, Copy)]
+pub(super) struct Strip {
+    pub(super) first: usize,
+    pub(super) rows: usize,
+    /// That of its tiles: what there is beyond the last row is zero.
+    pub(super) height: usize,
+    /// Where its tiles are, one for each run.
+    at: usize,
+}
 
 /// Rows of the left side as integers.
 #[derive(Default)]
 pub(super) struct Activations {
-    pub(super) rows: Vec<Row>,
-    /// The same side by side, if asked for: all runs of the first rows, all of the next, and so on.
-    pub(super) panels: Vec<Panel>,
-}
-
-/// Rows of a [`Panel`].
-pub(super) const PANEL: usize = 8;
-
-/// A run of some rows, or of fewer, side by side: what is multiplied with the same weights lies together.
-#[derive(Clone)]
-#[repr(align(64))]
-pub(super) struct Panel {
-    /// Four neighbours of [`Row::bytes`] each: high bytes, then low ones.
-    pub(super) bytes: [[[[i8; 4]; PANEL]; RUN / 4]; 2],
-    pub(super) scales: [[f32; PANEL]; RUN / GROUP],
-    pub(super) sums: [[f32; PANEL]; RUN / GROUP],
-    pub(super) sums_of_two: [[f32; PANEL]; RUN / GROUP / 2],
-}
-
-impl Panel {
-    const EMPTY: Panel = Panel {
-        bytes: [[[[0; 4]; PANEL]; RUN / 4]; 2],
-        scales: [[0.0; PANEL]; RUN / GROUP],
-        sums: [[0.0; PANEL]; RUN / GROUP],
-        sums_of_two: [[0.0; PANEL]; RUN / GROUP / 2],
-    };
-
-    /// A run of `rows`.
-    fn fill(&mut self, rows: &[Row], run: usize) {
-        for (place, row) in rows.iter().enumerate() {
-            let (high, low) = row.bytes.split_at(row.codes.len());
-            for (to, from) in self.bytes.iter_mut().zip([high, low]) {
-                let from = from[run * RUN..][..RUN].as_chunks().0;
-                to.iter_mut().zip(from).for_each(|(to, from)| to[place] = *from);
-            }
-            let spread = |to: &mut [[f32; PANEL]], from: &[f32]| {
-                let from = &from[run * to.len()..];
-                to.iter_mut().zip(from).for_each(|(to, from)| to[place] = *from);
-            };
-            spread(&mut self.scales, &row.scales);
-            spread(&mut self.sums, &row.sums);
-            spread(&mut self.sums_of_two, &row.sums_of_two);
-        }
-    }
-}
-
-/// A row, filled up with zeros to whole runs of [`RUN`]: element `i` is `scales[i / GROUP] * codes[i]`.
-#[derive(Default)]
-pub(super) struct Row {
-    pub(super) codes: Aligned<i16>,
-    /// The codes' high bytes, `code = 256 * high + low`, and behind them their low bytes, both signed. Of each [`TURN`] elements the
-    /// groups 0, 2, 4 and 6 come first and then the groups 1, 3, 5 and 7.
-    pub(super) bytes: Aligned<i8>,
-    pub(super) scales: Aligned<f32>,
-    /// The sum of each group, scaled.
-    pub(super) sums: Aligned<f32>,
-    /// The sum of each two groups.
-    pub(super) sums_of_two: Aligned<f32>,
-}
-
-impl Row {
-    /// Rounds `x`, filled up with zeros to `width`.
-    fn fill(&mut self, x: &[f32], width: usize) {
-        self.codes.zero(width);
-        self.bytes.zero(2 * width);
-        self.scales.zero(width / GROUP);
-        self.sums.zero(width / GROUP);
-        self.sums_of_two.zero(width / GROUP / 2);
-        vectorized(
-            #[inline(always)]
-            || {
-                let (whole, rest) = x.as_chunks::<SHARED>();
-                for (share, x) in whole.iter().enumerate() {
-                    self.round(share, x);
-                }
-                if !rest.is_empty() {
-                    let mut last = [0.0; SHARED];
-                    last[..rest.len()].copy_from_slice(rest);
-                    self.round(whole.len(), &last);
-                }
-                self.split();
-            },
-        );
-    }
-
-    #[inline(always)]
-    fn round(&mut self, share: usize, x: &[f32; SHARED]) {
-        // As whole numbers, which magnitudes are ordered like: nan is the greatest.
-        let most = f32::from_bits(x.iter().fold(0, |most, x| most.max(x.to_bits() & !(1 << 31))));
-        let (scale, inverse) = if most < LEAST { (0.0, 0.0) } else { (most / MOST, MOST / most) };
-        // Here and not in place, so that the compiler sees that nothing else is written.
-        let mut codes = [0; SHARED];
-        for i in 0..SHARED {
-            codes[i] = (x[i] * inverse + ROUNDS).to_bits() as i16;
-        }
-        self.codes.as_chunks_mut().0[share] = codes;
-        self.scales.as_chunks_mut::<2>().0[share] = [scale; 2];
-        let (first, second) = codes.split_at(GROUP);
-        let sums = [first, second].map(
-            #[inline(always)]
-            |codes| scale * codes.iter().map(|&code| i32::from(code)).sum::<i32>() as f32,
-        );
-        self.sums.as_chunks_mut().0[share] = sums;
-        self.sums_of_two[share] = sums[0] + sums[1];
-    }
-
-    #[inline(always)]
-    fn split(&mut self) {
-        let (high, low) = self.bytes.split_at_mut(self.codes.len());
-        let to = high.as_chunks_mut::<TURN>().0.iter_mut().zip(low.as_chunks_mut::<TURN>().0);
-        for (codes, (high, low)) in self.codes.as_chunks::<TURN>().0.iter().zip(to) {
-            for (group, codes) in codes.as_chunks::<GROUP>().0.iter().enumerate() {
-                let place = group % 2 * (TURN / GROUP / 2) + group / 2;
-                let to =
-                    [&mut high.as_chunks_mut::<GROUP>().0[place], &mut low.as_chunks_mut::<GROUP>().0[place]];
-                to.into_iter().zip(split(*codes)).for_each(|(to, bytes)| *to = bytes);
-            }
-        }
-    }
-}
-
-/// High and low bytes.
-#[inline(always)]
-fn split(codes: [i16; GROUP]) -> [[i8; GROUP]; 2] {
-    let (mut high, mut low) = ([0; GROUP], [0; GROUP]);
-    for i in 0..GROUP {
-        high[i] = ((codes[i] + 128) >> 8) as i8;
-        low[i] = codes[i] as i8;
-    }
-    [high, low]
+    /// How many runs a row has.
+    pub(super) runs: usize,
+    /// All runs of the first row, all of the next, and so on; empty where there are tiles.
+    pub(super) rounded: Vec<Rounded>,
+    /// Empty where there are no tiles.
+    pub(super) strips: Vec<Strip>,
+    tiles: Aligned<f32>,
 }
 
 impl Activations {
-    /// Rounds the rows of `left` and lets `work` use them. They lie in memory of this thread, which is kept for the next ones.
+    /// Rounds the rows of `left` and lets `work` use them, in tiles or one by one. They lie in memory of this thread, which is kept for
+    /// the next ones.
     ///
     /// # Errors
     /// `Threads` when there are none to be had, or what `work` says.
     pub(super) fn with<R>(
         left: Left,
-        with_panels: bool,
+        in_tiles: bool,
         work: impl FnOnce(&Activations) -> Result<R>,
     ) -> Result<R> {
         thread_local! {
-            static OWN: Cell<Activations> = const { Cell::new(Activations { rows: Vec::new(), panels: Vec::new() }) };
+            static OWN: Cell<Option<Activations>> = const { Cell::new(None) };
         }
-        let mut own = OWN.take();
-        let result = own.fill(left, with_panels).and_then(|()| work(&own));
-        OWN.set(own);
+        let mut own = OWN.take().unwrap_or_default();
+        own.runs = left.columns.div_ceil(RUN);
+        own.rounded.clear();
+        own.strips.clear();
+        let filled = if in_tiles { own.fill_tiles(left) } else { own.fill_rounded(left) };
+        let result = filled.and_then(|()| work(&own));
+        OWN.set(Some(own));
         result
     }
 
-    fn fill(&mut self, left: Left, with_panels: bool) -> Result<()> {
-        let width = left.columns.next_multiple_of(RUN);
-        let Activations { rows, panels } = self;
-        rows.resize_with(left.rows, Row::default);
-        let one = |row: usize, to: &mut [Row]| to.iter_mut().for_each(|to| to.fill(left.row(row), width));
-        if left.rows * width < PARALLEL_FROM {
-            (0..left.rows).for_each(|row| one(row, &mut rows[row..=row]));
-        } else {
-            team::for_each_chunk(rows, 1, one)?;
-        }
-        let runs = width / RUN;
-        let count = if with_panels { left.rows.div_ceil(PANEL) * runs } else { 0 };
-        panels.clear();
-        panels.resize(count, Panel::EMPTY);
-        team::for_each_chunk(panels, runs, |index, panels| {
-            let rows = &rows[index * PANEL..left.rows.min((index + 1) * PANEL)];
-            panels.iter_mut().enumerate().for_each(|(run, panel)| panel.fill(rows, run));
-        })
+    /// The tiles of a strip, one for each run.
+    pub(super) fn tiles<const HEIGHT: usize>(&self, strip: &Strip) -> &[Tile<HEIGHT>] {
+        let tiles = &self.tiles[strip.at..][..self.runs * floats(HEIGHT)];
+        assert!(strip.height == HEIGHT && size_of_val(tiles) == self.runs * size_of::<Tile<HEIGHT>>());
+        // SAFETY: so many are there, from the beginning of a cache line on; any bits are numbers.
+        unsafe { std::slice::from_raw_parts(tiles.as_ptr().cast(), self.runs) }
     }
+
+    fn fill_rounded(&mut self, left: Left) -> Result<()> {
+        self.rounded.resize_with(left.rows * self.runs, || Rounded::ZERO);
+        let one = |row: usize, to: &mut [Rounded]| {
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (to, x) in to.iter_mut().zip(left.row(row).chunks(RUN)) {
+                        *to = Rounded::of(x);
+                    }
+                },
+            );
+        };
+        team::for_each_chunk(&mut self.rounded, self.runs, one)
+    }
+
+    fn fill_tiles(&mut self, left: Left) -> Result<()> {
+        let (mut first, mut at) = (0, 0);
+        while first < left.rows {
+            let [.., most] = HEIGHTS;
+            let rows = most.min(left.rows - first);
+            // Five rows are four and one, six or seven are eight with zeros.
+            let is_nearly = |height: &usize| rows <= *height || rows == height + 1 && *height > 2;
+            let height = HEIGHTS.into_iter().find(is_nearly).unwrap_or(most);
+            let rows = rows.min(height);
+            self.strips.push(Strip { first, rows, height, at });
+            at += self.runs * floats(height);
+            first += rows;
+        }
+        self.tiles.zero(at);
+        let mut rest: &mut [f32] = &mut self.tiles;
+        let mut parts = Vec::with_capacity(self.strips.len());
+        for strip in &self.strips {
+            let (part, behind) = rest.split_at_mut(self.runs * floats(strip.height));
+            parts.push((*strip, part));
+            rest = behind;
+        }
+        let fill = |_: usize, parts: &mut [(Strip, &mut [f32])]| {
+            for (strip, part) in parts {
+                match strip.height {
+                    1 => fill::<1>(left, strip, part),
+                    2 => fill::<2>(left, strip, part),
+                    4 => fill::<4>(left, strip, part),
+                    _ => fill::<8>(left, strip, part),
+                }
+            }
+        };
+        if left.rows * left.columns < PARALLEL_FROM {
+            fill(0, &mut parts);
+            return Ok(());
+        }
+        team::for_each_chunk(&mut parts, 1, fill)
+    }
+}
+
+/// Floats that a tile takes the room of.
+fn floats(height: usize) -> usize {
+    let bytes = match height {
+        1 => size_of::<Tile<1>>(),
+        2 => size_of::<Tile<2>>(),
+        4 => size_of::<Tile<4>>(),
+        _ => size_of::<Tile<8>>(),
+    };
+    bytes / size_of::<f32>()
+}
+
+/// Rounds the rows of a strip to its tiles, which are zero.
+fn fill<const HEIGHT: usize>(left: Left, strip: &Strip, tiles: &mut [f32]) {
+    // SAFETY: parts of the memory begin with a cache line and hold whole tiles, of which any bits are numbers.
+    let (_, tiles, _) = unsafe { tiles.align_to_mut::<Tile<HEIGHT>>() };
+    vectorized(
+        #[inline(always)]
+        || {
+            for lane in 0..strip.rows {
+                for (tile, x) in tiles.iter_mut().zip(left.row(strip.first + lane).chunks(RUN)) {
+                    tile.put(lane, &Rounded::of(x));
+                }
+            }
+        },
+    );
 }

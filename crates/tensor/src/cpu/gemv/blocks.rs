@@ -1,11 +1,12 @@
-//! Matrices of blocks: products of integers within a group, scaled and added up as floats.
+//! Matrices of blocks as they are stored: products of integers within a group, scaled and added up as floats. Plain loops, compiled for the
+//! vectors of a level: what the products are.
 
 use std::ops::Range;
 
 use rten_simd::{Isa, SimdOp};
 
-use super::activations::{Activations, Row};
-use super::{MAX_ROWS_OF_BLOCKS, Part};
+use super::activations::{Activations, Rounded};
+use super::{MAX_ROWS, Part};
 use crate::Quantized;
 use crate::cpu::level::Level;
 use crate::cpu::simd::dispatch_at;
@@ -17,36 +18,21 @@ pub(super) struct Blocks<'a> {
     format: BlockFormat,
     rows: &'a [u8],
     row_bytes: usize,
-    columns: usize,
 }
 
 impl<'a> Blocks<'a> {
     pub(super) fn new(level: Level, left: &'a Activations, matrix: &'a Quantized) -> Option<Blocks<'a>> {
         let (format, rows) = (matrix.format(), matrix.blocks().as_slice().ok()?);
-        let (row_bytes, columns) = (matrix.blocks().shape()[1], matrix.shape()[1]);
-        Some(Blocks { level, left, format, rows, row_bytes, columns })
-    }
-
-    /// The bytes from a row on.
-    pub(super) fn from(&self, row: usize) -> &'a [u8] {
-        &self.rows[row * self.row_bytes..]
+        Some(Blocks { level, left, format, rows, row_bytes: matrix.blocks().shape()[1] })
     }
 }
 
 impl Part for Blocks<'_> {
     fn run(&self, outputs: Range<usize>, to: &mut [f32]) {
-        match self.level {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the processor has this level.
-            level if level >= Level::Vnni => unsafe {
-                super::vnni::run(self, self.format, self.left, self.columns, outputs, to)
-            },
-            level => dispatch_at(level, Plain(self, outputs, to)),
-        }
+        dispatch_at(self.level, Plain(self, outputs, to));
     }
 }
 
-/// Plain loops, compiled for the vectors of a level: what the products are.
 struct Plain<'a>(&'a Blocks<'a>, Range<usize>, &'a mut [f32]);
 
 impl SimdOp for Plain<'_> {
@@ -55,41 +41,38 @@ impl SimdOp for Plain<'_> {
     #[inline(always)]
     fn eval<I: Isa>(self, _isa: I) {
         let Plain(blocks, outputs, to) = self;
-        let (rows, width, mut run) = (&blocks.left.rows, outputs.len(), Run::ZERO);
-        let mut sums = [0.0; MAX_ROWS_OF_BLOCKS];
+        let (width, runs, mut run) = (outputs.len(), blocks.left.runs, Run::ZERO);
+        let rows = || blocks.left.rounded.chunks_exact(runs.max(1));
+        let mut sums = [0.0; MAX_ROWS];
         for (i, output) in outputs.enumerate() {
-            let weights = &blocks.from(output)[..blocks.row_bytes];
-            let sums = &mut sums[..rows.len()];
+            let weights = &blocks.rows[output * blocks.row_bytes..][..blocks.row_bytes];
             sums.fill(0.0);
-            for start in (0..blocks.columns).step_by(RUN) {
+            for index in 0..runs {
                 // What is left from before in a run that is not full meets zeros.
-                run.unpack(blocks.format, weights, start);
-                for (row, sum) in rows.iter().zip(sums.iter_mut()) {
-                    *sum += dot(&run, row, start);
-                }
+                run.unpack(blocks.format, weights, index * RUN);
+                rows().zip(&mut sums).for_each(|(row, sum)| *sum += dot(&run, &row[index]));
             }
-            for (row, sum) in sums.iter().enumerate() {
-                to[row * width + i] = *sum;
+            for (to, sum) in to.chunks_exact_mut(width).zip(&sums) {
+                to[i] = *sum;
             }
         }
     }
 }
 
-/// The product of a run with the elements of a row of the left side from `start` on.
+/// The product of two runs.
 #[inline(always)]
-fn dot(run: &Run, row: &Row, start: usize) -> f32 {
+fn dot(run: &Run, row: &Rounded) -> f32 {
     const GROUPS: usize = RUN / GROUP;
-    let (scales, sums) = (&row.scales[start / GROUP..][..GROUPS], &row.sums[start / GROUP..][..GROUPS]);
-    let codes = row.codes[start..][..RUN].as_chunks::<GROUP>().0;
     let mut totals = [0; GROUPS];
-    for (total, (x, w)) in totals.iter_mut().zip(codes.iter().zip(run.codes.as_chunks::<GROUP>().0)) {
+    let groups = row.codes.as_chunks::<GROUP>().0.iter().zip(run.codes.as_chunks::<GROUP>().0);
+    for (total, (x, w)) in totals.iter_mut().zip(groups) {
         for i in 0..GROUP {
             *total += i32::from(x[i]) * i32::from(w[i]);
         }
     }
     let mut dot = 0.0;
     for g in 0..GROUPS {
-        dot += run.scales[g] * scales[g] * totals[g] as f32 + run.offsets[g] * sums[g];
+        dot += run.scales[g] * totals[g] as f32 + run.offsets[g] * row.sums[g];
     }
-    dot
+    row.scale * dot
 }

@@ -1,20 +1,20 @@
-//! Products with few rows, as in decoding: reading the weights is the work. They are read once for all rows, where they lie and as they
-//! are stored.
+//! Products with few rows, as in decoding: reading the weights is the work. They are read once for all rows: floats where they lie and as
+//! they are stored, blocks in the form of their kernel where the processor has one.
 
 mod activations;
 mod blocks;
 mod columns;
+mod interleaved;
 mod lines;
 mod rows;
 mod split;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]
-mod tile;
-#[cfg(target_arch = "x86_64")]
 mod unpack;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
+mod words;
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -25,6 +25,8 @@ use smallvec::SmallVec;
 use activations::Activations;
 use blocks::Blocks;
 use columns::Columns;
+pub(crate) use interleaved::Interleaved;
+use interleaved::Product;
 use lines::Lines;
 use rows::Rows;
 use split::InColumns;
@@ -36,10 +38,9 @@ use crate::{DType, Matrix, Result, pool, team};
 
 /// The most rows that are few: with more, reading the weights is not the work any longer.
 pub(super) const MAX_ROWS: usize = 16;
-/// So few rows are multiplied with one output after another: weights that are read in one stream come half again as fast as in several,
-/// and turning blocks would not pay.
+/// So few rows are multiplied with one output after another: weights that are read in one stream come half again as fast as in several.
 const ONE_BY_ONE: usize = 4;
-/// The most rows that blocks are multiplied with at once, where that takes less time than to unpack them to floats.
+/// The most rows that blocks in the form of their kernel are multiplied with at once.
 const MAX_ROWS_OF_BLOCKS: usize = 64;
 /// Results of a task, all rows together: its room on the stack.
 const TASK_RESULTS: usize = 2048;
@@ -90,31 +91,31 @@ trait Part: Sync {
     }
 }
 
-/// `out = finish(left @ weightᵀ)` (rows, outputs), for stacked `parts` (outputs, columns); nothing is done, and `false` returned, where a
-/// part cannot be read as it lies, or there are so many rows that it would not pay.
+/// `out = finish(left @ weightᵀ)` (rows, outputs), for stacked `parts` (outputs, columns), which may be in the form of their kernel, too;
+/// nothing is done, and `false` returned, where a part cannot be read as it is, or there are so many rows that it would not pay.
 ///
 /// # Errors
 /// `Threads` when there are none to be had.
 pub(super) fn product(
     left: Left,
     parts: &[Matrix],
+    interleaved: &[Option<Interleaved>],
     finish: Finish,
     out: &mut [MaybeUninit<f32>],
 ) -> Result<bool> {
-    let level = Level::current();
-    let is_of_blocks = level >= Level::Vnni && parts.iter().all(|part| part.quantized().is_some());
-    let rows = match is_of_blocks {
+    let parts = Parts { parts, interleaved, level: Level::current() };
+    let rows = match parts.are_interleaved() {
         false if left.rows > MAX_ROWS => return Ok(false),
         false => MAX_ROWS,
         true => MAX_ROWS_OF_BLOCKS,
     };
-    let outputs = parts.iter().map(|part| part.shape()[0]).sum::<usize>() / if finish.gates { 2 } else { 1 };
+    let outputs = parts.outputs().sum::<usize>() / if finish.gates { 2 } else { 1 };
     let mut start = 0;
     while start < left.rows {
         let rows = rows.min(left.rows - start);
         let some = Left { values: &left.values[start * left.columns..], rows, ..left };
         let finish = Finish { add: finish.add.map(|add| &add[start * outputs..]), ..finish };
-        if !product_at(level, some, parts, finish, &mut out[start * outputs..][..rows * outputs])? {
+        if !parts.product(some, finish, &mut out[start * outputs..][..rows * outputs])? {
             return Ok(false);
         }
         start += rows;
@@ -122,37 +123,53 @@ pub(super) fn product(
     Ok(true)
 }
 
-/// [`product`] of as many rows as are multiplied at once, with the kernels of a level.
-fn product_at(
+/// Matrices that are stacked, and the kernels that read them.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    parts: &'a [Matrix],
+    /// The same in the form of their kernel: of each that has one, or of none.
+    interleaved: &'a [Option<Interleaved>],
     level: Level,
-    left: Left,
-    parts: &[Matrix],
-    finish: Finish,
-    out: &mut [MaybeUninit<f32>],
-) -> Result<bool> {
-    if !parts.iter().any(|part| part.quantized().is_some()) {
-        return read(level, left, None, parts, finish, out);
+}
+
+impl<'a> Parts<'a> {
+    fn outputs(&self) -> impl Iterator<Item = usize> + use<'a> {
+        self.parts.iter().map(|part| part.shape()[0])
     }
-    let in_panels = level >= Level::Vnni && left.rows > ONE_BY_ONE;
-    Activations::with(left, in_panels, |rounded| read(level, left, Some(rounded), parts, finish, out))
+
+    fn are_interleaved(&self) -> bool {
+        !self.interleaved.is_empty() && self.interleaved.iter().all(Option::is_some)
+    }
+
+    /// [`product`] of as many rows as are multiplied at once.
+    fn product(&self, left: Left, finish: Finish, out: &mut [MaybeUninit<f32>]) -> Result<bool> {
+        if !self.parts.iter().any(|part| part.quantized().is_some()) {
+            return read(self, left, None, finish, out);
+        }
+        let in_tiles = !self.interleaved.is_empty();
+        Activations::with(left, in_tiles, |rounded| read(self, left, Some(rounded), finish, out))
+    }
 }
 
 /// Reads the parts, each task some outputs of one of them.
 fn read(
-    level: Level,
+    parts: &Parts,
     left: Left,
     rounded: Option<&Activations>,
-    parts: &[Matrix],
     finish: Finish,
     out: &mut [MaybeUninit<f32>],
 ) -> Result<bool> {
     let mut readers: SmallVec<[Reader; 4]> = SmallVec::new();
-    for part in parts {
-        let Some(reader) = reader(level, left, rounded, part) else { return Ok(false) };
+    for (index, part) in parts.parts.iter().enumerate() {
+        let interleaved = parts.interleaved.get(index).and_then(Option::as_ref);
+        let reader = match (interleaved, rounded) {
+            (Some(interleaved), Some(rounded)) => Some(Reader::Interleaved(Product(interleaved, rounded))),
+            _ => reader(parts.level, left, rounded, part),
+        };
+        let Some(reader) = reader else { return Ok(false) };
         readers.push(reader);
     }
-    let outputs = || parts.iter().map(|part| part.shape()[0]);
-    let total: usize = outputs().sum();
+    let total: usize = parts.outputs().sum();
     if left.rows == 0 || total == 0 {
         return Ok(true);
     }
@@ -163,13 +180,14 @@ fn read(
         split::product(matrix, left, total, finish, out)?;
         return Ok(true);
     }
-    let Some(spans) = spans(&readers, outputs(), finish.gates) else { return Ok(false) };
+    let Some(spans) = spans(&readers, parts.outputs(), finish.gates) else { return Ok(false) };
     let results = if finish.gates { total / 2 } else { total };
     let work = left.rows.saturating_mul(left.columns).saturating_mul(total);
     let threads = if work < PARALLEL_FROM { 1 } else { pool::num_threads() };
     // Short enough tasks for all threads to end at about the same time.
     let room = TASK_RESULTS / left.rows / OUTPUTS * OUTPUTS;
-    let bytes: usize = parts.iter().map(|part| part.memory().numel() * part.memory().dtype().size()).sum();
+    let bytes: usize =
+        parts.parts.iter().map(|part| part.memory().numel() * part.memory().dtype().size()).sum();
     let per_task = (TASK_BYTES * results / bytes.max(1)).min(results.div_ceil(4 * threads));
     let per_task = per_task.next_multiple_of(OUTPUTS).clamp(OUTPUTS, room);
     let out = Out { data: out.as_mut_ptr().cast(), width: results, finish };
@@ -241,6 +259,7 @@ fn spans<'a>(
 
 /// What multiplies a matrix where it lies.
 enum Reader<'a> {
+    Interleaved(Product<'a>),
     Blocks(Blocks<'a>),
     RowsF32(Rows<'a, f32>),
     RowsBF16(Rows<'a, bf16>),
@@ -253,6 +272,7 @@ enum Reader<'a> {
 impl Reader<'_> {
     fn part(&self) -> &dyn Part {
         match self {
+            Reader::Interleaved(part) => part,
             Reader::Blocks(part) => part,
             Reader::RowsF32(part) => part,
             Reader::RowsBF16(part) => part,

@@ -4,7 +4,7 @@ use half::f16;
 use proptest::prelude::*;
 
 use super::*;
-use crate::quant::GROUP;
+use crate::quant::RUN;
 use crate::testing::draw;
 use crate::{Activation, BlockFormat, Quantized, Tensor};
 
@@ -47,7 +47,12 @@ fn run(level: Level, x: &Tensor, parts: &[Matrix], add: &Tensor) -> Vec<f32> {
     let out = Tensor::build(&[rows, outputs], |out| {
         let map = crate::cpu::activation::kernel(Activation::Relu);
         let finish = Finish { bias: Some(add.as_slice()?), map, ..Finish::default() };
-        assert!(product_at(level, left, parts, finish, out)?);
+        // Where the processor has a kernel for them, blocks are in its form.
+        let is_made = level >= Level::Vnni && Interleaved::is_read();
+        let form = |part: &Matrix| part.quantized().filter(|_| is_made).map(Interleaved::of).transpose();
+        let interleaved: Vec<_> = parts.iter().map(form).collect::<Result<_>>()?;
+        let interleaved = if is_made { interleaved.as_slice() } else { &[] };
+        assert!(Parts { parts, interleaved, level }.product(left, finish, out)?);
         Ok(())
     });
     out.unwrap().as_slice::<f32>().unwrap().to_vec()
@@ -59,14 +64,14 @@ fn rounded(x: &Tensor) -> Tensor {
     let values: &[f32] = x.as_slice().unwrap();
     let mut out = Vec::new();
     Activations::with(Left { values, rows, columns }, false, |rounded| {
-        for row in &rounded.rows {
-            out.extend((0..columns).map(|i| row.scales[i / GROUP] * f32::from(row.codes[i])));
+        for row in rounded.rounded.chunks_exact(rounded.runs) {
+            out.extend((0..columns).map(|i| row[i / RUN].scale * f32::from(row[i / RUN].codes[i % RUN])));
         }
         Ok(())
     })
     .unwrap();
     for (x, rounded) in values.iter().zip(&out) {
-        // The greatest of 32 is 1 at most: half a step of 32512.
+        // The greatest of 256 is 1 at most: half a step of 32512.
         assert!((x - rounded).abs() <= 0.51 / 32512.0, "{rounded}, not {x}");
     }
     Tensor::from_slice(&out, &[rows, columns]).unwrap()
@@ -154,5 +159,5 @@ fn nothing_to_do_is_done() {
     assert_eq!(run(Level::current(), &x, &[blocks], &numbers(&[3], 3)).len(), 6);
     let parts = [Matrix::from(numbers(&[3, 4], 1).to_dtype(DType::F64).unwrap())];
     let left = Left { values: &[0.0; 4], rows: 1, columns: 4 };
-    assert!(!product(left, &parts, Finish::default(), &mut [MaybeUninit::uninit(); 3]).unwrap());
+    assert!(!product(left, &parts, &[], Finish::default(), &mut [MaybeUninit::uninit(); 3]).unwrap());
 }

@@ -1,451 +1,370 @@
-//! Blocks unpacked to vectors: unsigned codes, and for each group of 16 a scale and an offset. The offset holds what was added to the codes to
-//! make them unsigned. See [`crate::quant::Run`] for what the bits mean.
+//! Blocks of sixteen rows that lie side by side, unpacked: vectors of words, a lane for each row, become vectors of codes, four neighbours in
+//! a lane, and for each group of them a vector of scales and one of offsets.
+//!
+//! Codes are unsigned here; the offset holds what was added to make them so. See [`crate::quant::Run`] for what the bits mean, and
+//! [`super::words`] for where they are.
 
-use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::activations::TURN;
-use crate::quant::RUN;
+/// Neighbouring vectors of words.
+#[derive(Clone, Copy)]
+pub(super) struct Words(pub(super) *const i32);
 
-/// A format: element `i` of a row is `scales[i / 16] * codes[i] + offsets[i / 16]`.
-pub(super) trait Unpack {
-    /// How many groups of 16 share their scale.
-    const GROUPS_TOGETHER: usize;
-    /// Bytes in front of a row's blocks.
-    const HEADER: usize = 0;
-    /// Bytes of a run of [`RUN`] elements. So many must be there to be read, whatever they say.
-    const BYTES: usize;
-
-    /// The scales and offsets of a run's groups; 0 for those that are not `there` if that matters.
-    unsafe fn scales(row: *const u8, run: *const u8, there: __mmask16) -> [__m512; 2];
-
-    /// The codes of the first or the second [`TURN`] elements of a run, in the order of [`super::activations::Row::bytes`]: a quarter of a
-    /// vector is a group, the even ones come first. So where two groups share their scale, and in most formats they do, those lie in the
-    /// same quarters of two vectors.
-    unsafe fn codes(run: *const u8, half: usize) -> [__m512i; 2];
-}
-
-/// A float16 in all lanes.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vl,f16c")]
-unsafe fn half(at: *const u8) -> __m512 {
-    // SAFETY: two bytes are there.
-    let bits = unsafe { at.cast::<i16>().read_unaligned() };
-    _mm512_cvtph_ps(_mm256_set1_epi16(bits))
-}
-
-/// The bits from `low` on in the first half of a vector, from `high` on in the second.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn shift(x: __m512i, low: i32, high: i32) -> __m512i {
-    let counts = _mm512_inserti64x4::<1>(_mm512_set1_epi32(low), _mm256_set1_epi32(high));
-    _mm512_srlv_epi32(x, counts)
-}
-
-/// 32 bytes twice.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn twice(at: *const u8) -> __m512i {
-    // SAFETY: as the caller promises.
-    _mm512_broadcast_i64x4(unsafe { _mm256_loadu_si256(at.cast()) })
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-fn and(x: __m512i, mask: i8) -> __m512i {
-    _mm512_and_si512(x, _mm512_set1_epi8(mask))
-}
-
-/// A format with blocks of 32 elements: a float16 scale first, after it a float16 minimum if there is one.
-trait Block32 {
-    /// Bytes of a block.
-    const BLOCK: usize;
-    const HAS_MINIMUM: bool;
-    /// What was added to the codes.
-    const ZERO: f32;
-    /// Where the scale of each group lies in two vectors of 64 bytes, the first four blocks' and the others', in units of 2 bytes; behind
-    /// them the same for the minima.
-    const HEADERS: [i16; 32] = {
-        let mut places = [0; 32];
-        let mut place = 0;
-        while place < 32 {
-            let block = place % 16 / 2;
-            places[place] = (32 * (block / 4) + block % 4 * Self::BLOCK / 2 + place / 16) as i16;
-            place += 1;
-        }
-        places
-    };
-
-    /// The codes of four blocks, one after another: the first halves of all, and the second ones.
-    unsafe fn codes(blocks: *const u8) -> [__m512i; 2];
-}
-
-impl<B: Block32> Unpack for B {
-    const GROUPS_TOGETHER: usize = 2;
-    const BYTES: usize = RUN / 32 * B::BLOCK;
-
-    #[inline(always)]
-    unsafe fn scales(_row: *const u8, run: *const u8, there: __mmask16) -> [__m512; 2] {
-        #[inline]
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
-        unsafe fn some<B: Block32>(run: *const u8, there: __mmask16) -> [__m512; 2] {
-            // SAFETY: as the caller promises.
-            let headers = unsafe { headers::<B>(run) };
-            // What follows are the next row's.
-            let scales = _mm512_maskz_cvtph_ps(there, _mm512_castsi512_si256(headers));
-            let offsets = match B::HAS_MINIMUM {
-                true => _mm512_maskz_cvtph_ps(there, _mm512_extracti64x4_epi64::<1>(headers)),
-                false => _mm512_mul_ps(scales, _mm512_set1_ps(-B::ZERO)),
-            };
-            [scales, offsets]
-        }
-        // SAFETY: as the caller promises.
-        unsafe { some::<B>(run, there) }
-    }
-
-    #[inline(always)]
-    unsafe fn codes(run: *const u8, half: usize) -> [__m512i; 2] {
-        // SAFETY: as the caller promises.
-        unsafe { <B as Block32>::codes(run.add(4 * half * B::BLOCK)) }
-    }
-}
-
-/// The float16 scales of all groups of eight blocks, and then what lies behind those.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
-unsafe fn headers<B: Block32>(run: *const u8) -> __m512i {
-    // SAFETY: as the caller promises; in blocks so small, four headers and 64 bytes from the fifth block on are within eight.
-    unsafe {
-        if 3 * B::BLOCK + 4 <= 64 {
-            let run = apart(run);
-            let [some, others] = [0, 4].map(|block| _mm512_loadu_si512(run.add(block * B::BLOCK).cast()));
-            let places = _mm512_loadu_si512(B::HEADERS.as_ptr().cast());
-            return _mm512_permutex2var_epi16(some, places, others);
-        }
-        let mut words = _mm512_setzero_si512();
-        for block in 0..8 {
-            let header = run.add(block * B::BLOCK).cast::<i32>().read_unaligned();
-            words = _mm512_mask_set1_epi32(words, 3 << (2 * block), header);
-        }
-        let low = _mm512_castsi256_si512(_mm512_cvtepi32_epi16(words));
-        _mm512_inserti64x4::<1>(low, _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(words)))
-    }
-}
-
-/// The same address, unknown to the compiler: what is loaded from here it would otherwise shuffle out of what it has loaded from there,
-/// and that takes longer than to load it again.
-#[inline(always)]
-#[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read through it")]
-fn apart(mut at: *const u8) -> *const u8 {
-    // SAFETY: nothing is done.
-    unsafe { asm!("/* {0} */", inout(reg) at, options(pure, nomem, nostack, preserves_flags)) };
-    at
-}
-
-/// 16 bytes from each of four places.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) unsafe fn quarters(at: [*const u8; 4]) -> __m512i {
-    // SAFETY: as the caller promises.
-    unsafe {
-        let [a, b, c, d] = at.map(|at| _mm_loadu_si128(at.cast()));
-        let x = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
-        _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(x, c), d)
-    }
-}
-
-/// Where the words of 16 bytes lie that each of four blocks of `BLOCK` bytes has from byte `FROM` on: in 64 bytes from the first block on, and
-/// in the last 64 bytes of all.
-struct Sixteens<const BLOCK: usize, const FROM: usize>;
-
-impl<const BLOCK: usize, const FROM: usize> Sixteens<BLOCK, FROM> {
-    const LAST: usize = 4 * BLOCK - 64;
-    const WORDS: [i16; 32] = {
-        let mut words = [0; 32];
-        let mut word = 0;
-        while word < 32 {
-            let at = (word / 8 * BLOCK + FROM) / 2 + word % 8;
-            words[word] = if at < 32 { at } else { 32 + at - Self::LAST / 2 } as i16;
-            word += 1;
-        }
-        words
-    };
-
-    /// These bytes, side by side: less work than to load and insert each.
+impl Words {
+    /// Vector `index`.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    unsafe fn of(blocks: *const u8) -> __m512i {
-        // SAFETY: as the caller promises, four blocks are there.
-        unsafe {
-            let [first, last] = [0, Self::LAST].map(|at| _mm512_loadu_si512(blocks.add(at).cast()));
-            _mm512_permutex2var_epi16(first, _mm512_loadu_si512(Self::WORDS.as_ptr().cast()), last)
-        }
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+    unsafe fn at(self, index: usize) -> __m512i {
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_load_si512(self.0.add(16 * index).cast()) }
+    }
+
+    /// The numbers that each byte `index` from the first word on begins with.
+    #[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+    unsafe fn byte(self, index: usize) -> __m512i {
+        // SAFETY: as the caller promises.
+        unsafe { _mm512_srl_epi32(self.at(index / 4), count(8 * (index % 4))) }
     }
 }
 
-/// 32 codes of 4 bits of each of four blocks: low halves, then high ones.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn nibbles<const BLOCK: usize, const FROM: usize>(blocks: *const u8) -> [__m512i; 2] {
-    // SAFETY: as the caller promises.
-    let x = unsafe { Sixteens::<BLOCK, FROM>::of(blocks) };
-    [and(x, 15), and(_mm512_srli_epi16::<4>(x), 15)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+fn count(bits: usize) -> __m128i {
+    _mm_cvtsi32_si128(bits as i32)
 }
 
-/// The same with a fifth bit each, from 4 bytes in front.
+/// A format, whose unit is said in [`super::words`]. All of its functions are for units that are there, on processors with AVX-512 with BW
+/// and F16C.
+pub(super) trait Unpack {
+    /// Vectors in front of the units.
+    const HEADER: usize = 0;
+    const ELEMENTS: usize = 64;
+    const WORDS: usize;
+    /// Elements that share a scale: 16 or 32.
+    const SHARED: usize = 32;
+
+    /// The scales and the offsets of a group of a unit.
+    unsafe fn scales(header: Words, unit: Words, group: usize) -> [__m512; 2];
+
+    /// The codes of 32 elements of a unit.
+    unsafe fn codes(unit: Words, part: usize) -> [__m512i; 8];
+}
+
+/// Float16s in the low halves of words.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn fives<const BLOCK: usize, const FROM: usize>(blocks: *const u8) -> [__m512i; 2] {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+fn low_half(words: __m512i) -> __m512 {
+    _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words))
+}
+
+/// Float16s in the high halves of words.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+fn high_half(words: __m512i) -> __m512 {
+    low_half(_mm512_srli_epi32::<16>(words))
+}
+
+/// `words & mask`, the same mask for every byte.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+fn bytes(words: __m512i, mask: i8) -> __m512i {
+    _mm512_and_si512(words, _mm512_set1_epi8(mask))
+}
+
+/// `words & mask` as floats.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+fn floats(words: __m512i, mask: i32) -> __m512 {
+    _mm512_cvtepi32_ps(_mm512_and_si512(words, _mm512_set1_epi32(mask)))
+}
+
+/// A scale, and what the codes of a format with this zero are off by.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+fn around(scale: __m512, zero: f32) -> [__m512; 2] {
+    [scale, _mm512_mul_ps(scale, _mm512_set1_ps(-zero))]
+}
+
+/// 32 codes of 4 bits in four words: low halves of all bytes, then high ones.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn nibbles(words: Words) -> [__m512i; 8] {
     // SAFETY: as the caller promises.
     unsafe {
-        let bits =
-            |block: usize| u64::from(blocks.add(block * BLOCK + FROM - 4).cast::<u32>().read_unaligned());
-        let [a, b, c, d] = [bits(0), bits(1), bits(2), bits(3)];
-        let sixteen = |from: u32| {
-            let one = |bits: u64, to: u32| (bits >> from & 0xffff) << to;
-            one(a, 0) | one(b, 16) | one(c, 32) | one(d, 48)
-        };
-        let [low, high] = nibbles::<BLOCK, FROM>(blocks);
-        let more = _mm512_set1_epi8(16);
-        [
-            _mm512_mask_add_epi8(low, sixteen(0), low, more),
-            _mm512_mask_add_epi8(high, sixteen(16), high, more),
-        ]
+        let [a, b, c, d] = [words.at(0), words.at(1), words.at(2), words.at(3)];
+        let high = |x| bytes(_mm512_srli_epi16::<4>(x), 15);
+        [bytes(a, 15), bytes(b, 15), bytes(c, 15), bytes(d, 15), high(a), high(b), high(c), high(d)]
     }
 }
 
-/// 32 codes of 8 bits each, made unsigned.
+/// The same with a fifth bit each, those of a row in the word in front.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn eights<const BLOCK: usize, const FROM: usize>(blocks: *const u8) -> [__m512i; 2] {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn fives(words: Words) -> [__m512i; 8] {
     // SAFETY: as the caller promises.
-    let [a, b, c, d] = [0, 1, 2, 3].map(
-        #[inline(always)]
-        |block| unsafe { _mm256_loadu_si256(blocks.add(block * BLOCK + FROM).cast()) },
-    );
-    let both = [(a, b), (c, d)].map(|(a, b)| _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b));
-    paired(both).map(|half| _mm512_xor_si512(half, _mm512_set1_epi8(-128)))
+    unsafe {
+        // Four bits spread over four bytes, as the fifth of each.
+        let spread = |bits: i32| (0..4).fold(0, |word, i| word | (bits >> i & 1) << (8 * i + 4));
+        let table: [i32; 16] = std::array::from_fn(|bits| spread(bits as i32));
+        let table = _mm512_loadu_si512(table.as_ptr().cast());
+        let (mut codes, bits) = (nibbles(Words(words.0.add(16))), words.at(0));
+        for (quad, codes) in codes.iter_mut().enumerate() {
+            let four = _mm512_srl_epi32(bits, count(4 * quad));
+            *codes = _mm512_or_si512(*codes, _mm512_permutexvar_epi32(four, table));
+        }
+        codes
+    }
 }
 
-/// Groups in their order put in that of [`Unpack::codes`].
+/// 32 codes of 8 bits in eight words, made unsigned.
 #[inline]
-#[target_feature(enable = "avx512f")]
-fn paired([x, y]: [__m512i; 2]) -> [__m512i; 2] {
-    let even = _mm512_setr_epi64(0, 1, 4, 5, 8, 9, 12, 13);
-    let odd = _mm512_setr_epi64(2, 3, 6, 7, 10, 11, 14, 15);
-    [_mm512_permutex2var_epi64(x, even, y), _mm512_permutex2var_epi64(x, odd, y)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn eights(words: Words) -> [__m512i; 8] {
+    // SAFETY: as the caller promises.
+    unsafe { each(|i| _mm512_xor_si512(words.at(i), _mm512_set1_epi8(-128))) }
 }
 
-macro_rules! blocks32 {
-    ($($name:ident, $bytes:literal, $zero:literal, $has_minimum:literal, $codes:ident from $from:literal;)*) => {$(
-        pub(super) struct $name;
-        impl Block32 for $name {
-            const BLOCK: usize = $bytes;
-            const HAS_MINIMUM: bool = $has_minimum;
-            const ZERO: f32 = $zero;
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+fn each(of: impl Fn(usize) -> __m512i) -> [__m512i; 8] {
+    [of(0), of(1), of(2), of(3), of(4), of(5), of(6), of(7)]
+}
 
-            #[inline(always)]
-            unsafe fn codes(blocks: *const u8) -> [__m512i; 2] {
+/// Formats with blocks of 32: two of `$each` words, a float16 scale for each in `$shared` words in front of both, or in front of each with
+/// a minimum.
+macro_rules! blocks32 {
+    ($($name:ident, $shared:literal + 2 * $each:literal words, $scales:expr, $codes:ident from $from:literal;)*) => {$(
+        pub(super) struct $name;
+        impl Unpack for $name {
+            const WORDS: usize = $shared + 2 * $each;
+
+            #[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+            unsafe fn scales(_header: Words, unit: Words, group: usize) -> [__m512; 2] {
                 // SAFETY: as the caller promises.
-                unsafe { $codes::<$bytes, $from>(blocks) }
+                unsafe { $scales(Words(unit.0.wrapping_add(16 * (1 - $shared) * $each * group)), group) }
+            }
+
+            #[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+            unsafe fn codes(unit: Words, part: usize) -> [__m512i; 8] {
+                // SAFETY: as the caller promises.
+                unsafe { $codes(Words(unit.0.add(16 * ($shared + $each * part + $from)))) }
             }
         }
     )*};
 }
 blocks32! {
-    Q4_0, 18, 8.0, false, nibbles from 2;
-    Q4_1, 20, 0.0, true, nibbles from 4;
-    Q5_0, 22, 16.0, false, fives from 6;
-    Q5_1, 24, 0.0, true, fives from 8;
-    Q8_0, 34, 128.0, false, eights from 2;
+    Q4_0, 1 + 2 * 4 words, |unit, group| scale_of_two(unit, group, 8.0), nibbles from 0;
+    Q4_1, 0 + 2 * 5 words, |unit, _| scale_and_minimum(unit), nibbles from 1;
+    Q5_0, 1 + 2 * 5 words, |unit, group| scale_of_two(unit, group, 16.0), fives from 0;
+    Q5_1, 0 + 2 * 6 words, |unit, _| scale_and_minimum(unit), fives from 1;
+    Q8_0, 1 + 2 * 8 words, |unit, group| scale_of_two(unit, group, 128.0), eights from 0;
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn scale_of_two(unit: Words, group: usize, zero: f32) -> [__m512; 2] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let both = unit.at(0);
+        around(if group == 0 { low_half(both) } else { high_half(both) }, zero)
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn scale_and_minimum(block: Words) -> [__m512; 2] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let both = block.at(0);
+        [low_half(both), high_half(both)]
+    }
 }
 
 pub(super) struct Int8;
 
 impl Unpack for Int8 {
-    const GROUPS_TOGETHER: usize = 2;
-    const HEADER: usize = size_of::<f32>();
-    const BYTES: usize = RUN;
+    const HEADER: usize = 1;
+    const WORDS: usize = 16;
 
-    #[inline(always)]
-    unsafe fn scales(row: *const u8, _run: *const u8, _there: __mmask16) -> [__m512; 2] {
-        #[inline]
-        #[target_feature(enable = "avx512f")]
-        unsafe fn some(row: *const u8) -> [__m512; 2] {
-            // SAFETY: the row begins with its scale.
-            let scales = _mm512_set1_ps(unsafe { row.cast::<f32>().read_unaligned() });
-            [scales, _mm512_mul_ps(scales, _mm512_set1_ps(-128.0))]
-        }
-        // SAFETY: as the caller promises.
-        unsafe { some(row) }
+    #[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+    unsafe fn scales(header: Words, _unit: Words, _group: usize) -> [__m512; 2] {
+        // SAFETY: as the caller promises; a row's header is a float.
+        unsafe { around(_mm512_castsi512_ps(header.at(0)), 128.0) }
     }
 
-    #[inline(always)]
-    unsafe fn codes(run: *const u8, half: usize) -> [__m512i; 2] {
-        #[inline]
-        #[target_feature(enable = "avx512f,avx512bw")]
-        unsafe fn some(from: *const u8) -> [__m512i; 2] {
-            // SAFETY: as the caller promises.
-            let signed =
-                unsafe { [_mm512_loadu_si512(from.cast()), _mm512_loadu_si512(from.add(64).cast())] };
-            paired(signed).map(|codes| _mm512_xor_si512(codes, _mm512_set1_epi8(-128)))
-        }
+    #[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+    unsafe fn codes(unit: Words, part: usize) -> [__m512i; 8] {
         // SAFETY: as the caller promises.
-        unsafe { some(run.add(half * TURN)) }
+        unsafe { eights(Words(unit.0.add(16 * 8 * part))) }
     }
 }
 
-/// A format with blocks of 256 elements.
+/// Formats with blocks of 256.
 macro_rules! blocks256 {
-    ($($name:ident, $bytes:literal, $together:literal, $scales:ident, $codes:ident;)*) => {$(
+    ($($name:ident, $words:literal words, $shared:literal, $scales:ident, $codes:ident;)*) => {$(
         pub(super) struct $name;
         impl Unpack for $name {
-            const GROUPS_TOGETHER: usize = $together;
-            const BYTES: usize = $bytes;
+            const ELEMENTS: usize = 256;
+            const WORDS: usize = $words;
+            const SHARED: usize = $shared;
 
-            #[inline(always)]
-            unsafe fn scales(_row: *const u8, run: *const u8, _there: __mmask16) -> [__m512; 2] {
-                // SAFETY: as the caller promises; rows are whole blocks.
-                unsafe { $scales(run) }
+            #[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+            unsafe fn scales(_header: Words, unit: Words, group: usize) -> [__m512; 2] {
+                // SAFETY: as the caller promises.
+                unsafe { $scales(unit, group) }
             }
 
-            #[inline(always)]
-            unsafe fn codes(run: *const u8, half: usize) -> [__m512i; 2] {
-                // SAFETY: as above.
-                unsafe { $codes(run, half) }
+            #[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+            unsafe fn codes(unit: Words, part: usize) -> [__m512i; 8] {
+                // SAFETY: as the caller promises.
+                unsafe { $codes(unit, part) }
             }
         }
     )*};
 }
 blocks256! {
-    Q2K, 84, 1, q2_k_scales, q2_k_codes;
-    Q3K, 110, 1, q3_k_scales, q3_k_codes;
-    Q4K, 144, 2, scales_of_32, q4_k_codes;
-    Q5K, 176, 2, scales_of_32, q5_k_codes;
-    Q6K, 210, 1, q6_k_scales, q6_k_codes;
+    Q2K, 21 words, 16, q2_k_scales, q2_k_codes;
+    Q3K, 28 words, 16, q3_k_scales, q3_k_codes;
+    Q4K, 36 words, 32, scales_of_32, q4_k_codes;
+    Q5K, 44 words, 32, scales_of_32, q5_k_codes;
+    Q6K, 53 words, 16, q6_k_scales, q6_k_codes;
+}
+
+/// 32 codes in eight words, of so many bits above `shift` in each byte.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn shifted(words: Words, shift: usize, mask: i8) -> [__m512i; 8] {
+    // SAFETY: as the caller promises.
+    unsafe { each(|i| bytes(_mm512_srl_epi32(words.at(i), count(shift)), mask)) }
+}
+
+/// The same with more bits above them: those of `high` above `shift`, that many places up.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+fn with_high(codes: [__m512i; 8], high: [__m512i; 8], up: u32) -> [__m512i; 8] {
+    each(|i| _mm512_or_si512(codes[i], _mm512_sll_epi32(high[i], count(up as usize))))
+}
+
+/// Vector `index` of a unit and those behind it.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+fn from(unit: Words, index: usize) -> Words {
+    Words(unit.0.wrapping_add(16 * index))
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
-unsafe fn q2_k_scales(block: *const u8) -> [__m512; 2] {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn q2_k_scales(unit: Words, group: usize) -> [__m512; 2] {
     // SAFETY: as the caller promises.
     unsafe {
-        let packed = _mm512_cvtepu8_epi32(_mm_loadu_si128(block.cast()));
-        let scales = _mm512_and_si512(packed, _mm512_set1_epi32(15));
-        let minimum = _mm512_mul_ps(half(block.add(82)), _mm512_cvtepi32_ps(_mm512_srli_epi32::<4>(packed)));
-        let scales = _mm512_mul_ps(half(block.add(80)), _mm512_cvtepi32_ps(scales));
-        [scales, _mm512_sub_ps(_mm512_setzero_ps(), minimum)]
+        let (both, packed) = (unit.at(20), unit.byte(group));
+        let minimum = _mm512_mul_ps(high_half(both), floats(_mm512_srli_epi32::<4>(packed), 15));
+        [
+            _mm512_mul_ps(low_half(both), floats(packed, 15)),
+            _mm512_sub_ps(_mm512_setzero_ps(), minimum),
+        ]
     }
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn q2_k_codes(block: *const u8, half: usize) -> [__m512i; 2] {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn q2_k_codes(unit: Words, part: usize) -> [__m512i; 8] {
     // SAFETY: as the caller promises.
-    unsafe { paired(twos(block.add(16 + 32 * half))) }
-}
-
-/// 128 codes of 2 bits from 32 bytes: the lowest two bits of all, the next, and so on.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn twos(from: *const u8) -> [__m512i; 2] {
-    // SAFETY: as the caller promises.
-    let both = unsafe { twice(from) };
-    [and(shift(both, 0, 2), 3), and(shift(both, 4, 6), 3)]
+    unsafe { shifted(from(unit, 4 + 8 * (part / 4)), 2 * (part % 4), 3) }
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
-unsafe fn q3_k_scales(block: *const u8) -> [__m512; 2] {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn q3_k_scales(unit: Words, group: usize) -> [__m512; 2] {
+    let packed = from(unit, 24);
     // SAFETY: as the caller promises.
     unsafe {
-        let word = |at: usize| block.add(96 + 4 * at).cast::<u32>().read_unaligned();
-        let [low, middle, high] = [word(0), word(1), word(2)];
-        let six = |four: u32, two: u32| ((four & 0x0f0f0f0f) | (two & 0x03030303) << 4) as i32;
-        let packed = _mm_setr_epi32(
-            six(low, high),
-            six(middle, high >> 2),
-            six(low >> 4, high >> 4),
-            six(middle >> 4, high >> 6),
+        let four = _mm512_srl_epi32(packed.byte(group % 8), count(group / 8 * 4));
+        let two = _mm512_srl_epi32(packed.byte(8 + group % 4), count(group / 4 * 2));
+        let six = _mm512_add_ps(floats(four, 15), floats(_mm512_slli_epi32::<4>(two), 48));
+        let signed = _mm512_sub_ps(six, _mm512_set1_ps(32.0));
+        around(_mm512_mul_ps(low_half(unit.at(27)), signed), 4.0)
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn q3_k_codes(unit: Words, part: usize) -> [__m512i; 8] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let low = shifted(from(unit, 8 + 8 * (part / 4)), 2 * (part % 4), 3);
+        with_high(low, shifted(unit, part, 1), 2)
+    }
+}
+
+/// A scale and a minimum of 6 bits for each 32, in three words behind a float16 for either.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn scales_of_32(unit: Words, group: usize) -> [__m512; 2] {
+    let packed = from(unit, 1);
+    // SAFETY: as the caller promises.
+    unsafe {
+        let (both, [scale, minimum]) = (
+            unit.at(0),
+            match group {
+                0..4 => [floats(packed.byte(group), 63), floats(packed.byte(4 + group), 63)],
+                _ => {
+                    let (four, two) = (packed.byte(4 + group), [packed.byte(group - 4), packed.byte(group)]);
+                    let fours = [four, _mm512_srli_epi32::<4>(four)];
+                    let six = |i: usize| {
+                        let high = floats(_mm512_srli_epi32::<2>(two[i]), 48);
+                        _mm512_add_ps(floats(fours[i], 15), high)
+                    };
+                    [six(0), six(1)]
+                }
+            },
         );
-        let signed = _mm512_sub_epi32(_mm512_cvtepu8_epi32(packed), _mm512_set1_epi32(32));
-        let scales = _mm512_mul_ps(half(block.add(108)), _mm512_cvtepi32_ps(signed));
-        [scales, _mm512_mul_ps(scales, _mm512_set1_ps(-4.0))]
+        let minimum = _mm512_mul_ps(high_half(both), minimum);
+        [_mm512_mul_ps(low_half(both), scale), _mm512_sub_ps(_mm512_setzero_ps(), minimum)]
     }
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn q3_k_codes(block: *const u8, half: usize) -> [__m512i; 2] {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn q4_k_codes(unit: Words, part: usize) -> [__m512i; 8] {
     // SAFETY: as the caller promises.
-    let ([a, b], high) = unsafe { (twos(block.add(32 + 32 * half)), twice(block)) };
-    let third = |codes, from| {
-        let bit = and(shift(high, from, from + 1), 1);
-        _mm512_or_si512(codes, _mm512_slli_epi32::<2>(bit))
-    };
-    let from = 4 * half as i32;
-    paired([third(a, from), third(b, from + 2)])
+    unsafe { shifted(from(unit, 4 + 8 * (part / 2)), 4 * (part % 2), 15) }
 }
 
-/// The scales and offsets of eight groups of 32 from the first 16 bytes of a block: a float16 for either, and 6 bits each.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
-unsafe fn scales_of_32(block: *const u8) -> [__m512; 2] {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn q5_k_codes(unit: Words, part: usize) -> [__m512i; 8] {
     // SAFETY: as the caller promises.
     unsafe {
-        let word = |at: usize| block.add(4 + 4 * at).cast::<u32>().read_unaligned();
-        let [low, least, high] = [word(0), word(1), word(2)];
-        let six = |four: u32, two: u32| (four & 0x0f0f0f0f) | (two >> 2 & 0x30303030);
-        let eight = |first: u32, second: u32| {
-            let bytes = _mm_set1_epi64x((u64::from(first) | u64::from(second) << 32) as i64);
-            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_unpacklo_epi8(bytes, bytes)))
-        };
-        let scales = eight(low & 0x3f3f3f3f, six(high, low));
-        let minima = eight(least & 0x3f3f3f3f, six(high >> 4, least));
-        let minimum = _mm512_mul_ps(half(block.add(2)), minima);
-        [_mm512_mul_ps(half(block), scales), _mm512_sub_ps(_mm512_setzero_ps(), minimum)]
+        let low = shifted(from(unit, 12 + 8 * (part / 2)), 4 * (part % 2), 15);
+        with_high(low, shifted(from(unit, 4), part, 1), 4)
     }
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn q4_k_codes(block: *const u8, half: usize) -> [__m512i; 2] {
-    let from = block.wrapping_add(16 + 64 * half);
-    // SAFETY: as the caller promises.
-    paired(unsafe { [twice(from), twice(from.wrapping_add(32))] }.map(|both| and(shift(both, 0, 4), 15)))
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn q5_k_codes(block: *const u8, half: usize) -> [__m512i; 2] {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn q6_k_scales(unit: Words, group: usize) -> [__m512; 2] {
     // SAFETY: as the caller promises.
     unsafe {
-        let high = twice(block.add(16));
-        paired([2 * half, 2 * half + 1].map(|part| {
-            let low = and(shift(twice(block.add(48 + 32 * part)), 0, 4), 15);
-            let bit = and(shift(high, 2 * part as i32, 2 * part as i32 + 1), 1);
-            _mm512_or_si512(low, _mm512_slli_epi32::<4>(bit))
-        }))
+        let signed = _mm512_srai_epi32::<24>(_mm512_slli_epi32::<24>(from(unit, 48).byte(group)));
+        around(_mm512_mul_ps(low_half(unit.at(52)), _mm512_cvtepi32_ps(signed)), 32.0)
     }
 }
 
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,f16c")]
-unsafe fn q6_k_scales(block: *const u8) -> [__m512; 2] {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+unsafe fn q6_k_codes(unit: Words, part: usize) -> [__m512i; 8] {
+    let (half, part) = (part / 4, part % 4);
     // SAFETY: as the caller promises.
     unsafe {
-        let packed = _mm512_cvtepi8_epi32(_mm_loadu_si128(block.add(192).cast()));
-        let scales = _mm512_mul_ps(half(block.add(208)), _mm512_cvtepi32_ps(packed));
-        [scales, _mm512_mul_ps(scales, _mm512_set1_ps(-32.0))]
+        let low = shifted(from(unit, 16 * half + 8 * (part % 2)), part / 2 * 4, 15);
+        with_high(low, shifted(from(unit, 32 + 8 * half), 2 * part, 3), 4)
     }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw")]
-unsafe fn q6_k_codes(block: *const u8, half: usize) -> [__m512i; 2] {
-    // SAFETY: as the caller promises.
-    let (low, high) =
-        unsafe { (_mm512_loadu_si512(block.add(64 * half).cast()), twice(block.add(128 + 32 * half))) };
-    let six = |low, high| _mm512_or_si512(and(low, 15), _mm512_slli_epi32::<4>(and(high, 3)));
-    paired([six(low, shift(high, 0, 2)), six(_mm512_srli_epi32::<4>(low), shift(high, 4, 6))])
 }
