@@ -32,10 +32,13 @@ rust:
 	LD_LIBRARY_PATH=$(CURDIR)/target/emulated-cuda cargo test --quiet -p trustformers-tensor -p trustformers-generation --test backend --test devices
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 
-# The tests of what a user sees, against the installed package; its own Python code must be covered.
-python: $(BIN)/uv
+# The tests of what a user sees, against the installed package; its own Python code must be covered. Those of GPUs run with an emulated one.
+EMULATED := $(CURDIR)/target/emulated-cuda
+python: $(BIN)/uv emulated-cuda
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[test]'
 	$(BIN)/python -m pytest --cov=trustformers --cov-fail-under=90 --cov-report=term:skip-covered
+	LD_LIBRARY_PATH=$(EMULATED) EMULATED_CUDA_CACHE=$(EMULATED)/compiled TRUSTFORMERS_CUDA_CACHE=$(EMULATED)/kernels \
+		$(BIN)/python -m pytest tests/cuda
 
 # Broken files, for so many seconds each reader of files. fuzz/src/main.rs says how to see a finding again, and what `cargo fuzz` adds.
 # `make test` throws the same ones each time; `make fuzz` others.

@@ -42,12 +42,8 @@ def test_a_pipeline_answers_alike(case: Case) -> None:
 def test_where_a_pipeline_runs() -> None:
     folder = str(CHECKPOINTS["labels"].folder)
     expected = pipeline("text-classification", model=folder)(TEXTS)
-    for keywords in (
-        {"device": "cuda"},
-        {"device": "cuda:0"},
-        {"device_map": "cuda"},
-        {"device_map": "auto"},
-    ):
+    places: list[dict[str, Any]] = [{"device": "cuda"}, {"device": "cuda:0"}, {"device_map": "cuda"}]
+    for place in [*places, {"device_map": "auto"}]:
         pipe = pipeline("text-classification", model=folder, **place)
         assert pipe.device == "cuda:0"
         assert_alike(pipe(TEXTS, batch_size=3), expected)

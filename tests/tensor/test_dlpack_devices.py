@@ -1,4 +1,4 @@
-"""DLPack beyond NumPy and PyTorch: memory of devices that are not there, which is refused by name, and jax."""
+"""DLPack beyond NumPy and PyTorch: memory of devices that are not there, refused by name, and jax."""
 
 import ctypes
 

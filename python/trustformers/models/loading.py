@@ -151,7 +151,11 @@ def _placing(kwargs: dict[str, Any]) -> tuple[Any, Any]:
     device, device_map = kwargs.pop("device", None), kwargs.pop("device_map", None)
     if device is not None and device_map is not None:
         raise ValueError("device= and device_map= say the same: give one of them")
-    return device if device_map is None else device_map, kwargs.pop("max_memory", None)
+    max_memory = kwargs.pop("max_memory", None)
+    place = device if device_map is None else device_map
+    if max_memory and place is None:
+        raise ValueError("max_memory= goes together with device_map='auto'")
+    return place, max_memory
 
 
 def _renamed(key: str, patterns: Mapping[str, str]) -> str:

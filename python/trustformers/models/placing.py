@@ -37,7 +37,7 @@ def placed(
     else:
         places = {"": _engine.resolve_device(device_map)}
     named = {module: _shown(Device(place)) for module, place in places.items()}
-    if len(set(places.values())) == 1 and set(places.values()) == set(engine.devices()):
+    if list(places) == [""] and {*places.values()} == {*engine.devices()}:
         return engine, named
     return engine.placed(places), named
 
