@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pipeline_cases import CASES, CHECKPOINTS, TEXTS, Case
 
-from trustformers import Tensor, pipeline
+from trustformers import AutoModelForSequenceClassification, Tensor, pipeline
 
 #: The first case of each task and checkpoint, and one whose inputs run together.
 FIRST = {(case.task, case.checkpoint): case for cases in CASES.values() for case in reversed(cases)}
@@ -41,9 +41,9 @@ def test_a_pipeline_answers_alike(case: Case) -> None:
 
 def test_where_a_pipeline_runs() -> None:
     folder = str(CHECKPOINTS["labels"].folder)
-    expected = pipeline("text-classification", model=folder)(TEXTS)
+    expected = pipeline("text-classification", model=folder, device="cpu")(TEXTS)
     places: list[dict[str, Any]] = [{"device": "cuda"}, {"device": "cuda:0"}, {"device_map": "cuda"}]
-    for place in [*places, {"device_map": "auto"}]:
+    for place in [{}, *places, {"device_map": "auto"}]:
         pipe = pipeline("text-classification", model=folder, **place)
         assert pipe.device == "cuda:0"
         assert_alike(pipe(TEXTS, batch_size=3), expected)
@@ -52,5 +52,9 @@ def test_where_a_pipeline_runs() -> None:
     assert_alike(pipe(TEXTS), expected)
     with pytest.raises(ValueError, match="leave out device="):
         pipeline("text-classification", model=pipe.model, tokenizer=pipe.tokenizer, device="cuda")
+    model = AutoModelForSequenceClassification.from_pretrained(folder).cuda()
+    for device in (None, -1, 0):
+        pipe = pipeline("text-classification", model=model, tokenizer=pipe.tokenizer, device=device)
+        assert pipe.device == "cuda:0"
     with pytest.raises(RuntimeError, match="there is no cuda:9"):
         pipeline("text-classification", model=folder, device=9)

@@ -155,8 +155,8 @@ def test_dtypes_have_two_names_and_two_places() -> None:
 def test_devices() -> None:
     for device in (None, -1, 0, "cpu"):
         assert str(pipeline("text-classification", model=folder("labels"), device=device).device) == "cpu"
-    with pytest.raises((ValueError, RuntimeError), match="cuda"):
-        pipeline("text-classification", model=folder("labels"), device="cuda")
+    with pytest.raises(RuntimeError, match="CUDA"):
+        pipeline("text-classification", model=folder("labels"), device="cuda:99")
 
 
 def test_frameworks() -> None:

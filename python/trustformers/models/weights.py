@@ -179,6 +179,7 @@ class Weights:
             self.config.dtype = name
         if device is not None:
             self._place(device)
+            self._devices = {}
         return self
 
     def _place(self, device_map: Any, max_memory: Mapping[Any, Any] | None = None) -> None:

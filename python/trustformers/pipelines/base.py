@@ -8,6 +8,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .. import cuda
 from .._engine import Tensor
 from .._grad import no_grad
 from .._hub import push_folder
@@ -32,8 +33,8 @@ class Pipeline(Generating):
     :param model: what computes.
     :param tokenizer: what reads and writes text for it.
     :param task: the name that the pipeline was asked for by.
-    :param device: "cuda:0" or a number for a GPU, "cpu" or -1 for the processor; ``None`` leaves the model
-        where it is.
+    :param device: "cuda:0" or a number for a GPU, "cpu" for the processor, -1 for where the model is. As in
+        transformers it is 0 if it is left out, and a number means the processor where there is no GPU.
     :param batch_size: how many inputs run together, unless a call says otherwise: 1.
     :param kwargs: what :meth:`_sanitize_parameters` takes; calls may say otherwise.
     :raises ValueError: for a model whose head is not for this task.
@@ -78,13 +79,8 @@ class Pipeline(Generating):
         self.binary_output = binary_output
         if framework not in (None, "pt"):
             raise ValueError(f"framework={framework!r} is not supported: leave it out")
-        if device is not None:
-            if len(set((getattr(model, "hf_device_map", None) or {}).values())) > 1:
-                raise ValueError(
-                    "The model has been spread over devices by its device_map, so the pipeline cannot move "
-                    "it to another: leave out device="
-                )
-            model.to("cpu" if isinstance(device, int) and device < 0 else device)
+        if (place := _place(model, device)) is not None and place != model.device:
+            model.to(place)
         self.device = model.device
         self._check_head()
         if self._calls_generate():
@@ -270,6 +266,23 @@ class Pipeline(Generating):
     def __repr__(self) -> str:
         about = {"model": type(self.model).__name__, "dtype": str(self.dtype), "device": str(self.device)}
         return f"{type(self).__name__}: {about}"
+
+
+def _place(model: Any, device: Any) -> Any:
+    """Where the model goes; ``None`` for where it is."""
+    if getattr(model, "hf_device_map", None) is not None:
+        if device is not None:
+            raise ValueError(
+                "The model has been put where it is by its device_map, so the pipeline does not move it: "
+                "leave out device="
+            )
+        return None
+    if device is None:
+        device = 0
+    if not isinstance(device, int):
+        return device
+    # As in transformers, a number is that of a GPU if there are any, and -1 leaves the model where it is.
+    return device if device >= 0 and cuda.is_available() else None
 
 
 def _on_the_processor(outputs: Any) -> Any:

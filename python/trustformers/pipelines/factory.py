@@ -183,8 +183,8 @@ def pipeline(
     :param tokenizer: a tokenizer, or where it is, or a tuple of such a place and keywords for it; if it is
         left out, the one beside the model.
     :param revision: the version of the model.
-    :param device: "cuda:0" or a number for a GPU, "cpu" or -1 for the processor; ``None`` leaves the model
-        where ``device_map`` has it.
+    :param device: "cuda:0" or a number for a GPU, "cpu" for the processor, -1 for where the model is; left
+        out it is the first GPU, if there is one and no ``device_map``.
     :param device_map: where the weights go, as :meth:`PreTrainedModel.from_pretrained` takes it.
     :param dtype: of the weights, as :meth:`PreTrainedModel.from_pretrained` takes it.
     :param model_kwargs: further keywords for that, also those that say where from.

@@ -263,7 +263,10 @@ impl PyTensor {
 
 /// A tensor from what `__reduce__` made of it.
 #[pyfunction]
-#[pyo3(signature = (array, dtype, requires_grad, device=At(Device::Cpu)))]
+#[pyo3(
+    signature = (array, dtype, requires_grad, device=At(Device::Cpu)),
+    text_signature = "(array, dtype, requires_grad, device=\"cpu\")"
+)]
 pub fn _restore(
     array: &Bound<'_, PyAny>,
     dtype: &str,

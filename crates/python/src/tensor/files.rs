@@ -20,7 +20,7 @@ use crate::interrupt::detached;
 /// :raises OSError: when it cannot be read.
 /// :raises SafetensorError: when the file is damaged.
 #[pyfunction]
-#[pyo3(signature = (filename, device=At(Device::Cpu)))]
+#[pyo3(signature = (filename, device=At(Device::Cpu)), text_signature = "(filename, device=\"cpu\")")]
 pub fn load_file<'py>(py: Python<'py>, filename: PathBuf, device: At) -> PyResult<Bound<'py, PyDict>> {
     let opened = || -> models::Result<Vec<(String, Tensor)>> {
         let tensors = MappedFile::open(&filename)?.tensors()?;

@@ -7,21 +7,21 @@ use super::device::At;
 
 /// Bytes that tensors hold of our own memory; what they borrow from arrays and files is not counted.
 #[pyfunction]
-#[pyo3(signature = (device=At(Device::Cpu)))]
+#[pyo3(signature = (device=At(Device::Cpu)), text_signature = "(device=\"cpu\")")]
 pub fn memory_allocated(device: At) -> PyResult<usize> {
     Ok(memory::allocated(device.0))
 }
 
 /// The most that :func:`memory_allocated` has been, since the start or the last :func:`reset_peak_memory_stats`.
 #[pyfunction]
-#[pyo3(signature = (device=At(Device::Cpu)))]
+#[pyo3(signature = (device=At(Device::Cpu)), text_signature = "(device=\"cpu\")")]
 pub fn max_memory_allocated(device: At) -> PyResult<usize> {
     Ok(memory::max_allocated(device.0))
 }
 
 /// Bytes that tensors hold, and those that lie idle to be used again.
 #[pyfunction]
-#[pyo3(signature = (device=At(Device::Cpu)))]
+#[pyo3(signature = (device=At(Device::Cpu)), text_signature = "(device=\"cpu\")")]
 pub fn memory_reserved(device: At) -> PyResult<usize> {
     let device = device.0;
     Ok(memory::allocated(device) + memory::cached(device))
@@ -29,7 +29,7 @@ pub fn memory_reserved(device: At) -> PyResult<usize> {
 
 /// Starts :func:`max_memory_allocated` anew from what is allocated now.
 #[pyfunction]
-#[pyo3(signature = (device=At(Device::Cpu)))]
+#[pyo3(signature = (device=At(Device::Cpu)), text_signature = "(device=\"cpu\")")]
 pub fn reset_peak_memory_stats(device: At) -> PyResult<()> {
     memory::reset_max_allocated(device.0);
     Ok(())
@@ -37,7 +37,7 @@ pub fn reset_peak_memory_stats(device: At) -> PyResult<()> {
 
 /// Gives all memory that lies idle back to the system.
 #[pyfunction]
-#[pyo3(signature = (device=At(Device::Cpu)))]
+#[pyo3(signature = (device=At(Device::Cpu)), text_signature = "(device=\"cpu\")")]
 pub fn empty_cache(device: At) -> PyResult<()> {
     memory::empty_cache(device.0);
     Ok(())
