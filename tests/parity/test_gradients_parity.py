@@ -4,7 +4,7 @@ The other side computes in float64, so that what differs is what float32 rounds 
 what is dropped where is compared in test_dropout_parity.py.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,27 @@ def loss_of(outputs: Any, tensor: Callable[[Any], Any]) -> Any:
     return sum((value * tensor(draw.normal(size=tuple(value.shape)))).sum() for value in given)
 
 
+def in_files(model: Any) -> Iterator[tuple[str, Any]]:
+    """The gradients by the names that parameters have in files, which ours have in memory too."""
+    for name, parameter in model.named_parameters():
+        grad = parameter.grad
+        if model.config.model_type == "gpt_neox":
+            name = name.replace("lm_head.", "embed_out.")
+        if model.config.model_type != "mixtral" or ".mlp." not in name:
+            yield name, grad
+            continue
+        # Theirs are joined: of all experts, and the gate with what goes up.
+        within, _, kind = name.replace(".mlp.", ".block_sparse_moe.").rpartition(".")
+        parts = {"gate_up_proj": ("w1", "w3"), "down_proj": ("w2",)}.get(kind)
+        if parts is None:
+            yield f"{within}.{kind}", grad
+            continue
+        for expert in range(parameter.shape[0]):
+            rows = [None] * len(parts) if grad is None else grad[expert].chunk(len(parts))
+            for part, of_part in zip(parts, rows, strict=True):
+                yield f"{within}.{expert}.{part}.weight", of_part
+
+
 def compare(theirs: Any, ours: Any, expected: Any, found: Any) -> None:
     """Both losses, and the gradients of all parameters."""
     assert found.item() == pytest.approx(expected.item(), rel=1e-4, abs=1e-5)
@@ -81,16 +102,19 @@ def compare(theirs: Any, ours: Any, expected: Any, found: Any) -> None:
             parameter.grad = None
     expected.backward()
     found.backward()
-    # A file has GPT-NeoX's head under another name than their module. Sinusoids are constants.
-    file_names = {"lm_head.weight": "embed_out.weight"} if theirs.config.model_type == "gpt_neox" else {}
-    wanted = {file_names.get(key, key): p for key, p in theirs.named_parameters() if p.requires_grad}
-    largest = max(p.grad.abs().max().item() for p in wanted.values() if p.grad is not None)
     named = dict(ours.named_parameters())
+    # Sinusoids that the file does not have are computed here.
+    computed = {
+        key for key in dict(in_files(theirs)) if key.endswith("embed_positions.weight")
+    } - named.keys()
+    wanted = {key: grad for key, grad in in_files(theirs) if key not in computed}
+    largest = max(grad.abs().max().item() for grad in wanted.values() if grad is not None)
     assert named.keys() - wanted.keys() <= set(ours._engine.buffers())
-    for key, parameter in wanted.items():
+    for key, grad in wanted.items():
         other = named[key].grad
-        wanted_grad = np.zeros(tuple(parameter.shape)) if parameter.grad is None else parameter.grad.numpy()
-        found_grad = np.zeros(tuple(parameter.shape)) if other is None else other.numpy()
+        shape = named[key].shape
+        wanted_grad = np.zeros(shape) if grad is None else grad.numpy()
+        found_grad = np.zeros(shape) if other is None else other.numpy()
         limit = 1e-3 * np.abs(wanted_grad).max() + 2e-5 * largest
         off = np.abs(found_grad - wanted_grad).max()
         assert off <= limit, f"{key} is off by {off:.1e} of {np.abs(wanted_grad).max():.1e}"
