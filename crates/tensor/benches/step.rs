@@ -41,14 +41,20 @@ fn main() -> Result<()> {
     let random = |shape: &[usize], dtype| generator.normal(shape, DType::F32)?.to_dtype(dtype);
     let q4 = |rows, columns| blocks(BlockFormat::Q4_1, rows, columns);
     let mut layers = Vec::new();
-    for _ in 0..LAYERS {
+    let store = random(&[2 * LAYERS * texts * keys, KV_HEADS, HEAD], DType::F16)?;
+    let part = |index: usize| store.narrow(0, index * texts * keys, (index + 1) * texts * keys);
+    for layer in 0..LAYERS {
         layers.push(Layer {
-            qkv: Weight::new([q4(HEADS * HEAD, WIDTH)?, q4(KV_HEADS * HEAD, WIDTH)?, q4(KV_HEADS * HEAD, WIDTH)?])?,
+            qkv: Weight::new([
+                q4(HEADS * HEAD, WIDTH)?,
+                q4(KV_HEADS * HEAD, WIDTH)?,
+                q4(KV_HEADS * HEAD, WIDTH)?,
+            ])?,
             out: Weight::new([q4(WIDTH, WIDTH)?])?,
             gate_up: Weight::new([q4(INNER, WIDTH)?, q4(INNER, WIDTH)?])?,
             down: Weight::new([q4(WIDTH, INNER)?])?,
-            key: random(&[texts * keys, KV_HEADS, HEAD], DType::F16)?,
-            value: random(&[texts * keys, KV_HEADS, HEAD], DType::F16)?,
+            key: part(2 * layer)?,
+            value: part(2 * layer + 1)?,
         });
     }
     let head = Weight::new([blocks(BlockFormat::Q8_0, VOCABULARY, WIDTH)?])?;
@@ -77,15 +83,18 @@ fn main() -> Result<()> {
             timed(1, start);
             let start = Instant::now();
             let then = Then::Add(&x);
-            let out = LinearStep { x: &context, norm: None, weight: &layer.out, bias: None, then }.run(workspace)?;
+            let out = LinearStep { x: &context, norm: None, weight: &layer.out, bias: None, then }
+                .run(workspace)?;
             timed(2, start);
             let start = Instant::now();
             let then = Then::Gate(Activation::Silu);
-            let inner = LinearStep { x: &out, norm, weight: &layer.gate_up, bias: None, then }.run(workspace)?;
+            let inner =
+                LinearStep { x: &out, norm, weight: &layer.gate_up, bias: None, then }.run(workspace)?;
             timed(3, start);
             let start = Instant::now();
             let then = Then::Add(&out);
-            let last = LinearStep { x: &inner, norm: None, weight: &layer.down, bias: None, then }.run(workspace)?;
+            let last =
+                LinearStep { x: &inner, norm: None, weight: &layer.down, bias: None, then }.run(workspace)?;
             timed(4, start);
             [qkv, out, inner, last].into_iter().for_each(|tensor| workspace.give(tensor));
         }

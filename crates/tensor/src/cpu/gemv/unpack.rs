@@ -13,7 +13,7 @@ pub(super) struct Words(pub(super) *const i32);
 impl Words {
     /// Vector `index`.
     #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
     unsafe fn at(self, index: usize) -> __m512i {
         // SAFETY: as the caller promises.
         unsafe { _mm512_load_si512(self.0.add(16 * index).cast()) }
@@ -21,7 +21,7 @@ impl Words {
 
     /// The numbers that each byte `index` from the first word on begins with.
     #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
     unsafe fn byte(self, index: usize) -> __m512i {
         // SAFETY: as the caller promises.
         unsafe { _mm512_srl_epi32(self.at(index / 4), count(8 * (index % 4))) }
@@ -190,14 +190,14 @@ impl Unpack for Int8 {
     const WORDS: usize = 16;
 
     #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
     unsafe fn scales(header: Words, _unit: Words, _group: usize) -> [__m512; 2] {
         // SAFETY: as the caller promises; a row's header is a float.
         unsafe { around(_mm512_castsi512_ps(header.at(0)), 128.0) }
     }
 
     #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
     unsafe fn codes(unit: Words, part: usize) -> [__m512i; 8] {
         // SAFETY: as the caller promises.
         unsafe { eights(Words(unit.0.add(16 * 8 * part))) }
@@ -266,10 +266,7 @@ unsafe fn q2_k_scales(unit: Words, group: usize) -> [__m512; 2] {
     unsafe {
         let (both, packed) = (unit.at(20), unit.byte(group));
         let minimum = _mm512_mul_ps(high_half(both), floats(_mm512_srli_epi32::<4>(packed), 15));
-        [
-            _mm512_mul_ps(low_half(both), floats(packed, 15)),
-            _mm512_sub_ps(_mm512_setzero_ps(), minimum),
-        ]
+        [_mm512_mul_ps(low_half(both), floats(packed, 15)), _mm512_sub_ps(_mm512_setzero_ps(), minimum)]
     }
 }
 
