@@ -41,7 +41,9 @@ fn main() -> Result<()> {
     let random = |shape: &[usize], dtype| generator.normal(shape, DType::F32)?.to_dtype(dtype);
     let q4 = |rows, columns| blocks(BlockFormat::Q4_1, rows, columns);
     let mut layers = Vec::new();
-    for _ in 0..LAYERS {
+    let store = random(&[2 * LAYERS * texts * keys, KV_HEADS, HEAD], DType::F16)?;
+    let part = |index: usize| store.narrow(0, index * texts * keys, (index + 1) * texts * keys);
+    for layer in 0..LAYERS {
         layers.push(Layer {
             qkv: Weight::new([
                 q4(HEADS * HEAD, WIDTH)?,
@@ -51,8 +53,8 @@ fn main() -> Result<()> {
             out: Weight::new([q4(WIDTH, WIDTH)?])?,
             gate_up: Weight::new([q4(INNER, WIDTH)?, q4(INNER, WIDTH)?])?,
             down: Weight::new([q4(WIDTH, INNER)?])?,
-            key: random(&[texts * keys, KV_HEADS, HEAD], DType::F16)?,
-            value: random(&[texts * keys, KV_HEADS, HEAD], DType::F16)?,
+            key: part(2 * layer)?,
+            value: part(2 * layer + 1)?,
         });
     }
     let head = Weight::new([blocks(BlockFormat::Q8_0, VOCABULARY, WIDTH)?])?;

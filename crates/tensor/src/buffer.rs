@@ -185,3 +185,24 @@ unsafe fn drop_pages(start: *mut u8, len: usize) {
 /// Other systems take pages back when they need them.
 #[cfg(not(target_os = "linux"))]
 unsafe fn drop_pages(_: *mut u8, _: usize) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lasting_parts_lie_apart() {
+        let lengths = [64 << 10, (64 << 10) + 1, 3 << 20, 100, LASTING / 2, LASTING / 2, LASTING];
+        let parts = lengths.map(|len| Buffer::lasting(len).unwrap());
+        for (index, part) in parts.iter().enumerate() {
+            assert_eq!((part.len(), part.as_ptr() as usize % LINE), (lengths[index], 0));
+            // SAFETY: its own bytes.
+            unsafe { part.as_mut_ptr().write_bytes(index as u8, part.len()) }
+        }
+        for (index, part) in parts.iter().enumerate() {
+            // SAFETY: written above.
+            let bytes = unsafe { std::slice::from_raw_parts(part.as_ptr(), part.len()) };
+            assert!(bytes.iter().all(|&byte| byte == index as u8));
+        }
+    }
+}

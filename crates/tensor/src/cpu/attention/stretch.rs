@@ -131,9 +131,13 @@ impl Stretches<'_> {
                 let part = |stretch: &Stretch| unsafe {
                     std::slice::from_raw_parts(self.partials.add(stretch.partial + row * width), width)
                 };
-                let parts = || stretches.iter().map(part);
-                let max = parts().map(|part| part[0]).fold(f32::MIN, f32::max);
-                let total: f32 = parts().map(|part| part[1] * (part[0] - max).exp()).sum();
+                let max = stretches.iter().map(|stretch| part(stretch)[0]).fold(f32::MIN, f32::max);
+                let mut weights = [0.0; MAX_STRETCHES];
+                let mut total = 0.0;
+                for (weight, stretch) in weights.iter_mut().zip(stretches) {
+                    *weight = (part(stretch)[0] - max).exp();
+                    total += part(stretch)[1] * *weight;
+                }
                 let share = if total == 0.0 { 0.0 } else { 1.0 / total };
                 let first = (s.start * plan.heads + row) * plan.value_dim;
                 // SAFETY: as the caller promises; any bits are a float.
@@ -141,10 +145,17 @@ impl Stretches<'_> {
                     outputs.context.add(first).write_bytes(0, plan.value_dim);
                     std::slice::from_raw_parts_mut(outputs.context.add(first), plan.value_dim)
                 };
-                for part in parts() {
-                    let weight = share * (part[0] - max).exp();
-                    to.iter_mut().zip(&part[2..]).for_each(|(to, sum)| *to += weight * sum);
-                }
+                simd::vectorized(
+                    #[inline(always)]
+                    || {
+                        for (weight, stretch) in weights.iter().zip(stretches) {
+                            let weight = share * weight;
+                            for (to, sum) in to.iter_mut().zip(&part(stretch)[2..]) {
+                                *to += weight * sum;
+                            }
+                        }
+                    },
+                );
             }
         }
     }

@@ -78,5 +78,7 @@ impl Part for Product<'_> {
         unsafe {
             super::vnni::run(self.0, self.1, outputs, to)
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (self.0.format, self.0.columns, self.1, outputs, to);
     }
 }
