@@ -25,27 +25,6 @@ def serve(model: Any, connection: Any) -> None:
         connection.send(model(ids).last_hidden_state)
 
 
-def open_and_serve(folder: Path, connection: Any) -> None:
-    from trustformers import AutoModel
-
-    serve(AutoModel.from_pretrained(folder), connection)
-
-
-def mapped(pid: int, file: Path) -> tuple[int, int]:
-    """Of the pages of a file that a process has mapped, the bytes in memory, and its share in them (PSS)."""
-    resident = share = 0
-    inside = False
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-        name, *rest = line.split()
-        if not name.endswith(":"):
-            inside = line.endswith(str(file))
-        elif inside and name == "Rss:":
-            resident += int(rest[0]) * 1024
-        elif inside and name == "Pss:":
-            share += int(rest[0]) * 1024
-    return resident, share
-
-
 def memory(pid: int) -> tuple[int, int]:
     """Of all that a process has in memory, the bytes, and those that are its alone."""
     sizes = {"Rss:": 0, "Private_Clean:": 0, "Private_Dirty:": 0}

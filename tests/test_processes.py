@@ -6,14 +6,13 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from process_workers import IDS, embed, mapped, memory, open_and_serve, serve, tokenize
+from process_workers import IDS, embed, memory, serve, tokenize
 from trustformers import AutoModel, AutoTokenizer, PreTrainedModel
 
 #: Bytes, and those of them that count for one process.
@@ -64,21 +63,15 @@ def served(
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="there is no /proc to measure in")
 @pytest.mark.skipif("fork" not in METHODS, reason="processes are not forked here")
-def test_forked_processes_share_what_was_made_of_the_weights(model: PreTrainedModel) -> None:
+@pytest.mark.parametrize("weights", ["minilm_path", "smollm2_path"])
+def test_forked_processes_share_what_was_made_of_the_weights(
+    weights: str, request: pytest.FixtureRequest
+) -> None:
+    model = AutoModel.from_pretrained(request.getfixturevalue(weights))
     embed(model)  # as a server does that loads and warms up before it forks, gunicorn after `preload_app`
     for resident, private in served(serve, model, "fork", memory):
         assert resident > 30e6
         assert private < 0.25 * model.get_memory_footprint()
-
-
-@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="there is no /proc to measure in")
-@pytest.mark.parametrize("method", METHODS)
-def test_processes_share_weights_that_are_used_as_they_lie(method: str, smollm2_path: Path) -> None:
-    measured = served(open_and_serve, smollm2_path, method, partial(mapped, file=smollm2_path))
-    resident = max(resident for resident, _ in measured)
-    assert resident > 30e6
-    # Each page is counted once among all that have it.
-    assert sum(share for _, share in measured) < 1.05 * resident
 
 
 def test_one_model_in_many_threads(model: PreTrainedModel, minilm_path: Path) -> None:

@@ -84,7 +84,6 @@ class Evaluation(Losses):
         """Run the model over batches, with or without labels."""
         args = self.args
         only_loss = args.prediction_loss_only if prediction_loss_only is None else prediction_loss_only
-        was_training = getattr(self.model, "training", False)
         self.model.eval()
         self.callback_handler.eval_dataloader = dataloader
         logger.info("***** Running %s *****", description)
@@ -117,7 +116,6 @@ class Evaluation(Losses):
                 given = self._for_metrics(seen["predictions"], seen["labels"], seen["inputs"], losses[-size:])
                 metrics = self.compute_metrics(given, compute_result=following is None)
             inputs = following
-        self.model.train(was_training)
 
         gather = concatenated if args.eval_do_concat_batches else list
         predictions, label_ids, main = (gather(kept[name]) if kept[name] else None for name in kept)
