@@ -70,7 +70,7 @@ def test_dtypes_change_in_place(llama: Any) -> None:
     assert 0 < np.abs(logits(llama) - before).max() < 0.1
     assert llama.to("bfloat16").dtype == llama.to(trustformers.bfloat16).dtype == "bfloat16"
     assert llama.float().cpu().dtype == "float32"
-    with pytest.raises(RuntimeError, match="cuda:99|CUDA"):
+    with pytest.raises(RuntimeError, match=r"cuda:99|CUDA"):
         llama.cuda(99)
 
 
