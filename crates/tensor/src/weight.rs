@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use smallvec::SmallVec;
-
 use crate::cpu::{Interleaved, Packed, Pairs, Panels, Stacked};
 use crate::{DType, Error, Matrix, Result, Tensor, profile};
 
@@ -29,7 +27,7 @@ pub(crate) enum Form {
     /// Of floats, all parts as one.
     Floats(Packed<f32>),
     /// Of blocks, of every part that is blocks.
-    Blocks(SmallVec<[Option<Interleaved>; 4]>),
+    Blocks(Vec<Option<Interleaved>>),
 }
 
 impl Weight {

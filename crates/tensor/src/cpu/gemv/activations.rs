@@ -12,6 +12,8 @@ use crate::cpu::simd::vectorized;
 use crate::quant::{GROUP, RUN};
 use crate::{Result, team};
 
+/// Elements that share a scale.
+pub(super) const SHARED: usize = 32;
 /// The greatest code: its high byte is 127, its low byte 0.
 const MOST: f32 = 127.0 * 256.0;
 /// What is smaller is zero: its inverse would not be finite.
@@ -20,16 +22,16 @@ const LEAST: f32 = 1e-30;
 /// Fewer elements than this are rounded on the calling thread: sharing them costs as much.
 const PARALLEL_FROM: usize = 32 << 10;
 
-/// A run of a row, filled up with zeros: element `i` is `scale * codes[i]`.
+/// A run of a row, filled up with zeros: element `i` is `scales[i / SHARED] * codes[i]`.
 pub(super) struct Rounded {
     pub(super) codes: [i16; RUN],
-    pub(super) scale: f32,
-    /// The sum of the codes of each group.
+    pub(super) scales: [f32; RUN / SHARED],
+    /// The sum of each group, scaled.
     pub(super) sums: [f32; RUN / GROUP],
 }
 
 impl Rounded {
-    const ZERO: Rounded = Rounded { codes: [0; RUN], scale: 0.0, sums: [0.0; RUN / GROUP] };
+    const ZERO: Rounded = Rounded { codes: [0; RUN], scales: [0.0; RUN / SHARED], sums: [0.0; RUN / GROUP] };
 
     /// Up to [`RUN`] elements, rounded. For work that is [`vectorized`].
     #[inline(always)]
@@ -46,23 +48,29 @@ impl Rounded {
 
     #[inline(always)]
     fn whole(x: &[f32; RUN]) -> Rounded {
-        // As whole numbers, which magnitudes are ordered like: nan is the greatest.
-        let mut most = 0;
-        for x in x {
-            most = most.max(x.to_bits() & !(1 << 31));
-        }
-        let most = f32::from_bits(most);
-        let (scale, inverse) = if most < LEAST { (0.0, 0.0) } else { (most / MOST, MOST / most) };
-        let mut rounded = Rounded { scale, ..Rounded::ZERO };
-        for i in 0..RUN {
-            rounded.codes[i] = (x[i] * inverse + ROUNDS).to_bits() as i16;
-        }
-        for (sum, codes) in rounded.sums.iter_mut().zip(rounded.codes.as_chunks::<GROUP>().0) {
-            let mut total = 0;
-            for code in codes {
-                total += i32::from(*code);
+        let mut rounded = Rounded::ZERO;
+        for (share, x) in x.as_chunks::<SHARED>().0.iter().enumerate() {
+            // As whole numbers, which magnitudes are ordered like: nan is the greatest.
+            let mut most = 0;
+            for x in x {
+                most = most.max(x.to_bits() & !(1 << 31));
             }
-            *sum = total as f32;
+            let most = f32::from_bits(most);
+            let (scale, inverse) = if most < LEAST { (0.0, 0.0) } else { (most / MOST, MOST / most) };
+            // Here and not in place, so that the compiler sees that nothing else is written.
+            let mut codes = [0; SHARED];
+            for i in 0..SHARED {
+                codes[i] = (x[i] * inverse + ROUNDS).to_bits() as i16;
+            }
+            rounded.codes.as_chunks_mut().0[share] = codes;
+            rounded.scales[share] = scale;
+            for (group, codes) in codes.as_chunks::<GROUP>().0.iter().enumerate() {
+                let mut total = 0;
+                for code in codes {
+                    total += i32::from(*code);
+                }
+                rounded.sums[SHARED / GROUP * share + group] = scale * total as f32;
+            }
         }
         rounded
     }
@@ -76,7 +84,7 @@ pub(super) struct Tile<const HEIGHT: usize> {
     /// See [`Rounded::sums`]; those of each two groups follow.
     pub(super) sums: [[f32; HEIGHT]; RUN / GROUP],
     pub(super) sums_of_two: [[f32; HEIGHT]; RUN / GROUP / 2],
-    pub(super) scales: [f32; HEIGHT],
+    pub(super) scales: [[f32; HEIGHT]; RUN / SHARED],
 }
 
 impl<const HEIGHT: usize> Tile<HEIGHT> {
@@ -99,7 +107,9 @@ impl<const HEIGHT: usize> Tile<HEIGHT> {
         for (to, [one, other]) in self.sums_of_two.iter_mut().zip(run.sums.as_chunks().0) {
             to[lane] = one + other;
         }
-        self.scales[lane] = run.scale;
+        for (to, scale) in self.scales.iter_mut().zip(&run.scales) {
+            to[lane] = *scale;
+        }
     }
 }
 

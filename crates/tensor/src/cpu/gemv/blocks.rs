@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rten_simd::{Isa, SimdOp};
 
-use super::activations::{Activations, Rounded};
+use super::activations::{Activations, Rounded, SHARED};
 use super::{MAX_ROWS, Part};
 use crate::Quantized;
 use crate::cpu::level::Level;
@@ -71,8 +71,9 @@ fn dot(run: &Run, row: &Rounded) -> f32 {
         }
     }
     let mut dot = 0.0;
-    for g in 0..GROUPS {
-        dot += run.scales[g] * totals[g] as f32 + run.offsets[g] * row.sums[g];
+    for (g, total) in totals.iter().enumerate() {
+        let scale = run.scales[g] * row.scales[g * GROUP / SHARED];
+        dot += scale * *total as f32 + run.offsets[g] * row.sums[g];
     }
-    row.scale * dot
+    dot
 }

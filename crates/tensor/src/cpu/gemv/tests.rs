@@ -65,13 +65,16 @@ fn rounded(x: &Tensor) -> Tensor {
     let mut out = Vec::new();
     Activations::with(Left { values, rows, columns }, false, |rounded| {
         for row in rounded.rounded.chunks_exact(rounded.runs) {
-            out.extend((0..columns).map(|i| row[i / RUN].scale * f32::from(row[i / RUN].codes[i % RUN])));
+            let element = |run: &activations::Rounded, i: usize| {
+                run.scales[i / activations::SHARED] * f32::from(run.codes[i])
+            };
+            out.extend((0..columns).map(|i| element(&row[i / RUN], i % RUN)));
         }
         Ok(())
     })
     .unwrap();
     for (x, rounded) in values.iter().zip(&out) {
-        // The greatest of 256 is 1 at most: half a step of 32512.
+        // The greatest of 32 is 1 at most: half a step of 32512.
         assert!((x - rounded).abs() <= 0.51 / 32512.0, "{rounded}, not {x}");
     }
     Tensor::from_slice(&out, &[rows, columns]).unwrap()

@@ -6,14 +6,14 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::activations::{Activations, Strip, Tile};
+use super::activations::{Activations, SHARED, Strip, Tile};
 use super::interleaved::{Interleaved, LANES};
 use super::unpack::{Int8, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Unpack, Words};
 use crate::cpu::simd::fetch_x86;
 use crate::quant::{BlockFormat, GROUP, RUN};
 
 /// Elements whose codes are unpacked at once.
-const PART: usize = 32;
+const PART: usize = SHARED;
 /// How many bytes ahead panels are fetched.
 const AHEAD: usize = 2 << 10;
 
@@ -89,28 +89,24 @@ unsafe fn product<F: Unpack, const M: usize>(
     let header = blocks.panel(panel);
     let mut unit = header.wrapping_add(LANES * F::HEADER);
     let mut units = blocks.columns.div_ceil(F::ELEMENTS);
-    let mut totals = [_mm512_setzero_ps(); M];
+    let mut sums = [_mm512_setzero_ps(); M];
     for tile in left.tiles::<M>(strip) {
-        let mut sums = [_mm512_setzero_ps(); M];
         for some in 0..units.min(RUN / F::ELEMENTS) {
             // SAFETY: the panel has this unit.
             unsafe { add::<F, M>([header, unit].map(Words), tile, some, &mut sums) }
             unit = unit.wrapping_add(LANES * F::WORDS);
         }
         units = units.saturating_sub(RUN / F::ELEMENTS);
-        for m in 0..M {
-            totals[m] = _mm512_fmadd_ps(sums[m], _mm512_set1_ps(tile.scales[m]), totals[m]);
-        }
     }
     let count = lanes(place.there.count_ones() as usize);
     for m in 0..M.min(place.rows) {
-        let asked = _mm512_maskz_compress_ps(place.there, totals[m]);
+        let asked = _mm512_maskz_compress_ps(place.there, sums[m]);
         // SAFETY: the caller has room for the row, and the mask leaves out what is beyond it.
         unsafe { _mm512_mask_storeu_ps(place.to.add(m * place.width), count, asked) }
     }
 }
 
-/// Adds the products of unit `place` of a run, not yet scaled for the rows.
+/// Adds the products of unit `place` of a run.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,f16c")]
 #[allow(clippy::needless_range_loop)] // As above.
@@ -152,6 +148,7 @@ unsafe fn add<F: Unpack, const M: usize>(
                 _ => &tile.sums_of_two[element / PART],
             };
             for m in 0..M {
+                let scale = _mm512_mul_ps(scale, _mm512_set1_ps(tile.scales[element / PART][m]));
                 sums[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[m]), scale, sums[m]);
                 sums[m] = _mm512_fmadd_ps(offset, _mm512_set1_ps(x[m]), sums[m]);
             }
