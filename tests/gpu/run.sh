@@ -31,7 +31,7 @@ run() { # NAME COMMAND...
     if "$@" >"$results/$name.log" 2>&1; then said[$name]=passed; else said[$name]="FAILED, see $results/$name.log"; fi
     echo "$name: ${said[$name]}"
 }
-folders=$("$venv/bin/python" -c 'from trustformers.cuda import library_folders; print(":".join(map(str, library_folders())))')
+folders=$("$venv/bin/python" -c 'from trustformers._cuda_libraries import folders; print(":".join(folders()))')
 for program in "$kit"/tests/*; do
     run "$(basename "$program")" env TRUSTFORMERS_CUDA_PATH="$folders" "$program"
 done
