@@ -49,6 +49,10 @@ class Head:
         """Where config.json and the weights are: the fixture itself, or a folder in which they are drawn."""
         return self.row if self.weights is None else drawn(self)
 
+    def open(self, **keywords: Any) -> Any:
+        """A model of its class, with weights of its own."""
+        return getattr(trustformers, self.class_name).from_pretrained(self.folder, **keywords)
+
 
 @dataclass(frozen=True)
 class Call:
@@ -91,6 +95,17 @@ def heads(*folders: Path) -> list[Head]:
         Head(row, key, spec["auto"], spec["load"], spec["mask"], spec.get("weights"))
         for row in rows
         for key, spec in json.loads((row / "heads.json").read_text()).items()
+    ]
+
+
+def language_heads() -> list[Head]:
+    """Of every architecture the heads that answer with tokens."""
+    language = ("AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForSeq2SeqLM")
+    return [
+        head
+        for row in sorted((FIXTURES / "architectures").glob("*/default"))
+        for head in heads(row)
+        if head.auto in language and hasattr(trustformers, head.class_name)
     ]
 
 

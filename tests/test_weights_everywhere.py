@@ -7,28 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-import trustformers
 from drawn_weights import draw_all
-from fixture_cases import FIXTURES, Head, heads
+from fixture_cases import Head, language_heads
 from trustformers import AutoConfig, Tensor
 
-LANGUAGE = {"AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForSeq2SeqLM"}
-HEADS = [
-    head
-    for row in sorted((FIXTURES / "architectures").glob("*/default"))
-    for head in heads(row)
-    if head.auto in LANGUAGE and hasattr(trustformers, head.class_name)
-]
+HEADS = language_heads()
 IDS = np.array([[5, 9, 2, 17], [3, 3, 8, 1]])
 
 
 @pytest.fixture(params=HEADS, ids=[head.class_name for head in HEADS])
 def head(request: pytest.FixtureRequest) -> Any:
     return request.param
-
-
-def opened(head: Head, **keywords: Any) -> Any:
-    return getattr(trustformers, head.class_name).from_pretrained(head.folder, **keywords)
 
 
 def logits(model: Any) -> np.ndarray:
@@ -39,7 +28,7 @@ def logits(model: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_weights_loaded_in_place_count_everywhere(head: Head, dtype: str) -> None:
-    model = opened(head, dtype=dtype)
+    model = head.open(dtype=dtype)
     before = logits(model)
     drawn = draw_all("other", {name: list(value.shape) for name, value in model.named_parameters()})
     assert model.load_state_dict(drawn, strict=False).unexpected_keys == []
@@ -49,7 +38,7 @@ def test_weights_loaded_in_place_count_everywhere(head: Head, dtype: str) -> Non
 
 
 def test_gradients_reach_every_parameter(head: Head) -> None:
-    model = copy.deepcopy(opened(head))
+    model = copy.deepcopy(head.open())
     parameters = dict(model.named_parameters())
     for parameter in parameters.values():
         parameter.requires_grad_()
@@ -63,7 +52,7 @@ def test_gradients_reach_every_parameter(head: Head) -> None:
 
 
 def test_the_vocabulary_grows(head: Head) -> None:
-    model = opened(head)
+    model = head.open()
     before, old = logits(model), model.config.vocab_size
     model.resize_token_embeddings(old + 5)
     assert model.get_input_embeddings().num_embeddings == model.config.vocab_size == old + 5
@@ -72,7 +61,7 @@ def test_the_vocabulary_grows(head: Head) -> None:
 
 
 def test_what_is_saved_opens_again(head: Head, tmp_path: Path) -> None:
-    model = opened(head)
+    model = head.open()
     model.save_pretrained(tmp_path, max_shard_size="30KB")
     again, info = type(model).from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values())

@@ -14,8 +14,8 @@ def folders() -> list[str]:
 
     PyTorch is found, not imported.
     """
-    found = [folder for root in _roots() for folder in _of(root) if os.path.isdir(folder)]
-    return list(dict.fromkeys(found))
+    wheels = [folder for root in _roots() for folder in _of_wheels(root)]
+    return [folder for folder in dict.fromkeys([*wheels, *_of_torch()]) if os.path.isdir(folder)]
 
 
 def _roots() -> Iterator[str]:
@@ -24,11 +24,14 @@ def _roots() -> Iterator[str]:
     yield from site.getsitepackages()
 
 
-def _of(root: str) -> Iterator[str]:
+def _of_wheels(root: str) -> Iterator[str]:
     nvidia = os.path.join(root, "nvidia")
     # Wheels of CUDA 12 have a folder for each library, those of 13 one for all.
     for package in sorted(os.listdir(nvidia)) if os.path.isdir(nvidia) else ():
         yield from (os.path.join(nvidia, package, kind) for kind in ("lib", "bin", "include"))
+
+
+def _of_torch() -> Iterator[str]:
     spec = importlib.util.find_spec("torch")
     if spec is not None and spec.submodule_search_locations:
         yield from (os.path.join(folder, "lib") for folder in spec.submodule_search_locations)

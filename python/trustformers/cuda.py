@@ -39,14 +39,14 @@ def set_device(device: Any) -> None:
 
     :raises RuntimeError: when there is none such.
     """
-    _engine.cuda_set_device(_index(device))
+    _engine.cuda_set_device(_engine.cuda_index(device))
 
 
 class device:
     """Within it another GPU is the current one."""
 
     def __init__(self, device: Any) -> None:
-        self.idx = -1 if device is None else _index(device)
+        self.idx = -1 if device is None else _engine.cuda_index(device)
         self.prev_idx = -1
 
     def __enter__(self) -> device:
@@ -136,9 +136,5 @@ def manual_seed_all(seed: int) -> None:
     _engine.manual_seed(seed)
 
 
-def _index(device: Any) -> int:
-    return _engine.cuda_index(device)
-
-
 def _name(device: Any) -> str:
-    return f"cuda:{_index(device)}"
+    return f"cuda:{_engine.cuda_index(device)}"

@@ -9,28 +9,18 @@ import numpy as np
 import pytest
 
 import trustformers
-from fixture_cases import FIXTURES, Head, heads
+from fixture_cases import Head, language_heads
 from trustformers import GPT2Config, GPT2LMHeadModel, Tensor, cuda
 from trustformers.peft import LoraConfig, PeftModel, get_peft_model
 
-LANGUAGE = {"AutoModelForCausalLM", "AutoModelForMaskedLM", "AutoModelForSeq2SeqLM"}
-HEADS = [
-    head
-    for row in sorted((FIXTURES / "architectures").glob("*/default"))
-    for head in heads(row)
-    if head.auto in LANGUAGE and hasattr(trustformers, head.class_name)
-]
+HEADS = language_heads()
 IDS = np.array([[5, 9, 2, 17], [3, 3, 8, 1]])
 MASK = np.array([[1, 1, 1, 1], [0, 1, 1, 1]])
 
 
-def opened(head: Head, **keywords: Any) -> Any:
-    return getattr(trustformers, head.class_name).from_pretrained(head.folder, **keywords)
-
-
 @pytest.mark.parametrize("head", HEADS, ids=[head.class_name for head in HEADS])
 def test_it_answers_as_on_the_processor(head: Head) -> None:
-    here, there = opened(head), opened(head, device_map="cuda")
+    here, there = head.open(), head.open(device_map="cuda")
     assert (here.device, there.device, there.hf_device_map) == ("cpu", "cuda:0", {"": 0})
     assert all(parameter.is_cuda for parameter in there.parameters())
     both = {"decoder_input_ids": IDS} if here.config.is_encoder_decoder else {}

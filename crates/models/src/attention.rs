@@ -2,7 +2,7 @@
 
 use trustformers_tensor::ops::{Mask, Then};
 use trustformers_tensor::profile::Module;
-use trustformers_tensor::{Activation, Attended, Attention, Ragged, Tensor, Workspace};
+use trustformers_tensor::{Activation, Attended, Attention, Device, Ragged, Tensor, Workspace};
 
 use crate::checkpoint::Scope;
 use crate::disentangled::{DistanceBias, Distances};
@@ -113,6 +113,14 @@ impl MultiHead {
     /// Which of the stack's rotary embeddings is applied.
     pub fn rotary(&self) -> Option<usize> {
         self.spec.rotary
+    }
+
+    /// Where its weights lie, and so where it works.
+    pub fn device(&self) -> Device {
+        match &self.inputs {
+            Inputs::Together(all) => all.device(),
+            Inputs::Apart { query, .. } => query.device(),
+        }
     }
 
     /// The matrices, for those who prepare them.

@@ -31,20 +31,14 @@ pub struct Shared {
 impl Shared {
     /// The same for layers of another device.
     pub fn to_device(&self, device: Device) -> Result<Shared> {
-        let brought =
-            |all: &Vec<Tensor>| all.iter().map(|one| one.to_device(device)).collect::<Result<_, _>>();
-        let turned = |rotary: &Rotary| {
-            let [cos, sin] = [&rotary.cos, &rotary.sin].map(|table| table.to_device(device));
-            Ok::<_, Error>(Rotary { cos: cos?, sin: sin?, interleaved: rotary.interleaved })
-        };
         Ok(Shared {
             packing: self.packing.clone(),
             ragged: self.ragged.clone(),
             causal: self.causal,
-            bias: self.bias.as_ref().map(brought).transpose()?,
+            bias: self.bias.as_ref().map(|all| brought(all, device)).transpose()?,
             windows: self.windows.to_device(device)?,
             distances: self.distances.as_ref().map(|all| all.to_device(device)).transpose()?,
-            rotaries: self.rotaries.iter().map(turned).collect::<Result<_>>()?,
+            rotaries: self.rotaries.iter().map(|one| one.to_device(device)).collect::<Result<_>>()?,
             encoded: self.encoded.as_ref().map(|encoded| encoded.to_device(device)).transpose()?,
         })
     }
@@ -88,6 +82,12 @@ pub struct Rotary {
 }
 
 impl Rotary {
+    /// The same for layers of another device.
+    pub fn to_device(&self, device: Device) -> Result<Rotary> {
+        let [cos, sin] = [&self.cos, &self.sin].map(|table| table.to_device(device));
+        Ok(Rotary { cos: cos?, sin: sin?, interleaved: self.interleaved })
+    }
+
     /// Turns `x`, which nobody else needs as it is.
     fn turn(&self, x: &mut Tensor) -> Result<()> {
         let Rotary { cos, sin, interleaved } = self;
@@ -293,7 +293,7 @@ impl Layer {
 
     /// Where its weights lie, and so where it works.
     pub fn device(&self) -> Device {
-        self.attention.part.linears().first().map_or(Device::Cpu, |linear| linear.device())
+        self.attention.part.device()
     }
 
     /// Whether it can work for a few rows alone, whose place among the keys is then not known: all keys must be alike to them.
@@ -376,6 +376,11 @@ impl Layer {
         step.workspace.give(attended);
         Ok(fed)
     }
+}
+
+/// The biases of every sequence on a device.
+pub fn brought(biases: &[Tensor], device: Device) -> Result<Vec<Tensor>> {
+    biases.iter().map(|bias| Ok(bias.to_device(device)?)).collect()
 }
 
 /// Two biases of every sequence as one.

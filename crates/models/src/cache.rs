@@ -208,11 +208,6 @@ impl Cache {
         &self.places
     }
 
-    /// Has kernels read where the step's keys go from `table`.
-    pub(crate) fn read_places_from(&mut self, table: Tensor) {
-        self.places = self.places.read_from(table);
-    }
-
     /// The number of slots, and the number of keys that each has room for.
     pub(crate) fn room(&self) -> [usize; 2] {
         [self.room, self.capacity]

@@ -290,12 +290,11 @@ impl Positions {
 /// The sum of what is looked up, where the first table is: in one pass, unless a table is in blocks, or one that was made is elsewhere.
 fn looked_up(lookups: &[(&Parameter, &[i64], Option<usize>)]) -> Result<Tensor> {
     let device = lookups.first().map_or(Device::Cpu, |(table, ..)| table.memory().device());
-    let together = |table: &Parameter| table.dense().is_some_and(|table| table.device() == device);
     let dense: Option<Vec<_>> = lookups
         .iter()
         .map(|&(table, ids, padding)| {
-            let dense = table.dense().filter(|_| together(table))?;
-            Some(ops::Lookup { table: dense, ids, padding })
+            let table = table.dense().filter(|table| table.device() == device)?;
+            Some(ops::Lookup { table, ids, padding })
         })
         .collect();
     if let Some(dense) = dense {

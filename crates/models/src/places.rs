@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::packing::room;
-use crate::stack::Pass;
-use crate::{Error, Result};
 use trustformers_tensor::ops::Sequence;
 use trustformers_tensor::{Device, Ragged, Tensor};
+
+use crate::Result;
+use crate::block::brought;
+use crate::packing::room;
+use crate::stack::Pass;
 
 /// The positions of a sequence's queries and keys.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -73,11 +75,8 @@ impl Windows {
             Windows::Open => Windows::Open,
             Windows::Packed => Windows::Packed,
             Windows::Added(biases) => {
-                let brought = |(&window, all): (&usize, &Vec<Tensor>)| {
-                    let all = all.iter().map(|one| one.to_device(device)).collect::<Result<_, _>>();
-                    Ok::<_, Error>((window, all?))
-                };
-                Windows::Added(biases.iter().map(brought).collect::<Result<_>>()?)
+                let one = |(&window, all): (&usize, &Vec<Tensor>)| Ok((window, brought(all, device)?));
+                Windows::Added(biases.iter().map(one).collect::<Result<_>>()?)
             }
         })
     }

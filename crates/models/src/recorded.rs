@@ -52,9 +52,9 @@ pub(crate) struct Recorded {
     graph: cuda::Graph,
     hidden: Tensor,
     rotaries: Vec<Rotary>,
-    /// [`Ragged::numbers`]
+    /// [`Ragged::on`]
     sequences: Tensor,
-    /// Of a step: [`trustformers_tensor::ops::Places::numbers`]
+    /// Of a step: [`trustformers_tensor::ops::Places::on`]
     places: Option<Tensor>,
     out: Tensor,
 }
@@ -140,17 +140,14 @@ impl Recorded {
         kind: Kind,
         hidden: &Tensor,
         shared: &Arc<Shared>,
-        mut cache: Option<&mut Cache>,
+        cache: Option<&mut Cache>,
     ) -> Result<Recorded> {
         let Device::Cuda(index) = hidden.device() else {
             return Err(trustformers_tensor::Error::Device("only a GPU records".into()).into());
         };
-        let table = |numbers: Vec<i64>| -> Result<Tensor> {
-            Ok(Tensor::from_slice(&numbers, &[numbers.len()])?.to_device(hidden.device())?)
-        };
         let ragged = kind.filled(&shared.ragged);
-        let sequences = table(ragged.numbers())?;
-        let places = cache.as_deref().map(|cache| table(cache.places().numbers())).transpose()?;
+        let sequences = ragged.on(hidden.device())?;
+        let places = cache.as_deref().map(|cache| cache.places().on(hidden.device())).transpose()?;
         let room = |x: &Tensor| -> Result<Tensor> {
             let filled = Tensor::zeros_on(&[kind.rows, x.shape()[1]], DType::F32, x.device())?;
             filled.narrow(0, 0, x.shape()[0])?.copy_(x)?;
@@ -163,7 +160,7 @@ impl Recorded {
         let hidden = room(hidden)?;
         let fixed = Arc::new(Shared {
             packing: shared.packing.clone(),
-            ragged: ragged.read_from(sequences.clone()),
+            ragged,
             causal: shared.causal,
             bias: None,
             windows: Windows::Packed,
@@ -171,9 +168,6 @@ impl Recorded {
             rotaries: rotaries.clone(),
             encoded: None,
         });
-        if let (Some(cache), Some(places)) = (cache.as_deref_mut(), &places) {
-            cache.read_places_from(places.clone());
-        }
         let (graph, out) = cuda::Graph::record(cuda::gpu(index)?, || {
             let mut step = Step {
                 shared: &fixed,
@@ -194,20 +188,18 @@ impl Recorded {
 
     /// Gives the graph what it reads at its next launch.
     fn read(&self, hidden: &Tensor, shared: &Shared, cache: Option<&Cache>) -> Result<()> {
-        let write = |to: &Tensor, numbers: Vec<i64>| -> Result<()> {
-            Ok(to.copy_(&Tensor::from_slice(&numbers, &[numbers.len()])?)?)
-        };
         let rows = hidden.shape()[0];
         self.hidden.narrow(0, 0, rows)?.copy_(hidden)?;
         for (to, from) in self.rotaries.iter().zip(&shared.rotaries) {
             to.cos.narrow(0, 0, rows)?.copy_(&from.cos)?;
             to.sin.narrow(0, 0, rows)?.copy_(&from.sin)?;
         }
-        write(&self.sequences, self.kind.filled(&shared.ragged).numbers())?;
-        match (&self.places, cache) {
-            (Some(places), Some(cache)) => write(places, cache.places().numbers()),
-            _ => Ok(()),
+        let device = hidden.device();
+        self.sequences.copy_(&self.kind.filled(&shared.ragged).on(device)?)?;
+        if let (Some(places), Some(cache)) = (&self.places, cache) {
+            places.copy_(&cache.places().on(device)?)?;
         }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use trustformers_tensor::ops::StoreForm;
 use trustformers_tensor::{Activation, DType, Device, Ragged, Tensor, interrupt};
 
 use crate::alibi::slopes;
-use crate::block::{Layer, Readers, Rotary, Shared, Step, sums};
+use crate::block::{Layer, Readers, Rotary, Shared, Step, brought, sums};
 use crate::cache::{Cache, Source};
 use crate::checkpoint::Scope;
 use crate::convolution::Convolution;
@@ -252,8 +252,13 @@ impl Stack {
                 cache.advance(packing);
                 cache.workspace = workspace.unwrap_or_default();
             }
-            let (hidden_states, attentions, cross_attentions, routed) = (None, None, None, None);
-            return Ok(Passed { hidden: out, hidden_states, attentions, cross_attentions, routed });
+            return Ok(Passed {
+                hidden: out,
+                hidden_states: None,
+                attentions: None,
+                cross_attentions: None,
+                routed: None,
+            });
         }
         let mut step = Step {
             shared: &shared,
@@ -413,8 +418,7 @@ impl Stack {
         };
         let rotary = |spec: &RotarySpec| {
             let (cos, sin) = spec.tables(&positions, length)?;
-            let (cos, sin) = (cos.to_device(device)?, sin.to_device(device)?);
-            Ok(Rotary { cos, sin, interleaved: spec.interleaved })
+            Rotary { cos, sin, interleaved: spec.interleaved }.to_device(device)
         };
         self.spec.rotaries.iter().map(rotary).collect()
     }
@@ -437,9 +441,7 @@ impl Stack {
             Some(Bias::Relative(relative)) => Some(self.relative(relative, pass, ragged, device)?),
         };
         let given = pass.text.matrices(batch, length, past + length)?;
-        let brought =
-            |all: Vec<Tensor>| all.iter().map(|one| one.to_device(device)).collect::<Result<Vec<_>, _>>();
-        let given = given.map(brought).transpose()?;
+        let given = given.map(|all| brought(&all, device)).transpose()?;
         match (own, given) {
             (Some(own), Some(given)) => sums(&own, &given).map(Some),
             (own, given) => Ok(own.or(given)),

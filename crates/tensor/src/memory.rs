@@ -71,8 +71,13 @@ impl<B: Idle> Cache<B> {
         while self.bytes > limit && self.drop_oldest() {}
     }
 
-    /// Gives the longest idle block back to the system.
-    pub(crate) fn drop_oldest(&mut self) -> bool {
+    /// Gives everything back to where it came from.
+    pub(crate) fn empty(&mut self) {
+        while self.drop_oldest() {}
+    }
+
+    /// Gives the longest idle block back to where it came from.
+    fn drop_oldest(&mut self) -> bool {
         let age = |blocks: &VecDeque<(u64, B)>| blocks.front().map_or(u64::MAX, |(since, _)| *since);
         let Some((&size, blocks)) = self.idle.iter_mut().min_by_key(|(_, blocks)| age(blocks)) else {
             return false;
@@ -125,7 +130,7 @@ pub fn empty_cache(device: Device) {
     match device {
         Device::Cpu => {
             if let Ok(mut cache) = CACHE.try_lock() {
-                while cache.drop_oldest() {}
+                cache.empty();
             }
         }
         Device::Cuda(index) => cuda::memory(index, |used| used.empty_cache()),
@@ -293,7 +298,7 @@ mod tests {
             true
         }));
         assert!(cache.take(size_class(CACHED_FROM).unwrap()).is_none());
-        while cache.drop_oldest() {}
+        cache.empty();
         assert_eq!((cache.bytes, cache.idle.len()), (0, 0));
     }
 

@@ -19,16 +19,16 @@ impl Gpu {
     /// Copies `bytes` to `address`. They may be changed as soon as this returns.
     pub(crate) fn upload(&self, address: u64, bytes: &[u8]) -> Result<()> {
         graph::expect_not_recording(self, "a copy from the processor")?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.bind()?;
-        let copied = if bytes.len() >= LARGE {
+        if bytes.len() >= LARGE {
             return self.upload_in_chunks(address, bytes);
-        } else if bytes.is_empty() {
-            Ok(())
-        } else {
-            // SAFETY: the device has as many bytes there. The driver has read those of memory like this when it returns.
-            unsafe { result::memcpy_htod_async(address, bytes, self.stream()) }
-        };
-        copied.map_err(|error| self.failed("a copy to it", error))
+        }
+        // SAFETY: the device has as many bytes there. The driver has read those of memory like this when it returns.
+        unsafe { result::memcpy_htod_async(address, bytes, self.stream()) }
+            .map_err(|error| self.failed("a copy to it", error))
     }
 
     /// While the device fetches one chunk, the processor writes the next: of a mapped file, reading it from disk.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cudarc::driver::{result, sys};
 
 use super::gpu::{Gpu, Handle};
-use super::memory::{Block, drop_all};
+use super::memory::Block;
 use crate::memory::Cache;
 use crate::{Error, Result};
 
@@ -46,27 +46,25 @@ pub(super) fn expect_not_recording(gpu: &Gpu, what: &str) -> Result<()> {
 /// Memory of one graph. What a recording gives back may be used again by what it records later, and by nothing else as long as there is
 /// the graph: it writes to the same addresses at every launch.
 #[derive(Default)]
-pub(super) struct Arena(Mutex<Option<Cache<Block>>>);
+pub(super) struct Arena(Mutex<Cache<Block>>);
 
 impl Arena {
-    fn idle(&self) -> MutexGuard<'_, Option<Cache<Block>>> {
+    fn idle(&self) -> MutexGuard<'_, Cache<Block>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn take(&self, size: usize) -> Option<Block> {
-        self.idle().get_or_insert_default().take(size)
+        self.idle().take(size)
     }
 
     pub(super) fn put(&self, block: Block) {
-        self.idle().get_or_insert_default().put(block, usize::MAX);
+        self.idle().put(block, usize::MAX);
     }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        if let Some(idle) = self.idle().take() {
-            drop_all(idle);
-        }
+        self.idle().empty();
     }
 }
 

@@ -54,8 +54,8 @@ pub(super) fn compiler() -> Result<()> {
     static FOUND: OnceLock<bool> = OnceLock::new();
     // SAFETY: opens a library that has no other initialisation than its own.
     let is_there = || unsafe { nvrtc::sys::is_culib_present() };
-    let files = if cfg!(windows) { ["nvrtc64_120_0.dll"] } else { ["libnvrtc.so.12"] };
-    found(&FOUND, "compiler (NVRTC)", &files, is_there)
+    let file = if cfg!(windows) { "nvrtc64_120_0.dll" } else { "libnvrtc.so.12" };
+    found(&FOUND, "compiler (NVRTC)", file, is_there)
 }
 
 /// The products of matrices.
@@ -63,17 +63,13 @@ pub(super) fn products() -> Result<()> {
     static FOUND: OnceLock<bool> = OnceLock::new();
     // SAFETY: opens a library that has no other initialisation than its own.
     let is_there = || unsafe { cublaslt::sys::is_culib_present() };
-    let files = if cfg!(windows) { ["cublasLt64_12.dll"] } else { ["libcublasLt.so.12"] };
-    found(&FOUND, "matrix products (cuBLASLt)", &files, is_there)
+    let file = if cfg!(windows) { "cublasLt64_12.dll" } else { "libcublasLt.so.12" };
+    found(&FOUND, "matrix products (cuBLASLt)", file, is_there)
 }
 
-fn found(cell: &OnceLock<bool>, what: &str, files: &[&str], is_there: impl Fn() -> bool) -> Result<()> {
+fn found(cell: &OnceLock<bool>, what: &str, file: &str, is_there: impl Fn() -> bool) -> Result<()> {
     let found = *cell.get_or_init(|| {
-        for folder in folders() {
-            if files.iter().any(|file| open(&folder.join(file))) {
-                break;
-            }
-        }
+        folders().iter().any(|folder| open(&folder.join(file)));
         is_there()
     });
     if found {

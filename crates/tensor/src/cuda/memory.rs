@@ -1,7 +1,6 @@
 //! A device's memory: blocks that are kept for reuse, and the bytes of a tensor in one of them.
 
 use std::any::Any;
-use std::mem;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,19 +49,13 @@ impl Pool {
 
     /// Gives all that lies idle back to the driver.
     pub(crate) fn empty_cache(&self) {
-        let idle = mem::take(&mut *self.idle());
-        drop_all(idle);
+        self.idle().empty();
     }
 
     fn lend(&self, size: usize) {
         let now = self.allocated.fetch_add(size, Ordering::Relaxed) + size;
         self.max_allocated.fetch_max(now, Ordering::Relaxed);
     }
-}
-
-/// Gives the blocks of a cache back to the driver, which waits for their last work.
-pub(super) fn drop_all(mut cache: Cache<Block>) {
-    while cache.drop_oldest() {}
 }
 
 /// Memory of one of the size classes.

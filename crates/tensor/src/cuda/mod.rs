@@ -2,6 +2,7 @@
 //!
 //! Nothing of CUDA is linked to: its libraries are opened when a device is first asked for, so the same build runs where there are none.
 
+mod arguments;
 mod backend;
 mod blas;
 mod copy;
@@ -23,7 +24,7 @@ pub use library::look_in;
 pub use memory::Memory;
 pub(crate) use memory::Pool;
 
-/// Copies the elements of `x` to `out`, on another device: both contiguous, of one shape and dtype.
+/// Copies the elements of `x` to `out`, on whatever devices: both contiguous, of one shape and dtype.
 pub(crate) fn carry(out: &Tensor, x: &Tensor) -> Result<()> {
     let bytes = x.numel() * x.dtype().size();
     if bytes == 0 {
@@ -41,9 +42,10 @@ pub(crate) fn carry(out: &Tensor, x: &Tensor) -> Result<()> {
             let bytes = unsafe { slice::from_raw_parts_mut(out.as_ptr().cast_mut(), bytes) };
             gpu(index)?.download(bytes, from)
         }
-        (Device::Cuda(index), Device::Cuda(other)) if index == other => gpu(index)?.copy(to, from, bytes),
-        (Device::Cuda(index), Device::Cuda(other)) => gpu(index)?.fetch(gpu(other)?, to, from, bytes),
-        (Device::Cpu, Device::Cpu) => out.backend().assign(out, x),
+        (Device::Cuda(index), Device::Cuda(other)) if index != other => {
+            gpu(index)?.fetch(gpu(other)?, to, from, bytes)
+        }
+        _ => out.backend().assign(out, x),
     }
 }
 

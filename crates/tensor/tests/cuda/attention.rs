@@ -3,21 +3,10 @@
 use trustformers_tensor::ops::{StoreForm, store_rows};
 use trustformers_tensor::{Attention, DType, Device, Generator, Mask, Ragged, Tensor};
 
+use crate::arguments::{Shared, reach};
 use crate::device::{Argument, Memory, Module};
 use crate::geometry::{Geometry, WARP, decode, decode_group, prefill};
 use crate::{close, draw, launch, name, numbers, single, tolerance};
-
-/// What kernels call an Attention.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Shared {
-    strides: [i64; 6],
-    group: i64,
-    back: i64,
-    ahead: i64,
-    scale: f32,
-    softcap: f32,
-}
 
 /// One attention to be tried.
 #[derive(Clone)]
@@ -118,13 +107,7 @@ impl Case {
             .flat_map(|(memory, s)| [memory.address() as i64, s.keys as i64, 0, 1])
             .collect();
         let places = self.biased.then(|| Memory::of_slice(&places));
-        const FAR: i64 = 1 << 40;
-        let (back, ahead) = match (self.mask.causal, self.mask.window.map(|window| window as i64)) {
-            (false, None) => (FAR, FAR),
-            (true, None) => (FAR, 1),
-            (true, Some(window)) => ((window - 1).max(0), window.min(1)),
-            (false, Some(window)) => (window, window + 1),
-        };
+        let (back, ahead) = reach(self.mask);
         let strides = |x: &Tensor| [x.layout().strides()[0] as i64, x.layout().strides()[1] as i64];
         let mut all = [0; 6];
         all.chunks_exact_mut(2)

@@ -4,41 +4,16 @@ use std::ops::Range;
 
 use trustformers_tensor::{Activation, BinaryOp, CompareOp, DType, ReduceOp, Tensor, UnaryOp};
 
+use crate::arguments::{ACTIVATIONS, Walk, class, code, place_in};
 use crate::device::{Argument, Memory, Module};
 use crate::geometry::{columns, elements, rows};
 use crate::{FLOATS, close, cpu, draw, launch, name, single, tolerance};
 
 const REAL: Range<usize> = 0..13;
-const MAX_DIMS: usize = 8;
-
-/// What kernels call a Walk.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Walk<const N: usize> {
-    count: i64,
-    dims: i64,
-    shape: [i64; MAX_DIMS],
-    strides: [[i64; MAX_DIMS]; N],
-}
 
 impl<const N: usize> From<Walk<N>> for Argument {
     fn from(walk: Walk<N>) -> Argument {
         Argument::of(walk)
-    }
-}
-
-/// How `shape` is walked by tensors of these strides, to which they have been expanded.
-fn walk<const N: usize>(shape: &[usize], strides: [&[isize]; N]) -> Walk<N> {
-    let padded = |values: &mut dyn Iterator<Item = i64>| {
-        let mut all = [0; MAX_DIMS];
-        all.iter_mut().zip(values).for_each(|(to, from)| *to = from);
-        all
-    };
-    Walk {
-        count: shape.iter().product::<usize>() as i64,
-        dims: shape.len() as i64,
-        shape: padded(&mut shape.iter().map(|&size| size as i64)),
-        strides: strides.map(|strides| padded(&mut strides.iter().map(|&stride| stride as i64))),
     }
 }
 
@@ -56,23 +31,6 @@ fn place(x: &Tensor) -> (Memory, u64) {
     let memory = Memory::of_bytes(bytes);
     let first = memory.address().wrapping_add_signed((-low * size) as i64);
     (memory, first)
-}
-
-fn code(dtype: DType) -> i32 {
-    DType::ALL.iter().position(|&other| other == dtype).unwrap() as i32
-}
-
-fn index_of<T: PartialEq>(all: &[T], one: T) -> i32 {
-    all.iter().position(|other| *other == one).unwrap() as i32
-}
-
-/// What `dtype` is computed in.
-fn class(dtype: DType) -> DType {
-    match dtype {
-        DType::F16 | DType::BF16 | DType::F32 => DType::F32,
-        DType::F64 | DType::U64 => dtype,
-        _ => DType::I64,
-    }
 }
 
 fn module(file: &str, dtype: DType) -> Module {
@@ -104,7 +62,7 @@ fn every_dtype_becomes_every_other() {
                 let out = Memory::new(315 * to.size());
                 let (_held, at) = place(&x);
                 let contiguous = [45, 9, 1];
-                let at_walk = walk(&SHAPE, [&contiguous, x.layout().strides()]);
+                let at_walk = Walk::of(&SHAPE, [&contiguous, x.layout().strides()]);
                 launch!(kernels, "assign", elements(315, 1), [&out, code(*to), at, code(*from), at_walk]);
                 close(&format!("{from} to {to}"), &out.tensor(&SHAPE, *to), &x.to_dtype(*to).unwrap(), 0.0);
             }
@@ -116,7 +74,7 @@ fn every_dtype_becomes_every_other() {
         let x = Tensor::from_slice(&extremes, &[8]).unwrap().to_dtype(from).unwrap();
         for to in &DType::ALL[REAL] {
             let out = Memory::new(8 * to.size());
-            let at_walk = walk(&[8], [&[1], &[1]]);
+            let at_walk = Walk::of(&[8], [&[1], &[1]]);
             let kernels = module("elementwise", from);
             launch!(
                 kernels,
@@ -148,8 +106,8 @@ fn functions_of_one_and_two_numbers() {
             for x in views(dtype, (-1.5, 2.5), 5) {
                 let out = Memory::new(315 * dtype.size());
                 let (_held, at) = place(&x);
-                let at_walk = walk(&SHAPE, [&[45, 9, 1], x.layout().strides()]);
-                let number = index_of(UnaryOp::ALL, op);
+                let at_walk = Walk::of(&SHAPE, [&[45, 9, 1], x.layout().strides()]);
+                let number = place_in(UnaryOp::ALL, op);
                 launch!(
                     kernels,
                     "unary",
@@ -171,8 +129,8 @@ fn functions_of_one_and_two_numbers() {
                 }
                 let out = Memory::new(315 * dtype.size());
                 let ((_x, x_at), (_y, y_at)) = (place(x), place(y));
-                let at_walk = walk(&SHAPE, [&[45, 9, 1], x.layout().strides(), y.layout().strides()]);
-                let (kind, number) = (code(dtype), index_of(BinaryOp::ALL, op));
+                let at_walk = Walk::of(&SHAPE, [&[45, 9, 1], x.layout().strides(), y.layout().strides()]);
+                let (kind, number) = (code(dtype), place_in(BinaryOp::ALL, op));
                 launch!(
                     kernels,
                     "binary",
@@ -199,8 +157,8 @@ fn comparisons_and_choices() {
             let strides = [x.layout().strides(), y.layout().strides()];
             for &op in CompareOp::ALL {
                 let out = Memory::new(315);
-                let at_walk = walk(&SHAPE, [&[45, 9, 1], strides[0], strides[1]]);
-                let number = index_of(CompareOp::ALL, op);
+                let at_walk = Walk::of(&SHAPE, [&[45, 9, 1], strides[0], strides[1]]);
+                let number = place_in(CompareOp::ALL, op);
                 launch!(
                     kernels,
                     "compare",
@@ -211,7 +169,7 @@ fn comparisons_and_choices() {
                 close(op.name(), &out.tensor(&SHAPE, DType::Bool), &want, 0.0);
 
                 let chosen = Memory::new(315 * dtype.size());
-                let at_walk = walk(&SHAPE, [&[45, 9, 1], &[45, 9, 1], strides[0], strides[1]]);
+                let at_walk = Walk::of(&SHAPE, [&[45, 9, 1], &[45, 9, 1], strides[0], strides[1]]);
                 launch!(
                     kernels,
                     "choose",
@@ -273,7 +231,7 @@ fn reduction(kernels: &Module, x: &Tensor, axes: &[usize]) {
     };
     let ((kept, kept_strides), (gone, gone_strides)) = (pick(false), pick(true));
     let (many, each) = (kept.iter().product::<usize>(), gone.iter().product::<usize>());
-    let (kept_walk, gone_walk) = (walk(&kept, [&kept_strides]), walk(&gone, [&gone_strides]));
+    let (kept_walk, gone_walk) = (Walk::of(&kept, [&kept_strides]), Walk::of(&gone, [&gone_strides]));
     let (_held, at) = place(x);
     let shape: Vec<usize> =
         (0..x.ndim()).filter(|axis| !axes.contains(axis)).map(|axis| x.shape()[axis]).collect();
@@ -289,7 +247,7 @@ fn reduction(kernels: &Module, x: &Tensor, axes: &[usize]) {
         let one = || Argument::of_number(wide, 1.0);
         let arguments = |out: &Memory, x: u64, kind: DType, share: usize, kept: Walk<1>, gone: Walk<1>| {
             let op =
-                if parts > 1 { index_of(ReduceOp::ALL, ReduceOp::Max) } else { index_of(ReduceOp::ALL, op) };
+                if parts > 1 { place_in(ReduceOp::ALL, ReduceOp::Max) } else { place_in(ReduceOp::ALL, op) };
             [
                 out.into(),
                 code(wide).into(),
@@ -307,7 +265,7 @@ fn reduction(kernels: &Module, x: &Tensor, axes: &[usize]) {
             geometry,
             &arguments(&out, at, dtype, each.div_ceil(parts), kept_walk, gone_walk),
         );
-        let (kept, gone) = (walk(&[many], [&[parts as isize]]), walk(&[parts], [&[1]]));
+        let (kept, gone) = (Walk::of(&[many], [&[parts as isize]]), Walk::of(&[parts], [&[1]]));
         let last = Memory::new(many * wide.size());
         let got = if parts > 1 {
             kernels.launch(
@@ -342,20 +300,9 @@ fn reduction(kernels: &Module, x: &Tensor, axes: &[usize]) {
 
 #[test]
 fn activations_and_gates() {
-    let all: Vec<Activation> = vec![
-        Activation::Identity,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::QuickGelu,
-        Activation::Relu,
-        Activation::ReluSquared,
-        Activation::Silu,
-        Activation::Sigmoid,
-        Activation::Tanh,
-    ];
     for dtype in FLOATS {
         let kernels = Module::new("activation", &[&format!("T={}", name(dtype))]);
-        for (number, &function) in (0i32..).zip(&all) {
+        for (number, function) in (0i32..).zip(ACTIVATIONS) {
             for (count, width) in [(0, 3), (1, 1), (5, 7), (3, 700)] {
                 let (shape, halves) = ([count, width], [count, 2 * width]);
                 let x = draw(&halves, (-6.0, 6.0), dtype, 1);

@@ -8,6 +8,8 @@
 // CUDA's functions are called by macros that assert what they answer.
 #![allow(clippy::macro_metavars_in_unsafe)]
 
+#[path = "../../src/cuda/arguments.rs"]
+mod arguments;
 mod attention;
 mod cuda;
 mod device;
@@ -22,7 +24,7 @@ mod weights;
 
 use std::sync::OnceLock;
 
-use trustformers_tensor::{Backend, DType, Generator, Tensor};
+use trustformers_tensor::{Activation, Backend, DType, Generator, Mask, Tensor, ops};
 
 /// The types that models compute in.
 const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];

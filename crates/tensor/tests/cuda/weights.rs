@@ -3,6 +3,7 @@
 use trustformers_tensor::ops::{StoreForm, Update, rope, store_rows, stored_rows};
 use trustformers_tensor::{BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
 
+use crate::arguments::{code, rule};
 use crate::device::{Argument, Memory, Module};
 use crate::geometry::{Geometry, elements, gemv, rows};
 use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
@@ -90,31 +91,8 @@ fn matrices_in_blocks() {
     }
 }
 
-/// What kernels call a Rule.
-fn rule(update: &Update) -> [f64; 7] {
-    match *update {
-        Update::Adam { lr, betas: (b1, b2), eps, weight_decay, decoupled, step } => {
-            let correction = (1.0 - b2.powf(step as f64)).sqrt();
-            let rate = lr / (1.0 - b1.powf(step as f64));
-            let (kept, added) = if decoupled { (1.0 - lr * weight_decay, 0.0) } else { (1.0, weight_decay) };
-            [rate, kept, added, b1, b2, eps, correction]
-        }
-        Update::Sgd { lr, momentum, dampening, nesterov, weight_decay, first } => {
-            let (kept, given) = if first { (0.0, 1.0) } else { (momentum, 1.0 - dampening) };
-            let alone = f64::from(u8::from(momentum == 0.0));
-            [lr, 1.0, weight_decay, kept, given, alone, if nesterov { momentum } else { 0.0 }]
-        }
-        Update::Lion { lr, betas: (b1, b2), weight_decay } => {
-            [lr, 1.0 - lr * weight_decay, 0.0, b1, b2, 0.0, 0.0]
-        }
-        Update::Adagrad { lr, eps, weight_decay } => [lr, 1.0, weight_decay, 0.0, 0.0, eps, 0.0],
-        Update::RmsProp { lr, alpha, eps, weight_decay } => [lr, 1.0, weight_decay, alpha, 0.0, eps, 0.0],
-    }
-}
-
 #[test]
 fn optimizers() {
-    let code = |dtype: DType| DType::ALL.iter().position(|&other| other == dtype).unwrap() as i32;
     let sgd = |momentum, nesterov, first| Update::Sgd {
         lr: 0.1,
         momentum,
@@ -132,20 +110,20 @@ fn optimizers() {
         step: 3,
     };
     let all = [
-        (0i64, adam(true)),
-        (0, adam(false)),
-        (1, sgd(0.0, false, false)),
-        (1, sgd(0.9, false, true)),
-        (1, sgd(0.9, true, false)),
-        (2, Update::Lion { lr: 0.01, betas: (0.9, 0.99), weight_decay: 0.1 }),
-        (3, Update::Adagrad { lr: 0.1, eps: 1e-6, weight_decay: 0.01 }),
-        (4, Update::RmsProp { lr: 0.01, alpha: 0.9, eps: 1e-6, weight_decay: 0.01 }),
+        adam(true),
+        adam(false),
+        sgd(0.0, false, false),
+        sgd(0.9, false, true),
+        sgd(0.9, true, false),
+        Update::Lion { lr: 0.01, betas: (0.9, 0.99), weight_decay: 0.1 },
+        Update::Adagrad { lr: 0.1, eps: 1e-6, weight_decay: 0.01 },
+        Update::RmsProp { lr: 0.01, alpha: 0.9, eps: 1e-6, weight_decay: 0.01 },
     ];
     for (dtype, states_in) in [(DType::F32, DType::F32), (DType::BF16, DType::F32), (DType::F64, DType::F64)]
     {
         let wide = if dtype == DType::F64 { "f64" } else { "f32" };
         let module = Module::new("update", &[&format!("C={wide}")]);
-        for (method, update) in &all {
+        for update in &all {
             // Several parameters, one without elements and one of more pieces than one, in one launch.
             let sizes = [5usize, 0, 9000, 4096];
             let (mut table, mut pieces, mut held) = (Vec::new(), Vec::new(), Vec::new());
@@ -165,7 +143,7 @@ fn optimizers() {
                 ops::update(&[change]).unwrap();
                 held.push((p, p_at, g_at, states, states_at));
             }
-            let numbers = rule(update);
+            let (method, numbers) = rule(update);
             // The method, then the numbers, and what fills the struct to whole words.
             let mut bytes = method.to_le_bytes().to_vec();
             for number in numbers {

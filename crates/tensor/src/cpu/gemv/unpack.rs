@@ -140,14 +140,14 @@ macro_rules! blocks32 {
             const WORDS: usize = $shared + 2 * $each;
 
             #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
             unsafe fn scales(_header: Words, unit: Words, group: usize) -> [__m512; 2] {
                 // SAFETY: as the caller promises.
                 unsafe { $scales(Words(unit.0.wrapping_add(16 * (1 - $shared) * $each * group)), group) }
             }
 
             #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
             unsafe fn codes(unit: Words, part: usize) -> [__m512i; 8] {
                 // SAFETY: as the caller promises.
                 unsafe { $codes(Words(unit.0.add(16 * ($shared + $each * part + $from)))) }
@@ -214,14 +214,14 @@ macro_rules! blocks256 {
             const SHARED: usize = $shared;
 
             #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
             unsafe fn scales(_header: Words, unit: Words, group: usize) -> [__m512; 2] {
                 // SAFETY: as the caller promises.
                 unsafe { $scales(unit, group) }
             }
 
             #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,f16c")]
             unsafe fn codes(unit: Words, part: usize) -> [__m512i; 8] {
                 // SAFETY: as the caller promises.
                 unsafe { $codes(unit, part) }

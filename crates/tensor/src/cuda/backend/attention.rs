@@ -1,38 +1,14 @@
 //! Attention, and the positions of what attends.
 
 use super::{Gpu, host, name};
+use crate::cuda::arguments::{Shared, reach};
 use crate::cuda::geometry::{Geometry, WARP, decode, decode_group, elements, prefill};
 use crate::cuda::launch::{Argument, launch};
-use crate::ops::{Attention, Mask, stored_dim};
+use crate::ops::{Attention, stored_dim};
 use crate::{Backend, DType, Result, Tensor};
 
 /// The longest head of the kernels: more would not fit into the memory that all generations have.
 const LONGEST_HEAD: usize = 256;
-/// Farther than any text is long.
-const FAR: i64 = 1 << 40;
-
-/// What kernels call an Attention.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Shared {
-    strides: [i64; 6],
-    group: i64,
-    back: i64,
-    ahead: i64,
-    scale: f32,
-    softcap: f32,
-}
-
-/// How far a row sees back from its own key, and how far ahead, its own included.
-fn reach(mask: Mask) -> (i64, i64) {
-    match (mask.causal, mask.window.map(|window| i64::try_from(window).unwrap_or(FAR).min(FAR))) {
-        (false, None) => (FAR, FAR),
-        (true, None) => (FAR, 1),
-        (true, Some(window)) => ((window - 1).max(0), window.min(1)),
-        (false, Some(window)) => (window, window + 1),
-    }
-}
-
 /// What kernels call the form of a store.
 fn form(store: &Tensor) -> Option<&'static str> {
     match store.dtype() {

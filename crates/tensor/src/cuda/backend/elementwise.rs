@@ -1,7 +1,7 @@
 //! Functions of elements.
 
-use super::walk::Walk;
-use super::{class, code, name, number, place_in};
+use super::{name, number};
+use crate::cuda::arguments::{Walk, class, code, place_in};
 use crate::cuda::geometry::elements;
 use crate::cuda::gpu::Gpu;
 use crate::cuda::launch::launch;

@@ -1,8 +1,8 @@
 //! Rows and blocks at given places.
 
-use super::{Gpu, code, host, name};
-use crate::cuda::geometry::Geometry;
-use crate::cuda::geometry::{WARP, elements};
+use super::{Gpu, host, name};
+use crate::cuda::arguments::code;
+use crate::cuda::geometry::{Geometry, WARP, elements};
 use crate::cuda::launch::{Argument, launch};
 use crate::ops::{BinaryOp, Places, stored_dim};
 use crate::{Backend, DType, Result, Tensor};

@@ -22,9 +22,12 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
         None => step.x.detach(),
     };
     let x = flat(&x, [vectors, inputs]);
+    // The matrix units can end with an activation; blocks that meet vectors as they are stored do not reach them.
+    let multiplied = |part: &Matrix| vectors > FEW || matches!(part, Matrix::Dense(_));
+    let is_multiplied = weight.parts().iter().all(multiplied);
     let (function, last) = match then {
-        Then::Activate(Activation::Relu) => (Function::Relu, Activation::Identity),
-        Then::Activate(Activation::GeluTanh) => (Function::GeluTanh, Activation::Identity),
+        Then::Activate(Activation::Relu) if is_multiplied => (Function::Relu, Activation::Identity),
+        Then::Activate(Activation::GeluTanh) if is_multiplied => (Function::GeluTanh, Activation::Identity),
         Then::Activate(activation) => (Function::Identity, activation),
         Then::Gate(_) | Then::Add(_) => (Function::Identity, Activation::Identity),
     };
@@ -89,6 +92,14 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
+    /// These columns of a tensor of as many rows and columns as the sums have.
+    fn of(&self, x: &Tensor) -> Tensor {
+        let [vectors, outputs] = [self.sums.shape()[0], self.sums.shape()[1]];
+        let start = x.layout().offset() + self.first;
+        let layout = Layout::strided(&[vectors, self.count], &[outputs as isize, 1], start);
+        Tensor::over(x.storage().clone(), layout, x.dtype())
+    }
+
     /// Their first element in a tensor of as many columns as the sums have.
     fn in_tensor(&self, x: &Tensor) -> u64 {
         x.as_ptr() as u64 + (self.first * size_of::<f32>()) as u64
@@ -133,12 +144,7 @@ impl Columns<'_> {
         let at = gemv(self.count, vectors.div_ceil(together));
         // Its results lie one after another, as the sums do where there is one part or one vector.
         let is_whole = vectors == 1 || self.count == self.sums.shape()[1];
-        let of_part = Layout::strided(
-            &[vectors, self.count],
-            &[self.sums.shape()[1] as isize, 1],
-            self.sums.layout().offset() + self.first,
-        );
-        let place = Tensor::over(self.sums.storage().clone(), of_part, DType::F32);
+        let place = self.of(self.sums);
         let out = if is_whole { place.clone() } else { gpu.fresh(&[vectors, self.count], DType::F32)? };
         let macros = format!("T=f32 FORMAT={} VECTORS={together}", blocks.format().name());
         let (rows, columns) = (self.count as i64, blocks.shape()[1] as i32);
@@ -153,21 +159,7 @@ impl Columns<'_> {
             [&out, x.x, blocks.blocks(), bias, rows, columns, row_bytes, vectors as i32]
         )?;
         if let Some(add) = self.add {
-            let added = Tensor::over(
-                add.storage().clone(),
-                Layout::strided(
-                    &[vectors, self.count],
-                    &[self.sums.shape()[1] as isize, 1],
-                    add.layout().offset() + self.first,
-                ),
-                DType::F32,
-            );
-            gpu.binary(BinaryOp::Add, &out, &out, &added)?;
-        }
-        if self.function != Function::Identity {
-            let activation =
-                if self.function == Function::Relu { Activation::Relu } else { Activation::GeluTanh };
-            rows::activate(gpu, activation, &out, &out)?;
+            gpu.binary(BinaryOp::Add, &out, &out, &self.of(add))?;
         }
         if is_whole { Ok(()) } else { gpu.assign(&place, &out) }
     }

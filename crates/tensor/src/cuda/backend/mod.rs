@@ -12,6 +12,7 @@ mod rows;
 mod update;
 mod walk;
 
+use super::arguments::class;
 use super::gpu::Gpu;
 use super::launch::Argument;
 use crate::ops::{
@@ -19,16 +20,6 @@ use crate::ops::{
     UnaryOp,
 };
 use crate::{Backend, DType, Device, Quantized, Result, Scalar, Tensor};
-
-/// What kernels call `dtype`: its place in their list.
-fn code(dtype: DType) -> i32 {
-    place_in(DType::ALL, dtype)
-}
-
-/// What kernels call one of a list that they have in the same order.
-fn place_in<T: PartialEq>(all: &[T], one: T) -> i32 {
-    all.iter().position(|other| *other == one).unwrap_or_default() as i32
-}
 
 /// The name of a type that kernels compute in, or are compiled for.
 fn name(dtype: DType) -> &'static str {
@@ -39,15 +30,6 @@ fn name(dtype: DType) -> &'static str {
         DType::I64 => "i64",
         DType::U64 => "u64",
         _ => "f32",
-    }
-}
-
-/// What elements of `dtype` are computed in.
-fn class(dtype: DType) -> DType {
-    match dtype {
-        DType::F16 | DType::BF16 | DType::F32 => DType::F32,
-        DType::F64 | DType::U64 => dtype,
-        _ => DType::I64,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reductions.
 
-use super::walk::Walk;
-use super::{class, code, name, number, place_in};
+use super::{name, number};
+use crate::cuda::arguments::{Walk, class, code, place_in};
 use crate::cuda::geometry::{columns, rows};
 use crate::cuda::gpu::Gpu;
 use crate::cuda::launch::launch;

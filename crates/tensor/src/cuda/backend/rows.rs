@@ -1,6 +1,7 @@
 //! Whatever works row by row: softmax, losses, norms, activations and gates.
 
-use super::{Gpu, name, place_in};
+use super::{Gpu, name};
+use crate::cuda::arguments::{ACTIVATIONS, place_in};
 use crate::cuda::geometry::{columns, elements, rows};
 use crate::cuda::launch::launch;
 use crate::ops::{Norm, ReduceOp};
@@ -11,19 +12,6 @@ fn sizes(x: &Tensor) -> (usize, usize) {
     let width = x.shape().last().copied().unwrap_or(1);
     (x.numel() / width.max(1), width)
 }
-
-/// The activations in the order of the kernels.
-const ACTIVATIONS: [Activation; 9] = [
-    Activation::Identity,
-    Activation::Gelu,
-    Activation::GeluTanh,
-    Activation::QuickGelu,
-    Activation::Relu,
-    Activation::ReluSquared,
-    Activation::Silu,
-    Activation::Sigmoid,
-    Activation::Tanh,
-];
 
 pub(super) fn softmax(gpu: &Gpu, x: &Tensor, log: bool) -> Result<Tensor> {
     let (out, (count, width)) = (gpu.fresh(x.shape(), x.dtype())?, sizes(x));

@@ -1,6 +1,7 @@
 //! Steps of optimizers: all parameters that are changed alike in one launch.
 
-use super::{Gpu, code, host};
+use super::{Gpu, host};
+use crate::cuda::arguments::{code, rule};
 use crate::cuda::geometry::elements;
 use crate::cuda::launch::{Argument, launch};
 use crate::ops::{Change, Kept, Update};
@@ -8,30 +9,6 @@ use crate::{DType, Result, Tensor};
 
 /// Elements that a block changes at a time.
 const PIECE: usize = 4096;
-
-/// What kernels call a Rule: the method, then rate, kept, added, first, second, eps and correction.
-fn rule(update: &Update) -> (i64, [f64; 7]) {
-    match *update {
-        Update::Adam { lr, betas: (b1, b2), eps, weight_decay, decoupled, step } => {
-            let correction = (1.0 - b2.powf(step as f64)).sqrt();
-            let rate = lr / (1.0 - b1.powf(step as f64));
-            let (kept, added) = if decoupled { (1.0 - lr * weight_decay, 0.0) } else { (1.0, weight_decay) };
-            (0, [rate, kept, added, b1, b2, eps, correction])
-        }
-        Update::Sgd { lr, momentum, dampening, nesterov, weight_decay, first } => {
-            let (kept, given) = if first { (0.0, 1.0) } else { (momentum, 1.0 - dampening) };
-            let alone = f64::from(u8::from(momentum == 0.0));
-            (1, [lr, 1.0, weight_decay, kept, given, alone, if nesterov { momentum } else { 0.0 }])
-        }
-        Update::Lion { lr, betas: (b1, b2), weight_decay } => {
-            (2, [lr, 1.0 - lr * weight_decay, 0.0, b1, b2, 0.0, 0.0])
-        }
-        Update::Adagrad { lr, eps, weight_decay } => (3, [lr, 1.0, weight_decay, 0.0, 0.0, eps, 0.0]),
-        Update::RmsProp { lr, alpha, eps, weight_decay } => {
-            (4, [lr, 1.0, weight_decay, alpha, 0.0, eps, 0.0])
-        }
-    }
-}
 
 /// The rule as the kernel has it: in float32, or for doubles in float64.
 fn rule_argument((method, numbers): (i64, [f64; 7]), is_double: bool) -> Argument {

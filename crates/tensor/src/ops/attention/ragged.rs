@@ -50,20 +50,14 @@ impl Ragged {
         self.table = Table::default();
     }
 
-    /// The same sequences, which kernels of a GPU read from `table`: [`Ragged::numbers`], now and at every launch of a graph.
-    pub fn read_from(&self, table: Tensor) -> Ragged {
-        Ragged { sequences: self.sequences.clone(), table: Table::seen_to(table) }
-    }
-
-    /// What kernels read: start, rows, first key and keys of each sequence.
-    pub fn numbers(&self) -> Vec<i64> {
+    /// What kernels of a GPU read, int64 on `device`: start, rows, first key and keys of each sequence. The same tensor whenever it is asked for
+    /// there, which a graph reads at every launch.
+    ///
+    /// # Errors
+    /// As for [`Tensor::to_device`].
+    pub fn on(&self, device: Device) -> Result<Tensor> {
         let each = |s: &Sequence| [s.start, s.rows, s.key_start, s.keys].map(|number| number as i64);
-        self.sequences.iter().flat_map(each).collect()
-    }
-
-    /// [`Ragged::numbers`] on `device`.
-    pub(crate) fn on(&self, device: Device) -> Result<Tensor> {
-        self.table.on(device, || self.numbers())
+        self.table.on(device, || self.sequences.iter().flat_map(each).collect())
     }
 
     /// The sequences in order.

@@ -23,19 +23,13 @@ impl Places {
         self.table = Table::default();
     }
 
-    /// The same places, which kernels of a GPU read from `table`: [`Places::numbers`], now and at every launch of a graph.
-    pub fn read_from(&self, table: Tensor) -> Places {
-        Places { pairs: self.pairs.clone(), table: Table::seen_to(table) }
-    }
-
-    /// What kernels read: one pair after another.
-    pub fn numbers(&self) -> Vec<i64> {
-        self.pairs.iter().flatten().map(|&place| place as i64).collect()
-    }
-
-    /// [`Places::numbers`] on `device`.
-    pub(crate) fn on(&self, device: Device) -> Result<Tensor> {
-        self.table.on(device, || self.numbers())
+    /// What kernels of a GPU read, int64 on `device`: one pair after another. The same tensor whenever it is asked for there, which a graph
+    /// reads at every launch.
+    ///
+    /// # Errors
+    /// As for [`Tensor::to_device`].
+    pub fn on(&self, device: Device) -> Result<Tensor> {
+        self.table.on(device, || self.pairs.iter().flatten().map(|&place| place as i64).collect())
     }
 }
 

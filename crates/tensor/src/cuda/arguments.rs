@@ -1,0 +1,118 @@
+//! What kernels take besides tensors: the structs, numbers and lists that their sources have too.
+
+use crate::ops::Update;
+use crate::{Activation, DType, Mask};
+
+/// The activations in the order of the kernels.
+pub const ACTIVATIONS: [Activation; 9] = [
+    Activation::Identity,
+    Activation::Gelu,
+    Activation::GeluTanh,
+    Activation::QuickGelu,
+    Activation::Relu,
+    Activation::ReluSquared,
+    Activation::Silu,
+    Activation::Sigmoid,
+    Activation::Tanh,
+];
+
+/// What kernels call `dtype`: its place in their list.
+pub fn code(dtype: DType) -> i32 {
+    place_in(DType::ALL, dtype)
+}
+
+/// What kernels call one of a list that they have in the same order.
+pub fn place_in<T: PartialEq>(all: &[T], one: T) -> i32 {
+    all.iter().position(|other| *other == one).unwrap_or_default() as i32
+}
+
+/// What elements of `dtype` are computed in.
+pub fn class(dtype: DType) -> DType {
+    match dtype {
+        DType::F16 | DType::BF16 | DType::F32 => DType::F32,
+        DType::F64 | DType::U64 => dtype,
+        _ => DType::I64,
+    }
+}
+
+/// The most dimensions that kernels walk.
+pub const MAX_DIMS: usize = 8;
+
+/// What kernels call a Walk: a shape, and the strides with which tensors cover it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Walk<const N: usize> {
+    pub count: i64,
+    dims: i64,
+    shape: [i64; MAX_DIMS],
+    strides: [[i64; MAX_DIMS]; N],
+}
+
+impl<const N: usize> Walk<N> {
+    /// A shape of at most as many dimensions as kernels walk.
+    pub fn of(shape: &[usize], strides: [&[isize]; N]) -> Walk<N> {
+        let mut walk = Walk {
+            count: shape.iter().product::<usize>() as i64,
+            dims: shape.len() as i64,
+            shape: [0; MAX_DIMS],
+            strides: [[0; MAX_DIMS]; N],
+        };
+        walk.shape.iter_mut().zip(shape).for_each(|(to, &size)| *to = size as i64);
+        for (to, from) in walk.strides.iter_mut().zip(strides) {
+            to.iter_mut().zip(from).for_each(|(to, &stride)| *to = stride as i64);
+        }
+        walk
+    }
+}
+
+/// What kernels call an Attention.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Shared {
+    /// Of queries, keys and values: from one row to the next, and from one head to the next.
+    pub strides: [i64; 6],
+    /// Heads of queries that share one of keys.
+    pub group: i64,
+    pub back: i64,
+    pub ahead: i64,
+    pub scale: f32,
+    /// 0 where there is none.
+    pub softcap: f32,
+}
+
+/// Farther than any text is long.
+const FAR: i64 = 1 << 40;
+
+/// How far a row sees back from its own key, and how far ahead, its own included.
+pub fn reach(mask: Mask) -> (i64, i64) {
+    match (mask.causal, mask.window.map(|window| i64::try_from(window).unwrap_or(FAR).min(FAR))) {
+        (false, None) => (FAR, FAR),
+        (true, None) => (FAR, 1),
+        (true, Some(window)) => ((window - 1).max(0), window.min(1)),
+        (false, Some(window)) => (window, window + 1),
+    }
+}
+
+/// What kernels call a Rule: the method, then rate, kept, added, first, second, eps and correction.
+pub fn rule(update: &Update) -> (i64, [f64; 7]) {
+    match *update {
+        Update::Adam { lr, betas: (b1, b2), eps, weight_decay, decoupled, step } => {
+            let correction = (1.0 - b2.powf(step as f64)).sqrt();
+            let rate = lr / (1.0 - b1.powf(step as f64));
+            let (kept, added) = if decoupled { (1.0 - lr * weight_decay, 0.0) } else { (1.0, weight_decay) };
+            (0, [rate, kept, added, b1, b2, eps, correction])
+        }
+        Update::Sgd { lr, momentum, dampening, nesterov, weight_decay, first } => {
+            let (kept, given) = if first { (0.0, 1.0) } else { (momentum, 1.0 - dampening) };
+            let alone = f64::from(u8::from(momentum == 0.0));
+            (1, [lr, 1.0, weight_decay, kept, given, alone, if nesterov { momentum } else { 0.0 }])
+        }
+        Update::Lion { lr, betas: (b1, b2), weight_decay } => {
+            (2, [lr, 1.0 - lr * weight_decay, 0.0, b1, b2, 0.0, 0.0])
+        }
+        Update::Adagrad { lr, eps, weight_decay } => (3, [lr, 1.0, weight_decay, 0.0, 0.0, eps, 0.0]),
+        Update::RmsProp { lr, alpha, eps, weight_decay } => {
+            (4, [lr, 1.0, weight_decay, alpha, 0.0, eps, 0.0])
+        }
+    }
+}
