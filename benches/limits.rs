@@ -1,5 +1,5 @@
-//! What this machine can compute at most: loops of nothing but one instruction, over registers.
-//! `subjects/peers_limits.py` compiles them for the machine they run on: what its processor lacks is not in the library.
+//! What this machine can do at most: loops of nothing but one instruction, over registers, and one that reads memory.
+//! `limits.py` compiles them for the machine they run on: what its processor lacks is not in the library.
 
 use std::hint::black_box;
 
@@ -81,4 +81,28 @@ pub extern "C" fn multiply_int8(rounds: u64) -> u64 {
         black_box(sums);
     }
     rounds * (SUMS * 64 * 2) as u64
+}
+
+/// Places that are read in turn: memory answers several streams of a core faster than one.
+const STREAMS: usize = 4;
+
+/// Reads `words` of 8 bytes, a multiple of 64; gives back their sum, so that none is left out.
+///
+/// # Safety
+/// There must be so many from `from` on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn read(from: *const u64, words: usize) -> u64 {
+    // SAFETY: as the caller promises.
+    let words = unsafe { std::slice::from_raw_parts(from, words) };
+    let mut streams = words.chunks_exact(words.len() / STREAMS);
+    let parts: [&[u64]; STREAMS] = std::array::from_fn(|_| streams.next().unwrap_or_default());
+    let mut sums = [0u64; 16];
+    for at in (0..parts[0].len()).step_by(sums.len()) {
+        for part in parts {
+            for (sum, word) in sums.iter_mut().zip(&part[at..]) {
+                *sum = sum.wrapping_add(*word);
+            }
+        }
+    }
+    sums.iter().fold(0, |total, sum| total.wrapping_add(*sum))
 }

@@ -1,16 +1,13 @@
 """The language models of trustformers."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
-
-import bandwidth
 import generation_workloads
+import limits
 import packaged
 
 LABEL = "trustformers"
-PACKAGES = ("trustformers", "numpy")
+PACKAGES = ("trustformers",)
 
 
 def import_it() -> None:
@@ -39,7 +36,5 @@ def calls(settings: dict) -> dict:
         "GPT-2 f32": lambda: gpt2("float32"),
         "GPT-2 bf16": lambda: gpt2("bfloat16"),
     }
-    threads = settings["threads"]
-    parts = np.split(np.ones(generation_workloads.READ // 4, np.float32), threads)
-    read = bandwidth.reader(parts, ThreadPoolExecutor(threads))
+    read = limits.reading(generation_workloads.READ, settings["threads"])
     return generation_workloads.calls(models) | {generation_workloads.READING: read}
