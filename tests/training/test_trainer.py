@@ -174,6 +174,13 @@ def test_every_optimizer_trains(tmp_path: Path, optim: str) -> None:
     assert np.mean(tasks.losses(trainer)[-6:]) < np.mean(tasks.losses(trainer)[:6])
 
 
+def test_an_optimizer_that_is_not_here_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="optim='lomo' is not supported: choose one of"):
+        tf.TrainingArguments(str(tmp_path), optim="lomo")
+    with pytest.raises(ValueError, match="adamv is not a valid OptimizerNames"):
+        tf.TrainingArguments(str(tmp_path), optim="adamv")
+
+
 def test_parts_of_ones_own(tmp_path: Path) -> None:
     model = tasks.model()
     for parameter in model.parameters():

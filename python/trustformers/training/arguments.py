@@ -49,17 +49,37 @@ class HubStrategy(ExplicitEnum):
 
 
 class OptimizerNames(ExplicitEnum):
-    """The names of the optimizers: what ``optim`` may be."""
+    """The names of the optimizers: what ``optim`` may be.
+
+    What is ``paged`` is what it is without: its memory is where the parameters are.
+    """
 
     ADAMW_TORCH = "adamw_torch"
     ADAMW_TORCH_FUSED = "adamw_torch_fused"
     ADAMW_8BIT = "adamw_8bit"
     ADAMW_BNB = "adamw_bnb_8bit"
+    PAGED_ADAMW = "paged_adamw_32bit"
+    PAGED_ADAMW_8BIT = "paged_adamw_8bit"
     ADAFACTOR = "adafactor"
     SGD = "sgd"
     ADAGRAD = "adagrad"
     RMSPROP = "rmsprop"
     LION = "lion_32bit"
+    PAGED_LION = "paged_lion_32bit"
+
+    @classmethod
+    def _missing_(cls, value: object) -> ExplicitEnum:
+        if str(value).startswith(_OTHER_OPTIMIZERS):
+            names = [one.value for one in cls]
+            raise ValueError(f"optim={value!r} is not supported: choose one of {names}, or give optimizers=")
+        return super()._missing_(value)
+
+
+#: How the names of transformers' other optimizers begin.
+_OTHER_OPTIMIZERS = (
+    *("adamw_torch_", "adamw_anyprecision", "stable_adamw", "grokadamw", "ademamix", "schedule_free_"),
+    *("lion_", "paged_", "rmsprop_bnb", "galore_", "apollo_", "lomo", "adalomo"),
+)
 
 
 #: In what order the examples of an epoch come.

@@ -75,20 +75,23 @@ class Optimization(Evaluation):
 
         :raises ValueError: for ``optim_args`` that are not ``name=value,name=value``.
         """
-        keywords: dict[str, Any] = {"lr": args.learning_rate}
-        betas = (args.adam_beta1, args.adam_beta2)
-        if args.optim in (OptimizerNames.ADAMW_TORCH, OptimizerNames.ADAMW_TORCH_FUSED):
-            make, own = AdamW, {"betas": betas, "eps": args.adam_epsilon}
-        elif args.optim in (OptimizerNames.ADAMW_8BIT, OptimizerNames.ADAMW_BNB):
-            make, own = AdamW8bit, {"betas": betas, "eps": args.adam_epsilon}
-        elif args.optim == OptimizerNames.ADAFACTOR:
-            make, own = Adafactor, {"scale_parameter": False, "relative_step": False}  # type: ignore[assignment]
-        elif args.optim == OptimizerNames.LION:
-            make, own = Lion, {"betas": betas}  # type: ignore[assignment]
-        else:
-            others = {"sgd": SGD, "adagrad": Adagrad, "rmsprop": RMSprop}
-            make, own = others[OptimizerNames(args.optim).value], {}  # type: ignore[assignment]
-        return make, {**keywords, **own, **_parsed(args.optim_args)}
+        betas: dict[str, Any] = {"betas": (args.adam_beta1, args.adam_beta2)}
+        adam = {**betas, "eps": args.adam_epsilon}
+        make, own = {
+            "adamw_torch": (AdamW, adam),
+            "adamw_torch_fused": (AdamW, adam),
+            "paged_adamw_32bit": (AdamW, adam),
+            "adamw_8bit": (AdamW8bit, adam),
+            "adamw_bnb_8bit": (AdamW8bit, adam),
+            "paged_adamw_8bit": (AdamW8bit, adam),
+            "adafactor": (Adafactor, {"scale_parameter": False, "relative_step": False}),
+            "lion_32bit": (Lion, betas),
+            "paged_lion_32bit": (Lion, betas),
+            "sgd": (SGD, {}),
+            "adagrad": (Adagrad, {}),
+            "rmsprop": (RMSprop, {}),
+        }[OptimizerNames(args.optim).value]
+        return make, {"lr": args.learning_rate, **own, **_parsed(args.optim_args)}
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
         """The names of the parameters that weight decay is for: all but biases and norms."""
