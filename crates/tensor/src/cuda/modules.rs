@@ -19,10 +19,12 @@ macro_rules! sources {
 }
 
 /// What kernels include.
-const HEADERS: [(&str, &str); 7] = sources![
+const HEADERS: [(&str, &str); 9] = sources![
     "attention.cuh",
     "common.cuh",
     "functions.cuh",
+    "joins.cuh",
+    "keys.cuh",
     "matrix.cuh",
     "numbers.cuh",
     "philox.cuh",
@@ -30,7 +32,7 @@ const HEADERS: [(&str, &str); 7] = sources![
 ];
 
 /// One file a family.
-const KERNELS: [(&str, &str); 16] = sources![
+const KERNELS: [(&str, &str); 19] = sources![
     "accumulate.cu",
     "activation.cu",
     "decode.cu",
@@ -38,13 +40,16 @@ const KERNELS: [(&str, &str); 16] = sources![
     "index.cu",
     "loss.cu",
     "norm.cu",
+    "order.cu",
     "prefill.cu",
+    "product.cu",
     "quant.cu",
     "random.cu",
     "reduce.cu",
     "rope.cu",
     "rows.cu",
     "sampling.cu",
+    "scan.cu",
     "softmax.cu",
     "update.cu",
 ];
