@@ -61,9 +61,13 @@ memcheck: $(BIN)/uv
 
 # That every CUDA kernel compiles for every generation of NVIDIA's GPUs, and, where there is a hipcc (apt install hipcc), for AMD's. It needs no
 # GPU; what the kernels compute, an emulator shows in `make rust`.
+# CUDA=13 takes the compiler of that version.
+CUDA ?= 12
+WHEELS_12 := nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12 nvidia-cuda-nvcc-cu12
+WHEELS_13 := nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cuda-nvcc nvidia-cuda-crt
 cuda-check: $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python nvidia-cuda-nvrtc-cu12 nvidia-cuda-runtime-cu12 nvidia-cuda-nvcc-cu12
-	$(BIN)/python tests/gpu/compile.py
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(WHEELS_$(CUDA))
+	$(BIN)/python tests/gpu/compile.py --cuda $(CUDA)
 
 # A CUDA that runs on the processor, for tests of what uses it: LD_LIBRARY_PATH=target/emulated-cuda gives any program a device.
 emulated-cuda:

@@ -28,7 +28,8 @@ def _of_wheels(root: str) -> Iterator[str]:
     nvidia = os.path.join(root, "nvidia")
     # Wheels of CUDA 12 have a folder for each library, those of 13 one for all.
     for package in sorted(os.listdir(nvidia)) if os.path.isdir(nvidia) else ():
-        yield from (os.path.join(nvidia, package, kind) for kind in ("lib", "bin", "include"))
+        kinds = ("lib", "bin", os.path.join("bin", "x86_64"), "include")
+        yield from (os.path.join(nvidia, package, kind) for kind in kinds)
 
 
 def _of_torch() -> Iterator[str]:

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(
     reason="only an emulated device fails on demand",
 )
 HEAD = """
+import re
 import numpy as np, pytest, trustformers
 from trustformers import cuda, GPT2Config, GPT2LMHeadModel
 
@@ -89,7 +90,18 @@ held = trustformers.zeros(1 << 20, device="cuda")
 with pytest.raises(cuda.OutOfMemoryError, match="out of memory on cuda:0: tried to allocate") as caught:
     trustformers.zeros(1 << 26, device="cuda")
 assert isinstance(caught.value, RuntimeError) and trustformers.OutOfMemoryError is cuda.OutOfMemoryError
+numbers = re.findall("[0-9]+", str(caught.value).split("cuda:0: ")[1])
+wanted, taken, free, total = map(int, numbers[:4])
+assert wanted >= 4 << 26 and taken == cuda.memory_allocated() and total == 128 << 20, str(caught.value)
+assert free == cuda.mem_get_info()[0] and total - free >= taken >= held.nbytes, str(caught.value)
 assert (held + 1)[-1].item() == 1
+# What needs room of its own, and more than there is, fails as well, and what there is can be used to its end.
+rest = trustformers.zeros(20 << 20, device="cuda")
+for use in (rest.argsort, rest.bool().nonzero, lambda: rest.cumsum(0)):
+    with pytest.raises(cuda.OutOfMemoryError):
+        use()
+del rest
+assert trustformers.zeros(24 << 20, device="cuda")[-1].item() == 0
 big = tiny(n_embd=512, n_layer=12, vocab_size=6000)
 with pytest.raises(cuda.OutOfMemoryError):
     big.to("cuda")
@@ -113,6 +125,25 @@ with pytest.raises(RuntimeError, match="cuda:0: .*this process cannot use it any
 np.testing.assert_array_equal(tiny()(IDS).logits, expected)
 """,
         EMULATED_CUDA_LOST_AFTER=30,
+    )
+
+
+def test_a_device_that_is_lost_while_it_writes() -> None:
+    run(
+        """
+asked = dict(max_new_tokens=12, do_sample=True, eos_token_id=None, pad_token_id=0)
+model = tiny().cuda()
+x = trustformers.zeros(5000, device="cuda")
+with pytest.raises(RuntimeError, match="cuda:0: .*this process cannot use it any more: start it anew"):
+    for _ in range(100):
+        model.generate(IDS, **asked)
+for use in (x.argsort, x.bool().nonzero, lambda: x.cumsum(0), x.cpu, lambda: tiny().cuda()):
+    with pytest.raises(RuntimeError, match="cuda:0: "):
+        use()
+del x, model
+assert tiny().generate(IDS, **asked).shape == (1, 16)
+""",
+        EMULATED_CUDA_LOST_AFTER=150,
     )
 
 

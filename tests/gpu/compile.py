@@ -1,4 +1,4 @@
-"""Compiles every CUDA kernel for every generation of GPUs, which needs none: `make cuda-check`.
+"""Compiles every CUDA kernel for every generation of GPUs, which needs none: `make cuda-check`, or with CUDA=13.
 
 NVRTC and ptxas come from NVIDIA's wheels. What ptxas says about registers is printed; more than a few words
 that it spills are an error. Where there is a hipcc, the same sources are compiled for AMD too.
@@ -44,24 +44,23 @@ def combinations(choices: list[str]) -> list[tuple[str, ...]]:
     return [(f"{name}={value}", *rest) for value in values.split(",") for rest in combinations(choices[1:])]
 
 
-def wheel(package: str) -> Path:
-    """Where one of NVIDIA's wheels lies."""
-    spec = importlib.util.find_spec(f"nvidia.{package}")
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit(
-            f"nvidia.{package} is missing: pip install 'trustformers[cuda]' nvidia-cuda-nvcc-cu12"
-        )
-    return Path(next(iter(spec.submodule_search_locations)))
+def wheel(package: str, cuda: int) -> Path:
+    """Where one of NVIDIA's wheels lies: those of CUDA 12 each have a folder, those of 13 share one."""
+    folder = package if cuda == 12 else f"cu{cuda}"
+    found = importlib.util.find_spec("nvidia") and importlib.util.find_spec(f"nvidia.{folder}")
+    if not found or not found.submodule_search_locations:
+        raise SystemExit(f"nvidia.{folder} is missing: make cuda-check CUDA={cuda} installs it")
+    return Path(next(iter(found.submodule_search_locations)))
 
 
 class Compiler:
     """NVRTC by ctypes."""
 
-    def __init__(self) -> None:
-        library = next((wheel("cuda_nvrtc") / "lib").glob("libnvrtc.so.*"))
+    def __init__(self, cuda: int) -> None:
+        library = wheel("cuda_nvrtc", cuda) / f"lib/libnvrtc.so.{cuda}"
         self.nvrtc = ctypes.CDLL(str(library))
-        self.includes = [wheel(package) / "include" for package in ("cuda_runtime", "cuda_nvcc")]
-        self.ptxas = wheel("cuda_nvcc") / "bin/ptxas"
+        self.includes = [wheel(package, cuda) / "include" for package in ("cuda_runtime", "cuda_nvcc")]
+        self.ptxas = wheel("cuda_nvcc", cuda) / "bin/ptxas"
 
     def ptx(self, path: Path, macros: tuple[str, ...], generation: int) -> str:
         """The source as PTX; what NVRTC has against it is raised."""
@@ -146,11 +145,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="files whose name starts so")
     parser.add_argument("--sm", type=int, nargs="*", default=GENERATIONS)
+    parser.add_argument("--cuda", type=int, default=12, help="the version whose compiler is used")
     parser.add_argument("--no-amd", action="store_true")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     chosen = [module for module in modules() if module[0].stem.startswith(options.only)]
-    compiler = Compiler()
+    compiler = Compiler(options.cuda)
     with ThreadPoolExecutor(options.jobs) as pool:
         tasks = [pool.submit(check, compiler, module, sm) for module in chosen for sm in options.sm]
         if hipcc := None if options.no_amd else shutil.which("hipcc"):

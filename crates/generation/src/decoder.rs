@@ -5,9 +5,9 @@ use std::iter;
 use trustformers_models::{self as models, Cache, Family, Inputs, Keep, Model, Outputs, Text};
 use trustformers_tensor::{DType, Tensor, profile};
 
+use crate::Result;
 use crate::error::Error;
 use crate::joint::Joint;
-use crate::{Result, Scores};
 
 /// A model with the keys and values of what it has read.
 ///
@@ -158,10 +158,11 @@ impl<'m> Decoder<'m> {
         }
     }
 
-    /// [`Decoder::read`], and the scores of the token behind.
-    pub fn next(&mut self, sequences: &[Vec<i64>]) -> Result<(Scores, Outputs)> {
+    /// [`Decoder::read`], and the logits (sequences, vocabulary) of the token behind, where the model left them.
+    pub fn next(&mut self, sequences: &[Vec<i64>]) -> Result<(Tensor, Outputs)> {
         let mut outputs = self.read(sequences, 1)?;
-        Ok((Scores::last(&logits(&mut outputs)?)?, outputs))
+        let logits = logits(&mut outputs)?;
+        Ok((logits.select(1, logits.shape()[1].saturating_sub(1))?, outputs))
     }
 
     fn text(&self) -> &Text {

@@ -54,12 +54,17 @@ pub(crate) fn pick(weights: &[f32], share: f64) -> Option<usize> {
 fn expect_distribution(probabilities: Vec<f32>) -> Result<Vec<f32>> {
     match probabilities.iter().all(|one| one.is_finite()) {
         true => Ok(probabilities),
-        false => Err(Error::Runtime(
-            "the scores of the next token are no distribution: they hold `inf` or `nan`, or nothing but `-inf`. \
-             remove_invalid_values=True replaces such values"
-                .into(),
-        )),
+        false => no_distribution(),
     }
+}
+
+/// The error of scores that nothing can be drawn from.
+pub(crate) fn no_distribution<T>() -> Result<T> {
+    Err(Error::Runtime(
+        "the scores of the next token are no distribution: they hold `inf` or `nan`, or nothing but `-inf`. \
+         remove_invalid_values=True replaces such values"
+            .into(),
+    ))
 }
 
 #[cfg(test)]

@@ -22,20 +22,9 @@ impl Scores {
         Ok(Scores { values: scores.as_slice::<f32>()?.to_vec(), vocabulary })
     }
 
-    /// The scores of the last position in a (batch, positions, vocabulary) tensor of logits.
-    pub(crate) fn last(logits: &Tensor) -> Result<Scores> {
-        Scores::new(&logits.select(1, logits.shape()[1].saturating_sub(1))?)
-    }
-
     /// As a (rows, vocabulary) tensor.
     pub fn to_tensor(&self) -> Result<Tensor> {
         Ok(Tensor::from_slice(&self.values, &[self.values.len() / self.vocabulary, self.vocabulary])?)
-    }
-
-    /// The rows at `places`.
-    pub(crate) fn select(&self, places: &[usize]) -> Scores {
-        let row = |&place: &usize| &self.values[place * self.vocabulary..][..self.vocabulary];
-        Scores { values: places.iter().flat_map(row).copied().collect(), vocabulary: self.vocabulary }
     }
 
     /// The number of tokens.

@@ -56,6 +56,10 @@ fn texts_do_not_depend_on_the_device() {
             r#"{"max_new_tokens": 20, "eos_token_id": null, "decoder_start_token_id": 0}"#,
             r#"{"max_new_tokens": 8, "num_beams": 3, "eos_token_id": null, "decoder_start_token_id": 0}"#,
             r#"{"max_new_tokens": 8, "do_sample": true, "num_return_sequences": 2, "eos_token_id": null, "decoder_start_token_id": 0}"#,
+            // Texts end one by one.
+            r#"{"max_new_tokens": 9, "do_sample": true, "temperature": 1.5, "top_k": 0, "top_p": 0.9, "min_p": 0.01, "repetition_penalty": 1.5,
+                "num_return_sequences": 3, "eos_token_id": [1, 3, 5, 8, 9, 13], "pad_token_id": 0, "decoder_start_token_id": 0}"#,
+            r#"{"max_new_tokens": 8, "repetition_penalty": 1.3, "eos_token_id": null, "decoder_start_token_id": 0}"#,
         ] {
             assert_eq!(texts(&there, wish), texts(&here, wish), "{class} {wish}");
         }

@@ -53,6 +53,24 @@ fn one_seed_draws_one_text() {
 }
 
 #[test]
+fn who_looks_at_scores_changes_no_token() {
+    let model = model();
+    for rest in [
+        r#""top_k": 0"#,
+        r#""temperature": 0.7"#,
+        r#""top_k": 0, "top_p": 0.8"#,
+        r#""top_k": 20, "top_p": 0.9, "min_p": 0.05, "temperature": 1.3, "repetition_penalty": 1.4"#,
+        r#""eos_token_id": [1, 2, 3, 4, 5, 6, 8], "pad_token_id": 0"#,
+    ] {
+        let asked = |scores: bool| {
+            let config = r#""max_new_tokens": 20, "do_sample": true, "num_return_sequences": 3"#;
+            texts(&model, &format!(r#"{{{config}, "output_scores": {scores}, {rest}}}"#))
+        };
+        assert_eq!(asked(false), asked(true), "{rest}");
+    }
+}
+
+#[test]
 fn texts_stop_where_they_shall() {
     let model = model();
     let greedy = texts(&model, r#"{"max_new_tokens": 8}"#);

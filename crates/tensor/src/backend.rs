@@ -1,7 +1,8 @@
 //! What a device must be able to run.
 
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp, UnaryOp,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp, Sampling,
+    UnaryOp,
 };
 use crate::{DType, Quantized, Result, Scalar, Tensor};
 
@@ -92,6 +93,10 @@ pub trait Backend: Send + Sync {
         shape: &[usize],
         dtype: DType,
     ) -> Result<Tensor>;
+
+    /// For each row of the contiguous float32 logits `x` a token drawn from what `sampling` leaves, by the first number of block `stream.1` plus
+    /// the row's number of the stream of seed `stream.0`; -1 where there is no distribution. See [`Tensor::sample`].
+    fn sample(&self, x: &Tensor, sampling: &Sampling, stream: (u64, u64)) -> Result<Tensor>;
 
     /// The elements of the contiguous floats `x`, each zero with probability `p` and else divided by `1 - p`. Groups of 64 elements take 16
     /// blocks each of the stream of seed `stream.0`, from block `stream.1` on: element `i` of a group is zero where word `i / 16` of block

@@ -5,6 +5,13 @@
 // A failed step fails the test, also in its helpers.
 #![allow(clippy::unwrap_used)]
 
+#[path = "backend/drawing.rs"]
+mod drawing;
+#[path = "backend/order.rs"]
+mod order;
+#[path = "backend/whole.rs"]
+mod whole;
+
 use std::sync::OnceLock;
 
 use trustformers_tensor::ops::{

@@ -54,7 +54,7 @@ impl LogitsProcessor for Guidance<'_> {
                 (decoder, texts)
             }
         };
-        let (mut without, _) = decoder.next(texts)?;
+        let mut without = Scores::new(&decoder.next(texts)?.0)?;
         for (row, without) in scores.rows_mut().zip(without.rows_mut()) {
             log_softmax(row);
             log_softmax(without);

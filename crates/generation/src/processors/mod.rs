@@ -16,6 +16,8 @@ mod tests;
 pub use guidance::Guidance;
 
 use serde::Deserialize;
+use trustformers_tensor::ops::Sampling;
+use trustformers_tensor::{DType, Tensor};
 
 use crate::config::GenerationConfig;
 use crate::error::{Error, setting};
@@ -39,9 +41,46 @@ pub trait LogitsProcessor: Send {
     /// The name of the class that it is, so that one of the caller's own takes the place of one that the settings ask for.
     fn name(&self) -> &str;
 
+    /// What it makes of scores (rows, vocabulary) in float32 where they are, if it can.
+    ///
+    /// # Errors
+    /// As for [`LogitsProcessor::process`].
+    fn process_tensor(&self, _sequences: &[Vec<i64>], _scores: &Tensor) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// What it is, if it does no more than shape the distribution that tokens are drawn from.
+    fn shape(&self) -> Option<Shape> {
+        None
+    }
+
     /// Whether it only keeps a text from ending too soon. An assistant's drafts are not held to that.
     fn is_least_length(&self) -> bool {
         self.name() == "MinLengthLogitsProcessor"
+    }
+}
+
+/// What can be done where tokens are drawn, in the order in which it is done there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Shape {
+    /// Divides scores.
+    Temperature(f32),
+    /// Keeps so many of the likeliest.
+    TopK(usize),
+    /// Keeps the likeliest, with this share of the probability.
+    TopP(f32),
+    /// Keeps what is at least this share as likely as the likeliest.
+    MinP(f32),
+}
+
+impl Shape {
+    fn place(&self) -> usize {
+        match self {
+            Shape::Temperature(_) => 0,
+            Shape::TopK(_) => 1,
+            Shape::TopP(_) => 2,
+            Shape::MinP(_) => 3,
+        }
     }
 }
 
@@ -53,6 +92,16 @@ trait RowProcessor: Send + Sized {
     }
 
     fn row(&self, index: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()>;
+
+    /// See [`LogitsProcessor::process_tensor`].
+    fn tensor(&self, _sequences: &[Vec<i64>], _scores: &Tensor) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// See [`LogitsProcessor::shape`].
+    fn shape(&self) -> Option<Shape> {
+        None
+    }
 }
 
 /// A processor by name.
@@ -69,6 +118,14 @@ impl<P: RowProcessor> LogitsProcessor for Named<P> {
 
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn process_tensor(&self, sequences: &[Vec<i64>], scores: &Tensor) -> Result<Option<Tensor>> {
+        self.processor.tensor(sequences, scores)
+    }
+
+    fn shape(&self) -> Option<Shape> {
+        self.processor.shape()
     }
 }
 
@@ -323,11 +380,45 @@ impl<'p> Chain<'p> {
         self.0.iter_mut().try_for_each(|one| one.process(sequences, scores))
     }
 
+    /// What they make of scores (rows, vocabulary) and what of these to draw from, if that is all that they do: so scores stay where they are.
+    pub(crate) fn shaped(
+        &self,
+        sequences: &[Vec<i64>],
+        scores: &Tensor,
+    ) -> Result<Option<(Tensor, Sampling)>> {
+        let is_shape = |one: &Box<dyn LogitsProcessor + 'p>| one.shape().is_some();
+        let (changes, shapes) = self.0.split_at(self.0.iter().position(is_shape).unwrap_or(self.0.len()));
+        let Some(sampling) = sampling(shapes.iter().map(|one| one.shape())) else { return Ok(None) };
+        let mut scores = scores.to_dtype(DType::F32)?;
+        for one in changes {
+            match one.process_tensor(sequences, &scores)? {
+                Some(changed) => scores = changed,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some((scores, sampling)))
+    }
+
     /// The same without those that only keep a text from ending too soon.
     pub(crate) fn process_draft(&mut self, sequences: &[Vec<i64>], scores: &mut Scores) -> Result<()> {
         let mut others = self.0.iter_mut().filter(|one| !one.is_least_length());
         others.try_for_each(|one| one.process(sequences, scores))
     }
+}
+
+/// All shapes together, if each is one and they stand in the order in which they are applied.
+fn sampling(shapes: impl Iterator<Item = Option<Shape>>) -> Option<Sampling> {
+    let shapes: Vec<Shape> = shapes.collect::<Option<_>>()?;
+    let mut sampling = Sampling::default();
+    for shape in &shapes {
+        match *shape {
+            Shape::Temperature(temperature) => sampling.temperature = temperature,
+            Shape::TopK(top_k) => sampling.top_k = top_k,
+            Shape::TopP(top_p) => sampling.top_p = top_p,
+            Shape::MinP(min_p) => sampling.min_p = min_p,
+        }
+    }
+    shapes.is_sorted_by(|a, b| a.place() < b.place()).then_some(sampling)
 }
 
 /// Token numbers that are none are refused.

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use trustformers_tensor::Tensor;
 
 use super::{RowProcessor, score_of};
 use crate::Result;
+use crate::decoder::table;
 use crate::error::setting;
 
 /// CTRL's penalty (Keskar et al. 2019): transformers' `RepetitionPenaltyLogitsProcessor`.
@@ -20,6 +22,12 @@ pub(super) struct Repetition {
 }
 
 impl Repetition {
+    /// The tokens of a sequence that count.
+    fn counted<'s>(&self, index: usize, sequence: &'s [i64]) -> &'s [i64] {
+        let ignored = self.prompt_ignore_length.or(self.padding.get(index).copied()).unwrap_or(0);
+        sequence.get(ignored..).unwrap_or(&[])
+    }
+
     /// For sequences that begin with padding.
     pub fn behind(penalty: f64, padding: Vec<usize>) -> Repetition {
         Repetition { penalty, prompt_ignore_length: None, padding }
@@ -33,9 +41,27 @@ impl RowProcessor for Repetition {
     }
 
     fn row(&self, index: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
-        let ignored = self.prompt_ignore_length.or(self.padding.get(index).copied()).unwrap_or(0);
-        punish(sequence.get(ignored..).unwrap_or(&[]), scores, self.penalty as f32);
+        punish(self.counted(index, sequence), scores, self.penalty as f32);
         Ok(())
+    }
+
+    fn tensor(&self, sequences: &[Vec<i64>], scores: &Tensor) -> Result<Option<Tensor>> {
+        let vocabulary = scores.shape()[1] as i64;
+        let tokens = |(index, sequence): (usize, &Vec<i64>)| {
+            let own: BTreeSet<i64> = self.counted(index, sequence).iter().copied().collect();
+            own.into_iter().filter(|token| (0..vocabulary).contains(token)).collect::<Vec<_>>()
+        };
+        let mut places: Vec<Vec<i64>> = sequences.iter().enumerate().map(tokens).collect();
+        let longest = places.iter().map(Vec::len).max().unwrap_or(0);
+        for row in &mut places {
+            // A token that is there twice becomes the same twice.
+            let Some(&again) = row.first() else { return Ok(None) };
+            row.resize(longest, again);
+        }
+        let (places, penalty) = (table(&places)?, f64::from(self.penalty as f32));
+        let own = scores.gather(1, &places)?;
+        let punished = Tensor::select_where(&own.lt(0.0)?, &own.mul(penalty)?, &own.div(penalty)?)?;
+        Ok(Some(scores.scatter(1, &places, &punished)?))
     }
 }
 

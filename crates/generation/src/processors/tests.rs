@@ -61,6 +61,32 @@ fn one_of_the_callers_takes_the_place_of_one_of_its_name() {
 }
 
 #[test]
+fn what_shapes_a_distribution_is_done_where_tokens_are_drawn() {
+    let shaped = |config: &str, own: &[&str]| {
+        let own = own.iter().map(|text| from_json(text).unwrap()).collect();
+        let chain =
+            Chain::new(&GenerationConfig::from_json(config).unwrap(), prompt(), None, None, own).unwrap();
+        let logits = Tensor::from_slice(&[1f32, -2.0, 3.0, 0.5, 4.0, -1.0], &[2, 3]).unwrap();
+        chain.shaped(&[vec![1, 9, 1], vec![0, 2]], &logits).unwrap()
+    };
+    let all = r#"{"do_sample": true, "temperature": 0.5, "top_k": 3, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 2.0}"#;
+    let (scores, sampling) = shaped(all, &[]).unwrap();
+    assert_eq!(sampling, Sampling { temperature: 0.5, top_k: 3, top_p: 0.9, min_p: 0.1 });
+    assert_eq!(scores.as_slice::<f32>().unwrap(), [1.0, -4.0, 3.0, 0.25, 4.0, -2.0]);
+    assert_eq!(shaped("{}", &[]).unwrap().1, Sampling::default());
+    let drawn = r#"{"do_sample": true, "top_k": 0, "temperature": 0.5}"#;
+    let warper = r#"{"type": "TopPLogitsWarper", "top_p": 0.5"#;
+    // Between what the settings ask for, in another order; with a value that may be drawn; with more tokens to keep.
+    assert!(shaped(drawn, &[&format!("{warper}}}")]).is_none());
+    assert!(shaped("{}", &[&format!("{warper}}}")]).is_some());
+    assert!(shaped("{}", &[&format!("{warper}, \"filter_value\": -5}}")]).is_none());
+    assert!(shaped("{}", &[&format!("{warper}, \"min_tokens_to_keep\": 2}}")]).is_none());
+    for other in [r#"{"suppress_tokens": [1]}"#, r#"{"do_sample": true, "typical_p": 0.5}"#] {
+        assert!(shaped(other, &[]).is_none(), "{other}");
+    }
+}
+
+#[test]
 fn without_settings_nothing_is_changed() {
     let chain = Chain::new(&GenerationConfig::default(), prompt(), None, None, Vec::new()).unwrap();
     assert!(names(&chain).is_empty());

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::RowProcessor;
+use super::{RowProcessor, Shape};
 use crate::Result;
 use crate::error::setting;
 use crate::scores::log_softmax;
@@ -33,6 +33,10 @@ impl RowProcessor for Temperature {
         let temperature = self.temperature as f32;
         scores.iter_mut().for_each(|score| *score /= temperature);
         Ok(())
+    }
+
+    fn shape(&self) -> Option<Shape> {
+        Some(Shape::Temperature(self.temperature as f32)).filter(|_| self.temperature as f32 > 0.0)
     }
 }
 

@@ -2,13 +2,18 @@
 
 use serde::Deserialize;
 
-use super::RowProcessor;
+use super::{RowProcessor, Shape};
 use crate::Result;
 use crate::error::setting;
 use crate::scores::{softmax, top};
 
 /// What the score of a token becomes that is left out: -∞ unless something else is said.
 type FilterValue = Option<f32>;
+
+/// `shape`, if what is left out cannot come any more, and no more than one token has to be kept.
+fn alone(shape: Shape, filter_value: FilterValue, min_tokens_to_keep: usize) -> Option<Shape> {
+    Some(shape).filter(|_| filtered(filter_value) == f32::NEG_INFINITY && min_tokens_to_keep == 1)
+}
 
 fn filtered(filter_value: FilterValue) -> f32 {
     filter_value.unwrap_or(f32::NEG_INFINITY)
@@ -59,6 +64,10 @@ impl RowProcessor for TopK {
         scores.iter_mut().filter(|score| **score < least).for_each(|score| *score = value);
         Ok(())
     }
+
+    fn shape(&self) -> Option<Shape> {
+        alone(Shape::TopK(self.top_k.max(self.min_tokens_to_keep)), self.filter_value, 1)
+    }
 }
 
 /// The `count`th highest of the scores, or the lowest if there are fewer.
@@ -103,6 +112,10 @@ impl RowProcessor for TopP {
         keep(scores, &kept, self.filter_value);
         Ok(())
     }
+
+    fn shape(&self) -> Option<Shape> {
+        alone(Shape::TopP(self.top_p as f32), self.filter_value, self.min_tokens_to_keep)
+    }
 }
 
 fn keep(scores: &mut [f32], kept: &[bool], filter_value: FilterValue) {
@@ -139,6 +152,10 @@ impl RowProcessor for MinP {
         top(&probabilities, self.min_tokens_to_keep).into_iter().for_each(|token| kept[token] = true);
         keep(scores, &kept, self.filter_value);
         Ok(())
+    }
+
+    fn shape(&self) -> Option<Shape> {
+        alone(Shape::MinP(self.min_p as f32), self.filter_value, self.min_tokens_to_keep)
     }
 }
 

@@ -84,8 +84,8 @@ impl<'r> Session<'r> {
             let given = logits(&mut outputs)?.select(0, 0)?;
             let mut steps = Vec::with_capacity(draft.tokens.len() + 1);
             for step in 0..=draft.tokens.len() {
-                let raw = Scores::new(&given.narrow(0, step, step + 1)?)?;
-                let mut scores = raw.clone();
+                let raw = given.narrow(0, step, step + 1)?;
+                let mut scores = Scores::new(&raw)?;
                 self.chain.process(&[longer[..length + step].to_vec()], &mut scores)?;
                 steps.push((raw, scores));
             }
@@ -95,7 +95,7 @@ impl<'r> Session<'r> {
                 tokens.truncate(end + 1);
             }
             for (raw, scores) in &steps[..tokens.len()] {
-                self.record.logits(raw);
+                self.record.logits(raw)?;
                 self.record.scores(scores);
             }
             self.record.split_outputs(outputs, length, tokens.len(), is_first)?;
@@ -115,7 +115,7 @@ impl<'r> Session<'r> {
     }
 
     /// What of a draft stands, and the token behind it.
-    fn verified(&self, draft: &Draft, steps: &[(Scores, Scores)]) -> Result<Vec<i64>> {
+    fn verified(&self, draft: &Draft, steps: &[(Tensor, Scores)]) -> Result<Vec<i64>> {
         let mut tokens = Vec::with_capacity(steps.len());
         for (place, (_, scores)) in steps.iter().enumerate() {
             let scores = scores.rows().next().unwrap_or(&[]);
@@ -198,7 +198,7 @@ impl<'r> Assistant<'r> {
         let mut text = sequence.to_vec();
         let threshold = self.config.assistant_confidence_threshold.unwrap_or(0.4) as f32;
         for _ in 0..self.tokens.min(room) {
-            let (mut scores, _) = self.decoder.next(std::slice::from_ref(&text))?;
+            let mut scores = Scores::new(&self.decoder.next(std::slice::from_ref(&text))?.0)?;
             self.read.clone_from(&text);
             chain.process_draft(std::slice::from_ref(&text), &mut scores)?;
             let row = scores.rows().next().unwrap_or(&[]);

@@ -53,8 +53,8 @@ impl Session<'_> {
                 Some(first) => first,
                 None => self.decoder.next(&self.sequences)?,
             };
-            self.record.logits(&logits);
-            let mut scores = Scores::new(&logits.to_tensor()?.log_softmax(-1)?)?;
+            self.record.logits(&logits)?;
+            let mut scores = Scores::new(&logits.to_dtype(DType::F32)?.log_softmax(-1)?)?;
             self.chain.process(&self.sequences, &mut scores)?;
             self.record.scores(&scores);
             self.record.outputs(outputs);

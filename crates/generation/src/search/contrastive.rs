@@ -4,22 +4,23 @@ use trustformers_models::Outputs;
 use trustformers_tensor::{DType, Tensor};
 
 use super::{Generated, Session, repeat_all, selected};
-use crate::Result;
 use crate::decoder::index_of;
 use crate::error::Error;
 use crate::scores::{argmax, softmax, top};
+use crate::{Result, Scores};
 
 impl Session<'_> {
     /// transformers 4.57's `_contrastive_search`.
     pub(super) fn contrastive(mut self, alpha: f32) -> Result<Generated> {
-        let (mut scores, mut outputs) = self.read_prompts()?;
-        let count = self.config.top_k.unwrap_or(50).min(scores.vocabulary());
+        let (mut logits, mut outputs) = self.read_prompts()?;
         let batch = self.sequences.len();
         let padding = self.config.padding().filter(|_| self.stops.finds_ends());
         // (batch, positions, hidden), each of length 1.
         let mut context = directions(&outputs)?;
         loop {
-            self.record.logits(&scores);
+            self.record.logits(&logits)?;
+            let mut scores = Scores::new(&logits)?;
+            let count = self.config.top_k.unwrap_or(50).min(scores.vocabulary());
             self.chain.process(&self.sequences, &mut scores)?;
             self.record.scores(&scores);
             self.record.outputs(outputs);
@@ -57,8 +58,9 @@ impl Session<'_> {
                 });
             }
             self.decoder.select(&chosen)?;
-            context = Tensor::cat(&[&context, &meant.index_select(0, &index_of(&chosen)?)?], 1)?;
-            scores = next.select(&chosen);
+            let places = index_of(&chosen)?;
+            context = Tensor::cat(&[&context, &meant.index_select(0, &places)?], 1)?;
+            logits = next.index_select(0, &places)?;
             outputs = selected(next_outputs, &chosen)?;
 
             if !self.take(&tokens)? {

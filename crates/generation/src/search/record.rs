@@ -32,10 +32,11 @@ impl Record {
     }
 
     /// Keeps a step's logits, before they are processed.
-    pub fn logits(&mut self, logits: &Scores) {
+    pub fn logits(&mut self, logits: &Tensor) -> Result<()> {
         if let Some(all) = &mut self.logits {
-            all.push(logits.clone());
+            all.push(Scores::new(logits)?);
         }
+        Ok(())
     }
 
     /// Keeps a step's processed scores.

@@ -7,12 +7,12 @@ use trustformers_tensor::{Generator, Tensor};
 use super::prompt::{Prepared, prepared};
 use super::record::Record;
 use super::{Generated, Request, Streamer, Way, repeat_all, selected};
+use crate::Result;
 use crate::config::GenerationConfig;
-use crate::decoder::{Decoder, rows, table};
+use crate::decoder::{Decoder, index_of, rows, table};
 use crate::error::{Error, setting};
 use crate::processors::{Chain, Guidance, Prompt};
 use crate::stopping::{EndToken, MaxLength, MaxTime, StopStrings, StoppingCriterion, Stops};
-use crate::{Result, Scores};
 
 /// More than so many tokens are not made room for beforehand.
 const ROOM: usize = 4096;
@@ -213,17 +213,17 @@ impl<'r> Session<'r> {
         Ok(end > read)
     }
 
-    /// Reads the prompts, each once, and makes as many sequences of each as texts are written: the scores behind them.
-    pub fn read_prompts(&mut self) -> Result<(Scores, Outputs)> {
-        let (scores, outputs) = self.decoder.next(&self.sequences)?;
+    /// Reads the prompts, each once, and makes as many sequences of each as texts are written: the logits behind them.
+    pub fn read_prompts(&mut self) -> Result<(Tensor, Outputs)> {
+        let (logits, outputs) = self.decoder.next(&self.sequences)?;
         self.unfinished = vec![true; self.sequences.len() * self.copies];
         if self.copies == 1 {
-            return Ok((scores, outputs));
+            return Ok((logits, outputs));
         }
         let sources: Vec<usize> = repeat_all(&(0..self.sequences.len()).collect::<Vec<_>>(), self.copies);
         self.decoder.select(&sources)?;
         self.sequences = sources.iter().map(|&source| self.sequences[source].clone()).collect();
-        Ok((scores.select(&sources), selected(outputs, &sources)?))
+        Ok((logits.index_select(0, &index_of(&sources)?)?, selected(outputs, &sources)?))
     }
 
     /// Takes a token for each sequence and streams it; whether one of them goes on.

@@ -8,9 +8,9 @@ use trustformers_models::{Model, Outputs};
 use trustformers_tensor::Generator;
 
 use super::{Generated, Request, Session};
+use crate::Result;
 use crate::config::GenerationConfig;
 use crate::joint::Joint;
-use crate::{Result, Scores};
 
 /// How many tokens of prompts are read between two tokens of the texts that are being written, if there are any.
 const PIECE: usize = 128;
@@ -106,9 +106,8 @@ pub fn write_together<'r>(model: &'r Model, writer: &mut dyn Writer<'r>) -> Resu
         for (member, tokens) in members.iter_mut().zip(&tokens) {
             let own = first..first + tokens.len();
             first = own.end;
-            // The scores of all, at once, would be much memory.
-            let scores = Scores::new(&logits.narrow(0, own.start, own.end)?)?;
-            match member.session.step(scores, Outputs::default()) {
+            let own = logits.narrow(0, own.start, own.end)?;
+            match member.session.step(own, Outputs::default()) {
                 Ok(true) => {}
                 Ok(false) => over.push((member.number, None)),
                 Err(error) => over.push((member.number, Some(error))),
@@ -163,8 +162,8 @@ fn begin<'r>(reader: Reader<'r>, joint: &mut Joint<'r>) -> Result<Read<'r>> {
     if !reader.joins {
         return Ok(Read::Ended(Box::new(session.run()?)));
     }
-    let (scores, outputs) = session.read_prompts()?;
-    if !session.step(scores, outputs)? {
+    let (logits, outputs) = session.read_prompts()?;
+    if !session.step(logits, outputs)? {
         return Ok(Read::Ended(Box::new(session.finish_all()?)));
     }
     joint.join(session.decoder.hand_over(session.sequences.len()))?;

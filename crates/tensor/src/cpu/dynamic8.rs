@@ -24,6 +24,11 @@ pub(super) static SIGNED: LazyLock<Code> = LazyLock::new(|| Code::new(true));
 /// Fractions that are not negative.
 pub(super) static UNSIGNED: LazyLock<Code> = LazyLock::new(|| Code::new(false));
 
+/// Both lists of fractions, those of both signs first.
+pub(crate) fn fractions() -> [[f32; 256]; 2] {
+    [SIGNED.values, UNSIGNED.values]
+}
+
 impl Code {
     /// The dynamic tree of section 1.3 of the paper: bitsandbytes' `create_dynamic_map`.
     fn new(signed: bool) -> Code {

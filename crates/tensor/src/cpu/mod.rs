@@ -30,6 +30,7 @@ mod reader;
 mod reduce;
 mod rope;
 mod rows;
+mod sample;
 mod scan;
 mod scratch;
 mod simd;
@@ -43,12 +44,14 @@ mod unary;
 mod update;
 
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp, UnaryOp,
+    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp, Sampling,
+    UnaryOp,
 };
 use crate::{Backend, DType, Quantized, Result, Scalar, Tensor};
 
 pub use level::{Capabilities, capabilities};
 
+pub(crate) use dynamic8::fractions;
 pub(crate) use gemm::{Packed, Pairs, Panels, Stacked};
 pub(crate) use gemv::Interleaved;
 pub(crate) use random::block as random_block;
@@ -147,6 +150,10 @@ impl Backend for Cpu {
         dtype: DType,
     ) -> Result<Tensor> {
         random::random(distribution, stream, shape, dtype)
+    }
+
+    fn sample(&self, x: &Tensor, sampling: &Sampling, stream: (u64, u64)) -> Result<Tensor> {
+        sample::sample(x, sampling, stream)
     }
 
     fn dropout(&self, x: &Tensor, p: f64, stream: (u64, u64)) -> Result<Tensor> {

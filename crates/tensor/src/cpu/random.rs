@@ -34,7 +34,7 @@ pub(super) fn blocks<const N: usize>(seed: u64, first: u64) -> [[u32; N]; 4] {
 }
 
 /// Evenly in [0, 1), as many bits as an f64 holds.
-fn unit(bits: u64) -> f64 {
+pub(super) fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 * (-53f64).exp2()
 }
 

@@ -5,16 +5,15 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys::{
     cublasComputeType_t as Compute, cublasLtEpilogue_t as Epilogue, cublasLtHandle_t, cublasLtMatmulAlgo_t,
     cublasLtMatmulDesc_t, cublasLtMatmulDescAttributes_t as DescAttribute,
     cublasLtMatmulPreferenceAttributes_t as PreferenceAttribute, cublasLtMatrixLayout_t,
-    cublasLtMatrixLayoutAttribute_t as LayoutAttribute, cudaDataType,
+    cublasLtMatrixLayoutAttribute_t as LayoutAttribute, cublasStatus_t as Status, cudaDataType,
 };
 
+use super::cublaslt::{CublasLt, done, products};
 use super::gpu::{Gpu, Handle};
-use super::library;
 use super::memory::Memory;
 use crate::{DType, Error, Result};
 
@@ -75,6 +74,7 @@ struct Key {
 
 /// A product that was prepared.
 struct Plan {
+    library: &'static CublasLt,
     product: Handle<cublasLtMatmulDesc_t>,
     out: Handle<cublasLtMatrixLayout_t>,
     left: Handle<cublasLtMatrixLayout_t>,
@@ -94,23 +94,24 @@ impl Product {
 
 /// The library's handle of a device.
 pub(super) struct Blas {
+    library: &'static CublasLt,
     handle: Handle<cublasLtHandle_t>,
     plans: Mutex<HashMap<Key, Plan>>,
     workspace: Option<Memory>,
 }
 
 /// What went wrong.
-fn failed(error: CublasError) -> Error {
-    Error::Device(format!("a product of matrices failed: {:?}", error.0))
+fn failed(error: Status) -> Error {
+    Error::Device(format!("a product of matrices failed: {error:?}"))
 }
 
 impl Blas {
     pub(super) fn new(gpu: &'static Gpu) -> Result<Blas> {
-        library::products()?;
-        let handle = Handle(result::create_handle().map_err(failed)?);
+        let library = products()?;
+        let handle = Handle(library.handle().map_err(failed)?);
         let most = if gpu.capability()[0] >= 9 { &WORKSPACES[..] } else { &WORKSPACES[1..] };
         let workspace = most.iter().find_map(|&bytes| Memory::uninit(gpu, bytes).ok());
-        Ok(Blas { handle, plans: Mutex::default(), workspace })
+        Ok(Blas { library, handle, plans: Mutex::default(), workspace })
     }
 
     /// Puts the product on the stream. Float32 is computed in TF32 where the caller has allowed that.
@@ -142,18 +143,17 @@ impl Blas {
         // the bias is set under the lock under which it is used.
         unsafe {
             if let Some(bias) = bias {
-                set(plan.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)
-                    .map_err(failed)?;
+                plan.set(DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias).map_err(failed)?;
             }
-            result::matmul(
+            let status = (self.library.cublasLtMatmul)(
                 self.handle.0,
                 plan.product.0,
                 one.as_ptr(),
-                beta.as_ptr(),
                 right.address as *const c_void,
                 plan.right.0,
                 left.address as *const c_void,
                 plan.left.0,
+                beta.as_ptr(),
                 added,
                 plan.out.0,
                 out.address as *mut c_void,
@@ -162,14 +162,14 @@ impl Blas {
                 self.workspace.as_ref().map_or(0, Memory::address) as *mut c_void,
                 self.workspace.as_ref().map_or(0, Memory::len),
                 gpu.stream().cast(),
-            )
-            .map_err(failed)
+            );
+            done(status).map_err(failed)
         }
     }
 
     /// The library counts columns first, where rows that lie one after another are the columns of the transposed: so the transposed of everything
     /// is computed, `outᵀ = rightᵀ leftᵀ`.
-    fn plan(&self, product: &Product, tf32: bool) -> Result<Plan, CublasError> {
+    fn plan(&self, product: &Product, tf32: bool) -> Result<Plan, Status> {
         let Product { out, left, right, count, bias, function, .. } = *product;
         let (compute, scale) = match out.dtype {
             DType::F64 => (Compute::CUBLAS_COMPUTE_64F, cudaDataType::CUDA_R_64F),
@@ -187,24 +187,25 @@ impl Blas {
         // What cuBLAS calls CUBLAS_OP_N and CUBLAS_OP_T.
         let turned = |m: Matrices| i32::from(m.is_turned());
         let mut made = Plan {
-            product: Handle(result::create_matmul_desc(compute, scale)?),
-            out: Handle(out.layout(count)?),
-            left: Handle(left.layout(count)?),
-            right: Handle(right.layout(count)?),
+            library: self.library,
+            product: Handle(self.library.product(compute, scale)?),
+            out: Handle(out.layout(self.library, count)?),
+            left: Handle(left.layout(self.library, count)?),
+            right: Handle(right.layout(self.library, count)?),
             // SAFETY: a number in plain memory, which is overwritten below.
             algorithm: unsafe { std::mem::zeroed() },
         };
         // SAFETY: all of them were just made, and go with the plan.
         unsafe {
-            set(made.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_TRANSA, &turned(right))?;
-            set(made.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_TRANSB, &turned(left))?;
-            set(made.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
+            made.set(DescAttribute::CUBLASLT_MATMUL_DESC_TRANSA, &turned(right))?;
+            made.set(DescAttribute::CUBLASLT_MATMUL_DESC_TRANSB, &turned(left))?;
+            made.set(DescAttribute::CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue)?;
             if let Some(bias) = bias {
-                set(made.product.0, DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
+                made.set(DescAttribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias)?;
             }
-            let preference = result::create_matmul_pref()?;
+            let preference = self.library.preference()?;
             let wish = |which, value: *const c_void, size| {
-                result::set_matmul_pref_attribute(preference, which, value, size)
+                done((self.library.cublasLtMatmulPreferenceSetAttribute)(preference, which, value, size))
             };
             let most = PreferenceAttribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES;
             let least = [
@@ -221,30 +222,28 @@ impl Blas {
                     })
                 })
                 .and_then(|()| {
-                    result::get_matmul_algo_heuristic(
-                        self.handle.0,
-                        made.product.0,
-                        made.right.0,
-                        made.left.0,
-                        made.out.0,
-                        made.out.0,
-                        preference,
-                    )
+                    let matrices = [made.right.0, made.left.0, made.out.0, made.out.0];
+                    self.library.fastest(self.handle.0, made.product.0, matrices, preference)
                 });
-            _ = result::destroy_matmul_pref(preference);
-            made.algorithm = found?.algo;
+            _ = (self.library.cublasLtMatmulPreferenceDestroy)(preference);
+            made.algorithm = found?;
         }
         Ok(made)
     }
 }
 
-/// Sets one attribute.
-///
-/// # Safety
-/// The descriptor must be alive, and the value of the attribute's type.
-unsafe fn set<T>(product: cublasLtMatmulDesc_t, which: DescAttribute, value: &T) -> Result<(), CublasError> {
-    // SAFETY: as the caller promises.
-    unsafe { result::set_matmul_desc_attribute(product, which, ptr::from_ref(value).cast(), size_of::<T>()) }
+impl Plan {
+    /// Sets one attribute.
+    ///
+    /// # Safety
+    /// The value must be of the attribute's type.
+    unsafe fn set<T>(&self, which: DescAttribute, value: &T) -> Result<(), Status> {
+        let value: *const T = value;
+        // SAFETY: the descriptor is alive as long as the plan; otherwise as the caller promises.
+        done(unsafe {
+            (self.library.cublasLtMatmulDescSetAttribute)(self.product.0, which, value.cast(), size_of::<T>())
+        })
+    }
 }
 
 impl Matrices {
@@ -263,7 +262,7 @@ impl Matrices {
         apart.max(run).max(1)
     }
 
-    fn layout(&self, count: usize) -> Result<cublasLtMatrixLayout_t, CublasError> {
+    fn layout(&self, library: &CublasLt, count: usize) -> Result<cublasLtMatrixLayout_t, Status> {
         let dtype = match self.dtype {
             DType::F16 => cudaDataType::CUDA_R_16F,
             DType::BF16 => cudaDataType::CUDA_R_16BF,
@@ -272,12 +271,12 @@ impl Matrices {
         };
         let [rows, columns] = self.shape.map(|size| size as u64);
         let (rows, columns) = if self.is_turned() { (rows, columns) } else { (columns, rows) };
-        let layout = result::create_matrix_layout(dtype, rows, columns, self.leading() as i64)?;
+        let layout = library.layout(dtype, rows, columns, self.leading() as i64)?;
         let (batch, apart) = (count as i32, self.apart as i64);
         // SAFETY: just made; both attributes are of these types.
         unsafe {
             let set = |which, value: *const c_void, size| {
-                result::set_matrix_layout_attribute(layout, which, value, size)
+                done((library.cublasLtMatrixLayoutSetAttribute)(layout, which, value, size))
             };
             set(
                 LayoutAttribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
@@ -295,9 +294,9 @@ impl Drop for Plan {
     fn drop(&mut self) {
         // SAFETY: made by `plan`, and not used again.
         unsafe {
-            _ = result::destroy_matmul_desc(self.product.0);
+            _ = (self.library.cublasLtMatmulDescDestroy)(self.product.0);
             for layout in [self.out, self.left, self.right] {
-                _ = result::destroy_matrix_layout(layout.0);
+                _ = (self.library.cublasLtMatrixLayoutDestroy)(layout.0);
             }
         }
     }

@@ -93,15 +93,12 @@ pub fn count() -> Result<usize> {
 fn all() -> Result<&'static [OnceLock<Result<Gpu>>]> {
     static ALL: OnceLock<Result<Vec<OnceLock<Result<Gpu>>>>> = OnceLock::new();
     let found = ALL.get_or_init(|| {
-        library::driver()?;
+        let version = library::driver()?;
         let said = |error| Error::Device(format!("CUDA's driver does not start: {}", sentence(error)));
         match result::init() {
             Err(DriverError(CUresult::CUDA_ERROR_NO_DEVICE)) => return Ok(Vec::new()),
             started => started.map_err(said)?,
         }
-        let mut version = 0;
-        // SAFETY: it writes one number.
-        unsafe { sys::cuDriverGetVersion(&mut version) }.result().map_err(said)?;
         if version < OLDEST {
             let (major, minor) = (version / 1000, version % 1000 / 10);
             let message =

@@ -6,6 +6,7 @@ mod arguments;
 mod backend;
 mod blas;
 mod copy;
+mod cublaslt;
 mod geometry;
 mod gpu;
 mod graph;

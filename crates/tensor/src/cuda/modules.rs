@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::{env, fs, process, ptr};
 
 use cudarc::driver::{result, sys};
-use cudarc::nvrtc;
+use cudarc::nvrtc::sys::{nvrtcProgram, nvrtcResult};
 
 use super::gpu::{Gpu, Handle};
-use super::library;
+use super::library::{self, functions};
 use crate::{Error, Result};
 
 macro_rules! sources {
@@ -19,10 +19,12 @@ macro_rules! sources {
 }
 
 /// What kernels include.
-const HEADERS: [(&str, &str); 7] = sources![
+const HEADERS: [(&str, &str); 9] = sources![
     "attention.cuh",
     "common.cuh",
     "functions.cuh",
+    "joins.cuh",
+    "keys.cuh",
     "matrix.cuh",
     "numbers.cuh",
     "philox.cuh",
@@ -30,7 +32,7 @@ const HEADERS: [(&str, &str); 7] = sources![
 ];
 
 /// One file a family.
-const KERNELS: [(&str, &str); 16] = sources![
+const KERNELS: [(&str, &str); 19] = sources![
     "accumulate.cu",
     "activation.cu",
     "decode.cu",
@@ -38,16 +40,40 @@ const KERNELS: [(&str, &str); 16] = sources![
     "index.cu",
     "loss.cu",
     "norm.cu",
+    "order.cu",
     "prefill.cu",
+    "product.cu",
     "quant.cu",
     "random.cu",
     "reduce.cu",
     "rope.cu",
     "rows.cu",
     "sampling.cu",
+    "scan.cu",
     "softmax.cu",
     "update.cu",
 ];
+
+functions! {
+    /// The compiler, NVRTC.
+    Nvrtc {
+        nvrtcVersion(*mut c_int, *mut c_int) -> nvrtcResult;
+        nvrtcCreateProgram(
+            *mut nvrtcProgram,
+            *const c_char,
+            *const c_char,
+            c_int,
+            *const *const c_char,
+            *const *const c_char,
+        ) -> nvrtcResult;
+        nvrtcCompileProgram(nvrtcProgram, c_int, *const *const c_char) -> nvrtcResult;
+        nvrtcGetCUBINSize(nvrtcProgram, *mut usize) -> nvrtcResult;
+        nvrtcGetCUBIN(nvrtcProgram, *mut c_char) -> nvrtcResult;
+        nvrtcGetProgramLogSize(nvrtcProgram, *mut usize) -> nvrtcResult;
+        nvrtcGetProgramLog(nvrtcProgram, *mut c_char) -> nvrtcResult;
+        nvrtcDestroyProgram(*mut nvrtcProgram) -> nvrtcResult;
+    }
+}
 
 /// The modules that a device has loaded, by what they were compiled from.
 #[derive(Default)]
@@ -84,8 +110,8 @@ impl Module {
             unsafe { result::module::load_data(image.as_ptr().cast()) }
         };
         let path = source.path();
-        let kept = path.as_deref().and_then(read).and_then(|image| load(&image).ok());
-        let module = match kept {
+        let found = path.as_deref().and_then(kept).and_then(|image| load(&image).ok());
+        let module = match found {
             Some(module) => module,
             None => {
                 let image = source.compile()?;
@@ -149,7 +175,7 @@ impl Source<'_> {
 
     /// The machine code, from NVRTC.
     fn compile(&self) -> Result<Vec<u8>> {
-        library::compiler()?;
+        let nvrtc = compiler()?;
         let owned =
             |text: &str| CString::new(text).map_err(|_| Error::Device("a source has a zero byte".into()));
         let text = owned(self.text()?)?;
@@ -161,13 +187,15 @@ impl Source<'_> {
         let pointers = |all: &[CString]| all.iter().map(|text| text.as_ptr()).collect::<Vec<_>>();
         let mut options = vec![format!("--gpu-architecture={}", self.architecture), "--std=c++17".into()];
         options.extend(self.macros.split_whitespace().map(|choice| format!("-D{choice}")));
-        options.extend(library::headers().iter().map(|folder| format!("-I{}", folder.display())));
+        options.extend(
+            library::headers(compiler_version()[0]).iter().map(|folder| format!("-I{}", folder.display())),
+        );
         let options = options.iter().map(|option| owned(option)).collect::<Result<Vec<_>>>()?;
 
         let mut program = ptr::null_mut();
         // SAFETY: all texts end with a zero and live until the end of this function, and as many are announced as there are.
         unsafe {
-            nvrtc::sys::nvrtcCreateProgram(
+            (nvrtc.nvrtcCreateProgram)(
                 &mut program,
                 text.as_ptr(),
                 name.as_ptr(),
@@ -182,20 +210,18 @@ impl Source<'_> {
         // SAFETY: the program was just made, and is destroyed once, at the end.
         unsafe {
             let compiled =
-                nvrtc::sys::nvrtcCompileProgram(program, options.len() as c_int, options.as_ptr()).result();
+                (nvrtc.nvrtcCompileProgram)(program, options.len() as c_int, options.as_ptr()).result();
             let image = match compiled {
-                Ok(()) => image(program).map_err(|error| self.refused(&format!("{:?}", error.0))),
+                Ok(()) => read(program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
+                    .map_err(|error| self.refused(&format!("{error:?}"))),
                 Err(error) => {
-                    let log = nvrtc::result::get_program_log(program).unwrap_or_default();
-                    let log: Vec<u8> = log
-                        .into_iter()
-                        .map(|byte: c_char| byte as u8)
-                        .take_while(|&byte| byte != 0)
-                        .collect();
-                    Err(self.refused(&format!("{:?}\n{}", error.0, String::from_utf8_lossy(&log))))
+                    let log = read(program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog);
+                    let log = log.unwrap_or_default();
+                    let log = log.split(|&byte| byte == 0).next().unwrap_or_default();
+                    Err(self.refused(&format!("{:?}\n{}", error.0, String::from_utf8_lossy(log))))
                 }
             };
-            _ = nvrtc::result::destroy_program(program);
+            _ = (nvrtc.nvrtcDestroyProgram)(&mut program);
             image
         }
     }
@@ -205,19 +231,39 @@ impl Source<'_> {
     }
 }
 
-/// The machine code of a program that was compiled.
+/// What is to be had of a program: so many bytes as `size` says, which `get` writes.
 ///
 /// # Safety
-/// The program must be alive.
-unsafe fn image(program: nvrtc::sys::nvrtcProgram) -> Result<Vec<u8>, nvrtc::result::NvrtcError> {
-    let mut size = 0;
-    // SAFETY: the program is alive, and so much room is given as it asks for.
+/// The program must be alive, and both must be about the same.
+unsafe fn read(
+    program: nvrtcProgram,
+    size: unsafe extern "C" fn(nvrtcProgram, *mut usize) -> nvrtcResult,
+    get: unsafe extern "C" fn(nvrtcProgram, *mut c_char) -> nvrtcResult,
+) -> Result<Vec<u8>, nvrtcResult> {
+    let done = |result: nvrtcResult| result.result().map_err(|error| error.0);
+    let mut count = 0;
+    // SAFETY: as the caller promises; so much room is given as is asked for.
     unsafe {
-        nvrtc::sys::nvrtcGetCUBINSize(program, &mut size).result()?;
-        let mut image = vec![0u8; size];
-        nvrtc::sys::nvrtcGetCUBIN(program, image.as_mut_ptr().cast()).result()?;
-        Ok(image)
+        done(size(program, &mut count))?;
+        let mut bytes = vec![0u8; count];
+        done(get(program, bytes.as_mut_ptr().cast()))?;
+        Ok(bytes)
     }
+}
+
+fn compiler() -> Result<&'static Nvrtc> {
+    static FOUND: OnceLock<Result<Nvrtc>> = OnceLock::new();
+    let file = |version| match cfg!(windows) {
+        true => format!("nvrtc64_{version}0_0.dll"),
+        false => format!("libnvrtc.so.{version}"),
+    };
+    let found = FOUND.get_or_init(|| {
+        let library = library::open("compiler (NVRTC)", file)?;
+        // SAFETY: what has this name is that library.
+        let lacking = || Error::Device("CUDA's compiler (NVRTC) lacks a function".into());
+        unsafe { Nvrtc::of(library) }.ok_or_else(lacking)
+    });
+    found.as_ref().map_err(Clone::clone)
 }
 
 /// Which compiler there is; 0 for none, as what is kept needs none.
@@ -225,10 +271,10 @@ fn compiler_version() -> [c_int; 2] {
     static VERSION: OnceLock<[c_int; 2]> = OnceLock::new();
     *VERSION.get_or_init(|| {
         let mut version = [0; 2];
-        if library::compiler().is_ok() {
+        if let Ok(nvrtc) = compiler() {
             let [major, minor] = &mut version;
             // SAFETY: it writes two numbers, and cannot fail with places to write to.
-            _ = unsafe { nvrtc::sys::nvrtcVersion(major, minor) };
+            _ = unsafe { (nvrtc.nvrtcVersion)(major, minor) };
         }
         version
     })
@@ -255,7 +301,7 @@ fn checksum(image: &[u8]) -> [u8; 8] {
 }
 
 /// Machine code that was kept; nothing if there is none, or if the file is damaged.
-fn read(path: &Path) -> Option<Vec<u8>> {
+fn kept(path: &Path) -> Option<Vec<u8>> {
     let bytes = fs::read(path).ok()?;
     let (sum, image) = bytes.strip_prefix(MAGIC)?.split_first_chunk::<8>()?;
     (*sum == checksum(image)).then(|| image.to_vec())
@@ -297,16 +343,16 @@ mod tests {
         let folder = env::temp_dir().join(format!("trustformers-modules-{}", process::id()));
         let path = folder.join("some.cubin");
         write(&path, b"machine code");
-        assert_eq!(read(&path).unwrap(), b"machine code");
+        assert_eq!(kept(&path).unwrap(), b"machine code");
         let mut bytes = fs::read(&path).unwrap();
         for damage in [3, 10, 17] {
             bytes[damage] ^= 1;
             fs::write(&path, &bytes).unwrap();
-            assert!(read(&path).is_none());
+            assert!(kept(&path).is_none());
             bytes[damage] ^= 1;
         }
         fs::write(&path, &bytes[..12]).unwrap();
-        assert!(read(&path).is_none());
+        assert!(kept(&path).is_none());
         fs::remove_dir_all(folder).unwrap();
         // Where nothing can be written, nothing is.
         write(Path::new("/proc/nowhere/some.cubin"), b"machine code");

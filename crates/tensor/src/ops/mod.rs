@@ -23,6 +23,7 @@ mod random;
 mod reduce;
 mod rms_norm;
 mod rope;
+mod sample;
 mod scan;
 mod scatter_rows;
 mod softmax;
@@ -50,6 +51,7 @@ pub use random::{Distribution, Generator};
 pub use reduce::ReduceOp;
 pub use rms_norm::rms_norm;
 pub use rope::{rope, rope_};
+pub use sample::Sampling;
 pub use unary::UnaryOp;
 pub use update::{Change, Kept, Update, update};
 

@@ -50,6 +50,11 @@ impl Generator {
         self.used.fetch_add(blocks, Ordering::Relaxed)
     }
 
+    /// The seed, and the number of the first of so many blocks that nobody else gets.
+    pub(super) fn stream(&self, blocks: u64) -> (u64, u64) {
+        (self.seed, self.take(blocks))
+    }
+
     fn draw(&self, distribution: Distribution, shape: &[usize], dtype: DType) -> Result<Tensor> {
         let count = (bytes_of(shape, dtype.size())? / dtype.size()) as u64;
         let from = self.take(count.div_ceil(2));

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::{Kind, Scope, Work, here};
 use crate::ops::{
     Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Places, ReduceOp,
-    Then, UnaryOp,
+    Sampling, Then, UnaryOp,
 };
 use crate::{Backend, DType, Matrix, Quantized, Result, Scalar, Shape, Tensor};
 
@@ -219,6 +219,10 @@ impl<B: Backend> Backend for Profiled<B> {
         dtype: DType,
     ) -> Result<Tensor> {
         passing(self.0, "random", &[], || self.0.random(distribution, stream, shape, dtype))
+    }
+
+    fn sample(&self, x: &Tensor, sampling: &Sampling, stream: (u64, u64)) -> Result<Tensor> {
+        passing(self.0, "sample", &[x], || self.0.sample(x, sampling, stream))
     }
 
     fn dropout(&self, x: &Tensor, p: f64, stream: (u64, u64)) -> Result<Tensor> {

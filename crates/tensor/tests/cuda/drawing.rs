@@ -3,7 +3,7 @@
 use trustformers_tensor::ops::Distribution;
 use trustformers_tensor::{DType, Tensor};
 
-use crate::device::{Memory, Module};
+use crate::device::{Argument, Memory, Module};
 use crate::geometry::{Geometry, elements};
 use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
 
@@ -73,6 +73,11 @@ fn sampled(x: &[f64], temperature: f64, top_k: usize, top_p: f64, share: f64) ->
     kept.last().map_or(-1, |last| last.0 as i64)
 }
 
+/// What the kernel calls a Sampling.
+fn settings(temperature: f32, top_k: i32, top_p: f32, min_p: f32) -> Argument {
+    Argument::of([temperature.to_bits(), top_k as u32, top_p.to_bits(), min_p.to_bits()])
+}
+
 #[test]
 fn tokens() {
     for dtype in FLOATS {
@@ -88,14 +93,9 @@ fn tokens() {
             let x = draw(&[rows, width], (-6.0, 6.0), dtype, 1);
             let out = Memory::new(rows * 8);
             let at = Geometry { grid: [rows as u32, 1, 1], block: [128, 1, 1], shared: 0 };
-            let inverse = (1.0 / temperature) as f32;
             let (many, wide) = (rows as i64, width as i32);
-            launch!(
-                module,
-                "sample",
-                at,
-                [&out, &Memory::of(&x), many, wide, inverse, top_k as i32, top_p as f32, 7u64, 100u64]
-            );
+            let sampling = settings(temperature as f32, top_k as i32, top_p as f32, 0.0);
+            launch!(module, "sample", at, [&out, &Memory::of(&x), many, wide, sampling, 7u64, 100u64]);
             let got = numbers(&out.tensor(&[rows], DType::I64));
             let uniform = cpu().random(Distribution::Uniform, (7, 100), &[2 * rows], DType::F64).unwrap();
             let (shares, logits) = (numbers(&uniform), numbers(&single(&x)));
@@ -113,7 +113,12 @@ fn tokens() {
         let x = Tensor::from_slice(broken.as_flattened(), &[4, 2]).unwrap().to_dtype(dtype).unwrap();
         let out = Memory::new(4 * 8);
         let at = Geometry { grid: [4, 1, 1], block: [32, 1, 1], shared: 0 };
-        launch!(module, "sample", at, [&out, &Memory::of(&x), 4i64, 2i32, 1f32, 0i32, 1f32, 7u64, 0u64]);
+        launch!(
+            module,
+            "sample",
+            at,
+            [&out, &Memory::of(&x), 4i64, 2i32, settings(1.0, 0, 1.0, 0.0), 7u64, 0u64]
+        );
         assert_eq!(numbers(&out.tensor(&[4], DType::I64)), [-1.0, -1.0, -1.0, 1.0]);
     }
     // As often as they should.
@@ -122,9 +127,13 @@ fn tokens() {
     let x = row.expand(&[2000, 4]).unwrap();
     let out = Memory::new(2000 * 8);
     let at = Geometry { grid: [50, 1, 1], block: [32, 1, 1], shared: 0 };
-    launch!(module, "sample", at, [&out, &Memory::of(&x), 2000i64, 4i32, 1f32, 0i32, 1f32, 3u64, 0u64]);
-    let tokens = numbers(&out.tensor(&[2000], DType::I64));
-    let often = |token: f64| tokens.iter().filter(|&&other| other == token).count();
-    assert_eq!(often(1.0), 0);
-    assert!((900..1100).contains(&often(2.0)), "{}", often(2.0));
+    let often = |min_p: f32, token: f64| {
+        let all = settings(1.0, 0, 1.0, min_p);
+        launch!(module, "sample", at, [&out, &Memory::of(&x), 2000i64, 4i32, all, 3u64, 0u64]);
+        let tokens = numbers(&out.tensor(&[2000], DType::I64));
+        tokens.iter().filter(|&&other| other == token).count()
+    };
+    assert_eq!(often(0.0, 1.0), 0);
+    assert!((900..1100).contains(&often(0.0, 2.0)), "{}", often(0.0, 2.0));
+    assert_eq!([often(0.4, 2.0) < 1100, often(0.6, 2.0) == 2000], [true; 2]);
 }

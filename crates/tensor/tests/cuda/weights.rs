@@ -136,7 +136,7 @@ fn optimizers() {
                 let (p_at, g_at) = (Memory::of(&p), Memory::of(&g));
                 let states_at: Vec<Memory> = states.iter().map(Memory::of).collect();
                 let state = |i: usize| states_at.get(i).map_or(0, Memory::address);
-                table.extend([p_at.address(), g_at.address(), state(0), state(1), size as u64]);
+                table.extend([p_at.address(), g_at.address(), state(0), 0, state(1), 0, size as u64]);
                 pieces.extend((0..size).step_by(4096).flat_map(|start| [index, start as i64]));
                 let kept = states.iter().map(ops::Kept::Whole).collect();
                 let change = ops::Change { update: *update, parameter: &p, grad: &g, states: kept };
@@ -166,6 +166,7 @@ fn optimizers() {
                     Argument::of_bytes(bytes),
                     code(dtype),
                     code(dtype),
+                    code(states_in),
                     code(states_in),
                     None
                 ]

@@ -1,6 +1,6 @@
 //! Rows and blocks at given places.
 
-use super::{Gpu, host, name};
+use super::{Gpu, name};
 use crate::cuda::arguments::code;
 use crate::cuda::geometry::{Geometry, WARP, elements};
 use crate::cuda::launch::{Argument, launch};
@@ -38,9 +38,14 @@ pub(super) fn put(
         return launch!(gpu, "index", moving(dtype), "put", at, [out, values, offsets, blocks, block as i64]);
     }
     let kind = match dtype {
+        DType::Bool => "truth",
+        DType::U8 => "u8",
+        DType::U16 => "u16",
+        DType::U32 => "u32",
+        DType::I8 => "i8",
+        DType::I16 => "i16",
         DType::I32 => "i32",
-        DType::F16 | DType::BF16 | DType::F32 | DType::F64 | DType::I64 => name(dtype),
-        _ => return host::put_add(out, offsets, block, values),
+        _ => name(dtype),
     };
     let macros = format!("T={kind}");
     launch!(gpu, "accumulate", &macros, "put_add", at, [out, values, offsets, blocks, block as i64])

@@ -1,14 +1,14 @@
 //! Products of matrices, batch by batch.
 
-use super::{Gpu, host};
+use super::Gpu;
+use crate::cuda::arguments::{Walk, code};
 use crate::cuda::blas::{Function, Matrices, Product};
+use crate::cuda::geometry::elements;
+use crate::cuda::launch::{Argument, launch};
 use crate::layout::coalesce;
 use crate::{Backend, Layout, Result, Shape, Tensor};
 
 pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if !a.dtype().is_float() {
-        return host::matmul(gpu, a, b);
-    }
     let mut shape = Shape::from(a.shape());
     let last = shape.len() - 1;
     shape[last] = b.shape()[last];
@@ -20,6 +20,9 @@ pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         gpu.zero(&out)?;
         return Ok(out);
     }
+    if !a.dtype().is_float() {
+        return whole(gpu, out, a, b);
+    }
     // What no strides of the library express is copied first.
     let [a, b] = [a, b].map(|x| if matrices(x).is_some() { Ok(x.detach()) } else { x.detach().copy() });
     let (a, b) = (a?, b?);
@@ -29,6 +32,26 @@ pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let product =
         Product { out: plain(&out), left, right, count, bias: None, add: None, function: Function::Identity };
     gpu.multiply(&product)?;
+    Ok(out)
+}
+
+/// Products of integers, which matrix units do not have in this way.
+fn whole(gpu: &Gpu, out: Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (shape, last) = (out.shape(), out.ndim() - 1);
+    let leading = |x: &Tensor| Layout::strided(&x.shape()[..last - 1], &x.layout().strides()[..last - 1], 0);
+    let batch = Walk::new(&shape[..last - 1], [&leading(a), &leading(b)])?;
+    let strides = |x: &Tensor| Argument::of([last - 1, last].map(|axis| x.layout().strides()[axis] as i64));
+    let [rows, depth, columns] = [shape[last - 1], a.shape()[last], shape[last]].map(|size| size as i64);
+    let at = elements(out.numel(), 1);
+    let kind = code(out.dtype());
+    launch!(
+        gpu,
+        "product",
+        "",
+        "multiply",
+        at,
+        [&out, kind, a, strides(a), b, strides(b), rows, depth, columns, batch]
+    )?;
     Ok(out)
 }
 

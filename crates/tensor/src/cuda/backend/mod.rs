@@ -6,9 +6,12 @@ mod host;
 mod index;
 mod linear;
 mod matmul;
+mod order;
 mod random;
 mod reduce;
 mod rows;
+mod sampling;
+mod scan;
 mod update;
 mod walk;
 
@@ -17,7 +20,7 @@ use super::gpu::Gpu;
 use super::launch::Argument;
 use crate::ops::{
     Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Norm, Places, ReduceOp,
-    UnaryOp,
+    Sampling, UnaryOp,
 };
 use crate::{Backend, DType, Device, Quantized, Result, Scalar, Tensor};
 
@@ -115,11 +118,11 @@ impl Backend for Gpu {
     }
 
     fn scan(&self, op: ReduceOp, x: &Tensor, dtype: DType) -> Result<Tensor> {
-        host::scan(self, op, x, dtype)
+        scan::scan(self, op, x, dtype)
     }
 
     fn order(&self, x: &Tensor, count: usize, descending: bool) -> Result<Tensor> {
-        host::order(self, x, count, descending)
+        order::order(self, x, count, descending)
     }
 
     fn take(&self, x: &Tensor, offsets: &Tensor, block: usize, shape: &[usize]) -> Result<Tensor> {
@@ -138,7 +141,7 @@ impl Backend for Gpu {
     }
 
     fn nonzero(&self, x: &Tensor) -> Result<Tensor> {
-        host::nonzero(self, x)
+        scan::nonzero(self, x)
     }
 
     fn random(
@@ -149,6 +152,10 @@ impl Backend for Gpu {
         dtype: DType,
     ) -> Result<Tensor> {
         random::random(self, distribution, stream, shape, dtype)
+    }
+
+    fn sample(&self, x: &Tensor, sampling: &Sampling, stream: (u64, u64)) -> Result<Tensor> {
+        sampling::sample(self, x, sampling, stream)
     }
 
     fn dropout(&self, x: &Tensor, p: f64, stream: (u64, u64)) -> Result<Tensor> {

@@ -1,6 +1,6 @@
 //! Random numbers: the same as the processor's.
 
-use super::{Gpu, host, name};
+use super::{Gpu, name};
 use crate::cuda::geometry::elements;
 use crate::cuda::launch::launch;
 use crate::ops::{DROPOUT_BLOCKS, DROPOUT_GROUP, Distribution, dropout_limit};
@@ -18,7 +18,10 @@ pub(super) fn random(
     match distribution {
         Distribution::Uniform => launch!(gpu, "random", &macros, "uniform", at, [&out, count, seed, from])?,
         Distribution::Normal => launch!(gpu, "random", &macros, "normal", at, [&out, count, seed, from])?,
-        Distribution::Below(_) => return host::random(gpu, distribution, (seed, from), shape, dtype),
+        // Of no type of floats, and so in the module of any.
+        Distribution::Below(limit) => {
+            launch!(gpu, "random", "T=f32", "below", at, [&out, count, seed, from, limit])?;
+        }
     }
     Ok(out)
 }

@@ -14,7 +14,7 @@ const SHARE: usize = 4096;
 const MANY: usize = 256;
 
 /// The layouts of what is kept and of what goes: both begin where `x` does.
-fn split(x: &Tensor, axes: &[usize]) -> [Layout; 2] {
+pub(super) fn split(x: &Tensor, axes: &[usize]) -> [Layout; 2] {
     [false, true].map(|goes| {
         let chosen = || (0..x.ndim()).filter(|axis| axes.contains(axis) == goes);
         let shape: Shape = chosen().map(|axis| x.shape()[axis]).collect();
@@ -58,7 +58,7 @@ pub(super) fn reduce(gpu: &Gpu, op: ReduceOp, x: &Tensor, axes: &[usize], dtype:
 }
 
 /// The reduction over `gone` for each of `kept`, in `parts` of which each has a place of its own in `out`.
-fn by_rows(
+pub(super) fn by_rows(
     gpu: &Gpu,
     op: ReduceOp,
     x: &Tensor,

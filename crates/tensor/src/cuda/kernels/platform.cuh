@@ -54,6 +54,7 @@ constexpr int WARP = 32;
 template <typename V> DEVICE V shuffle_xor(V value, int mask) { return __shfl_xor(value, mask, WARP); }
 template <typename V> DEVICE V shuffle(V value, int lane) { return __shfl(value, lane, WARP); }
 template <typename V> DEVICE V shuffle_up(V value, int delta) { return __shfl_up(value, delta, WARP); }
+DEVICE u32 ballot(bool holds) { return u32(__ballot(holds) >> (__lane_id() & 32)); }
 // Waves run in step; the fence keeps the compiler from moving shared memory across.
 DEVICE void sync_warp() {
     __builtin_amdgcn_fence(__ATOMIC_ACQ_REL, "wavefront");
@@ -63,6 +64,8 @@ DEVICE void sync_warp() {
 template <typename V> DEVICE V shuffle_xor(V value, int mask) { return __shfl_xor_sync(~0u, value, mask); }
 template <typename V> DEVICE V shuffle(V value, int lane) { return __shfl_sync(~0u, value, lane); }
 template <typename V> DEVICE V shuffle_up(V value, int delta) { return __shfl_up_sync(~0u, value, delta); }
+// A bit for each lane where it holds.
+DEVICE u32 ballot(bool holds) { return __ballot_sync(~0u, holds); }
 DEVICE void sync_warp() { __syncwarp(); }
 #endif
 

@@ -23,6 +23,14 @@ KERNEL(256) uniform(T* out, i64 count, u64 seed, u64 from) {
     });
 }
 
+// Whole numbers below `limit`, whatever T is: the upper half of the product, even but for 2⁻⁶⁴ of the limit.
+KERNEL(256) below(i64* out, i64 count, u64 seed, u64 from, u64 limit) {
+    for (i64 i = first_element(); i < ceil_div(count, 2); i += element_step()) {
+        Block block = philox(seed, from + i);
+        for (int which = 0; which < 2 && 2 * i + which < count; which++) out[2 * i + which] = i64(__umul64hi(block.half(which), limit));
+    }
+}
+
 // Box and Muller's transform: a pair of even numbers as the polar form of a pair of normal ones.
 KERNEL(256) normal(T* out, i64 count, u64 seed, u64 from) {
     fill(out, count, seed, from, [](const Block& block, T* to, bool both) {

@@ -1,36 +1,6 @@
 // Reductions over any dimensions. -DC: the type to compute in, see numbers.cuh. What is kept and what goes are walked apart, so that any
 // strides and any order of axes are one kernel.
-#include "numbers.cuh"
-
-// In the order of the host's reductions.
-enum Reduction : i32 { SUM, SUM_SQUARES, PROD, MAX, MIN };
-
-struct Product {
-    template <typename V> static DEVICE V join(V a, V b) { return a * b; }
-};
-// NaN is the smallest, too.
-struct Min {
-    template <typename V> static DEVICE V join(V a, V b) { return b < a || b != b ? b : a; }
-};
-
-// The first number of a join.
-DEVICE C start_of(int op) {
-    constexpr bool is_signed = C(-1) < C(0);
-    if constexpr (IS_WIDE<C>) return op == PROD ? C(1) : op == MAX ? C(-INFINITY) : op == MIN ? C(INFINITY) : C(0);
-    else {
-        constexpr C high = is_signed ? C(~u64(0) >> 1) : C(~u64(0));
-        return op == PROD ? C(1) : op == MAX ? C(is_signed ? -high - 1 : 0) : op == MIN ? high : C(0);
-    }
-}
-
-DEVICE C joined(int op, C a, C b) {
-    switch (op) {
-        case PROD: return Product::join(a, b);
-        case MAX: return Max::join(a, b);
-        case MIN: return Min::join(a, b);
-        default: return a + b;
-    }
-}
+#include "joins.cuh"
 
 DEVICE C joined_over_row(int op, C value) {
     switch (op) {
@@ -52,7 +22,7 @@ KERNEL(1024) reduce(void* out, int out_dtype, const void* x, int x_dtype, int op
         for (i64 i = from + threadIdx.x; i < to; i += blockDim.x) {
             gone.locate(i, at);
             C value = load<C>(x, x_dtype, start[0] + at[0]);
-            total = joined(op, total, op == SUM_SQUARES ? value * value : value);
+            total = joined(op, total, counted(op, value));
         }
         total = joined_over_row(op, total);
         if (threadIdx.x == 0) store(out, out_dtype, row * gridDim.y + blockIdx.y, C(total * scale));
@@ -67,7 +37,7 @@ KERNEL(256) reduce_columns(void* out, int out_dtype, const void* x, int x_dtype,
 #pragma unroll 1
         for (i64 row = from; row < to; row++) {
             C value = load<C>(x, x_dtype, row * width + column);
-            total = joined(op, total, op == SUM_SQUARES ? value * value : value);
+            total = joined(op, total, counted(op, value));
         }
         store(out, out_dtype, blockIdx.y * width + column, C(total * scale));
     }

@@ -83,6 +83,17 @@ template <typename V> V __shfl_up_sync(unsigned, V value, int delta) {
     int lane = emulator::lane();
     return emulator::exchange(value, lane >= delta ? lane - delta : lane);
 }
+// Of whole warps.
+inline unsigned __ballot_sync(unsigned, bool value) {
+    emulator::Thread& self = *emulator::state.running;
+    auto& values = self.warp->values[self.turn++ & 1];
+    values[self.lane][0] = value;
+    emulator::wait(self.warp->barrier);
+    unsigned bits = 0;
+    for (unsigned lane = 0; lane < emulator::LANES; lane++) bits |= unsigned(values[lane][0]) << lane;
+    return bits;
+}
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 // Threads give way only at barriers, so everything between is atomic.
 template <typename V, typename W> V atomicAdd(V* to, W value) {
