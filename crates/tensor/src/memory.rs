@@ -8,7 +8,7 @@ use std::alloc::Layout;
 use std::collections::{HashMap, VecDeque};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use crate::{Device, cuda};
 
@@ -46,9 +46,22 @@ impl<B> Default for Cache<B> {
     }
 }
 
-/// Only ever tried, never waited for: in a forked child the thread that held it may not exist, and the system's allocator is always
-/// there.
+/// Asked for by [`cache`] alone.
 static CACHE: LazyLock<Mutex<Cache<Block>>> = LazyLock::new(Mutex::default);
+/// How often it is tried: about a microsecond, for it is held for less.
+const TRIES: usize = 64;
+
+/// The idle blocks, if they are to be had soon. They are never waited for: in a forked child the thread that held them may not exist, and the
+/// system's allocator is always there. They are not given up at once either, as threads that share an operation ask at the same time.
+fn cache() -> Option<MutexGuard<'static, Cache<Block>>> {
+    for _ in 0..TRIES {
+        if let Ok(cache) = CACHE.try_lock() {
+            return Some(cache);
+        }
+        std::hint::spin_loop();
+    }
+    None
+}
 
 impl<B: Idle> Cache<B> {
     /// Bytes that lie idle.
@@ -120,7 +133,7 @@ pub fn reset_max_allocated(device: Device) {
 /// Bytes that lie idle on `device`, to be used again.
 pub fn cached(device: Device) -> usize {
     match device {
-        Device::Cpu => CACHE.try_lock().map_or(0, |cache| cache.bytes),
+        Device::Cpu => cache().map_or(0, |cache| cache.bytes),
         Device::Cuda(index) => cuda::memory(index, |used| used.cached()),
     }
 }
@@ -129,7 +142,7 @@ pub fn cached(device: Device) -> usize {
 pub fn empty_cache(device: Device) {
     match device {
         Device::Cpu => {
-            if let Ok(mut cache) = CACHE.try_lock() {
+            if let Some(mut cache) = cache() {
                 cache.empty();
             }
         }
@@ -161,11 +174,7 @@ impl Block {
     /// Memory for `bytes` bytes, uninitialised; `None` if the system has none, even after all that lay idle was given back.
     pub(crate) fn allocate(bytes: usize) -> Option<Block> {
         let size = size_class(bytes)?;
-        let idle = if size >= CACHED_FROM {
-            CACHE.try_lock().ok().and_then(|mut cache| cache.take(size))
-        } else {
-            None
-        };
+        let idle = if size >= CACHED_FROM { cache().and_then(|mut cache| cache.take(size)) } else { None };
         let block = idle.or_else(|| Block::fresh(size)).or_else(|| {
             empty_cache(Device::Cpu);
             Block::fresh(size)
@@ -206,7 +215,7 @@ impl Block {
         if *CHECKED {
             self.poison();
         } else if self.size >= CACHED_FROM
-            && let Ok(mut cache) = CACHE.try_lock()
+            && let Some(mut cache) = cache()
         {
             // What comes back counts as in use: a single large result over borrowed memory is there again at the next step.
             let limit = (in_use + self.size).max(IDLE_LIMIT);
