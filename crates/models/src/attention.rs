@@ -2,7 +2,7 @@
 
 use trustformers_tensor::ops::{Mask, Then};
 use trustformers_tensor::profile::Module;
-use trustformers_tensor::{Activation, Attended, Attention, Device, Ragged, Tensor, Workspace};
+use trustformers_tensor::{Activation, Attended, Attention, Ragged, Tensor, Workspace};
 
 use crate::checkpoint::Scope;
 use crate::disentangled::{DistanceBias, Distances};
@@ -115,14 +115,6 @@ impl MultiHead {
         self.spec.rotary
     }
 
-    /// Where its weights lie, and so where it works.
-    pub fn device(&self) -> Device {
-        match &self.inputs {
-            Inputs::Together(all) => all.device(),
-            Inputs::Apart { query, .. } => query.device(),
-        }
-    }
-
     /// The matrices, for those who prepare them.
     pub fn linears(&self) -> Vec<&Linear> {
         let mut linears = match &self.inputs {
@@ -226,7 +218,6 @@ impl MultiHead {
             softcap: self.spec.softcap,
             dropout: look.dropout.of_attention(self.spec.dropout),
             probabilities: look.probabilities,
-            rounded: self.output.half()?,
         }
         .run_in(workspace)?;
         let out = self.output.step(Entry::of(&context, look.dropout), adding(residual), workspace)?;

@@ -241,7 +241,7 @@ impl Backend for Cpu {
         update::update(changes)
     }
 
-    fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
+    fn embedding(&self, lookups: &[(&Tensor, &[i64])], _: DType) -> Result<Tensor> {
         embedding::embedding(lookups)
     }
 

@@ -1,6 +1,6 @@
 //! Rows and blocks at given places.
 
-use super::{Gpu, host, name};
+use super::{Gpu, host, name, of};
 use crate::cuda::arguments::code;
 use crate::cuda::geometry::{Geometry, WARP, elements};
 use crate::cuda::launch::{Argument, launch};
@@ -57,7 +57,7 @@ struct Lookups {
     count: i64,
 }
 
-pub(super) fn embedding(gpu: &Gpu, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
+pub(super) fn embedding(gpu: &Gpu, lookups: &[(&Tensor, &[i64])], to: DType) -> Result<Tensor> {
     let (positions, width) = (lookups[0].1.len(), lookups[0].0.shape()[1]);
     let all: Vec<i64> = lookups.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
     let ids = gpu.table(&all)?;
@@ -72,24 +72,24 @@ pub(super) fn embedding(gpu: &Gpu, lookups: &[(&Tensor, &[i64])]) -> Result<Tens
         for (index, place) in at.iter_mut().enumerate().take(count) {
             *place = [lookups[first + index].0.as_ptr() as u64, ids_of(first + index)];
         }
-        let out = gpu.fresh(&[positions, width], DType::F32)?;
+        let out = gpu.fresh(&[positions, width], to)?;
         let (grid, lookups) = (elements(out.numel(), 1), Argument::of(Lookups { at, count: count as i64 }));
         let (positions, width) = (positions as i64, width as i32);
-        launch!(gpu, "rows", "T=f32", "embedding", grid, [&out, lookups, code(dtype), positions, width])?;
+        launch!(gpu, "rows", &of(to), "embedding", grid, [&out, lookups, code(dtype), positions, width])?;
         if let Some(before) = &sum {
             gpu.binary(BinaryOp::Add, &out, &out, before)?;
         }
         sum = Some(out);
         first += count;
     }
-    sum.map_or_else(|| gpu.fresh(&[positions, width], DType::F32), Ok)
+    sum.map_or_else(|| gpu.fresh(&[positions, width], to), Ok)
 }
 
 pub(super) fn scatter_rows(gpu: &Gpu, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor> {
     let mut shape = x.shape().to_vec();
     shape[0] = total;
     let width: usize = shape[1..].iter().product();
-    let out = gpu.fresh(&shape, DType::F32)?;
+    let out = gpu.fresh(&shape, x.dtype())?;
     gpu.zero(&out)?;
     let offsets: Vec<i64> = positions.iter().map(|&position| (position * width) as i64).collect();
     put(gpu, &out, &gpu.table(&offsets)?, width, x, false)?;
@@ -106,7 +106,7 @@ pub(super) fn store_rows(gpu: &Gpu, store: &Tensor, x: &Tensor, places: &Places)
     launch!(
         gpu,
         "rows",
-        "T=f32",
+        &of(x.dtype()),
         "store_rows",
         at,
         [store, form, x, &places, count as i64, heads as i32, dim, row, head]

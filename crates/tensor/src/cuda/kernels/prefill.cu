@@ -1,13 +1,8 @@
 // Attention of many rows (Dao et al. 2022): tiles of keys pass by a tile of rows, whose softmax is kept up to date on the way, so that scores
-// never leave the block. -DT: the type that products are computed from; -DIO: that of queries and of the result, the same if not given; -DKEPT:
-// how keys and values are kept; -DHEAD_DIM and -DVALUE_DIM: the elements of a head of keys and of values; -DWARPS: warps of a block, 16
-// rows each.
+// never leave the block. -DT: the type of queries and of the result, from which products are computed; -DKEPT: how keys and values are kept;
+// -DHEAD_DIM and -DVALUE_DIM: the elements of a head of keys and of values; -DWARPS: warps of a block, 16 rows each.
 #include "attention.cuh"
 #include "matrix.cuh"
-
-#ifndef IO
-#define IO T
-#endif
 
 constexpr int ROWS = WARPS * TILE, KEYS = 32;
 // Whole tiles, and rows that begin in different banks.
@@ -26,7 +21,7 @@ DEVICE void fetch(T* to, const void* from, i64 row_stride, i64 offset, i64 first
 
 // Block (x, y, z): rows from x ROWS on of head y of sequence z. The context (rows, heads, VALUE_DIM) is contiguous. `log_sum` (rows, heads), the
 // logarithm of each row's sum, is for whoever needs the probabilities again; may be null.
-KERNEL(WARPS * WARP) prefill(IO* out, float* log_sum, const IO* query, const void* key, const void* value, const Sequence* sequences,
+KERNEL(WARPS * WARP) prefill(T* out, float* log_sum, const T* query, const void* key, const void* value, const Sequence* sequences,
                              const Bias* biases, Attention attention) {
     DYNAMIC_SHARED(memory);
     T* queries = reinterpret_cast<T*>(memory);
@@ -41,7 +36,7 @@ KERNEL(WARPS * WARP) prefill(IO* out, float* log_sum, const IO* query, const voi
     if (first >= s.rows) return;
     const Bias* bias = biases ? biases + blockIdx.z : nullptr;
     i64 count = least(s.rows - first, i64(ROWS)), kv_head = head / attention.group;
-    fetch<IO, HEAD_DIM, KEY_APART>(queries, query, attention.query_row, head * attention.query_head, s.start + first, count, ROWS);
+    fetch<T, HEAD_DIM, KEY_APART>(queries, query, attention.query_row, head * attention.query_head, s.start + first, count, ROWS);
 
     // A lane keeps the softmax of half a row: every second lane the other half.
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, own = warp * TILE + lane / 2, half = lane % 2 * (KEYS / 2);
@@ -107,7 +102,7 @@ KERNEL(WARPS * WARP) prefill(IO* out, float* log_sum, const IO* query, const voi
         for (int i = 0; i < TILE / 2; i++) {
             int d = n * TILE + lane % 2 * (TILE / 2) + i;
             float x = scores[own * KEYS + lane % 2 * (TILE / 2) + i];
-            if (own < count && d < VALUE_DIM) out[((s.start + row) * heads + head) * VALUE_DIM + d] = narrow<IO>(x * scale);
+            if (own < count && d < VALUE_DIM) out[((s.start + row) * heads + head) * VALUE_DIM + d] = narrow<T>(x * scale);
         }
     }
     if (log_sum && own < count && lane % 2 == 0) log_sum[(s.start + row) * heads + head] = sum == 0 ? -INFINITY : base_of(max) + logf(sum);

@@ -1,7 +1,7 @@
 //! Keys and values kept for later rows: what a cache holds.
 
 use super::table::Table;
-use crate::ops::same_place;
+use crate::ops::{activation_dtype, same_place};
 use crate::{BlockFormat, DType, Device, Error, Quantized, Result, Tensor};
 
 /// Which rows are stored where: for each, the row of what is stored and that of the store.
@@ -129,7 +129,7 @@ pub fn store_rows(store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
             return Err(Error::Index { op, what, index: place[which] as i64, size });
         }
     }
-    let x = x.to_dtype(DType::F32)?;
+    let x = x.to_dtype(activation_dtype(&x))?;
     let x = if x.layout().strides()[2] == 1 { x } else { x.contiguous()? };
     store.storage().bump_version();
     store.backend().store_rows(store, &x, places)
