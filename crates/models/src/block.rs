@@ -90,14 +90,19 @@ impl Rotary {
         Ok(Rotary { cos: cos?, sin: sin?, interleaved: self.interleaved })
     }
 
-    /// Turns `x`, which nobody else needs as it is.
-    fn turn(&self, x: &mut Tensor) -> Result<()> {
+    /// Turns queries and keys, which nobody else needs as they are.
+    fn turn(&self, heads: &mut Heads) -> Result<()> {
         let Rotary { cos, sin, interleaved } = self;
-        if x.requires_grad() {
-            *x = ops::rope(x, cos, sin, *interleaved)?;
-            return Ok(());
+        if let Some(both) = heads.turning.take().filter(|both| !both.requires_grad()) {
+            return Ok(ops::rope_(&both, cos, sin, *interleaved)?);
         }
-        Ok(ops::rope_(x, cos, sin, *interleaved)?)
+        for x in [&mut heads.query, &mut heads.key] {
+            match x.requires_grad() {
+                true => *x = ops::rope(x, cos, sin, *interleaved)?,
+                false => ops::rope_(x, cos, sin, *interleaved)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -114,8 +119,7 @@ fn self_attention(
     let shared = step.shared;
     let mut heads = part.project(entry, &mut step.workspace)?;
     if let Some(rotary) = part.rotary().and_then(|number| shared.rotaries.get(number)) {
-        rotary.turn(&mut heads.query)?;
-        rotary.turn(&mut heads.key)?;
+        rotary.turn(&mut heads)?;
     }
     if let Some(cache) = &mut step.cache {
         (heads.key, heads.value) = cache.append(index, heads.key, heads.value)?;
@@ -180,7 +184,7 @@ fn cross_attention(
             made
         }
     };
-    let heads = Heads { query: part.project_queries(entry)?, key, value };
+    let heads = Heads { query: part.project_queries(entry)?, key, value, turning: None };
     let look = Look {
         ragged: &source.ragged(packing),
         causal: false,

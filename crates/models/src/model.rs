@@ -472,6 +472,15 @@ impl Network {
         matches!(self, Network::Single(single) if single.pooler.is_some())
     }
 
+    /// The matrices that are multiplied with together, for each product.
+    pub(crate) fn products(&self) -> impl Iterator<Item = &[Tensor]> {
+        let stacks = match self {
+            Network::Single(single) => vec![&single.stack],
+            Network::EncoderDecoder(both) => vec![&both.encoder, &both.decoder],
+        };
+        stacks.into_iter().flat_map(Stack::linears).map(Linear::parts)
+    }
+
     /// The stack that the head stands on.
     pub(crate) fn last_stack(&self) -> &Stack {
         match self {

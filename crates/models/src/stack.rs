@@ -165,6 +165,11 @@ impl Stack {
         self.convolution.is_none() && !self.layers.iter().any(|layer| layer.routes())
     }
 
+    /// The linear layers of its layers.
+    pub(crate) fn linears(&self) -> Vec<&Linear> {
+        self.layers.iter().flat_map(|layer| layer.linears()).collect()
+    }
+
     /// The table of word embeddings.
     pub fn word_embeddings(&self) -> &Parameter {
         self.embeddings.word()

@@ -194,8 +194,9 @@ pub trait Backend: Send + Sync {
     /// The activations `x` (rows, ..) spread over (total, ..): row `i` goes to `positions[i]`, all others are zero. Positions are in range.
     fn scatter_rows(&self, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor>;
 
-    /// Writes rows of the activations `x`, 1 apart along its last dimension, to the contiguous `store`; see [`crate::ops::store_rows`].
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()>;
+    /// Writes to each contiguous store the rows of activations beside it, 1 apart along their last dimension: keys, and values of as many
+    /// heads, which are kept alike. See [`crate::ops::store_rows`].
+    fn store_rows(&self, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()>;
 
     /// Scaled dot-product attention within each sequence of a ragged batch. The context is written to `out` (rows, heads * value_dim),
     /// contiguous and of the dtype of the queries; the probabilities are returned if they are asked for. See [`Attention`].

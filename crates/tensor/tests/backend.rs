@@ -1030,7 +1030,8 @@ fn attention_is_that_of_the_processor() {
                 let query = query.to_dtype(own).unwrap();
                 let stores = [Device::Cpu, device].map(|device| {
                     let store = form.zeros(keys, kv_heads, d, device).unwrap();
-                    store_rows(&store, &on(device, &x), &places).unwrap();
+                    let x = on(device, &x);
+                    store_rows([&store, &x], [&store, &x], &places).unwrap();
                     store
                 });
                 close("a store", &stores[1], &read(&stores[0]), 0.0);

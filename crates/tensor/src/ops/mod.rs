@@ -43,6 +43,7 @@ pub(crate) use dropout::{BLOCKS as DROPOUT_BLOCKS, GROUP as DROPOUT_GROUP, limit
 pub use embedding::{Lookup, embedding};
 pub use gated::gated;
 pub use index::Index;
+pub use join::neighbours;
 pub use layer_norm::layer_norm;
 pub use linear::{LinearStep, Norm, Then, linear};
 pub use loss::Reduction;

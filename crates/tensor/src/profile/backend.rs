@@ -353,8 +353,9 @@ impl<B: Backend> Backend for Profiled<B> {
         passing(self.0, "scatter_rows", &[x], || self.0.scatter_rows(x, positions, total))
     }
 
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
-        passing(self.0, "store_rows", &[x], || self.0.store_rows(store, x, places))
+    fn store_rows(&self, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()> {
+        let rows = stores.map(|[_, x]| x);
+        passing(self.0, "store_rows", &rows, || self.0.store_rows(stores, places))
     }
 
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {

@@ -72,7 +72,8 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
         // A number of parts that stays while a text grows, so that a graph of the launch does.
         let most = sequences.iter().map(|s| s.keys).max().unwrap_or(0).next_power_of_two();
         let (at, parts) = decode(rows, kv_heads, chunks, most);
-        let left = gpu.fresh(&[rows * heads * parts * (value_dim + 2)], DType::F32)?;
+        let left = if parts == 1 { 0 } else { rows * heads * parts * (value_dim + 2) };
+        let left = gpu.fresh(&[left], DType::F32)?;
         let macros = format!("{} {of_heads} GROUP={together}", of(query.dtype()));
         launch!(
             gpu,
@@ -80,8 +81,11 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
             &macros,
             "decode",
             at,
-            [&left, query, key, value, &table, biases, Argument::of(shared), chunks as i32]
+            [out, &left, query, key, value, &table, biases, Argument::of(shared), chunks as i32]
         )?;
+        if parts == 1 {
+            return Ok(None);
+        }
         let at = Geometry { grid: [heads as u32, rows as u32, 1], block: [4 * WARP as u32, 1, 1], shared: 0 };
         launch!(gpu, "decode", &macros, "combine", at, [out, &left, &table, parts as i32])?;
         return Ok(None);

@@ -1,5 +1,9 @@
 //! Linear layers: a norm before, products with the parts of a weight, and what is done to their sums.
 
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
 use super::matmul::{matrices, plain};
 use super::{Gpu, of, rows};
 use crate::cuda::blas::{Function, Matrices, Product};
@@ -42,7 +46,7 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
         let bias = bias.as_ref();
         let mut converted = Converted { x: &x, as_stored: Vec::new() };
         let mut first = 0;
-        for part in weight.parts() {
+        for part in &joined(weight.parts()) {
             let columns = Columns { sums: &sums, bias, add, first, count: part.shape()[0], function };
             match part {
                 Matrix::Dense(tensor) => columns.of_floats(gpu, &mut converted, tensor)?,
@@ -55,6 +59,35 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
         Then::Gate(activation) => rows::gate(gpu, activation, out, &sums),
         _ => rows::activate(gpu, last, &sums, &sums),
     }
+}
+
+/// The parts of a weight, those that lie one behind the other as one.
+fn joined(parts: &[Matrix]) -> SmallVec<[Matrix; 3]> {
+    let mut all: SmallVec<[Matrix; 3]> = SmallVec::new();
+    for part in parts {
+        let both = match (all.last(), part) {
+            (Some(Matrix::Dense(before)), Matrix::Dense(part)) => together(before, part),
+            _ => None,
+        };
+        match (both, all.last_mut()) {
+            (Some(both), Some(last)) => *last = Matrix::Dense(both),
+            _ => all.push(part.clone()),
+        }
+    }
+    all
+}
+
+/// Two matrices as one, if the second begins where the first ends.
+fn together(first: &Tensor, second: &Tensor) -> Option<Tensor> {
+    let follows = first.layout().offset() + first.numel() == second.layout().offset()
+        && Arc::ptr_eq(first.storage(), second.storage())
+        && [first, second].into_iter().all(Tensor::is_contiguous)
+        && (first.dtype(), first.shape()[1]) == (second.dtype(), second.shape()[1]);
+    let layout = || {
+        let shape = [first.shape()[0] + second.shape()[0], first.shape()[1]];
+        Layout::strided(&shape, &[shape[1] as isize, 1], first.layout().offset())
+    };
+    follows.then(|| Tensor::over(first.storage().clone(), layout(), first.dtype()))
 }
 
 /// The elements of a contiguous tensor in another shape.

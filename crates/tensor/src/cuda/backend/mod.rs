@@ -265,8 +265,8 @@ impl Backend for Gpu {
         index::scatter_rows(self, x, positions, total)
     }
 
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
-        index::store_rows(self, store, x, places)
+    fn store_rows(&self, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()> {
+        index::store_rows(self, stores, places)
     }
 
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {

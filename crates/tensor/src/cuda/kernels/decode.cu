@@ -22,8 +22,8 @@ struct Partial {
 };
 
 // Block (x, y, z): part x of the keys of sequence z, for the y-th GROUP of heads, `chunks` of which have one key head. `parts` is (sequences,
-// heads, parts, LEFT).
-KERNEL(WARPS * WARP) decode(float* parts, const T* query, const void* key, const void* value, const Sequence* sequences, const Bias* biases,
+// heads, parts, LEFT); a part that is all goes to `out` (rows, heads, VALUE_DIM) at once.
+KERNEL(WARPS * WARP) decode(T* out, float* parts, const T* query, const void* key, const void* value, const Sequence* sequences, const Bias* biases,
                             Attention attention, int chunks) {
     __shared__ float left[WARPS][GROUP][LEFT];
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, sharer = lane % SHARERS;
@@ -88,6 +88,10 @@ KERNEL(WARPS * WARP) decode(float* parts, const T* query, const void* key, const
         for (int w = 0; w < WARPS; w++) {
             float factor = expf(left[w][g][0] - base_of(max));
             sum += factor * left[w][g][1], x += factor * left[w][g][2 + d];
+        }
+        if (gridDim.x == 1) {
+            out[(s.start * heads + first + g) * VALUE_DIM + d] = narrow<T>(sum == 0 ? 0 : x / sum);
+            continue;
         }
         float* to_part = parts + ((blockIdx.z * heads + first + g) * gridDim.x + blockIdx.x) * LEFT;
         to_part[2 + d] = x;
