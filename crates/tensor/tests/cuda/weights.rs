@@ -233,8 +233,10 @@ fn lookups_stores_and_turns() {
         }
 
         let module = Module::new("rope", &[&format!("T={}", name(dtype)), "A=f32"]);
-        for (pairs, interleaved) in [(4, false), (4, true), (3, false), (0, true)] {
-            let (count, heads, dim) = (5, 3, 9);
+        let kinds =
+            [(4, false, 9), (4, true, 9), (3, false, 9), (0, true, 9), (4, false, 12), (8, false, 16)];
+        for (pairs, interleaved, dim) in kinds {
+            let (count, heads) = (5, 3);
             // Heads that lie among others, turned where they are.
             let packed = draw(&[count, 2, heads, dim], (-1.0, 1.0), dtype, 4);
             let x = packed.select(1, 1).unwrap();

@@ -2,7 +2,7 @@
 
 use super::{Gpu, name, of};
 use crate::cuda::arguments::{ACTIVATIONS, place_in};
-use crate::cuda::geometry::{columns, elements, rows};
+use crate::cuda::geometry::{EACH, columns, elements, rows};
 use crate::cuda::launch::launch;
 use crate::ops::{Norm, ReduceOp};
 use crate::{Activation, Backend, DType, Result, Tensor};
@@ -148,7 +148,7 @@ pub(super) fn activate(gpu: &Gpu, activation: Activation, out: &Tensor, x: &Tens
         return Ok(());
     }
     let (at, count, function) =
-        (elements(x.numel(), 1), x.numel() as i64, place_in(&ACTIVATIONS, activation));
+        (elements(x.numel(), EACH), x.numel() as i64, place_in(&ACTIVATIONS, activation));
     launch!(gpu, "activation", &of(x.dtype()), "activation", at, [out, x, count, function])
 }
 
@@ -163,7 +163,7 @@ pub(super) fn gelu_gradient(gpu: &Gpu, grad: &Tensor, x: &Tensor) -> Result<Tens
 /// `out = activation(gate) * up`.
 pub(super) fn gate(gpu: &Gpu, activation: Activation, out: &Tensor, x: &Tensor) -> Result<()> {
     let (count, width) = (out.numel(), sizes(out).1);
-    let (at, function) = (elements(count, 1), place_in(&ACTIVATIONS, activation));
+    let (at, function) = (elements(count, EACH), place_in(&ACTIVATIONS, activation));
     launch!(gpu, "activation", &of(x.dtype()), "gated", at, [out, x, count as i64, width as i32, function])
 }
 

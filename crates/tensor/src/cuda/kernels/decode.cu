@@ -21,6 +21,12 @@ struct Partial {
     }
 };
 
+// The share of a head of DIM elements that this lane has, with zeros beyond.
+template <int DIM, int N> DEVICE void fetch(float (&to)[N], const Head<KEPT>& head, int sharer) {
+    if constexpr (DIM == N * SHARERS) return head.take(to, sharer * N);
+    for (int i = 0; i < N; i++) to[i] = sharer * N + i < DIM ? head[sharer * N + i] : 0;
+}
+
 // Block (x, y, z): part x of the keys of sequence z, for the y-th GROUP of heads, `chunks` of which have one key head. `parts` is (sequences,
 // heads, parts, LEFT); a part that is all goes to `out` (rows, heads, VALUE_DIM) at once.
 KERNEL(WARPS * WARP) decode(T* out, float* parts, const T* query, const void* key, const void* value, const Sequence* sequences, const Bias* biases,
@@ -54,8 +60,8 @@ KERNEL(WARPS * WARP) decode(T* out, float* parts, const T* query, const void* ke
         Head<KEPT> keys(key, row * attention.key_row + kv_head * attention.key_head);
         Head<KEPT> values(value, row * attention.value_row + kv_head * attention.value_head);
         float keyed[DEEP], valued[WIDE];
-        for (int i = 0; i < DEEP; i++) keyed[i] = sharer * DEEP + i < HEAD_DIM ? keys[sharer * DEEP + i] : 0;
-        for (int i = 0; i < WIDE; i++) valued[i] = sharer * WIDE + i < VALUE_DIM ? values[sharer * WIDE + i] : 0;
+        fetch<HEAD_DIM>(keyed, keys, sharer);
+        fetch<VALUE_DIM>(valued, values, sharer);
 #pragma unroll
         for (int g = 0; g < GROUP; g++) {
             float product = 0;

@@ -12,10 +12,18 @@ constexpr int KEY_APART = DEEP + 8, VALUE_APART = WIDE + 8;
 // `count` rows of `dim` elements from row `first` on, in shared memory as T, with zeros beyond.
 template <typename Kept, int DIM, int APART>
 DEVICE void fetch(T* to, const void* from, i64 row_stride, i64 offset, i64 first, i64 count, int rows) {
-    constexpr int WHOLE = APART - 8;
-    for (int i = threadIdx.x; i < rows * WHOLE; i += blockDim.x) {
-        int row = i / WHOLE, d = i % WHOLE;
-        to[row * APART + d] = narrow<T>(row < count && d < DIM ? Head<Kept>(from, (first + row) * row_stride + offset)[d] : 0.0f);
+    constexpr int WHOLE = APART - 8, TOGETHER = 8;
+    for (int i = threadIdx.x; i < rows * (WHOLE / TOGETHER); i += blockDim.x) {
+        int row = i / (WHOLE / TOGETHER), d = i % (WHOLE / TOGETHER) * TOGETHER;
+        float some[TOGETHER] = {};
+        if (row < count) {
+            Head<Kept> head(from, (first + row) * row_stride + offset);
+            if (d + TOGETHER <= DIM) head.take(some, d);
+            else {
+                for (int k = 0; k < TOGETHER && d + k < DIM; k++) some[k] = head[d + k];
+            }
+        }
+        write(to + row * APART + d, some);
     }
 }
 
