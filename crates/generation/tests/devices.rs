@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used)] // What goes wrong here fails the test.
 
 use trustformers_generation::{GenerationConfig, Request, generate, rows, table};
-use trustformers_models::{Config, Inputs, LoadOptions, Model, Text};
+use trustformers_models::{Cache, Config, Family, Inputs, LoadOptions, Model, Text};
 use trustformers_tensor::autograd::no_grad;
-use trustformers_tensor::{Device, Generator, Tensor, cuda};
+use trustformers_tensor::{DType, Device, Generator, Tensor, cuda};
 
 const MODELS: [(&str, &str); 3] = [
     (
@@ -62,6 +62,57 @@ fn texts_do_not_depend_on_the_device() {
             r#"{"max_new_tokens": 8, "repetition_penalty": 1.3, "eos_token_id": null, "decoder_start_token_id": 0}"#,
         ] {
             assert_eq!(texts(&there, wish), texts(&here, wish), "{class} {wish}");
+        }
+    }
+}
+
+fn values(x: &Tensor) -> Vec<f32> {
+    x.to_host().unwrap().contiguous().unwrap().as_slice::<f32>().unwrap().to_vec()
+}
+
+/// Hidden states of 16 bits are as near to those of float32 as rounding some tens of them lets them be; what comes out is float32.
+#[test]
+fn weights_of_16_bits_are_computed_in_16_bits() {
+    if !cuda::is_available() {
+        return;
+    }
+    for (class, config) in MODELS {
+        for (dtype, near) in [(DType::BF16, 4e-2), (DType::F16, 6e-3)] {
+            let here = model(class, config).to_dtype(dtype).unwrap();
+            let there = here.to_device(Device::Cuda(0)).unwrap();
+            let read = |model: &Model, inputs: &Inputs, cache: Option<&mut Cache>| {
+                let out = no_grad(|| model.forward(inputs, cache)).unwrap().logits.unwrap();
+                assert_eq!(out.dtype(), DType::F32);
+                out
+            };
+            let mut whole = Inputs { output_hidden_states: true, ..inputs() };
+            if here.family() == Family::EncoderDecoder {
+                whole.decoder.ids = Some(table([[0, 5, 3], [0, 9, 9]]).unwrap());
+            }
+            let [wanted, found] = [&here, &there].map(|model| values(&read(model, &whole, None)));
+            let most = wanted.iter().fold(0f32, |most, value| most.max(value.abs()));
+            let off = wanted.iter().zip(&found).map(|(one, other)| (one - other).abs());
+            let off = off.fold(0f32, f32::max) / most;
+            assert!(off < near, "{class} {dtype}: off by {off}");
+            let states = no_grad(|| there.forward(&whole, None)).unwrap();
+            let states = states.hidden_states.or(states.decoder_hidden_states).unwrap();
+            assert!(states.iter().all(|state| state.dtype() == DType::F32));
+            // Token by token, most of it by a graph, what is read at once.
+            if here.family() != Family::Decoder {
+                continue;
+            }
+            let ids: Vec<i64> = (0..12).map(|i| (i * i * 7 + 3) % 39).collect();
+            let text = |ids: &[i64]| Inputs {
+                text: Text { ids: Some(table([ids.to_vec()]).unwrap()), ..Text::default() },
+                ..Inputs::default()
+            };
+            let wanted = values(&read(&there, &text(&ids), None));
+            let mut cache = Cache::default();
+            let found: Vec<f32> =
+                ids.iter().flat_map(|&id| values(&read(&there, &text(&[id]), Some(&mut cache)))).collect();
+            let off = wanted.iter().zip(&found).map(|(one, other)| (one - other).abs());
+            let off = off.fold(0f32, f32::max) / most;
+            assert!(off < near, "{class} {dtype}: step by step off by {off}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use trustformers_tensor::ops::{Mask, Then};
 use trustformers_tensor::profile::Module;
-use trustformers_tensor::{Activation, Attended, Attention, Device, Ragged, Tensor, Workspace};
+use trustformers_tensor::{Activation, Attended, Attention, Ragged, Tensor, Workspace};
 
 use crate::checkpoint::Scope;
 use crate::disentangled::{DistanceBias, Distances};
@@ -35,6 +35,8 @@ pub struct Heads {
     pub query: Tensor,
     pub key: Tensor,
     pub value: Tensor,
+    /// Queries and keys as they lie side by side, if they do.
+    pub turning: Option<Tensor>,
 }
 
 /// What the heads look at and how.
@@ -115,14 +117,6 @@ impl MultiHead {
         self.spec.rotary
     }
 
-    /// Where its weights lie, and so where it works.
-    pub fn device(&self) -> Device {
-        match &self.inputs {
-            Inputs::Together(all) => all.device(),
-            Inputs::Apart { query, .. } => query.device(),
-        }
-    }
-
     /// The matrices, for those who prepare them.
     pub fn linears(&self) -> Vec<&Linear> {
         let mut linears = match &self.inputs {
@@ -138,27 +132,31 @@ impl MultiHead {
         let Inputs::Together(linear) = &self.inputs else {
             let x = entry.normed()?;
             let [key, value] = self.project_keys(&x, entry.dropout)?;
-            return Ok(Heads { query: self.project_queries(Entry::of(&x, entry.dropout))?, key, value });
+            let query = self.project_queries(Entry::of(&x, entry.dropout))?;
+            return Ok(Heads { query, key, value, turning: None });
         };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
         let rows = entry.x.shape()[0];
         let all = linear.step(entry, Then::Activate(Activation::Identity), workspace)?;
-        let (query, key, value) = match self.spec.projection {
+        let (query, key, value, turning) = match self.spec.projection {
             Projection::Fused(_, FusedOrder::Grouped) => {
                 let group = heads / kv_heads;
                 let all = all.view(&[rows, kv_heads, group + 2, head_dim])?;
                 let query = all.narrow(2, 0, group)?.reshape(&[rows, heads, head_dim])?;
-                (query, all.select(2, group)?, all.select(2, group + 1)?)
+                (query, all.select(2, group)?, all.select(2, group + 1)?, None)
             }
             _ => {
                 let all = all.view(&[rows, heads + 2 * kv_heads, head_dim])?;
                 let (keys, values) = (heads + kv_heads, heads + 2 * kv_heads);
-                (all.narrow(1, 0, heads)?, all.narrow(1, heads, keys)?, all.narrow(1, keys, values)?)
+                let part = |from, to| all.narrow(1, from, to);
+                (part(0, heads)?, part(heads, keys)?, part(keys, values)?, Some(part(0, keys)?))
             }
         };
         match &self.norms {
-            Some([q, k]) => Ok(Heads { query: q.forward(&query)?, key: k.forward(&key)?, value }),
-            None => Ok(Heads { query, key, value }),
+            Some([q, k]) => {
+                Ok(Heads { query: q.forward(&query)?, key: k.forward(&key)?, value, turning: None })
+            }
+            None => Ok(Heads { query, key, value, turning }),
         }
     }
 
@@ -226,7 +224,6 @@ impl MultiHead {
             softcap: self.spec.softcap,
             dropout: look.dropout.of_attention(self.spec.dropout),
             probabilities: look.probabilities,
-            rounded: self.output.half()?,
         }
         .run_in(workspace)?;
         let out = self.output.step(Entry::of(&context, look.dropout), adding(residual), workspace)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trustformers_tensor::profile::Module;
-use trustformers_tensor::{Device, Ragged, Tensor, Workspace, ops};
+use trustformers_tensor::{DType, Device, Ragged, Tensor, Workspace, ops};
 
 use crate::attention::{Heads, Look, MultiHead};
 use crate::cache::{Cache, Source};
@@ -13,6 +13,7 @@ use crate::dropout::Dropout;
 use crate::feed_forward::FeedForward;
 use crate::layers::{Entry, Linear, Norm};
 use crate::places::Windows;
+use crate::site::Site;
 use crate::spec::{LayerSpec, Sublayer};
 use crate::{Error, Packing, Result};
 
@@ -29,17 +30,18 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The same for layers of another device.
-    pub fn to_device(&self, device: Device) -> Result<Shared> {
+    /// The same for layers elsewhere.
+    pub fn brought(&self, site: Site) -> Result<Shared> {
+        let device = site.device;
         Ok(Shared {
             packing: self.packing.clone(),
             ragged: self.ragged.clone(),
             causal: self.causal,
             bias: self.bias.as_ref().map(|all| brought(all, device)).transpose()?,
             windows: self.windows.to_device(device)?,
-            distances: self.distances.as_ref().map(|all| all.to_device(device)).transpose()?,
+            distances: self.distances.as_ref().map(|all| all.brought(site)).transpose()?,
             rotaries: self.rotaries.iter().map(|one| one.to_device(device)).collect::<Result<_>>()?,
-            encoded: self.encoded.as_ref().map(|encoded| encoded.to_device(device)).transpose()?,
+            encoded: self.encoded.as_ref().map(|encoded| site.bring(encoded)).transpose()?,
         })
     }
 }
@@ -88,14 +90,19 @@ impl Rotary {
         Ok(Rotary { cos: cos?, sin: sin?, interleaved: self.interleaved })
     }
 
-    /// Turns `x`, which nobody else needs as it is.
-    fn turn(&self, x: &mut Tensor) -> Result<()> {
+    /// Turns queries and keys, which nobody else needs as they are.
+    fn turn(&self, heads: &mut Heads) -> Result<()> {
         let Rotary { cos, sin, interleaved } = self;
-        if x.requires_grad() {
-            *x = ops::rope(x, cos, sin, *interleaved)?;
-            return Ok(());
+        if let Some(both) = heads.turning.take().filter(|both| !both.requires_grad()) {
+            return Ok(ops::rope_(&both, cos, sin, *interleaved)?);
         }
-        Ok(ops::rope_(x, cos, sin, *interleaved)?)
+        for x in [&mut heads.query, &mut heads.key] {
+            match x.requires_grad() {
+                true => *x = ops::rope(x, cos, sin, *interleaved)?,
+                false => ops::rope_(x, cos, sin, *interleaved)?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -112,8 +119,7 @@ fn self_attention(
     let shared = step.shared;
     let mut heads = part.project(entry, &mut step.workspace)?;
     if let Some(rotary) = part.rotary().and_then(|number| shared.rotaries.get(number)) {
-        rotary.turn(&mut heads.query)?;
-        rotary.turn(&mut heads.key)?;
+        rotary.turn(&mut heads)?;
     }
     if let Some(cache) = &mut step.cache {
         (heads.key, heads.value) = cache.append(index, heads.key, heads.value)?;
@@ -178,7 +184,7 @@ fn cross_attention(
             made
         }
     };
-    let heads = Heads { query: part.project_queries(entry)?, key, value };
+    let heads = Heads { query: part.project_queries(entry)?, key, value, turning: None };
     let look = Look {
         ragged: &source.ragged(packing),
         causal: false,
@@ -203,6 +209,7 @@ pub struct Layer {
     feed_forward: Wrapped<FeedForward>,
     parallel: bool,
     dropout: f32,
+    site: Site,
 }
 
 /// A part of a layer with the norms around it.
@@ -266,21 +273,27 @@ impl<T> Wrapped<T> {
 }
 
 impl Layer {
-    /// Loads a layer, `width` wide.
-    pub fn load(scope: &Scope, spec: &LayerSpec, width: usize) -> Result<Layer> {
+    /// Loads a layer, `width` wide. What `outgrows_f16` is wider beside weights of that.
+    pub fn load(scope: &Scope, spec: &LayerSpec, width: usize, outgrows_f16: bool) -> Result<Layer> {
         let attention = MultiHead::load(scope, &spec.attention.part, width, false)?;
         let cross = |cross: &Sublayer<_>| -> Result<_> {
             Wrapped::load(scope, cross, width, MultiHead::load(scope, &cross.part, width, true)?)
         };
         let feed_forward = FeedForward::load(scope, &spec.feed_forward.part, width)?;
-        Ok(Layer {
+        let mut layer = Layer {
             module: scope.module(),
             attention: Wrapped::load(scope, &spec.attention, width, attention)?,
             cross_attention: spec.cross_attention.as_ref().map(cross).transpose()?,
             feed_forward: Wrapped::load(scope, &spec.feed_forward, width, feed_forward)?,
             parallel: spec.parallel,
             dropout: spec.dropout,
-        })
+            site: Site::default(),
+        };
+        layer.site = Site::of(layer.linears().into_iter().flat_map(Linear::parts));
+        if outgrows_f16 && layer.site.dtype == DType::F16 {
+            layer.site.dtype = DType::F32;
+        }
+        Ok(layer)
     }
 
     /// The matrices, for those who prepare them.
@@ -292,8 +305,8 @@ impl Layer {
     }
 
     /// Where its weights lie, and so where it works.
-    pub fn device(&self) -> Device {
-        self.attention.part.device()
+    pub fn site(&self) -> Site {
+        self.site
     }
 
     /// Whether it can work for a few rows alone, whose place among the keys is then not known: all keys must be alike to them.

@@ -238,8 +238,7 @@ impl Cache {
         if keys.shape()[1] != key.shape()[1] || ops::stored_dim(keys) != Some(key.shape()[2]) {
             return Err(Error::Input("past_key_values come from another model".into()));
         }
-        ops::store_rows(keys, &key, &self.places)?;
-        ops::store_rows(values, &value, &self.places)?;
+        ops::store_rows([keys, &key], [values, &value], &self.places)?;
         Ok(if self.has_keys() { (keys.clone(), values.clone()) } else { (key, value) })
     }
 

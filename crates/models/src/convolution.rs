@@ -1,6 +1,6 @@
 //! A convolution over neighbouring positions (DeBERTa v2).
 
-use trustformers_tensor::{Activation, DType, Tensor};
+use trustformers_tensor::{Activation, Tensor};
 
 use crate::checkpoint::{Init, Scope};
 use crate::dropout::Dropout;
@@ -65,7 +65,7 @@ impl Convolution {
             })
         });
         let neighbours: Vec<usize> = neighbours.collect();
-        let padded = Tensor::cat(&[x, &Tensor::zeros_on(&[1, width], DType::F32, x.device())?], 0)?;
+        let padded = Tensor::cat(&[x, &Tensor::zeros_on(&[1, width], x.dtype(), x.device())?], 0)?;
         let wide = padded.gather_rows(&neighbours)?.view(&[rows, self.spec.kernel * width])?;
         let ConvolutionSpec { activation, dropout: p, .. } = self.spec;
         if dropout.drops(p) {

@@ -2,10 +2,11 @@
 
 use std::sync::{PoisonError, RwLock};
 
+use trustformers_tensor::Tensor;
 use trustformers_tensor::autograd::{is_grad_enabled, no_grad};
-use trustformers_tensor::{DType, Tensor};
 
 use crate::Result;
+use crate::site::Site;
 
 /// How something is made from parameters.
 type Make<T> = dyn Fn(&[Tensor]) -> Result<T> + Send + Sync;
@@ -33,11 +34,12 @@ struct Kept<T> {
 }
 
 impl Derived {
-    /// A parameter as float32.
+    /// A parameter in the dtype that hidden states have beside it.
     pub fn float(parameter: Tensor) -> Derived {
-        match parameter.dtype() {
-            DType::F32 => Derived::as_it_is(vec![parameter.clone()], parameter),
-            _ => Derived::new(vec![parameter], |parts| Ok(parts[0].to_dtype(DType::F32)?)),
+        let dtype = Site::of([&parameter]).dtype;
+        match parameter.dtype() == dtype {
+            true => Derived::as_it_is(vec![parameter.clone()], parameter),
+            false => Derived::new(vec![parameter], move |parts| Ok(parts[0].to_dtype(dtype)?)),
         }
     }
 }
@@ -86,6 +88,8 @@ impl<T: Clone> Derived<T> {
 
 #[cfg(test)]
 mod tests {
+    use trustformers_tensor::DType;
+
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! Disentangled attention (He et al. 2021): content and distance have vectors of their own, and a score is the sum of content with
 //! content, content with distance, and distance with content. The latter two are a bias that each layer computes.
 
-use trustformers_tensor::{Activation, DType, Device, Ragged, Tensor};
+use trustformers_tensor::{Activation, DType, Ragged, Tensor};
 
 use crate::Result;
 use crate::attention::Heads;
@@ -9,6 +9,7 @@ use crate::checkpoint::{Init, Scope};
 use crate::dropout::Dropout;
 use crate::layers::{Linear, Norm};
 use crate::places::{Places, places};
+use crate::site::Site;
 use crate::spec::{LinearSpec, NormSpec, Path};
 use crate::stack::Pass;
 
@@ -66,9 +67,9 @@ pub struct Distances {
 }
 
 impl Distances {
-    /// The same for layers of another device.
-    pub fn to_device(&self, device: Device) -> Result<Distances> {
-        Ok(Distances { vectors: self.vectors.to_device(device)?, ..self.clone() })
+    /// The same for layers elsewhere.
+    pub fn brought(&self, site: Site) -> Result<Distances> {
+        Ok(Distances { vectors: site.bring(&self.vectors)?, ..self.clone() })
     }
 }
 

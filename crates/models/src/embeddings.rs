@@ -8,6 +8,7 @@ use crate::dropout::Dropout;
 use crate::inputs::Text;
 use crate::layers::{Linear, Norm};
 use crate::paths::together;
+use crate::site::Site;
 use crate::spec::{EmbeddingsSpec, Numbering, PositionTable, PositionsSpec};
 use crate::{Error, Packing, Parameter, Result};
 
@@ -142,19 +143,20 @@ impl Embeddings {
         };
         let places =
             positions.iter().chain(&segments).map(|(table, ids, padding)| (table, &ids[..], *padding));
+        let dtype = Site::of([self.word.memory()]).dtype;
         let is_plain = self.scale == 1.0 && !self.projects_words;
         let mut hidden = match (&tokens, &text.embeds) {
             // Words and places in one pass.
             (Some(ids), _) if is_plain => {
                 let words = (&self.word, &ids[..], self.padding);
-                looked_up(&[words].into_iter().chain(places).collect::<Vec<_>>())?
+                looked_up(&[words].into_iter().chain(places).collect::<Vec<_>>(), dtype)?
             }
             _ => {
                 let mut words = match (&tokens, &text.embeds) {
-                    (Some(ids), _) => looked_up(&[(&self.word, ids, self.padding)])?,
+                    (Some(ids), _) => looked_up(&[(&self.word, ids, self.padding)], dtype)?,
                     (None, Some(embeds)) => {
                         let embeds = embeds.to_device(self.word.memory().device())?;
-                        packing.pack(&embeds.to_dtype(DType::F32)?)?
+                        packing.pack(&embeds.to_dtype(dtype)?)?
                     }
                     (None, None) => return Err(text.nothing()),
                 };
@@ -168,7 +170,7 @@ impl Embeddings {
                 if places.is_empty() {
                     words
                 } else {
-                    words.add(&looked_up(&places)?.to_device(words.device())?)?
+                    words.add(&looked_up(&places, dtype)?.to_device(words.device())?)?
                 }
             }
         };
@@ -288,7 +290,7 @@ impl Positions {
 }
 
 /// The sum of what is looked up, where the first table is: in one pass, unless a table is in blocks, or one that was made is elsewhere.
-fn looked_up(lookups: &[(&Parameter, &[i64], Option<usize>)]) -> Result<Tensor> {
+fn looked_up(lookups: &[(&Parameter, &[i64], Option<usize>)], dtype: DType) -> Result<Tensor> {
     let device = lookups.first().map_or(Device::Cpu, |(table, ..)| table.memory().device());
     let dense: Option<Vec<_>> = lookups
         .iter()
@@ -298,11 +300,11 @@ fn looked_up(lookups: &[(&Parameter, &[i64], Option<usize>)]) -> Result<Tensor> 
         })
         .collect();
     if let Some(dense) = dense {
-        return Ok(ops::embedding(&dense)?);
+        return Ok(ops::embedding(&dense, dtype)?);
     }
     let mut rows = lookups.iter().map(|(table, ids, _)| Ok::<_, Error>(table.rows(ids)?.to_device(device)?));
     let first = rows.next().ok_or_else(|| Error::Input("there is nothing to look up".into()))??;
-    rows.try_fold(first, |sum, rows| Ok(sum.add(&rows?)?))
+    Ok(rows.try_fold(first, |sum, rows| Ok::<_, Error>(sum.add(&rows?)?))?.to_dtype(dtype)?)
 }
 
 /// Sines in the first half of each row and cosines in the second; `steps` is over how many of them the wavelength grows to 10000.

@@ -86,7 +86,7 @@ impl FeedForward {
             Network::Gated { gate_up, down } => (gate_up, Then::Gate(self.activation), down),
             Network::Experts { router, experts, chosen } => {
                 let x = entry.normed()?;
-                let scores = router.forward(&x, Activation::Identity, dropout)?.to_dtype(DType::F32)?;
+                let scores = router.leave(&x, Activation::Identity, dropout)?;
                 let out = mixture(&x, &scores, experts, *chosen, dropout)?;
                 if let Some(routed) = routed {
                     routed.push(scores);
@@ -123,7 +123,7 @@ impl Network {
     }
 }
 
-/// Each row through its best experts, weighed by the softmax over those (Jiang et al. 2024).
+/// Each row through its best experts, weighed by the softmax over those (Jiang et al. 2024), in the dtype of `x`.
 fn mixture(
     x: &Tensor,
     scores: &Tensor,
@@ -150,5 +150,5 @@ fn mixture(
         let out = expert.forward(entry, None, None, dropout, &mut workspace)?.mul(&share)?;
         sum = sum.add(&out.scatter_rows(&mine, rows)?)?;
     }
-    Ok(sum)
+    Ok(sum.to_dtype(x.dtype())?)
 }

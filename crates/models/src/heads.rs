@@ -97,7 +97,7 @@ impl Classifier {
     /// (rows, hidden) to (rows, labels).
     fn forward(&self, x: &Tensor, dropout: &Dropout) -> Result<Tensor> {
         let x = dropout.apply(self.transform.forward(x, dropout)?, self.dropout)?;
-        Ok(self.linear.forward(&x, Activation::Identity, dropout)?.to_dtype(DType::F32)?)
+        self.linear.leave(&x, Activation::Identity, dropout)
     }
 }
 
@@ -236,8 +236,7 @@ impl Head {
             labels.map(|labels| loss::cross_entropy(logits, &packing.pack_ids(labels), items)).transpose()
         };
         let related = |linear: &Linear| -> Result<Tensor> {
-            let scores = linear.forward(finished.pooled()?, Activation::Identity, dropout)?;
-            Ok(scores.to_dtype(DType::F32)?)
+            linear.leave(finished.pooled()?, Activation::Identity, dropout)
         };
         match self {
             Head::Bare => {}
@@ -394,7 +393,7 @@ impl Language {
         if self.spec.scale != 1.0 {
             x = x.mul(f64::from(self.spec.scale))?;
         }
-        let logits = self.decoder.forward(&x, Activation::Identity, dropout)?.to_dtype(DType::F32)?;
+        let logits = self.decoder.leave(&x, Activation::Identity, dropout)?;
         match self.spec.softcap {
             Some(cap) => Ok(logits.div(f64::from(cap))?.tanh()?.mul(f64::from(cap))?),
             None => Ok(logits),

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use trustformers_tensor::ops::{LinearStep, Then};
 use trustformers_tensor::profile::Module;
-use trustformers_tensor::{Activation, DType, Device, Matrix, Tensor, Weight, Workspace, ops};
+use trustformers_tensor::{Activation, DType, Device, Matrix, Tensor, Weight, Workspace, autocast, ops};
 
 use crate::checkpoint::{Init, Scope};
 use crate::derived::Derived;
 use crate::dropout::Dropout;
 use crate::low_rank::Added;
 use crate::paths::together;
+use crate::site::Site;
 use crate::spec::{LinearSpec, NormKind, NormSpec};
 use crate::{Error, Parameter, Result};
 
@@ -82,16 +83,20 @@ impl Linear {
         self.weight.get()
     }
 
-    /// The dtype of its matrix, if that is of 16 bits.
-    pub fn half(&self) -> Result<Option<DType>> {
-        let weight = self.weight.get()?;
-        let dtype = weight.parts().first().and_then(|part| Some(part.dense()?.dtype()));
-        Ok(dtype.filter(|dtype| matches!(dtype, DType::F16 | DType::BF16)))
+    /// What its matrix is made of.
+    pub fn parts(&self) -> &[Tensor] {
+        self.weight.parts()
     }
 
     /// `activation(x @ weightᵀ + bias)`: (.., in) to (.., out).
     pub fn forward(&self, x: &Tensor, activation: Activation, dropout: &Dropout) -> Result<Tensor> {
         self.step(Entry::of(x, dropout), Then::Activate(activation), &mut Workspace::default())
+    }
+
+    /// The same as float32, for what leaves the model.
+    pub fn leave(&self, x: &Tensor, activation: Activation, dropout: &Dropout) -> Result<Tensor> {
+        let (entry, then) = (Entry::of(x, dropout), Then::Activate(activation));
+        Ok(self.run(entry, then, Some(DType::F32), &mut Workspace::default())?.to_dtype(DType::F32)?)
     }
 
     /// Where the matrix lies, and so where the layer works.
@@ -101,21 +106,38 @@ impl Linear {
 
     /// The same behind the norm of `entry` and with what follows, in memory of the workspace. What lies elsewhere is brought to the matrix.
     pub fn step(&self, entry: Entry, then: Then, workspace: &mut Workspace) -> Result<Tensor> {
+        self.run(entry, then, None, workspace)
+    }
+
+    /// [`Linear::step`] with a result of `dtype`, if it is not that of what goes in.
+    fn run(
+        &self,
+        entry: Entry,
+        then: Then,
+        dtype: Option<DType>,
+        workspace: &mut Workspace,
+    ) -> Result<Tensor> {
         let _measured = self.module.enter();
         let brought = entry.x.to_device(self.device())?;
         let entry = Entry { x: &brought, ..entry };
-        let Some(added) = &self.added else { return self.product(entry, then, workspace) };
+        let Some(added) = &self.added else { return self.product(entry, then, dtype, workspace) };
         let x = entry.normed()?;
         let entry = Entry { x: &x, norm: None, ..entry };
-        let sums = self.product(entry, Then::Activate(Activation::Identity), workspace)?;
+        let sums = self.product(entry, Then::Activate(Activation::Identity), dtype, workspace)?;
         Ok(then.apply(&added.to(&sums, &x, entry.dropout)?)?)
     }
 
-    /// [`Linear::step`] without what adapters add.
-    fn product(&self, entry: Entry, then: Then, workspace: &mut Workspace) -> Result<Tensor> {
+    /// [`Linear::run`] without what adapters add.
+    fn product(
+        &self,
+        entry: Entry,
+        then: Then,
+        dtype: Option<DType>,
+        workspace: &mut Workspace,
+    ) -> Result<Tensor> {
         let (weight, bias) = (self.weight.get()?, self.bias.as_ref().map(Derived::get).transpose()?);
         let step = |x: &Tensor, norm, workspace: &mut _| {
-            Ok(LinearStep { x, norm, weight: &weight, bias: bias.as_ref(), then }.run(workspace)?)
+            Ok(LinearStep { x, norm, weight: &weight, bias: bias.as_ref(), then, dtype }.run(workspace)?)
         };
         match entry.norm {
             None => step(entry.x, None, workspace),
@@ -177,7 +199,7 @@ fn transposed(parameters: Vec<Parameter>) -> Result<Derived<Arc<Weight>>> {
     }))
 }
 
-/// The biases of several layers one after another, as float32; zeros where one has none.
+/// The biases of several layers one after another, in the dtype that hidden states have beside them; zeros where one has none.
 fn joined_bias(scope: &Scope, parts: &[(LinearSpec, usize)]) -> Result<Derived> {
     let load = |&(spec, outputs): &(LinearSpec, usize)| match spec.bias {
         true => scope.at(spec.path).tensor("bias", &[outputs], Init::Zeros).map(Some),
@@ -191,11 +213,11 @@ fn joined_bias(scope: &Scope, parts: &[(LinearSpec, usize)]) -> Result<Derived> 
     let places: Vec<_> =
         loaded.iter().zip(parts).map(|(bias, (_, width))| (bias.is_some(), *width)).collect();
     Ok(Derived::new(loaded.into_iter().flatten().collect(), move |biases| {
-        let device = biases.first().map_or(Device::Cpu, Tensor::device);
+        let Site { device, dtype } = Site::of(biases);
         let mut biases = biases.iter();
         let one = |&(has_bias, width): &(bool, usize)| match has_bias.then(|| biases.next()).flatten() {
-            Some(bias) => bias.to_dtype(DType::F32),
-            None => Tensor::zeros_on(&[width], DType::F32, device),
+            Some(bias) => bias.to_dtype(dtype),
+            None => Tensor::zeros_on(&[width], dtype, device),
         };
         let all = places.iter().map(one).collect::<Result<Vec<_>, _>>()?;
         Ok(Tensor::cat(&all.iter().collect::<Vec<_>>(), 0)?)
@@ -265,11 +287,12 @@ impl Norm {
         let _measured = self.module.enter();
         // One that was made, for a norm without parameters, is made on the processor.
         let weight = self.weight.get()?.to_device(x.device())?;
-        // Where products are of 16 bits, this is not.
-        let x = &x.to_dtype(DType::F32)?;
+        // In mixed precision this is not of 16 bits.
+        let x = &if autocast().is_some() { x.to_dtype(DType::F32)? } else { x.clone() };
         if self.has_heads {
             let one = Tensor::full_on(&x.shape()[x.ndim() - 1..], 1.0, DType::F32, x.device())?;
-            return Ok(ops::layer_norm(x, residual, &one, None, self.eps)?.mul(&weight)?);
+            let normed = ops::layer_norm(x, residual, &one, None, self.eps)?;
+            return Ok(normed.mul(&weight)?.to_dtype(x.dtype())?);
         }
         let bias =
             self.bias.as_ref().map(|bias| Ok::<_, Error>(bias.get()?.to_device(x.device())?)).transpose()?;

@@ -33,6 +33,7 @@ mod recomputed;
 mod recorded;
 mod relative;
 pub mod rotary;
+mod site;
 pub mod spec;
 mod stack;
 mod weights;

@@ -277,7 +277,7 @@ impl Model {
         &self.loaded.report
     }
 
-    /// The dtype of the weights. Computation is in float32.
+    /// The dtype of the weights. What is computed comes out as float32.
     pub fn dtype(&self) -> DType {
         self.named_parameters()
             .iter()
@@ -311,7 +311,7 @@ impl Model {
             .encoder
             .forward(Pass { version: self.version_on_gpu(), ..pass(inputs, &text, &packing, &dropout) })?;
         Ok(Outputs {
-            last_hidden_state: Some(packing.unpack(&passed.hidden)?),
+            last_hidden_state: Some(packing.outward(&passed.hidden)?),
             hidden_states: passed.hidden_states,
             attentions: passed.attentions,
             ..Outputs::default()
@@ -361,7 +361,7 @@ impl Model {
         let pooled = match pooler {
             Some((dense, activation)) => {
                 let first = passed.hidden.gather_rows(&packing.rows_at(0))?;
-                Some(dense.forward(&first, *activation, &dropout)?.to_dtype(DType::F32)?)
+                Some(dense.leave(&first, *activation, &dropout)?)
             }
             None => None,
         };
@@ -380,7 +380,7 @@ impl Model {
             ..Outputs::default()
         };
         if self.head.is_bare() {
-            outputs.last_hidden_state = Some(packing.unpack(&passed.hidden)?);
+            outputs.last_hidden_state = Some(packing.outward(&passed.hidden)?);
             outputs.pooler_output = pooled.clone();
         }
         let finished = Finished {
@@ -421,7 +421,7 @@ impl Model {
                     version: self.version_on_gpu(),
                     ..pass(inputs, &text, &packing, &dropout)
                 })?;
-                outputs.encoder_last_hidden_state = Some(packing.unpack(&passed.hidden)?);
+                outputs.encoder_last_hidden_state = Some(packing.outward(&passed.hidden)?);
                 outputs.encoder_hidden_states = passed.hidden_states;
                 outputs.encoder_attentions = passed.attentions;
                 Some((passed.hidden, packing))
@@ -441,7 +441,7 @@ impl Model {
         outputs.decoder_attentions = passed.attentions;
         outputs.cross_attentions = passed.cross_attentions;
         if self.head.is_bare() {
-            outputs.last_hidden_state = Some(packing.unpack(&passed.hidden)?);
+            outputs.last_hidden_state = Some(packing.outward(&passed.hidden)?);
         }
         let finished = Finished {
             config: &self.config,
@@ -470,6 +470,15 @@ impl Network {
     /// Whether there is a pooler.
     pub(crate) fn has_pooler(&self) -> bool {
         matches!(self, Network::Single(single) if single.pooler.is_some())
+    }
+
+    /// The matrices that are multiplied with together, for each product.
+    pub(crate) fn products(&self) -> impl Iterator<Item = &[Tensor]> {
+        let stacks = match self {
+            Network::Single(single) => vec![&single.stack],
+            Network::EncoderDecoder(both) => vec![&both.encoder, &both.decoder],
+        };
+        stacks.into_iter().flat_map(Stack::linears).map(Linear::parts)
     }
 
     /// The stack that the head stands on.

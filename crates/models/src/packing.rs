@@ -1,7 +1,7 @@
 //! Padding never reaches a kernel: a padded batch is packed on the way in and unpacked on the way out.
 
 use trustformers_tensor::ops::Sequence;
-use trustformers_tensor::{self as tensor, Ragged, Tensor};
+use trustformers_tensor::{self as tensor, DType, Ragged, Tensor};
 
 use crate::Result;
 
@@ -92,6 +92,11 @@ impl Packing {
         Ok(x.scatter_rows(&positions, self.batch * self.length)?.view(&shape)?)
     }
 
+    /// Hidden states (rows, width) as callers get them: [`Packing::unpack`], as float32.
+    pub fn outward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(self.unpack(x)?.to_dtype(DType::F32)?)
+    }
+
     /// The mean of so many first rows of each sequence: (batch, width).
     pub fn mean(&self, x: &Tensor, rows: impl Fn(&Sequence) -> usize) -> Result<Tensor> {
         let means = self
@@ -152,7 +157,7 @@ impl Packing {
         let mut all = room(&shape)?;
         all.resize(shape.iter().product(), 0.0f32);
         for ((index, s), probabilities) in self.ragged.sequences().iter().enumerate().zip(sequences) {
-            let probabilities = probabilities.to_host()?;
+            let probabilities = probabilities.to_host()?.to_dtype(DType::F32)?;
             let probabilities = probabilities.as_slice::<f32>()?;
             let shown = shown(index);
             let keys: Vec<usize> = (0..columns).filter(|&column| shown[column]).collect();

@@ -4,7 +4,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use trustformers_tensor::{DType, Device, Ragged, Tensor, cuda, profile};
+use trustformers_tensor::{Device, Ragged, Tensor, cuda, profile};
 
 use crate::block::{Rotary, Shared, Step};
 use crate::cache::Cache;
@@ -149,7 +149,7 @@ impl Recorded {
         let sequences = ragged.on(hidden.device())?;
         let places = cache.as_deref().map(|cache| cache.places().on(hidden.device())).transpose()?;
         let room = |x: &Tensor| -> Result<Tensor> {
-            let filled = Tensor::zeros_on(&[kind.rows, x.shape()[1]], DType::F32, x.device())?;
+            let filled = Tensor::zeros_on(&[kind.rows, x.shape()[1]], x.dtype(), x.device())?;
             filled.narrow(0, 0, x.shape()[0])?.copy_(x)?;
             Ok(filled)
         };

@@ -1,6 +1,6 @@
 //! Relative position bias: a trained number per head and bucket of distances, added to the attention scores (Raffel et al. 2020).
 
-use trustformers_tensor::{Tensor, ops};
+use trustformers_tensor::{DType, Tensor, ops};
 
 use crate::Result;
 use crate::checkpoint::{Init, Scope};
@@ -40,7 +40,7 @@ impl Relative {
             .iter()
             .flat_map(|query| keys.iter().map(move |key| self.spec.bucket(key - query)))
             .collect();
-        let numbers = ops::embedding(&[ops::Lookup::new(&self.table, &buckets)])?;
+        let numbers = ops::embedding(&[ops::Lookup::new(&self.table, &buckets)], DType::F32)?;
         Ok(numbers.view(&[queries.len(), keys.len(), self.spec.heads])?.permute(&[2, 0, 1])?)
     }
 }

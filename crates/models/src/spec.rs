@@ -77,6 +77,8 @@ pub struct StackSpec {
     pub dropout: f32,
     /// The probability of a layer to be left out, in training (LayerDrop, Fan et al. 2020).
     pub layer_drop: f32,
+    /// Whether hidden states are known to be too large for float16 (T5, Gemma).
+    pub outgrows_f16: bool,
 }
 
 /// What is added to the attention scores, the same in every layer.

@@ -23,6 +23,7 @@ use crate::recomputed;
 use crate::recorded::{self, Kind, Recorder};
 use crate::relative::Relative;
 use crate::rotary::RotarySpec;
+use crate::site::Site;
 use crate::spec::{BiasSpec, StackSpec};
 use crate::{Packing, Parameter, Result};
 
@@ -122,7 +123,7 @@ impl Stack {
             let path = layer.path.clone().unwrap_or_else(|| format!("{}.{index}", spec.layers_path));
             let loaded = match shared.get(&path) {
                 Some(layer) => layer.clone(),
-                None => Arc::new(Layer::load(&scope.at(&path), layer, hidden)?),
+                None => Arc::new(Layer::load(&scope.at(&path), layer, hidden, spec.outgrows_f16)?),
             };
             shared.insert(path, loaded.clone());
             layers.push(loaded);
@@ -164,6 +165,11 @@ impl Stack {
         self.convolution.is_none() && !self.layers.iter().any(|layer| layer.routes())
     }
 
+    /// The linear layers of its layers.
+    pub(crate) fn linears(&self) -> Vec<&Linear> {
+        self.layers.iter().flat_map(|layer| layer.linears()).collect()
+    }
+
     /// The table of word embeddings.
     pub fn word_embeddings(&self) -> &Parameter {
         self.embeddings.word()
@@ -203,7 +209,7 @@ impl Stack {
     pub fn forward(&self, mut pass: Pass) -> Result<Passed> {
         let packing = pass.packing;
         if let Some(cache) = &mut pass.cache {
-            cache.prepare(packing, self.form()?)?;
+            cache.prepare(packing, self.form())?;
         }
         let past: &dyn Past = match &pass.cache {
             Some(cache) => &**cache,
@@ -215,9 +221,10 @@ impl Stack {
             Some(cache) => cache.ragged(packing),
             None => packing.ragged().clone(),
         };
-        // Layers may be spread over devices; what they share is made on the first of them.
-        let device = self.layers.first().map_or(hidden.device(), |layer| layer.device());
-        hidden = hidden.to_device(device)?;
+        // Layers may be spread over devices; what they share is made for the first of them.
+        let site = self.layers.first().map_or(Site::of([&hidden]), |layer| layer.site());
+        let device = site.device;
+        hidden = site.bring(&hidden)?;
         let bias = self.bias(&pass, &ragged, past_length, device)?;
         let windows = self.windows(&pass, &ragged, bias.as_deref(), device)?;
         let workspace = pass.cache.as_mut().map(|cache| std::mem::take(&mut cache.workspace));
@@ -227,19 +234,17 @@ impl Stack {
             bias,
             windows,
             distances: match &self.bias {
-                Some(Bias::Disentangled(vectors)) => {
-                    Some(vectors.distances(&pass, &ragged)?.to_device(device)?)
-                }
+                Some(Bias::Disentangled(vectors)) => Some(vectors.distances(&pass, &ragged)?.brought(site)?),
                 _ => None,
             },
             rotaries: self.rotaries(&pass, past_length, device)?,
-            encoded: pass.encoded.map(|(hidden, _)| hidden.to_device(device)).transpose()?,
+            encoded: pass.encoded.map(|(hidden, _)| site.bring(hidden)).transpose()?,
             ragged,
         });
-        let mut elsewhere: HashMap<Device, Arc<Shared>> = HashMap::new();
-        for other in self.layers.iter().map(|layer| layer.device()).filter(|&other| other != device) {
+        let mut elsewhere: HashMap<Site, Arc<Shared>> = HashMap::new();
+        for other in self.layers.iter().map(|layer| layer.site()).filter(|&other| other != site) {
             if let Entry::Vacant(place) = elsewhere.entry(other) {
-                place.insert(Arc::new(shared.to_device(other)?));
+                place.insert(Arc::new(shared.brought(other)?));
             }
         }
         let is_together = elsewhere.is_empty()
@@ -287,7 +292,7 @@ impl Stack {
                 step.readers = readers.clone().map(|rows| Arc::new(Readers::new(rows, &shared.ragged)));
             }
             if let Some(states) = &mut hidden_states {
-                states.push(packing.unpack(&hidden)?);
+                states.push(packing.outward(&hidden)?);
             }
             let convolved = match &self.convolution {
                 Some(convolution) if index == 0 => {
@@ -299,9 +304,9 @@ impl Stack {
                 continue;
             }
             let seed = pass.dropout.seed();
-            let place = layer.device();
+            let place = layer.site();
             step.shared = elsewhere.get(&place).unwrap_or(&shared);
-            hidden = hidden.to_device(place)?;
+            hidden = place.bring(&hidden)?;
             hidden = if pass.recomputes && step.cache.is_none() {
                 recomputed::forward(layer, hidden, index, seed, &mut step)?
             } else {
@@ -327,7 +332,7 @@ impl Stack {
             hidden = hidden.scatter_rows(&rows, shared.ragged.total())?;
         }
         if let Some(states) = &mut hidden_states {
-            states.push(packing.unpack(&hidden)?);
+            states.push(packing.outward(&hidden)?);
         }
         let cross_attentions = cross_attentions.filter(|all| !all.is_empty());
         Ok(Passed { hidden, hidden_states, attentions, cross_attentions, routed })
@@ -364,9 +369,7 @@ impl Stack {
         }
         hidden = dropout.apply(hidden, self.spec.dropout)?;
         match &self.project_out {
-            Some(project) => {
-                Ok(project.forward(&hidden, Activation::Identity, dropout)?.to_dtype(DType::F32)?)
-            }
+            Some(project) => project.forward(&hidden, Activation::Identity, dropout),
             None => Ok(hidden),
         }
     }
@@ -381,16 +384,11 @@ impl Stack {
 
     /// How keys and values are kept: to the digit where the weights are, and else as float16, whose rounding is far below that of weights
     /// of 16 bits or fewer.
-    fn form(&self) -> Result<StoreForm> {
-        let Some(layer) = self.layers.first() else { return Ok(StoreForm::F32) };
-        for linear in layer.linears() {
-            let weight = linear.weight()?;
-            let mut parts = weight.parts().iter().map(|part| part.dense().map(Tensor::dtype));
-            if parts.any(|dtype| !matches!(dtype, Some(DType::F32 | DType::F64))) {
-                return Ok(StoreForm::F16);
-            }
-        }
-        Ok(StoreForm::F32)
+    fn form(&self) -> StoreForm {
+        let Some(layer) = self.layers.first() else { return StoreForm::F32 };
+        let mut parts = layer.linears().into_iter().flat_map(Linear::parts);
+        let is_wide = parts.all(|part| matches!(part.dtype(), DType::F32 | DType::F64));
+        if is_wide { StoreForm::F32 } else { StoreForm::F16 }
     }
 
     /// Cosines and sines of each of the stack's rotary embeddings for the packed rows.

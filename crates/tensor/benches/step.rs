@@ -74,7 +74,8 @@ fn main() -> Result<()> {
         for layer in &layers {
             let start = Instant::now();
             let then = Then::Activate(Activation::Identity);
-            let qkv = LinearStep { x: &x, norm, weight: &layer.qkv, bias: None, then }.run(workspace)?;
+            let qkv = LinearStep { x: &x, norm, weight: &layer.qkv, bias: None, then, dtype: None }
+                .run(workspace)?;
             timed(0, start);
             let start = Instant::now();
             let heads = qkv.view(&[texts, HEADS + 2 * KV_HEADS, HEAD])?;
@@ -83,24 +84,26 @@ fn main() -> Result<()> {
             timed(1, start);
             let start = Instant::now();
             let then = Then::Add(&x);
-            let out = LinearStep { x: &context, norm: None, weight: &layer.out, bias: None, then }
-                .run(workspace)?;
+            let out =
+                LinearStep { x: &context, norm: None, weight: &layer.out, bias: None, then, dtype: None }
+                    .run(workspace)?;
             timed(2, start);
             let start = Instant::now();
             let then = Then::Gate(Activation::Silu);
-            let inner =
-                LinearStep { x: &out, norm, weight: &layer.gate_up, bias: None, then }.run(workspace)?;
+            let inner = LinearStep { x: &out, norm, weight: &layer.gate_up, bias: None, then, dtype: None }
+                .run(workspace)?;
             timed(3, start);
             let start = Instant::now();
             let then = Then::Add(&out);
             let last =
-                LinearStep { x: &inner, norm: None, weight: &layer.down, bias: None, then }.run(workspace)?;
+                LinearStep { x: &inner, norm: None, weight: &layer.down, bias: None, then, dtype: None }
+                    .run(workspace)?;
             timed(4, start);
             [qkv, out, inner, last].into_iter().for_each(|tensor| workspace.give(tensor));
         }
         let start = Instant::now();
         let then = Then::Activate(Activation::Identity);
-        LinearStep { x: &x, norm, weight: &head, bias: None, then }.run(workspace)?;
+        LinearStep { x: &x, norm, weight: &head, bias: None, then, dtype: None }.run(workspace)?;
         timed(5, start);
         times.push(step);
     }

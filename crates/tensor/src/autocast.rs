@@ -89,7 +89,14 @@ mod tests {
             let norm = Norm::Rms { weight: &scale, eps: 1e-6 };
             let run = |then| {
                 let matrix = Weight::new([weight.clone()])?;
-                let step = LinearStep { x: &x, norm: Some(norm), weight: &matrix, bias: Some(&bias), then };
+                let step = LinearStep {
+                    x: &x,
+                    norm: Some(norm),
+                    weight: &matrix,
+                    bias: Some(&bias),
+                    then,
+                    dtype: None,
+                };
                 step.run(&mut Workspace::default())
             };
             let out = with_autocast(Some(dtype), || run(Then::Activate(Activation::Identity))).unwrap();

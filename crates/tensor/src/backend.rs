@@ -11,7 +11,15 @@ use crate::{DType, Quantized, Result, Scalar, Tensor};
 ///
 /// Operands may have any strides and any real dtype unless a method says otherwise; results are contiguous. Gradients, versions and
 /// broadcasting of shapes are not a device's business.
+///
+/// Activations are tensors of one dtype that the device takes for them ([`Backend::takes`]), and so is what is made of them; sums are float32 in
+/// any case. Parameters beside them, norms' and biases, are of any such dtype.
 pub trait Backend: Send + Sync {
+    /// Whether activations may be of `dtype`. Float32 they may be everywhere.
+    fn takes(&self, dtype: DType) -> bool {
+        dtype == DType::F32
+    }
+
     /// Waits until all that was asked of the device is done, for one that goes on with that by itself.
     fn finish(&self) -> Result<()> {
         Ok(())
@@ -126,11 +134,11 @@ pub trait Backend: Send + Sync {
         smoothing: f32,
     ) -> Result<Tensor>;
 
-    /// The result of `step`, written to `out`, which has its shape; everything contiguous float32 but the weight, and `out` in memory of
-    /// its own. See [`LinearStep`].
+    /// The result of `step`, written to `out`, which has its shape, in memory of its own; everything contiguous but the weight. Activations,
+    /// but `out` and what is added may be float32 beside other `x`. See [`LinearStep`].
     fn linear(&self, out: &Tensor, step: &LinearStep) -> Result<()>;
 
-    /// Normalises `x (+ residual)` over its last dimension, then scales and shifts it; all float32.
+    /// Normalises `x (+ residual)`, contiguous activations, over its last dimension, then scales and shifts it.
     fn layer_norm(
         &self,
         x: &Tensor,
@@ -140,8 +148,8 @@ pub trait Backend: Send + Sync {
         eps: f32,
     ) -> Result<Tensor>;
 
-    /// The gradients of [`Backend::layer_norm`] for `h = x (+ residual)` and, with `parameters`, weight and bias, from `grad`, that of
-    /// its result; all contiguous float32.
+    /// The gradients of [`Backend::layer_norm`] for `h = x (+ residual)` and, with `parameters`, weight and bias, these as float32, from
+    /// `grad`, that of its result; all contiguous activations.
     fn layer_norm_gradient(
         &self,
         grad: &Tensor,
@@ -151,20 +159,20 @@ pub trait Backend: Send + Sync {
         parameters: bool,
     ) -> Result<[Option<Tensor>; 3]>;
 
-    /// `grad` times the derivative of GELU at `x`; both contiguous float32 of one shape.
+    /// `grad` times the derivative of GELU at `x`; both contiguous activations of one shape.
     fn gelu_gradient(&self, grad: &Tensor, x: &Tensor) -> Result<Tensor>;
 
-    /// `activation(gate) * up`, where each row of the contiguous float32 `x` is gate and up, of one width. See [`crate::ops::gated`].
+    /// `activation(gate) * up`, where each row of the contiguous activations `x` is gate and up, of one width. See [`crate::ops::gated`].
     fn gated(&self, activation: Activation, x: &Tensor) -> Result<Tensor>;
 
-    /// The gradient of [`Backend::gated`] from `grad`, that of its result; both contiguous float32.
+    /// The gradient of [`Backend::gated`] from `grad`, that of its result; both contiguous activations.
     fn gated_gradient(&self, activation: Activation, grad: &Tensor, x: &Tensor) -> Result<Tensor>;
 
-    /// Divides each row of the contiguous float32 `x` by its root mean square and scales it.
+    /// Divides each row of the contiguous activations `x` by its root mean square and scales it.
     fn rms_norm(&self, x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor>;
 
-    /// The gradients of [`Backend::rms_norm`] for `x` and, with `parameters`, the weight, from `grad`, that of its result; all
-    /// contiguous float32.
+    /// The gradients of [`Backend::rms_norm`] for `x` and, with `parameters`, the weight, this as float32, from `grad`, that of its result;
+    /// all contiguous activations.
     fn rms_norm_gradient(
         &self,
         grad: &Tensor,
@@ -174,27 +182,28 @@ pub trait Backend: Send + Sync {
         parameters: bool,
     ) -> Result<[Option<Tensor>; 2]>;
 
-    /// Turns pairs of elements of `x` by the angles of their row; see [`crate::ops::rope`]. All float32 or all float64; `cos` and `sin`
-    /// contiguous, `x` and `out`, which may be one, of any strides but 1 along their last dimension.
+    /// Turns pairs of elements of `x` by the angles of their row; see [`crate::ops::rope`]. Activations beside float32, or all float64; `cos`
+    /// and `sin` contiguous, `x` and `out`, which may be one, of any strides but 1 along their last dimension.
     fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()>;
 
     /// One step of an optimizer, in place in all but the gradients, which share no memory with what is changed; all are contiguous, those of
     /// one parameter of one shape. See [`crate::ops::update`].
     fn update(&self, changes: &[Change]) -> Result<()>;
 
-    /// For every position the sum, over the lookups, of the row that its id names: (positions, width) float32. Ids are in range.
-    fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor>;
+    /// For every position the sum, over the lookups, of the row that its id names: (positions, width) activations of `dtype`. Ids are in range.
+    fn embedding(&self, lookups: &[(&Tensor, &[i64])], dtype: DType) -> Result<Tensor>;
 
     /// The rows of `matrix` that `rows` name, or all of them, as numbers: (rows, columns) float32. All are in range.
     fn dequantize(&self, matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor>;
 
-    /// `x` (rows, ..) spread over (total, ..): row `i` goes to `positions[i]`, all others are zero. Positions are in range.
+    /// The activations `x` (rows, ..) spread over (total, ..): row `i` goes to `positions[i]`, all others are zero. Positions are in range.
     fn scatter_rows(&self, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor>;
 
-    /// Writes rows of the float32 `x`, 1 apart along its last dimension, to the contiguous `store`; see [`crate::ops::store_rows`].
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()>;
+    /// Writes to each contiguous store the rows of activations beside it, 1 apart along their last dimension: keys, and values of as many
+    /// heads, which are kept alike. See [`crate::ops::store_rows`].
+    fn store_rows(&self, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()>;
 
     /// Scaled dot-product attention within each sequence of a ragged batch. The context is written to `out` (rows, heads * value_dim),
-    /// contiguous float32; the probabilities are returned if they are asked for. See [`Attention`].
+    /// contiguous and of the dtype of the queries; the probabilities are returned if they are asked for. See [`Attention`].
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>>;
 }

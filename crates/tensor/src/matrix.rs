@@ -61,7 +61,7 @@ impl Matrix {
     /// `Index` for a row that is not there.
     pub fn rows(&self, ids: &[i64]) -> Result<Tensor> {
         match self {
-            Matrix::Dense(tensor) => ops::embedding(&[ops::Lookup::new(tensor, ids)]),
+            Matrix::Dense(tensor) => ops::embedding(&[ops::Lookup::new(tensor, ids)], DType::F32),
             Matrix::Quantized(quantized) => quantized.rows(ids),
         }
     }

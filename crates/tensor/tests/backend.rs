@@ -547,7 +547,8 @@ fn products() {
                     (0..m).flat_map(|i| (0..=n).map(move |j| (i, j))).map(|(i, j)| one(i, j)).collect();
                 let out = on(&Tensor::zeros(&[m, n + 1]).unwrap());
                 let then = Then::Activate(activation);
-                let step = LinearStep { x: &x, norm: None, weight: &weight, bias: Some(&bias), then };
+                let step =
+                    LinearStep { x: &x, norm: None, weight: &weight, bias: Some(&bias), then, dtype: None };
                 backend.linear(&out, &step).unwrap();
                 close("linear", &out, &want, 2e-5);
             }
@@ -558,9 +559,25 @@ fn products() {
 #[test]
 fn rows_in_one_pass() {
     each(|backend, on| {
-        for (rows, width) in [(0, 3), (1, 1), (5, 17), (130, 768)] {
-            let x = on(&numbers(rows * width, DType::F32, 1).view(&[rows, width]).unwrap());
-            let (scale, shift) = (on(&numbers(width, DType::F32, 2)), on(&numbers(width, DType::F32, 3)));
+        let sizes = [(0, 3), (1, 1), (5, 17), (130, 768)];
+        let taken = [DType::F32, DType::F16, DType::BF16].into_iter().filter(|&dtype| backend.takes(dtype));
+        for (dtype, (rows, width)) in taken.flat_map(|dtype| sizes.map(|size| (dtype, size))) {
+            // Sums are not rounded, results are.
+            let close = |what: &str, got: &Tensor, want: &[f64], near: f64| {
+                close(
+                    &format!("{what} {dtype}"),
+                    got,
+                    want,
+                    near.max(match got.dtype() {
+                        DType::F16 | DType::BF16 => tolerance(dtype),
+                        _ => 0.0,
+                    }),
+                );
+            };
+            let x = on(&numbers(rows * width, dtype, 1).view(&[rows, width]).unwrap());
+            // Parameters may be as wide as activations, or wider.
+            let of_parameters = if rows == 5 { DType::F32 } else { dtype };
+            let (scale, shift) = (on(&numbers(width, of_parameters, 2)), on(&numbers(width, DType::F32, 3)));
             let (values, w, b) = (read(&x), read(&scale), read(&shift));
             let each_row =
                 |f: &dyn Fn(&[f64]) -> Vec<f64>| values.chunks(width).flat_map(f).collect::<Vec<f64>>();
@@ -597,7 +614,7 @@ fn rows_in_one_pass() {
                 &norm(2.0),
                 2e-5,
             );
-            let grad = on(&numbers(rows * width, DType::F32, 4).view(&[rows, width]).unwrap());
+            let grad = on(&numbers(rows * width, dtype, 4).view(&[rows, width]).unwrap());
             let g = read(&grad);
             let alone = backend.layer_norm_gradient(&grad, &x, &scale, 1e-5, false).unwrap();
             let all = backend.layer_norm_gradient(&grad, &x, &scale, 1e-5, true).unwrap();
@@ -629,7 +646,7 @@ fn rows_in_one_pass() {
             };
             let want: Vec<f64> = values.iter().zip(&g).map(|(&x, g)| g * slope(x)).collect();
             close("gelu's gradient", &backend.gelu_gradient(&grad, &x).unwrap(), &want, 2e-6);
-            let halves = on(&numbers(2 * rows * width, DType::F32, 5).view(&[rows, 2 * width]).unwrap());
+            let halves = on(&numbers(2 * rows * width, dtype, 5).view(&[rows, 2 * width]).unwrap());
             let pairs = read(&halves);
             let pair = |i: usize| {
                 let start = i / width * 2 * width + i % width;
@@ -673,7 +690,8 @@ fn rows_in_one_pass() {
                         row(&values, id).into_iter().zip(row(&read(&half), id)).map(|(a, b)| a + b)
                     })
                     .collect();
-                close("embedding", &backend.embedding(&[(&x, &ids), (&half, &ids)]).unwrap(), &want, 1e-6);
+                let both = backend.embedding(&[(&x, &ids), (&half, &ids)], dtype).unwrap();
+                close("embedding", &both, &want, 1e-6);
             }
         }
     });
@@ -682,12 +700,14 @@ fn rows_in_one_pass() {
 #[test]
 fn rotations_steps_and_attention() {
     each(|backend, on| {
-        let x = on(&numbers(3 * 2 * 5, DType::F32, 1).view(&[3, 2, 5]).unwrap());
+        let turning = numbers(3 * 2 * 5, DType::F32, 1).view(&[3, 2, 5]).unwrap();
         let (cos, sin) = (
             on(&numbers(6, DType::F32, 2).view(&[3, 2]).unwrap()),
             on(&numbers(6, DType::F32, 3).view(&[3, 2]).unwrap()),
         );
-        for interleaved in [false, true] {
+        let kinds = [DType::F32, DType::F16, DType::BF16].into_iter().filter(|&dtype| backend.takes(dtype));
+        for (dtype, interleaved) in kinds.flat_map(|dtype| [(dtype, false), (dtype, true)]) {
+            let x = on(&turning.to_dtype(dtype).unwrap());
             let (c, s) = (read(&cos), read(&sin));
             let turned: Vec<f64> = read(&x)
                 .chunks(5)
@@ -702,12 +722,12 @@ fn rotations_steps_and_attention() {
                     y
                 })
                 .collect();
-            let out = on(&Tensor::zeros(x.shape()).unwrap());
+            let out = on(&Tensor::zeros_of(x.shape(), dtype).unwrap());
             backend.rope(&out, &x, &cos, &sin, interleaved).unwrap();
-            close("rope", &out, &turned, 1e-6);
+            close("rope", &out, &turned, tolerance(dtype));
             out.copy_(&x).unwrap();
             backend.rope(&out, &out, &cos, &sin, interleaved).unwrap();
-            close("rope in place", &out, &turned, 1e-6);
+            close("rope in place", &out, &turned, tolerance(dtype));
         }
 
         let (betas, eps, weight_decay) = ((0.5, 0.75), 1e-3, 0.5);
@@ -905,13 +925,20 @@ fn steps_are_those_of_the_processor() {
         let on = |x: &Tensor| on(device, x);
         let gpu = on(&Tensor::zeros(&[1]).unwrap());
         let gpu = gpu.storage().backend();
-        for rows in [1, 3, 20] {
+        // Of activations and results: all are of one dtype, or results are wider.
+        let kinds = [
+            [DType::F32, DType::F32],
+            [DType::F16, DType::F16],
+            [DType::BF16, DType::BF16],
+            [DType::BF16, DType::F32],
+        ];
+        for (rows, [own, made]) in [1, 3, 20].into_iter().flat_map(|rows| kinds.map(|kind| (rows, kind))) {
             let (inputs, outputs) = (64, 12);
             let make = |shape: &[usize], seed| {
                 let count = shape.iter().product();
                 numbers(count, DType::F32, seed).view(shape).unwrap().mul(0.25).unwrap()
             };
-            let x = make(&[rows, inputs], 1);
+            let x = make(&[rows, inputs], 1).to_dtype(own).unwrap().to_dtype(DType::F32).unwrap();
             let matrix = make(&[outputs, inputs], 2);
             let turned = make(&[inputs, outputs], 3).mt().unwrap();
             let blocks = |format| Quantized::quantize(&matrix, format).unwrap();
@@ -927,7 +954,8 @@ fn steps_are_those_of_the_processor() {
             ];
             for parts in weights {
                 let all = outputs * parts.len();
-                let rounded = parts.iter().any(|part| part.shape() != [outputs, inputs] || !is_single(part));
+                let rounded = own != DType::F32
+                    || parts.iter().any(|part| part.shape() != [outputs, inputs] || !is_single(part));
                 let there = parts.iter().map(|part| match part {
                     Matrix::Dense(tensor) => Matrix::Dense(on_strided(tensor, device)),
                     Matrix::Quantized(blocks) => Matrix::Quantized(blocks.to_device(device).unwrap()),
@@ -935,8 +963,10 @@ fn steps_are_those_of_the_processor() {
                 let there = Weight::new(there.collect::<Vec<_>>()).unwrap();
                 let here = Weight::new(parts.clone()).unwrap();
                 let (bias, scale, residual) = (make(&[all], 4), make(&[inputs], 5), make(&[rows, all], 6));
-                let (bias_there, scale_there, residual_there) = (on(&bias), on(&scale), on(&residual));
-                let x_there = on(&x);
+                let as_made = |x: &Tensor| on(&x.to_dtype(made).unwrap());
+                let (scale_there, residual_there) = (on(&scale), as_made(&residual));
+                let bias_there = if rows == 3 { on(&bias) } else { as_made(&bias) };
+                let x_there = on(&x.to_dtype(own).unwrap());
                 let thens = [
                     (Then::Activate(Activation::Relu), Then::Activate(Activation::Relu), all),
                     (Then::Activate(Activation::GeluTanh), Then::Activate(Activation::GeluTanh), all),
@@ -947,15 +977,17 @@ fn steps_are_those_of_the_processor() {
                     let norm = Some(Norm::Rms { weight: &scale, eps: 1e-5 });
                     let norm_there = Some(Norm::Rms { weight: &scale_there, eps: 1e-5 });
                     let want = Tensor::zeros(&[rows, width]).unwrap();
-                    let step = LinearStep { x: &x, norm, weight: &here, bias: Some(&bias), then };
+                    let step =
+                        LinearStep { x: &x, norm, weight: &here, bias: Some(&bias), then, dtype: None };
                     cpu().linear(&want, &step).unwrap();
-                    let got = on(&Tensor::zeros(&[rows, width]).unwrap());
+                    let got = as_made(&Tensor::zeros(&[rows, width]).unwrap());
                     let step = LinearStep {
                         x: &x_there,
                         norm: norm_there,
                         weight: &there,
                         bias: Some(&bias_there),
                         then: then_there,
+                        dtype: None,
                     };
                     gpu.linear(&got, &step).unwrap();
                     near("a step", &got, &want, if rounded { 2e-2 } else { 2e-5 });
@@ -999,10 +1031,14 @@ fn attention_is_that_of_the_processor() {
             let query = numbers(rows * heads * d, DType::F32, 1).view(&[rows, heads, d]).unwrap();
             let x = numbers(keys * kv_heads * d, DType::F32, 2).view(&[keys, kv_heads, d]).unwrap();
             let places: Places = (0..keys).map(|row| [row, row]).collect();
-            for form in [StoreForm::F32, StoreForm::F16, StoreForm::Int8] {
+            let forms = [StoreForm::F32, StoreForm::F16, StoreForm::Int8];
+            let kinds = [DType::F32, DType::F16, DType::BF16];
+            for (form, own) in forms.into_iter().flat_map(|form| kinds.map(|own| (form, own))) {
+                let query = query.to_dtype(own).unwrap();
                 let stores = [Device::Cpu, device].map(|device| {
                     let store = form.zeros(keys, kv_heads, d, device).unwrap();
-                    store_rows(&store, &on(device, &x), &places).unwrap();
+                    let x = on(device, &x);
+                    store_rows([&store, &x], [&store, &x], &places).unwrap();
                     store
                 });
                 close("a store", &stores[1], &read(&stores[0]), 0.0);
@@ -1014,12 +1050,16 @@ fn attention_is_that_of_the_processor() {
                 ] {
                     let [want, got] =
                         [(Device::Cpu, &stores[0]), (device, &stores[1])].map(|(device, store)| {
-                            let query = on(device, &query);
+                            let taken = if device == Device::Cpu { DType::F32 } else { own };
+                            let query = on(device, &query.to_dtype(taken).unwrap());
                             let attention =
                                 Attention { mask, ..Attention::new(&query, store, store, &ragged) };
                             attention.run().unwrap().context
                         });
-                    close(&format!("{form:?} {mask:?}"), &got, &read(&want), 2e-5);
+                    // Products of 16 bits have keys, weights and values rounded to them.
+                    let near = if own == DType::F32 { 2e-5 } else { 2.0 * tolerance(own) };
+                    assert_eq!(got.dtype(), own);
+                    close(&format!("{form:?} {own} {mask:?}"), &got, &read(&want), near);
                 }
             }
         }

@@ -161,6 +161,7 @@ fn stack(config: &Config, kind: &Kind, names: &Names, causal: bool) -> Result<St
         bias: None,
         dropout: 0.0,
         layer_drop: config.dropout(layer_drop)?,
+        outgrows_f16: false,
     })
 }
 

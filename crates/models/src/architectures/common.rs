@@ -105,6 +105,7 @@ pub(super) fn bert_stack(config: &Config, embeddings: EmbeddingsSpec, eps: f32) 
         bias: None,
         dropout: 0.0,
         layer_drop: 0.0,
+        outgrows_f16: false,
     })
 }
 

@@ -61,6 +61,7 @@ pub(super) fn decoder_stack(
         bias: None,
         dropout: 0.0,
         layer_drop: 0.0,
+        outgrows_f16: false,
     }
 }
 

@@ -101,6 +101,7 @@ fn spec(config: &Config) -> Result<Spec> {
         bias: None,
         dropout: 0.0,
         layer_drop: 0.0,
+        outgrows_f16: false,
     };
     Ok(Spec::Encoder(EncoderSpec { stack, pooler: None }))
 }

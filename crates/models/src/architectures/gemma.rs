@@ -190,6 +190,7 @@ fn complete_gemma3(config: &mut Config) -> Result<()> {
 fn gemma_stack(config: &Config, act: &str) -> Result<StackSpec> {
     let bias = config.flag("attention_bias")?;
     let mut stack = llama_stack(config, act, [bias, bias, false])?;
+    stack.outgrows_f16 = true;
     stack.embeddings.scale = (stack.hidden_size as f32).sqrt();
     stack.final_norm = stack.final_norm.map(plus_one);
     for layer in &mut stack.layers {

@@ -122,6 +122,7 @@ fn stack(config: &Config, names: &Names, layers: &str, causal: bool) -> Result<S
         })),
         dropout,
         layer_drop: 0.0,
+        outgrows_f16: true,
     })
 }
 

@@ -248,7 +248,7 @@ impl Backend for Cpu {
         update::update(changes)
     }
 
-    fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
+    fn embedding(&self, lookups: &[(&Tensor, &[i64])], _: DType) -> Result<Tensor> {
         embedding::embedding(lookups)
     }
 
@@ -260,8 +260,8 @@ impl Backend for Cpu {
         rows::scatter(x, positions, total)
     }
 
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
-        attention::store_rows(store, x, places.pairs())
+    fn store_rows(&self, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()> {
+        stores.into_iter().try_for_each(|[store, x]| attention::store_rows(store, x, places.pairs()))
     }
 
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {

@@ -13,6 +13,8 @@ pub struct Geometry {
 
 /// Lanes of a warp.
 pub const WARP: usize = 32;
+/// Neighbours that a thread reads at once.
+pub const EACH: usize = 4;
 /// Blocks in x beyond which they loop: some waves of the largest GPU, and few enough that a tail costs nothing.
 const BLOCKS: usize = 4096;
 /// The largest grid in y and z.

@@ -22,14 +22,14 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// For every position the sum, over the lookups, of the table row that its id names: (positions, width), float32, or float64 if the
-/// tables are. With one lookup it is torch's `F.embedding`; a transformer adds up word, position and segment rows in one pass.
+/// For every position the sum, over the lookups, of the table row that its id names: (positions, width) of `dtype`, which is float64 for
+/// tables of that alone. With one lookup it is torch's `F.embedding`; a transformer adds up word, position and segment rows in one pass.
 ///
 /// Every lookup has one id per position.
 ///
 /// # Errors
 /// `Index` for an id outside its table; `Shapes` or `Argument` when tables or ids do not fit one another.
-pub fn embedding(lookups: &[Lookup]) -> Result<Tensor> {
+pub fn embedding(lookups: &[Lookup], dtype: DType) -> Result<Tensor> {
     let &[Lookup { table: first, ids: first_ids, .. }, ..] = lookups else {
         return Err(Error::argument("embedding", "there must be at least one table"));
     };
@@ -65,14 +65,15 @@ pub fn embedding(lookups: &[Lookup]) -> Result<Tensor> {
         .collect::<Result<_>>()?;
     let tables: Vec<Tensor> =
         sources.iter().map(|table| table.detach().contiguous()).collect::<Result<_>>()?;
-    let out = if tables.iter().all(|table| table.dtype() == DType::F64) {
+    let out = if dtype == DType::F64 && tables.iter().all(|table| table.dtype() == dtype) {
         let mut rows = tables.iter().zip(&ids).map(|(table, ids)| table.index_select(0, ids));
         let first = rows.next().unwrap_or_else(|| Tensor::zeros(&[]))?;
         rows.try_fold(first, |sum, rows| sum.add(&rows?))?
     } else {
         let rows: Vec<(&Tensor, &[i64])> =
             tables.iter().zip(lookups).map(|(table, lookup)| (table, lookup.ids)).collect();
-        first.backend().embedding(&rows)?
+        let taken = if first.backend().takes(dtype) { dtype } else { DType::F32 };
+        first.backend().embedding(&rows, taken)?.to_dtype(dtype)?
     };
     let sizes: Vec<_> = lookups.iter().map(|lookup| (lookup.table.shape()[0], lookup.padding)).collect();
     let saved: Vec<&Tensor> = ids.iter().collect();
@@ -82,8 +83,13 @@ pub fn embedding(lookups: &[Lookup]) -> Result<Tensor> {
         let into_table = |(index, &(rows, padding)): (usize, &(usize, Option<usize>))| {
             b.when(index, || {
                 let places = b.saved[index].mul(width as i64)?.to_device(b.grad().device())?;
-                let zeros = Tensor::zeros_on(&[rows, width], b.grad().dtype(), b.grad().device())?;
-                let grad = zeros.put_at(&places, width, b.grad(), true)?;
+                // A row may be looked up often: 16 bits would soon not notice what is added.
+                let grad = match b.grad().dtype() {
+                    DType::F64 => b.grad().clone(),
+                    _ => b.grad().to_dtype(DType::F32)?,
+                };
+                let zeros = Tensor::zeros_on(&[rows, width], grad.dtype(), grad.device())?;
+                let grad = zeros.put_at(&places, width, &grad, true)?;
                 if let Some(padding) = padding.filter(|&padding| padding < rows) {
                     grad.select(0, padding)?.fill_(0.0)?;
                 }
@@ -95,7 +101,7 @@ pub fn embedding(lookups: &[Lookup]) -> Result<Tensor> {
 }
 
 impl Tensor {
-    /// The rows (slices along the first axis) that `rows` names, as float32: (rows.len(), ..).
+    /// The rows (slices along the first axis) that `rows` names, of floats: (rows.len(), ..).
     ///
     /// # Errors
     /// `Index` for a row that is not there.
@@ -107,7 +113,7 @@ impl Tensor {
         let table = self.contiguous()?.view(&[count, inner.iter().product()])?;
         let mut shape = vec![rows.len()];
         shape.extend_from_slice(inner);
-        embedding(&[Lookup::new(&table, &ids)])?.view(&shape)
+        embedding(&[Lookup::new(&table, &ids)], self.dtype())?.view(&shape)
     }
 }
 
@@ -123,7 +129,8 @@ mod tests {
         let words = Tensor::from_slice(&[0f32, 1., 2., 3., 4., 5.], &[3, 2]).unwrap();
         let half = [bf16::from_f32(10.0), bf16::from_f32(20.0)];
         let types = Tensor::from_slice(&half, &[1, 2]).unwrap();
-        let sum = embedding(&[Lookup::new(&words, &[2, 0, 1]), Lookup::new(&types, &[0, 0, 0])]).unwrap();
+        let sum = embedding(&[Lookup::new(&words, &[2, 0, 1]), Lookup::new(&types, &[0, 0, 0])], DType::F32)
+            .unwrap();
         assert_eq!(sum.as_slice::<f32>().unwrap(), [14., 25., 10., 21., 12., 23.]);
         assert_eq!(words.gather_rows(&[1, 1]).unwrap().as_slice::<f32>().unwrap(), [2., 3., 2., 3.]);
     }
@@ -132,7 +139,7 @@ mod tests {
     fn an_id_outside_the_table_is_named() {
         let table = Tensor::zeros(&[3, 2]).unwrap();
         for id in [-1, 3, i64::MAX, i64::MIN] {
-            let error = embedding(&[Lookup::new(&table, &[id])]).unwrap_err();
+            let error = embedding(&[Lookup::new(&table, &[id])], DType::F32).unwrap_err();
             assert!(error.to_string().contains(&id.to_string()), "{error}");
         }
     }
@@ -144,7 +151,7 @@ mod tests {
             let table = table.to_dtype(dtype).unwrap();
             table.set_requires_grad(true).unwrap();
             let lookup = Lookup { padding: Some(2), ..Lookup::new(&table, &[2, 0, 2]) };
-            let rows = embedding(&[lookup, Lookup::new(&table, &[1, 2, 1])]).unwrap();
+            let rows = embedding(&[lookup, Lookup::new(&table, &[1, 2, 1])], dtype).unwrap();
             rows.sum_all().unwrap().backward(None).unwrap();
             let grad = table.grad().unwrap().to_dtype(DType::F32).unwrap();
             assert_eq!(grad.as_slice::<f32>().unwrap(), [1., 1., 2., 2., 1., 1.]);
@@ -154,7 +161,8 @@ mod tests {
     #[test]
     fn gradients() {
         let ids: (&[i64], &[i64]) = (&[2, 0, 2], &[1, 1, 1]);
-        let both = |x: &[Tensor]| embedding(&[Lookup::new(&x[0], ids.0), Lookup::new(&x[1], ids.1)]);
+        let both =
+            |x: &[Tensor]| embedding(&[Lookup::new(&x[0], ids.0), Lookup::new(&x[1], ids.1)], x[0].dtype());
         check_gradient("embedding", &[&[3, 2], &[2, 2]], (-1.0, 1.0), 1, both);
         let inputs = [
             draw(&[3, 2], (-1.0, 1.0), 1).to_dtype(DType::F32).unwrap(),

@@ -1,6 +1,6 @@
 //! The gate of a feed-forward network (Shazeer 2020).
 
-use super::Activation;
+use super::{Activation, activation_dtype, activations};
 use crate::autograd::{differentiate, is_grad_enabled, record};
 use crate::{DType, Error, Result, Tensor};
 
@@ -19,13 +19,13 @@ pub fn gated(x: &Tensor, activation: Activation) -> Result<Tensor> {
     if x.dtype() == DType::F64 {
         return composed(x, activation);
     }
-    let single = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32)?.contiguous();
-    let out = x.backend().gated(activation, &single(x)?)?;
+    let dtype = activation_dtype(x);
+    let out = x.backend().gated(activation, &activations(x, dtype)?)?;
     let out = record("gated", out, &[x], &[x], move |b| {
         if is_grad_enabled() {
             return differentiate(b, |inputs| composed(&inputs[0], activation));
         }
-        let (g, x) = (single(b.grad())?, single(&b.saved[0])?);
+        let (g, x) = (activations(b.grad(), dtype)?, activations(&b.saved[0], dtype)?);
         Ok(vec![Some(x.backend().gated_gradient(activation, &g, &x)?)])
     });
     out.to_dtype(x.dtype())

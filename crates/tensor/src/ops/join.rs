@@ -5,6 +5,23 @@ use crate::autograd::record;
 use crate::layout::resolve_axis;
 use crate::{DType, Error, Result, Shape, Tensor};
 
+/// The same matrices of one dtype and width one behind the other in one stretch of memory, which each keeps whole: what is multiplied with all
+/// of them can take them as one.
+///
+/// # Errors
+/// As for [`Tensor::cat`].
+pub fn neighbours(matrices: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let matrices: Vec<Tensor> = matrices.iter().map(|matrix| matrix.detach()).collect();
+    let whole = Tensor::cat(&matrices.iter().collect::<Vec<_>>(), 0)?;
+    let mut start = 0;
+    let part = |matrix: &Tensor| {
+        let layout = whole.layout().narrow(0, start, start + matrix.shape()[0])?;
+        start += matrix.shape()[0];
+        Ok(Tensor::over(whole.storage().clone(), layout, whole.dtype()))
+    };
+    matrices.iter().map(part).collect()
+}
+
 impl Tensor {
     /// The tensors one after another along `axis`, in their common dtype. As in torch, one of shape `[0]` goes with any others: what is
     /// gathered in a loop may start as nothing.

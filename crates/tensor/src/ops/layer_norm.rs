@@ -1,6 +1,6 @@
 //! Layer normalisation (Ba, Kiros & Hinton 2016).
 
-use super::{expect_width, same_place};
+use super::{activation_dtype, activations, expect_width, same_place, vector};
 use crate::autograd::{Backward, Grads, differentiate, is_grad_enabled, record};
 use crate::{DType, Error, Result, Tensor};
 
@@ -34,9 +34,9 @@ pub fn layer_norm(
     if x.dtype() == DType::F64 {
         return parts.composed(&sources);
     }
-    let single = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32)?.contiguous();
-    let (residual, bias) = (residual.map(single).transpose()?, bias.map(single).transpose()?);
-    let out = x.backend().layer_norm(&single(x)?, residual.as_ref(), &single(weight)?, bias.as_ref(), eps)?;
+    let own = |tensor: &Tensor| activations(tensor, activation_dtype(x));
+    let (residual, bias) = (residual.map(own).transpose()?, bias.map(vector).transpose()?);
+    let out = x.backend().layer_norm(&own(x)?, residual.as_ref(), &vector(weight)?, bias.as_ref(), eps)?;
     let out = record("layer_norm", out, &sources, &sources, move |b| {
         let composed = |inputs: &[Tensor]| parts.composed(&inputs.iter().collect::<Vec<_>>());
         if is_grad_enabled() { differentiate(b, composed) } else { parts.gradients(b) }
@@ -55,11 +55,12 @@ struct Parts {
 impl Parts {
     /// The gradients in one pass over memory.
     fn gradients(self, b: &Backward) -> Result<Grads> {
-        let single = |tensor: &Tensor| tensor.to_dtype(DType::F32)?.contiguous();
-        let x = single(&b.saved[0])?;
+        let dtype = activation_dtype(&b.saved[0]);
+        let own = |tensor: &Tensor| activations(tensor, dtype);
+        let x = own(&b.saved[0])?;
         let (h, weight) =
-            if self.residual { (x.add(&single(&b.saved[1])?)?, &b.saved[2]) } else { (x, &b.saved[1]) };
-        let (g, weight) = (single(b.grad())?, single(weight)?);
+            if self.residual { (x.add(&own(&b.saved[1])?)?, &b.saved[2]) } else { (x, &b.saved[1]) };
+        let (g, weight) = (own(b.grad())?, vector(weight)?);
         let first = 1 + usize::from(self.residual);
         let parameters = b.needs(first) || self.bias && b.needs(first + 1);
         let [into_h, into_weight, into_bias] =

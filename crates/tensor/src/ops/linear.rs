@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use super::{expect_width, gated, layer_norm, rms_norm, same_place};
+use super::{activations, expect_width, gated, layer_norm, rms_norm, same_place, vector};
 use crate::autograd::{Backward, Grads, is_grad_enabled, record};
 use crate::{Activation, DType, Error, Matrix, Quantized, Result, Shape, Tensor, Weight, Workspace};
 
@@ -13,14 +13,14 @@ use crate::{Activation, DType, Error, Matrix, Quantized, Result, Shape, Tensor, 
 /// `Shapes` when the last dimension of `x` is not the weight's `in`, or the bias has not `out` elements; `DType` for other than floats.
 pub fn linear(x: &Tensor, weight: &Weight, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
     let then = Then::Activate(activation);
-    LinearStep { x, norm: None, weight, bias, then }.run(&mut Workspace::default())
+    LinearStep { x, norm: None, weight, bias, then, dtype: None }.run(&mut Workspace::default())
 }
 
 /// `then(norm(x) @ weightᵀ + bias)`: a linear layer with the norm before it and what is done to its result, as one step. With few rows
 /// the matrix is all that takes time, and what else there is to do costs less within the same step than as steps of its own.
 #[derive(Clone, Copy)]
 pub struct LinearStep<'a> {
-    /// (.., in) of floats, float32 where speed matters.
+    /// (.., in) of floats, activations of its device where speed matters.
     pub x: &'a Tensor,
     /// What `x` goes through first.
     pub norm: Option<Norm<'a>>,
@@ -30,6 +30,8 @@ pub struct LinearStep<'a> {
     pub bias: Option<&'a Tensor>,
     /// What becomes of the sums.
     pub then: Then<'a>,
+    /// The dtype of the result, if it is not that of `x`.
+    pub dtype: Option<DType>,
 }
 
 /// What is done to the sums of a linear layer.
@@ -111,22 +113,34 @@ impl<'a> LinearStep<'a> {
             let x = self.norm.map_or_else(|| Ok(self.x.clone()), |norm| norm.apply(self.x))?.autocast()?;
             return LinearStep { x: &x, norm: None, ..*self }.run(workspace);
         }
-        let is_plain = self.operands().all(|operand| {
-            operand.dtype() == DType::F32
-                && operand.is_contiguous()
-                && !(operand.requires_grad() && is_grad_enabled())
-        });
-        if is_plain && !(self.weight.requires_grad() && is_grad_enabled()) {
-            let out = workspace.take(&shape, self.x.device())?;
+        let dtype = self.dtype.unwrap_or(self.x.dtype());
+        if self.is_taken(dtype) && !(self.weight.requires_grad() && is_grad_enabled()) {
+            let out = workspace.take(&shape, dtype, self.x.device())?;
             self.x.backend().linear(&out, self)?;
             return Ok(out);
         }
         let normed = self.norm.map(|norm| norm.apply(self.x)).transpose()?;
-        let x = normed.as_ref().unwrap_or(self.x);
-        match self.then {
-            Then::Activate(activation) => activated(x, self.weight, self.bias, activation, workspace),
-            then => then.apply(&activated(x, self.weight, self.bias, Activation::Identity, workspace)?),
-        }
+        let step = LinearStep { x: normed.as_ref().unwrap_or(self.x), norm: None, ..*self };
+        let out = match self.then {
+            Then::Activate(activation) => activated(&step, activation, workspace)?,
+            then => then.apply(&activated(&step, Activation::Identity, workspace)?)?,
+        };
+        self.dtype.map_or(Ok(out.clone()), |dtype| out.to_dtype(dtype))
+    }
+
+    /// Whether the device takes everything as it is, and no gradient is asked for any tensor but the weight.
+    fn is_taken(&self, dtype: DType) -> bool {
+        let backend = self.x.backend();
+        let are_floats = self.operands().all(|operand| {
+            backend.takes(operand.dtype())
+                && operand.is_contiguous()
+                && !(operand.requires_grad() && is_grad_enabled())
+        });
+        let is_added = match self.then {
+            Then::Add(residual) => residual.dtype() == dtype,
+            _ => true,
+        };
+        are_floats && is_added && (dtype == self.x.dtype() || dtype == DType::F32)
     }
 
     /// All tensors but the weight.
@@ -179,26 +193,21 @@ impl<'a> LinearStep<'a> {
     }
 }
 
-/// `activation(x @ weightᵀ + bias)` of any floats, with its gradient.
-fn activated(
-    x: &Tensor,
-    weight: &Weight,
-    bias: Option<&Tensor>,
-    activation: Activation,
-    workspace: &mut Workspace,
-) -> Result<Tensor> {
-    if x.dtype() != DType::F32 {
+/// `activation(x @ weightᵀ + bias)` of any floats, with its gradient; in the dtype of the step where that is computed at once.
+fn activated(step: &LinearStep, activation: Activation, workspace: &mut Workspace) -> Result<Tensor> {
+    let LinearStep { x, weight, bias, dtype: step_dtype, .. } = *step;
+    if !x.backend().takes(x.dtype()) {
         let parts = weight.parts().iter().map(|part| part.to_dtype(x.dtype())).collect::<Result<Vec<_>>>()?;
         return activation.apply(&composed(x, &parts, bias)?);
     }
-    let single = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32)?.contiguous();
-    let (plain, converted) = (single(x)?, bias.map(single).transpose()?);
+    let (plain, converted) = (activations(x, x.dtype())?, bias.map(vector).transpose()?);
     let asked = x.requires_grad() || weight.requires_grad() || bias.is_some_and(Tensor::requires_grad);
     let asked = asked && is_grad_enabled();
     // The gradient of an activation needs what went into it.
     let then = Then::Activate(if asked { Activation::Identity } else { activation });
-    let step = LinearStep { x: &plain, norm: None, weight, bias: converted.as_ref(), then };
-    let out = workspace.take(&step.check()?, x.device())?;
+    let step = LinearStep { x: &plain, norm: None, weight, bias: converted.as_ref(), then, dtype: None };
+    let dtype = if step_dtype == Some(DType::F32) { DType::F32 } else { x.dtype() };
+    let out = workspace.take(&step.check()?, dtype, x.device())?;
     x.backend().linear(&out, &step)?;
     if !asked {
         return Ok(out);
@@ -229,7 +238,8 @@ fn gradients(b: &Backward, blocks: &[Option<Quantized>]) -> Result<Grads> {
         2 => Ok(t.clone()),
         _ => t.flatten(0, -2),
     };
-    let (g, x_rows) = (two(b.grad())?, two(x)?);
+    // Of a result that is wider than x.
+    let (g, x_rows) = (two(&b.grad().to_dtype(x.dtype())?)?, two(x)?);
     let mut grads = vec![None];
     let (mut start, mut into_x) = (0, None);
     for blocks in blocks {
@@ -382,7 +392,7 @@ mod tests {
                         (Then::Gate(Activation::Silu), gated(&plain, Activation::Silu).unwrap()),
                         (Then::Add(residual), plain.add(residual).unwrap()),
                     ] {
-                        let step = LinearStep { x, norm: *norm, weight, bias, then };
+                        let step = LinearStep { x, norm: *norm, weight, bias, then, dtype: None };
                         let got = step.run(workspace).unwrap();
                         let most =
                             |x: &Tensor| x.abs().unwrap().amax(&[], false).unwrap().item().unwrap().to_f64();
@@ -402,7 +412,8 @@ mod tests {
         fn step(x: &[Tensor], then: Then) -> Result<Tensor> {
             let norm = Some(Norm::Rms { weight: &x[1], eps: 1e-5 });
             let weight = &Weight::new([x[2].clone()])?;
-            LinearStep { x: &x[0], norm, weight, bias: Some(&x[3]), then }.run(&mut Workspace::default())
+            LinearStep { x: &x[0], norm, weight, bias: Some(&x[3]), then, dtype: None }
+                .run(&mut Workspace::default())
         }
         check_gradient("a step that adds", &shapes, (0.5, 1.5), 1, |x| step(x, Then::Add(&x[4])));
         check_gradient("a step that gates", &shapes[..4], (0.5, 1.5), 1, |x| {
@@ -412,7 +423,7 @@ mod tests {
             [Then::Add(&Tensor::zeros(&[3, 7]).unwrap()), Then::Gate(Activation::Silu)].map(|then| {
                 let (x, weight) = (Tensor::zeros(&[3, 6]).unwrap(), Tensor::zeros(&[7, 6]).unwrap());
                 let weight = Weight::new([weight]).unwrap();
-                LinearStep { x: &x, norm: None, weight: &weight, bias: None, then }
+                LinearStep { x: &x, norm: None, weight: &weight, bias: None, then, dtype: None }
                     .run(&mut Workspace::default())
                     .is_err()
             });

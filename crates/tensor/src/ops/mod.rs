@@ -44,6 +44,7 @@ pub(crate) use dropout::{BLOCKS as DROPOUT_BLOCKS, GROUP as DROPOUT_GROUP, limit
 pub use embedding::{Lookup, embedding};
 pub use gated::gated;
 pub use index::Index;
+pub use join::neighbours;
 pub use layer_norm::layer_norm;
 pub use linear::{LinearStep, Norm, Then, linear};
 pub use loss::Reduction;
@@ -55,7 +56,7 @@ pub use sample::Sampling;
 pub use unary::UnaryOp;
 pub use update::{Change, Kept, Update, update};
 
-use crate::{Error, Result, Tensor};
+use crate::{DType, Error, Result, Tensor};
 
 /// Refuses complex numbers, which can be held and moved but not computed with.
 fn expect_real(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
@@ -65,6 +66,21 @@ fn expect_real(op: &'static str, tensors: &[&Tensor]) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// The dtype in which `x`, of floats, goes into kernels as activations: its own, where its device has them for that.
+fn activation_dtype(x: &Tensor) -> DType {
+    if x.backend().takes(x.dtype()) { x.dtype() } else { DType::F32 }
+}
+
+/// What kernels take for `x`: it, or a copy as contiguous activations of `dtype`.
+fn activations(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    x.detach().to_dtype(dtype)?.contiguous()
+}
+
+/// What kernels take for a parameter beside activations.
+fn vector(parameter: &Tensor) -> Result<Tensor> {
+    activations(parameter, activation_dtype(parameter))
 }
 
 /// Refuses tensors that lie on different devices.

@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation (Zhang & Sennrich 2019).
 
-use super::{expect_width, same_place};
+use super::{activation_dtype, activations, expect_width, same_place, vector};
 use crate::autograd::{differentiate, is_grad_enabled, record};
 use crate::{DType, Result, Tensor};
 
@@ -17,13 +17,14 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     if x.dtype() == DType::F64 {
         return composed(x, weight, eps);
     }
-    let single = |tensor: &Tensor| tensor.detach().to_dtype(DType::F32)?.contiguous();
-    let out = x.backend().rms_norm(&single(x)?, &single(weight)?, eps)?;
+    let dtype = activation_dtype(x);
+    let out = x.backend().rms_norm(&activations(x, dtype)?, &vector(weight)?, eps)?;
     let out = record("rms_norm", out, &[x, weight], &[x, weight], move |b| {
         if is_grad_enabled() {
             return differentiate(b, |inputs| composed(&inputs[0], &inputs[1], eps));
         }
-        let (g, x, weight) = (single(b.grad())?, single(&b.saved[0])?, single(&b.saved[1])?);
+        let (g, x) = (activations(b.grad(), dtype)?, activations(&b.saved[0], dtype)?);
+        let weight = vector(&b.saved[1])?;
         Ok(x.backend().rms_norm_gradient(&g, &x, &weight, eps, b.needs(1))?.into())
     });
     out.to_dtype(x.dtype())

@@ -1,6 +1,6 @@
 //! Rotary position embeddings (Su et al. 2021).
 
-use super::same_place;
+use super::{activation_dtype, activations, same_place};
 use crate::autograd::record;
 use crate::{DType, Error, Result, Tensor};
 
@@ -12,10 +12,12 @@ use crate::{DType, Error, Result, Tensor};
 /// `Shapes` when `cos` and `sin` are not as above; `DType` for other than floats.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
     check(x, cos, sin)?;
-    let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-    let wide = |tensor: &Tensor| tensor.detach().to_dtype(dtype);
-    let turning = if heads_are_runs(x) { wide(x)? } else { wide(x)?.contiguous()? };
-    let (cosines, sines) = (wide(cos)?.contiguous()?, wide(sin)?.contiguous()?);
+    let [dtype, angles] =
+        if x.dtype() == DType::F64 { [DType::F64; 2] } else { [activation_dtype(x), DType::F32] };
+    let turning = x.detach().to_dtype(dtype)?;
+    let turning = if heads_are_runs(&turning) { turning } else { turning.contiguous()? };
+    let [cosines, sines] = [cos, sin].map(|table| activations(table, angles));
+    let (cosines, sines) = (cosines?, sines?);
     let out = Tensor::uninit(x.shape(), dtype, x.device())?;
     x.backend().rope(&out, &turning, &cosines, &sines, interleaved)?;
     let out = out.to_dtype(x.dtype())?;
@@ -32,7 +34,7 @@ pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result
 pub fn rope_(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
     check(x, cos, sin)?;
     let recorded = x.check_in_place("rope_", &[])?;
-    let is_plain = [x, cos, sin].iter().all(|tensor| tensor.dtype() == DType::F32);
+    let is_plain = x.backend().takes(x.dtype()) && [cos, sin].iter().all(|table| table.dtype() == DType::F32);
     if recorded || !is_plain || !heads_are_runs(x) || !cos.is_contiguous() || !sin.is_contiguous() {
         return x.become_(&rope(x, cos, sin, interleaved)?);
     }

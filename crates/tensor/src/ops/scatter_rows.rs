@@ -1,5 +1,6 @@
 //! Putting rows back where they came from.
 
+use super::{activation_dtype, activations};
 use crate::autograd::record;
 use crate::{DType, Error, Result, Tensor};
 
@@ -26,11 +27,8 @@ impl Tensor {
             let places = Tensor::from_slice(&places, &[places.len()])?.mul(width as i64)?;
             return Tensor::zeros_of(&shape, DType::F64)?.put_at(&places, width, self, false);
         }
-        let out = self.backend().scatter_rows(
-            &self.detach().to_dtype(DType::F32)?.contiguous()?,
-            positions,
-            total,
-        )?;
+        let x = activations(self, activation_dtype(self))?;
+        let out = self.backend().scatter_rows(&x, positions, total)?;
         let rows = positions.to_vec();
         let out =
             record("scatter_rows", out, &[self], &[], move |b| Ok(vec![Some(b.grad().gather_rows(&rows)?)]));

@@ -139,7 +139,7 @@ impl UnaryOp {
 
 /// g (Φ(x) + x φ(x)), φ = Φ' the normal density.
 fn gelu_gradient(g: &Tensor, x: &Tensor) -> Result<Tensor> {
-    if x.dtype() == DType::F32 && g.dtype() == DType::F32 && g.shape() == x.shape() {
+    if x.backend().takes(x.dtype()) && g.dtype() == x.dtype() && g.shape() == x.shape() {
         let out = x.backend().gelu_gradient(&g.detach().contiguous()?, &x.detach().contiguous()?)?;
         return Ok(fused("gelu_gradient", out, &[g, x], |inputs| {
             composed_gelu_gradient(&inputs[0], &inputs[1])

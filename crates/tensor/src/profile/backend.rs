@@ -120,6 +120,10 @@ fn work_of_attention(out: &Tensor, attention: &Attention) -> Work {
 }
 
 impl<B: Backend> Backend for Profiled<B> {
+    fn takes(&self, dtype: DType) -> bool {
+        self.0.takes(dtype)
+    }
+
     fn finish(&self) -> Result<()> {
         self.0.finish()
     }
@@ -333,12 +337,12 @@ impl<B: Backend> Backend for Profiled<B> {
         measured(self.0, name, work, || self.0.update(changes))
     }
 
-    fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
+    fn embedding(&self, lookups: &[(&Tensor, &[i64])], dtype: DType) -> Result<Tensor> {
         let row = |table: &Tensor| table.shape().last().map_or(0, |width| width * table.dtype().size());
         let read = lookups.iter().map(|(table, ids)| (ids.len() * (row(table) + size_of::<i64>())) as u64);
         let shapes = lookups.iter().map(|(table, _)| table.shape().into()).collect();
         measured(self.0, "embedding", Work { shapes, flops: 0, bytes: read.sum() }, || {
-            self.0.embedding(lookups)
+            self.0.embedding(lookups, dtype)
         })
     }
 
@@ -353,8 +357,9 @@ impl<B: Backend> Backend for Profiled<B> {
         passing(self.0, "scatter_rows", &[x], || self.0.scatter_rows(x, positions, total))
     }
 
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
-        passing(self.0, "store_rows", &[x], || self.0.store_rows(store, x, places))
+    fn store_rows(&self, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()> {
+        let rows = stores.map(|[_, x]| x);
+        passing(self.0, "store_rows", &rows, || self.0.store_rows(stores, places))
     }
 
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {

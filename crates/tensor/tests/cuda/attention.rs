@@ -66,7 +66,8 @@ impl Case {
                 _ => StoreForm::F32,
             };
             let store = form.zeros(keys, kv_heads, dim, Device::Cpu).unwrap();
-            store_rows(&store, &x, &(0..keys).map(|row| [row, row]).collect()).unwrap();
+            let places = (0..keys).map(|row| [row, row]).collect();
+            store_rows([&store, &x], [&store, &x], &places).unwrap();
             store
         };
         let (key, value) = (store(dim, 2), store(value_dim, 3));
@@ -163,19 +164,23 @@ impl Case {
                 let names = macros(format!("GROUP={together}"));
                 let module = Module::new("decode", &names.each_ref().map(String::as_str));
                 let left = Memory::new(rows * heads * parts * (value_dim + 2) * 4);
+                let out = Memory::new(want.numel() * dtype.size());
+                let (chunks, shared) = (chunks as i32, arguments());
                 launch!(
                     module,
                     "decode",
                     at,
-                    [&left, query_at, &key, &value, &sequences, places.as_ref(), arguments(), chunks as i32]
+                    [&out, &left, query_at, &key, &value, &sequences, places.as_ref(), shared, chunks]
                 );
-                let out = Memory::new(want.numel() * dtype.size());
                 let join = Geometry {
                     grid: [heads as u32, rows as u32, 1],
                     block: [4 * WARP as u32, 1, 1],
                     shared: 0,
                 };
-                launch!(module, "combine", join, [&out, &left, &sequences, parts as i32]);
+                // One part is all there is.
+                if parts > 1 {
+                    launch!(module, "combine", join, [&out, &left, &sequences, parts as i32]);
+                }
                 close(&format!("decode {what} in {parts}"), &out.tensor(want.shape(), dtype), &want, near);
                 // And in more parts than there may be keys.
                 parts += 3;

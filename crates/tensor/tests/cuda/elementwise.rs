@@ -6,7 +6,7 @@ use trustformers_tensor::{Activation, BinaryOp, CompareOp, DType, ReduceOp, Tens
 
 use crate::arguments::{ACTIVATIONS, Walk, class, code, place_in};
 use crate::device::{Argument, Memory, Module};
-use crate::geometry::{columns, elements, rows};
+use crate::geometry::{EACH, columns, elements, rows};
 use crate::{FLOATS, close, cpu, draw, launch, name, single, tolerance};
 
 const REAL: Range<usize> = 0..13;
@@ -303,17 +303,17 @@ fn activations_and_gates() {
     for dtype in FLOATS {
         let kernels = Module::new("activation", &[&format!("T={}", name(dtype))]);
         for (number, function) in (0i32..).zip(ACTIVATIONS) {
-            for (count, width) in [(0, 3), (1, 1), (5, 7), (3, 700)] {
+            for (count, width) in [(0, 3), (1, 1), (5, 7), (3, 700), (2, 1401)] {
                 let (shape, halves) = ([count, width], [count, 2 * width]);
                 let x = draw(&halves, (-6.0, 6.0), dtype, 1);
                 let g = draw(&shape, (-1.0, 1.0), dtype, 2);
                 let (wide_x, wide_g) = (single(&x), single(&g));
                 let (n, bytes) = (count * width, count * width * dtype.size());
-                let (at, near) = (elements(n, 1), tolerance(dtype) * 2.0);
+                let (at, by_packs, near) = (elements(n, 1), elements(n, EACH), tolerance(dtype) * 2.0);
                 let (x_at, g_at) = (Memory::of(&x), Memory::of(&g));
 
                 let out = Memory::new(bytes);
-                launch!(kernels, "gated", at, [&out, &x_at, n as i64, width as i32, number]);
+                launch!(kernels, "gated", by_packs, [&out, &x_at, n as i64, width as i32, number]);
                 close("gated", &out.tensor(&shape, dtype), &cpu().gated(function, &wide_x).unwrap(), near);
                 let out = Memory::new(2 * bytes);
                 launch!(kernels, "gated_gradient", at, [&out, &g_at, &x_at, n as i64, width as i32, number]);
@@ -322,7 +322,7 @@ fn activations_and_gates() {
 
                 let part = Memory::of(&x.narrow(1, 0, width).unwrap());
                 let out = Memory::new(bytes);
-                launch!(kernels, "activation", at, [&out, &part, n as i64, number]);
+                launch!(kernels, "activation", by_packs, [&out, &part, n as i64, number]);
                 let want = function.apply(&wide_x.narrow(1, 0, width).unwrap()).unwrap();
                 close(&format!("{function:?}"), &out.tensor(&shape, dtype), &want, near);
                 if function == Activation::Gelu {

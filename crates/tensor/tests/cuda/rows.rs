@@ -7,7 +7,8 @@ use crate::geometry::{columns, rows};
 use crate::{FLOATS, close, cpu, draw, launch, name, single, tolerance};
 
 /// No rows, one element, rows narrower than a warp, as wide, of one block and of more elements than threads.
-const SHAPES: [(usize, usize); 7] = [(0, 4), (1, 1), (3, 7), (9, 32), (20, 65), (3, 777), (2, 5003)];
+const SHAPES: [(usize, usize); 9] =
+    [(0, 4), (1, 1), (3, 7), (9, 32), (20, 65), (3, 776), (3, 777), (2, 5003), (2, 17_000)];
 
 #[test]
 fn softmax_and_its_gradient() {

@@ -199,7 +199,8 @@ fn lookups_stores_and_turns() {
         let out = Memory::new(5 * 37 * dtype.size());
         launch!(module, "embedding", elements(5 * 37, 1), [&out, Argument::of(lookups), code, 5i64, 37i32]);
         let (wide_words, wide_places) = (single(&words), single(&places));
-        let want = cpu().embedding(&[(&wide_words, &ids[..]), (&wide_places, &positions[..])]).unwrap();
+        let want =
+            cpu().embedding(&[(&wide_words, &ids[..]), (&wide_places, &positions[..])], DType::F32).unwrap();
         close("embedding", &out.tensor(&[5, 37], dtype), &want, tolerance(dtype));
 
         for (form, number) in [(StoreForm::F32, 11), (StoreForm::F16, 9), (StoreForm::Int8, 1)] {
@@ -208,35 +209,35 @@ fn lookups_stores_and_turns() {
             x.narrow(0, 2, 3).unwrap().fill_(0.0).unwrap();
             let pairs = [[5usize, 1], [0, 4], [2, 0]];
             let store = form.zeros(7, heads, dim, Device::Cpu).unwrap();
-            store_rows(&store, &x, &pairs.iter().copied().collect()).unwrap();
+            store_rows([&store, &x], [&store, &x], &pairs.iter().copied().collect()).unwrap();
             let flat: Vec<i64> = pairs.iter().flatten().map(|&row| row as i64).collect();
             let kept = Memory::of(&form.zeros(7, heads, dim, Device::Cpu).unwrap());
             let strides = [(heads * dim) as i64, dim as i64];
+            // Keys and values: the same numbers in two places.
+            let other = Memory::of(&form.zeros(7, heads, dim, Device::Cpu).unwrap());
+            let from = Memory::of(&x);
+            let stored = [&kept, &other]
+                .map(|to| [to.address(), from.address(), dim as u64, strides[0] as u64, strides[1] as u64]);
+            let at = Geometry { grid: [2, 2, 1], ..rows(3 * heads, dim) };
             launch!(
                 module,
                 "store_rows",
-                rows(3 * heads, dim),
-                [
-                    &kept,
-                    number,
-                    &Memory::of(&x),
-                    &Memory::of_slice(&flat),
-                    3i64,
-                    heads as i32,
-                    dim as i32,
-                    strides[0],
-                    strides[1]
-                ]
+                at,
+                [Argument::of(stored), number, &Memory::of_slice(&flat), 3i64, heads as i32]
             );
-            let got = kept.tensor(store.shape(), store.dtype());
             let every: Vec<usize> = (0..7).collect();
-            let [got, want] = [&got, &store].map(|store| stored_rows(store, &every).unwrap());
-            close("store_rows", &got, &want, 0.0);
+            let want = stored_rows(&store, &every).unwrap();
+            for kept in [&kept, &other] {
+                let got = stored_rows(&kept.tensor(store.shape(), store.dtype()), &every).unwrap();
+                close("store_rows", &got, &want, 0.0);
+            }
         }
 
         let module = Module::new("rope", &[&format!("T={}", name(dtype)), "A=f32"]);
-        for (pairs, interleaved) in [(4, false), (4, true), (3, false), (0, true)] {
-            let (count, heads, dim) = (5, 3, 9);
+        let kinds =
+            [(4, false, 9), (4, true, 9), (3, false, 9), (0, true, 9), (4, false, 12), (8, false, 16)];
+        for (pairs, interleaved, dim) in kinds {
+            let (count, heads) = (5, 3);
             // Heads that lie among others, turned where they are.
             let packed = draw(&[count, 2, heads, dim], (-1.0, 1.0), dtype, 4);
             let x = packed.select(1, 1).unwrap();

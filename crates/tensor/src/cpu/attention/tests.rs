@@ -85,7 +85,7 @@ fn stores_of_every_form_are_read_as_what_they_hold() {
             let stored = |dim: usize, seed| {
                 let store = form.zeros(151, kv_heads, dim, Device::Cpu).unwrap();
                 let x = draw(&[280, 2 * kv_heads, dim], seed).narrow(1, kv_heads, 2 * kv_heads).unwrap();
-                store_rows(&store, &x, &places.iter().copied().collect()).unwrap();
+                store_rows([&store, &x], [&store, &x], &places.iter().copied().collect()).unwrap();
                 let rows: Vec<usize> = (0..151).collect();
                 let floats = stored_rows(&store, &rows).unwrap();
                 let most = if form == StoreForm::F32 { 0.0 } else { 4.5 / 254.0 };
@@ -110,17 +110,18 @@ fn stores_of_every_form_are_read_as_what_they_hold() {
         }
     }
     let store = StoreForm::F16.zeros(1, 1, 2, Device::Cpu).unwrap();
-    store_rows(
-        &store,
-        &Tensor::from_slice(&[1e6f32, f32::NEG_INFINITY], &[1, 1, 2]).unwrap(),
-        &Places::from_iter([[0, 0]]),
-    )
-    .unwrap();
+    let other = StoreForm::F16.zeros(1, 1, 3, Device::Cpu).unwrap();
+    let x = Tensor::from_slice(&[1e6f32, f32::NEG_INFINITY], &[1, 1, 2]).unwrap();
+    let y = Tensor::from_slice(&[1f32, 2.0, -3.0], &[1, 1, 3]).unwrap();
+    let kept =
+        |x: &Tensor, y: &Tensor, place| store_rows([&store, x], [&other, y], &Places::from_iter([place]));
+    kept(&x, &y, [0, 0]).unwrap();
     assert_eq!(stored_rows(&store, &[0]).unwrap().as_slice::<f32>().unwrap(), [65504.0, -65504.0]);
+    assert_eq!(stored_rows(&other, &[0]).unwrap().as_slice::<f32>().unwrap(), [1.0, 2.0, -3.0]);
     for place in [[1, 0], [0, 1]] {
-        assert!(
-            store_rows(&store, &Tensor::zeros(&[1, 1, 2]).unwrap(), &Places::from_iter([place])).is_err()
-        );
+        assert!(kept(&x, &y, place).is_err());
     }
-    assert!(store_rows(&store, &Tensor::zeros(&[1, 1, 3]).unwrap(), &Places::from_iter([[0, 0]])).is_err());
+    assert!(kept(&y, &y, [0, 0]).is_err() && kept(&x, &x, [0, 0]).is_err());
+    let wide = StoreForm::F32.zeros(1, 1, 3, Device::Cpu).unwrap();
+    assert!(store_rows([&store, &x], [&wide, &y], &Places::from_iter([[0, 0]])).is_err());
 }

@@ -1,6 +1,6 @@
 //! Attention, and the positions of what attends.
 
-use super::{Gpu, host, name};
+use super::{Gpu, host, name, of};
 use crate::cuda::arguments::{Shared, reach};
 use crate::cuda::geometry::{Geometry, WARP, decode, decode_group, elements, prefill};
 use crate::cuda::launch::{Argument, launch};
@@ -72,23 +72,26 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
         // A number of parts that stays while a text grows, so that a graph of the launch does.
         let most = sequences.iter().map(|s| s.keys).max().unwrap_or(0).next_power_of_two();
         let (at, parts) = decode(rows, kv_heads, chunks, most);
-        let left = gpu.fresh(&[rows * heads * parts * (value_dim + 2)], DType::F32)?;
-        let macros = format!("T=f32 {of_heads} GROUP={together}");
+        let left = if parts == 1 { 0 } else { rows * heads * parts * (value_dim + 2) };
+        let left = gpu.fresh(&[left], DType::F32)?;
+        let macros = format!("{} {of_heads} GROUP={together}", of(query.dtype()));
         launch!(
             gpu,
             "decode",
             &macros,
             "decode",
             at,
-            [&left, query, key, value, &table, biases, Argument::of(shared), chunks as i32]
+            [out, &left, query, key, value, &table, biases, Argument::of(shared), chunks as i32]
         )?;
+        if parts == 1 {
+            return Ok(None);
+        }
         let at = Geometry { grid: [heads as u32, rows as u32, 1], block: [4 * WARP as u32, 1, 1], shared: 0 };
         launch!(gpu, "decode", &macros, "combine", at, [out, &left, &table, parts as i32])?;
         return Ok(None);
     }
-    let of_products = attention.rounded.unwrap_or(DType::F32);
-    let (at, warps) = prefill(sequences.len(), longest, heads, (dim, value_dim, of_products.size()));
-    let macros = format!("T={} IO=f32 {of_heads} WARPS={warps}", name(of_products));
+    let (at, warps) = prefill(sequences.len(), longest, heads, (dim, value_dim, query.dtype().size()));
+    let macros = format!("{} {of_heads} WARPS={warps}", of(query.dtype()));
     launch!(
         gpu,
         "prefill",
@@ -108,7 +111,7 @@ pub(super) fn rope(
     sin: &Tensor,
     interleaved: bool,
 ) -> Result<()> {
-    if x.dtype() != DType::F32 {
+    if x.dtype() == DType::F64 {
         return host::rope(out, x, cos, sin, interleaved);
     }
     let (rows, heads, dim, pairs) = (x.shape()[0], x.shape()[1], x.shape()[2], cos.shape()[1]);
@@ -121,7 +124,7 @@ pub(super) fn rope(
     launch!(
         gpu,
         "rope",
-        "T=f32 A=f32",
+        &format!("{} A=f32", of(x.dtype())),
         "rope",
         at,
         [out, x, cos, sin, rows, heads, dim, pairs, interleaved, to, from]

@@ -1,6 +1,6 @@
 //! Rows and blocks at given places.
 
-use super::{Gpu, name};
+use super::{Gpu, name, of};
 use crate::cuda::arguments::code;
 use crate::cuda::geometry::{Geometry, WARP, elements};
 use crate::cuda::launch::{Argument, launch};
@@ -62,7 +62,7 @@ struct Lookups {
     count: i64,
 }
 
-pub(super) fn embedding(gpu: &Gpu, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
+pub(super) fn embedding(gpu: &Gpu, lookups: &[(&Tensor, &[i64])], to: DType) -> Result<Tensor> {
     let (positions, width) = (lookups[0].1.len(), lookups[0].0.shape()[1]);
     let all: Vec<i64> = lookups.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
     let ids = gpu.table(&all)?;
@@ -77,43 +77,56 @@ pub(super) fn embedding(gpu: &Gpu, lookups: &[(&Tensor, &[i64])]) -> Result<Tens
         for (index, place) in at.iter_mut().enumerate().take(count) {
             *place = [lookups[first + index].0.as_ptr() as u64, ids_of(first + index)];
         }
-        let out = gpu.fresh(&[positions, width], DType::F32)?;
+        let out = gpu.fresh(&[positions, width], to)?;
         let (grid, lookups) = (elements(out.numel(), 1), Argument::of(Lookups { at, count: count as i64 }));
         let (positions, width) = (positions as i64, width as i32);
-        launch!(gpu, "rows", "T=f32", "embedding", grid, [&out, lookups, code(dtype), positions, width])?;
+        launch!(gpu, "rows", &of(to), "embedding", grid, [&out, lookups, code(dtype), positions, width])?;
         if let Some(before) = &sum {
             gpu.binary(BinaryOp::Add, &out, &out, before)?;
         }
         sum = Some(out);
         first += count;
     }
-    sum.map_or_else(|| gpu.fresh(&[positions, width], DType::F32), Ok)
+    sum.map_or_else(|| gpu.fresh(&[positions, width], to), Ok)
 }
 
 pub(super) fn scatter_rows(gpu: &Gpu, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor> {
     let mut shape = x.shape().to_vec();
     shape[0] = total;
     let width: usize = shape[1..].iter().product();
-    let out = gpu.fresh(&shape, DType::F32)?;
+    let out = gpu.fresh(&shape, x.dtype())?;
     gpu.zero(&out)?;
     let offsets: Vec<i64> = positions.iter().map(|&position| (position * width) as i64).collect();
     put(gpu, &out, &gpu.table(&offsets)?, width, x, false)?;
     Ok(out)
 }
 
-pub(super) fn store_rows(gpu: &Gpu, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
+/// What kernels call Stored: where rows go, where they are, the elements of a head, and from row to row and from head to head.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Stored {
+    places: [u64; 2],
+    sizes: [i64; 3],
+}
+
+pub(super) fn store_rows(gpu: &Gpu, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()> {
+    let [[store, x], _] = stores;
     let (count, heads) = (places.pairs().len(), x.shape()[1]);
     let blocks = (count * heads).div_ceil(8).clamp(1, 4096) as u32;
-    let at = Geometry { grid: [blocks, 1, 1], block: [WARP as u32, 8, 1], shared: 0 };
+    let at = Geometry { grid: [blocks, stores.len() as u32, 1], block: [WARP as u32, 8, 1], shared: 0 };
     let (places, form) = (places.on(gpu.device())?, code(store.dtype()));
-    let dim = stored_dim(store).unwrap_or_default() as i32;
-    let [row, head] = [0, 1].map(|axis| x.layout().strides()[axis] as i64);
+    let stored = stores.map(|[store, x]| {
+        let [row, head] = [0, 1].map(|axis| x.layout().strides()[axis] as i64);
+        let dim = stored_dim(store).unwrap_or_default() as i64;
+        Stored { places: [store, x].map(|tensor| tensor.as_ptr() as u64), sizes: [dim, row, head] }
+    });
+    let stored = Argument::of(stored);
     launch!(
         gpu,
         "rows",
-        "T=f32",
+        &of(x.dtype()),
         "store_rows",
         at,
-        [store, form, x, &places, count as i64, heads as i32, dim, row, head]
+        [stored, form, &places, count as i64, heads as i32]
     )
 }

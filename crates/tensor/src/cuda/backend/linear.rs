@@ -1,7 +1,11 @@
 //! Linear layers: a norm before, products with the parts of a weight, and what is done to their sums.
 
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
 use super::matmul::{matrices, plain};
-use super::{Gpu, name, rows};
+use super::{Gpu, of, rows};
 use crate::cuda::blas::{Function, Matrices, Product};
 use crate::cuda::geometry::{elements, gemv};
 use crate::cuda::launch::launch;
@@ -33,13 +37,16 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
     };
     let add = if let Then::Add(residual) = then { Some(residual) } else { None };
     let sums = match then {
-        Then::Gate(_) => gpu.fresh(&[vectors, outputs], DType::F32)?,
+        Then::Gate(_) => gpu.fresh(&[vectors, outputs], out.dtype())?,
         _ => flat(out, [vectors, outputs]),
     };
     if sums.numel() > 0 {
+        // The library adds what has the dtype of the sums.
+        let bias = bias.map(|bias| bias.detach().to_dtype(sums.dtype())).transpose()?;
+        let bias = bias.as_ref();
         let mut converted = Converted { x: &x, as_stored: Vec::new() };
         let mut first = 0;
-        for part in weight.parts() {
+        for part in &joined(weight.parts()) {
             let columns = Columns { sums: &sums, bias, add, first, count: part.shape()[0], function };
             match part {
                 Matrix::Dense(tensor) => columns.of_floats(gpu, &mut converted, tensor)?,
@@ -52,6 +59,35 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
         Then::Gate(activation) => rows::gate(gpu, activation, out, &sums),
         _ => rows::activate(gpu, last, &sums, &sums),
     }
+}
+
+/// The parts of a weight, those that lie one behind the other as one.
+fn joined(parts: &[Matrix]) -> SmallVec<[Matrix; 3]> {
+    let mut all: SmallVec<[Matrix; 3]> = SmallVec::new();
+    for part in parts {
+        let both = match (all.last(), part) {
+            (Some(Matrix::Dense(before)), Matrix::Dense(part)) => together(before, part),
+            _ => None,
+        };
+        match (both, all.last_mut()) {
+            (Some(both), Some(last)) => *last = Matrix::Dense(both),
+            _ => all.push(part.clone()),
+        }
+    }
+    all
+}
+
+/// Two matrices as one, if the second begins where the first ends.
+fn together(first: &Tensor, second: &Tensor) -> Option<Tensor> {
+    let follows = first.layout().offset() + first.numel() == second.layout().offset()
+        && Arc::ptr_eq(first.storage(), second.storage())
+        && [first, second].into_iter().all(Tensor::is_contiguous)
+        && (first.dtype(), first.shape()[1]) == (second.dtype(), second.shape()[1]);
+    let layout = || {
+        let shape = [first.shape()[0] + second.shape()[0], first.shape()[1]];
+        Layout::strided(&shape, &[shape[1] as isize, 1], first.layout().offset())
+    };
+    follows.then(|| Tensor::over(first.storage().clone(), layout(), first.dtype()))
 }
 
 /// The elements of a contiguous tensor in another shape.
@@ -82,7 +118,7 @@ impl Converted<'_> {
 
 /// Some neighbouring columns of the sums, which one part of a weight gives.
 struct Columns<'a> {
-    /// (vectors, outputs), float32
+    /// (vectors, outputs)
     sums: &'a Tensor,
     bias: Option<&'a Tensor>,
     add: Option<&'a Tensor>,
@@ -102,13 +138,16 @@ impl Columns<'_> {
 
     /// Their first element in a tensor of as many columns as the sums have.
     fn in_tensor(&self, x: &Tensor) -> u64 {
-        x.as_ptr() as u64 + (self.first * size_of::<f32>()) as u64
+        x.as_ptr() as u64 + (self.first * x.dtype().size()) as u64
     }
 
     fn of_floats(&self, gpu: &Gpu, x: &mut Converted, part: &Tensor) -> Result<()> {
-        // The matrix units have no products of doubles with floats.
-        let part =
-            if part.dtype() == DType::F64 { part.detach().to_dtype(DType::F32)? } else { part.detach() };
+        // What rows have of 16 bits decides, then what the weight has of them; the matrix units have no products of doubles with floats.
+        let part = match (x.x.dtype(), part.dtype()) {
+            (DType::F32, DType::F64) => part.detach().to_dtype(DType::F32)?,
+            (DType::F32, _) => part.detach(),
+            (half, _) => part.detach().to_dtype(half)?,
+        };
         let part = if matrices(&part).is_some() { part } else { part.contiguous()? };
         let x = x.to(part.dtype())?;
         // Turned: a weight has a row for each output.
@@ -119,7 +158,7 @@ impl Columns<'_> {
         let vectors = self.sums.shape()[0];
         let out = Matrices {
             address: self.in_tensor(self.sums),
-            dtype: DType::F32,
+            dtype: self.sums.dtype(),
             shape: [vectors, self.count],
             strides: [self.sums.shape()[1], 1],
             apart: 0,
@@ -138,15 +177,15 @@ impl Columns<'_> {
     fn of_blocks(&self, gpu: &Gpu, x: &mut Converted, blocks: &Quantized) -> Result<()> {
         let vectors = self.sums.shape()[0];
         if vectors > FEW {
-            return self.of_floats(gpu, x, &gpu.dequantize(blocks, None)?);
+            return self.of_floats(gpu, x, &dequantize(gpu, blocks, None, x.x.dtype())?);
         }
         let together = if vectors == 1 { 1 } else { TOGETHER };
         let at = gemv(self.count, vectors.div_ceil(together));
         // Its results lie one after another, as the sums do where there is one part or one vector.
         let is_whole = vectors == 1 || self.count == self.sums.shape()[1];
         let place = self.of(self.sums);
-        let out = if is_whole { place.clone() } else { gpu.fresh(&[vectors, self.count], DType::F32)? };
-        let macros = format!("T=f32 FORMAT={} VECTORS={together}", blocks.format().name());
+        let out = if is_whole { place.clone() } else { gpu.fresh(&[vectors, self.count], place.dtype())? };
+        let macros = format!("{} FORMAT={} VECTORS={together}", of(out.dtype()), blocks.format().name());
         let (rows, columns) = (self.count as i64, blocks.shape()[1] as i32);
         let row_bytes = blocks.blocks().shape()[1] as i64;
         let bias = self.bias.map_or(0, |bias| self.in_tensor(bias));
@@ -156,7 +195,7 @@ impl Columns<'_> {
             &macros,
             "gemv",
             at,
-            [&out, x.x, blocks.blocks(), bias, rows, columns, row_bytes, vectors as i32]
+            [&out, &x.to(out.dtype())?, blocks.blocks(), bias, rows, columns, row_bytes, vectors as i32]
         )?;
         if let Some(add) = self.add {
             gpu.binary(BinaryOp::Add, &out, &out, &self.of(add))?;
@@ -165,12 +204,17 @@ impl Columns<'_> {
     }
 }
 
-pub(super) fn dequantize(gpu: &Gpu, matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor> {
+pub(super) fn dequantize(
+    gpu: &Gpu,
+    matrix: &Quantized,
+    rows: Option<&[i64]>,
+    dtype: DType,
+) -> Result<Tensor> {
     let columns = matrix.shape()[1];
     let ids = rows.map(|rows| gpu.table(rows)).transpose()?;
     let count = rows.map_or(matrix.shape()[0], <[i64]>::len);
-    let out = gpu.fresh(&[count, columns], DType::F32)?;
-    let macros = format!("T={} FORMAT={} VECTORS=1", name(DType::F32), matrix.format().name());
+    let out = gpu.fresh(&[count, columns], dtype)?;
+    let macros = format!("{} FORMAT={} VECTORS=1", of(dtype), matrix.format().name());
     let (at, row_bytes) = (elements(out.numel(), 16), matrix.blocks().shape()[1] as i64);
     let (count, columns) = (count as i64, columns as i32);
     launch!(

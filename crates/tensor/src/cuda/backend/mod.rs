@@ -36,6 +36,11 @@ fn name(dtype: DType) -> &'static str {
     }
 }
 
+/// The module that computes with elements of `dtype`.
+fn of(dtype: DType) -> String {
+    format!("T={}", name(dtype))
+}
+
 /// `value` as an argument of the type that `dtype` is computed in.
 fn number(dtype: DType, value: Scalar) -> Argument {
     match class(dtype) {
@@ -59,6 +64,10 @@ impl Gpu {
 }
 
 impl Backend for Gpu {
+    fn takes(&self, dtype: DType) -> bool {
+        matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
+    }
+
     fn finish(&self) -> Result<()> {
         self.synchronize()
     }
@@ -251,20 +260,20 @@ impl Backend for Gpu {
         update::update(self, changes)
     }
 
-    fn embedding(&self, lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
-        index::embedding(self, lookups)
+    fn embedding(&self, lookups: &[(&Tensor, &[i64])], dtype: DType) -> Result<Tensor> {
+        index::embedding(self, lookups, dtype)
     }
 
     fn dequantize(&self, matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor> {
-        linear::dequantize(self, matrix, rows)
+        linear::dequantize(self, matrix, rows, DType::F32)
     }
 
     fn scatter_rows(&self, x: &Tensor, positions: &[usize], total: usize) -> Result<Tensor> {
         index::scatter_rows(self, x, positions, total)
     }
 
-    fn store_rows(&self, store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
-        index::store_rows(self, store, x, places)
+    fn store_rows(&self, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()> {
+        index::store_rows(self, stores, places)
     }
 
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {

@@ -1,8 +1,8 @@
 //! Whatever works row by row: softmax, losses, norms, activations and gates.
 
-use super::{Gpu, name};
+use super::{Gpu, name, of};
 use crate::cuda::arguments::{ACTIVATIONS, place_in};
-use crate::cuda::geometry::{columns, elements, rows};
+use crate::cuda::geometry::{EACH, columns, elements, rows};
 use crate::cuda::launch::launch;
 use crate::ops::{Norm, ReduceOp};
 use crate::{Activation, Backend, DType, Result, Tensor};
@@ -15,14 +15,14 @@ fn sizes(x: &Tensor) -> (usize, usize) {
 
 pub(super) fn softmax(gpu: &Gpu, x: &Tensor, log: bool) -> Result<Tensor> {
     let (out, (count, width)) = (gpu.fresh(x.shape(), x.dtype())?, sizes(x));
-    let (at, macros) = (rows(count, width), format!("T={}", name(x.dtype())));
+    let (at, macros) = (rows(count, width), of(x.dtype()));
     launch!(gpu, "softmax", &macros, "softmax", at, [&out, x, count as i64, width as i32, i32::from(log)])?;
     Ok(out)
 }
 
 pub(super) fn softmax_gradient(gpu: &Gpu, grad: &Tensor, y: &Tensor, log: bool) -> Result<Tensor> {
     let (out, (count, width)) = (gpu.fresh(y.shape(), y.dtype())?, sizes(y));
-    let (at, macros) = (rows(count, width), format!("T={}", name(y.dtype())));
+    let (at, macros) = (rows(count, width), of(y.dtype()));
     let (count, width, log) = (count as i64, width as i32, i32::from(log));
     launch!(gpu, "softmax", &macros, "softmax_gradient", at, [&out, grad, y, count, width, log])?;
     Ok(out)
@@ -57,27 +57,31 @@ pub(super) fn cross_entropy_gradient(
     Ok(out)
 }
 
-/// What the norm's kernels are compiled for: rows and parameters of float32.
-const SINGLE: &str = "T=f32 P=f32";
+/// What the norm's kernels are compiled for: the dtypes of rows and of parameters.
+fn of_norm(x: &Tensor, weight: &Tensor) -> String {
+    format!("{} P={}", of(x.dtype()), name(weight.dtype()))
+}
 
 pub(super) fn norm(gpu: &Gpu, x: &Tensor, residual: Option<&Tensor>, norm: &Norm) -> Result<Tensor> {
-    let (out, (count, width)) = (gpu.fresh(x.shape(), DType::F32)?, sizes(x));
+    let (out, (count, width)) = (gpu.fresh(x.shape(), x.dtype())?, sizes(x));
     let (at, many, wide) = (rows(count, width), count as i64, width as i32);
     // The sum of both is written where the result goes: each thread has read its own before it writes there.
     let sum = residual.map(|_| &out);
     match *norm {
         Norm::Layer { weight, bias, eps } => {
+            let bias = bias.map(|bias| bias.detach().to_dtype(weight.dtype())).transpose()?;
             launch!(
                 gpu,
                 "norm",
-                SINGLE,
+                &of_norm(x, weight),
                 "layer_norm",
                 at,
-                [&out, sum, x, residual, weight, bias, many, wide, eps]
+                [&out, sum, x, residual, weight, bias.as_ref(), many, wide, eps]
             )?;
         }
         Norm::Rms { weight, eps } => {
-            launch!(gpu, "norm", SINGLE, "rms_norm", at, [&out, sum, x, residual, weight, many, wide, eps])?;
+            let macros = of_norm(x, weight);
+            launch!(gpu, "norm", &macros, "rms_norm", at, [&out, sum, x, residual, weight, many, wide, eps])?;
         }
     }
     Ok(out)
@@ -91,7 +95,7 @@ pub(super) fn norm_gradient(
     norm: &Norm,
     parameters: bool,
 ) -> Result<[Option<Tensor>; 3]> {
-    let (out, (count, width)) = (gpu.fresh(h.shape(), DType::F32)?, sizes(h));
+    let (out, (count, width)) = (gpu.fresh(h.shape(), h.dtype())?, sizes(h));
     // Of each row the mean and the inverse deviation.
     let scales = gpu.fresh(&[count, 2], DType::F32)?;
     let (at, many, wide) = (rows(count, width), count as i64, width as i32);
@@ -100,7 +104,7 @@ pub(super) fn norm_gradient(
             launch!(
                 gpu,
                 "norm",
-                SINGLE,
+                &of_norm(h, weight),
                 "layer_norm_gradient",
                 at,
                 [&out, &scales, grad, h, weight, many, wide, eps]
@@ -111,7 +115,7 @@ pub(super) fn norm_gradient(
             launch!(
                 gpu,
                 "norm",
-                SINGLE,
+                &of_norm(h, weight),
                 "rms_norm_gradient",
                 at,
                 [&out, &scales, grad, h, weight, many, wide, eps]
@@ -129,7 +133,7 @@ pub(super) fn norm_gradient(
     launch!(
         gpu,
         "norm",
-        SINGLE,
+        &format!("{} P=f32", of(h.dtype())),
         "norm_parameter_gradients",
         at,
         [&weights, biases.as_ref(), &scales, grad, h, many, wide, share as i64]
@@ -144,23 +148,23 @@ pub(super) fn activate(gpu: &Gpu, activation: Activation, out: &Tensor, x: &Tens
         return Ok(());
     }
     let (at, count, function) =
-        (elements(x.numel(), 1), x.numel() as i64, place_in(&ACTIVATIONS, activation));
-    launch!(gpu, "activation", "T=f32", "activation", at, [out, x, count, function])
+        (elements(x.numel(), EACH), x.numel() as i64, place_in(&ACTIVATIONS, activation));
+    launch!(gpu, "activation", &of(x.dtype()), "activation", at, [out, x, count, function])
 }
 
 pub(super) fn gelu_gradient(gpu: &Gpu, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let out = gpu.fresh(x.shape(), DType::F32)?;
+    let out = gpu.fresh(x.shape(), x.dtype())?;
     let function = place_in(&ACTIVATIONS, Activation::Gelu);
     let (at, count) = (elements(x.numel(), 1), x.numel() as i64);
-    launch!(gpu, "activation", "T=f32", "activation_gradient", at, [&out, grad, x, count, function])?;
+    launch!(gpu, "activation", &of(x.dtype()), "activation_gradient", at, [&out, grad, x, count, function])?;
     Ok(out)
 }
 
 /// `out = activation(gate) * up`.
 pub(super) fn gate(gpu: &Gpu, activation: Activation, out: &Tensor, x: &Tensor) -> Result<()> {
     let (count, width) = (out.numel(), sizes(out).1);
-    let (at, function) = (elements(count, 1), place_in(&ACTIVATIONS, activation));
-    launch!(gpu, "activation", "T=f32", "gated", at, [out, x, count as i64, width as i32, function])
+    let (at, function) = (elements(count, EACH), place_in(&ACTIVATIONS, activation));
+    launch!(gpu, "activation", &of(x.dtype()), "gated", at, [out, x, count as i64, width as i32, function])
 }
 
 pub(super) fn gated(gpu: &Gpu, activation: Activation, x: &Tensor) -> Result<Tensor> {
@@ -168,16 +172,23 @@ pub(super) fn gated(gpu: &Gpu, activation: Activation, x: &Tensor) -> Result<Ten
     if let Some(width) = shape.last_mut() {
         *width /= 2;
     }
-    let out = gpu.fresh(&shape, DType::F32)?;
+    let out = gpu.fresh(&shape, x.dtype())?;
     gate(gpu, activation, &out, x)?;
     Ok(out)
 }
 
 pub(super) fn gated_gradient(gpu: &Gpu, activation: Activation, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
-    let out = gpu.fresh(x.shape(), DType::F32)?;
+    let out = gpu.fresh(x.shape(), x.dtype())?;
     let (count, width) = (grad.numel(), sizes(grad).1);
     let (at, function) = (elements(count, 1), place_in(&ACTIVATIONS, activation));
     let (count, width) = (count as i64, width as i32);
-    launch!(gpu, "activation", "T=f32", "gated_gradient", at, [&out, grad, x, count, width, function])?;
+    launch!(
+        gpu,
+        "activation",
+        &of(x.dtype()),
+        "gated_gradient",
+        at,
+        [&out, grad, x, count, width, function]
+    )?;
     Ok(out)
 }

@@ -46,6 +46,19 @@ template <typename Kept> struct Head {
     const Kept* at;
     DEVICE Head(const void* base, i64 offset) : at(static_cast<const Kept*>(base) + offset) {}
     DEVICE float operator[](int i) const { return widen(at[i]); }
+    // N elements from `first` on, in as few readings as boundaries allow: a strided head may lie on none.
+    template <int N> DEVICE void take(float (&to)[N], int first) const {
+        constexpr int MOST = 16 / sizeof(Kept), TOGETHER = N % MOST == 0 ? MOST : N % EACH == 0 ? EACH : 1;
+        if (is_packed<TOGETHER>(at + first)) {
+            for (int i = 0; i < N; i += TOGETHER) {
+                float some[TOGETHER];
+                read(some, at + first + i);
+                for (int k = 0; k < TOGETHER; k++) to[i + k] = some[k];
+            }
+        } else {
+            for (int i = 0; i < N; i++) to[i] = widen(at[first + i]);
+        }
+    }
 };
 template <> struct Head<int8> {
     const u8* at;
@@ -55,4 +68,7 @@ template <> struct Head<int8> {
         scale = __uint_as_float(at[0] | u32(at[1]) << 8 | u32(at[2]) << 16 | u32(at[3]) << 24);
     }
     DEVICE float operator[](int i) const { return scale * i8(at[4 + i]); }
+    template <int N> DEVICE void take(float (&to)[N], int first) const {
+        for (int i = 0; i < N; i++) to[i] = (*this)[first + i];
+    }
 };

@@ -17,6 +17,20 @@ template <typename Of, int N> struct alignas(sizeof(Of) * N) Pack {
     Of at[N];
 };
 
+// As many as a thread reads at once, as floats: 16 bytes of float32, 8 of 16 bits.
+constexpr int EACH = 4;
+template <typename Of, int N> DEVICE void read(float (&to)[N], const Of* from) {
+    Pack<Of, N> pack = *reinterpret_cast<const Pack<Of, N>*>(from);
+    for (int i = 0; i < N; i++) to[i] = widen(pack.at[i]);
+}
+template <typename Of, int N> DEVICE void write(Of* to, const float (&from)[N]) {
+    Pack<Of, N> pack;
+    for (int i = 0; i < N; i++) pack.at[i] = narrow<Of>(from[i]);
+    *reinterpret_cast<Pack<Of, N>*>(to) = pack;
+}
+// Whether `at` lies on the boundary of a pack of N; null does.
+template <int N = EACH, typename Of> DEVICE bool is_packed(const Of* at) { return reinterpret_cast<u64>(at) % sizeof(Pack<Of, N>) == 0; }
+
 template <typename V> DEVICE V least(V a, V b) { return b < a ? b : a; }
 template <typename V> DEVICE V most(V a, V b) { return a < b ? b : a; }
 DEVICE i64 ceil_div(i64 a, i64 b) { return (a + b - 1) / b; }

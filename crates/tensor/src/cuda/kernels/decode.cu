@@ -21,9 +21,15 @@ struct Partial {
     }
 };
 
+// The share of a head of DIM elements that this lane has, with zeros beyond.
+template <int DIM, int N> DEVICE void fetch(float (&to)[N], const Head<KEPT>& head, int sharer) {
+    if constexpr (DIM == N * SHARERS) return head.take(to, sharer * N);
+    for (int i = 0; i < N; i++) to[i] = sharer * N + i < DIM ? head[sharer * N + i] : 0;
+}
+
 // Block (x, y, z): part x of the keys of sequence z, for the y-th GROUP of heads, `chunks` of which have one key head. `parts` is (sequences,
-// heads, parts, LEFT).
-KERNEL(WARPS * WARP) decode(float* parts, const T* query, const void* key, const void* value, const Sequence* sequences, const Bias* biases,
+// heads, parts, LEFT); a part that is all goes to `out` (rows, heads, VALUE_DIM) at once.
+KERNEL(WARPS * WARP) decode(T* out, float* parts, const T* query, const void* key, const void* value, const Sequence* sequences, const Bias* biases,
                             Attention attention, int chunks) {
     __shared__ float left[WARPS][GROUP][LEFT];
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, sharer = lane % SHARERS;
@@ -54,8 +60,8 @@ KERNEL(WARPS * WARP) decode(float* parts, const T* query, const void* key, const
         Head<KEPT> keys(key, row * attention.key_row + kv_head * attention.key_head);
         Head<KEPT> values(value, row * attention.value_row + kv_head * attention.value_head);
         float keyed[DEEP], valued[WIDE];
-        for (int i = 0; i < DEEP; i++) keyed[i] = sharer * DEEP + i < HEAD_DIM ? keys[sharer * DEEP + i] : 0;
-        for (int i = 0; i < WIDE; i++) valued[i] = sharer * WIDE + i < VALUE_DIM ? values[sharer * WIDE + i] : 0;
+        fetch<HEAD_DIM>(keyed, keys, sharer);
+        fetch<VALUE_DIM>(valued, values, sharer);
 #pragma unroll
         for (int g = 0; g < GROUP; g++) {
             float product = 0;
@@ -88,6 +94,10 @@ KERNEL(WARPS * WARP) decode(float* parts, const T* query, const void* key, const
         for (int w = 0; w < WARPS; w++) {
             float factor = expf(left[w][g][0] - base_of(max));
             sum += factor * left[w][g][1], x += factor * left[w][g][2 + d];
+        }
+        if (gridDim.x == 1) {
+            out[(s.start * heads + first + g) * VALUE_DIM + d] = narrow<T>(sum == 0 ? 0 : x / sum);
+            continue;
         }
         float* to_part = parts + ((blockIdx.z * heads + first + g) * gridDim.x + blockIdx.x) * LEFT;
         to_part[2 + d] = x;

@@ -21,22 +21,96 @@ DEVICE Scale scale_of(const T* row, int width, float eps, bool centred) {
     return {mean, 1 / sqrtf(reduce_row<Sum>(square) / width + eps)};
 }
 
+// What a thread keeps of its row in registers, so that memory is read once: packs of EACH neighbours, or, where rows cannot be read so, elements
+// one by one; those of all threads alternate.
+constexpr int KEPT = 4, OWN = KEPT * EACH;
+template <bool PACKED> struct Row {
+    float at[OWN];
+
+    // Where element `i` of pack `p` is in the row.
+    static DEVICE int place(int p, int i) {
+        int thread = threadIdx.x, threads = blockDim.x;
+        return PACKED ? (p * threads + thread) * EACH + i : (p * EACH + i) * threads + thread;
+    }
+    template <typename Of> static DEVICE void fetch(float (&to)[EACH], const Of* row, int p, int width) {
+        if constexpr (PACKED) {
+            if (place(p, 0) < width) return read(to, row + place(p, 0));
+        }
+        for (int i = 0; i < EACH; i++) to[i] = place(p, i) < width ? widen(row[place(p, i)]) : 0;
+    }
+    static DEVICE void put(T* row, const float (&from)[EACH], int p, int width) {
+        if constexpr (PACKED) {
+            if (place(p, 0) < width) write(row + place(p, 0), from);
+        } else {
+            for (int i = 0; i < EACH; i++) {
+                if (place(p, i) < width) row[place(p, i)] = narrow<T>(from[i]);
+            }
+        }
+    }
+
+    // See `normalise`.
+    DEVICE void normalise(T* out, T* sum, const T* x, const T* residual, const P* weight, const P* bias, int width, float eps, bool centred) {
+        float values[EACH], total = 0, square = 0;
+#pragma unroll
+        for (int p = 0; p < KEPT; p++) {
+            fetch(values, x, p, width);
+            for (int i = 0; i < EACH; i++) at[p * EACH + i] = values[i];
+            if (residual) {
+                fetch(values, residual, p, width);
+                for (int i = 0; i < EACH; i++) values[i] = at[p * EACH + i] = widen(narrow<T>(at[p * EACH + i] + values[i]));
+                if (sum != out) put(sum, values, p, width);
+            }
+            for (int i = 0; i < EACH; i++) total += at[p * EACH + i];
+        }
+        float mean = centred ? reduce_row<Sum>(total) / width : 0;
+#pragma unroll
+        for (int p = 0; p < KEPT; p++) {
+            for (int i = 0; i < EACH; i++) {
+                float far = place(p, i) < width ? at[p * EACH + i] - mean : 0;
+                square += far * far;
+            }
+        }
+        float inverse = 1 / sqrtf(reduce_row<Sum>(square) / width + eps);
+#pragma unroll
+        for (int p = 0; p < KEPT; p++) {
+            float scales[EACH];
+            fetch(scales, weight, p, width);
+            for (int i = 0; i < EACH; i++) values[i] = (at[p * EACH + i] - mean) * inverse * scales[i];
+            if (bias) {
+                fetch(scales, bias, p, width);
+                for (int i = 0; i < EACH; i++) values[i] += scales[i];
+            }
+            put(out, values, p, width);
+        }
+    }
+};
+
 // `out = norm(h) weight + bias` where h = x + residual. With a residual, h is written to `sum` for the next one to be added to; `sum` may be
-// `x` or the residual itself. Without a bias, null.
+// `x` or the residual itself, or `out` where nobody needs it. Without a bias, null.
 DEVICE void normalise(T* out, T* sum, const T* x, const T* residual, const P* weight, const P* bias, i64 rows, int width, float eps,
                       bool centred) {
+    bool is_kept = width <= OWN * int(blockDim.x), is_whole = is_packed(out) && is_packed(sum) && is_packed(x) && is_packed(residual);
+    is_whole = is_whole && width % EACH == 0 && is_packed(weight) && is_packed(bias);
     for (i64 row = first_row(); row < rows; row += row_step()) {
-        const T* from = x + row * width;
+        const T *from = x + row * width, *other = residual ? residual + row * width : nullptr;
+        T *to = out + row * width, *kept = sum ? sum + row * width : nullptr;
+        if (is_kept && is_whole) {
+            Row<true>().normalise(to, kept, from, other, weight, bias, width, eps, centred);
+            continue;
+        }
+        if (is_kept) {
+            Row<false>().normalise(to, kept, from, other, weight, bias, width, eps, centred);
+            continue;
+        }
         if (residual) {
             // Each thread reads back only what it wrote itself.
-            T* to = sum + row * width;
-            for (int i = threadIdx.x; i < width; i += blockDim.x) to[i] = narrow<T>(widen(from[i]) + widen(residual[row * width + i]));
-            from = to;
+            for (int i = threadIdx.x; i < width; i += blockDim.x) kept[i] = narrow<T>(widen(from[i]) + widen(other[i]));
+            from = kept;
         }
         Scale scale = scale_of(from, width, eps, centred);
         for (int i = threadIdx.x; i < width; i += blockDim.x) {
             float y = (widen(from[i]) - scale.mean) * scale.inverse * widen(weight[i]);
-            out[row * width + i] = narrow<T>(bias ? y + widen(bias[i]) : y);
+            to[i] = narrow<T>(bias ? y + widen(bias[i]) : y);
         }
     }
 }

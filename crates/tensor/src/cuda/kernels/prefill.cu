@@ -1,13 +1,8 @@
 // Attention of many rows (Dao et al. 2022): tiles of keys pass by a tile of rows, whose softmax is kept up to date on the way, so that scores
-// never leave the block. -DT: the type that products are computed from; -DIO: that of queries and of the result, the same if not given; -DKEPT:
-// how keys and values are kept; -DHEAD_DIM and -DVALUE_DIM: the elements of a head of keys and of values; -DWARPS: warps of a block, 16
-// rows each.
+// never leave the block. -DT: the type of queries and of the result, from which products are computed; -DKEPT: how keys and values are kept;
+// -DHEAD_DIM and -DVALUE_DIM: the elements of a head of keys and of values; -DWARPS: warps of a block, 16 rows each.
 #include "attention.cuh"
 #include "matrix.cuh"
-
-#ifndef IO
-#define IO T
-#endif
 
 constexpr int ROWS = WARPS * TILE, KEYS = 32;
 // Whole tiles, and rows that begin in different banks.
@@ -17,16 +12,24 @@ constexpr int KEY_APART = DEEP + 8, VALUE_APART = WIDE + 8;
 // `count` rows of `dim` elements from row `first` on, in shared memory as T, with zeros beyond.
 template <typename Kept, int DIM, int APART>
 DEVICE void fetch(T* to, const void* from, i64 row_stride, i64 offset, i64 first, i64 count, int rows) {
-    constexpr int WHOLE = APART - 8;
-    for (int i = threadIdx.x; i < rows * WHOLE; i += blockDim.x) {
-        int row = i / WHOLE, d = i % WHOLE;
-        to[row * APART + d] = narrow<T>(row < count && d < DIM ? Head<Kept>(from, (first + row) * row_stride + offset)[d] : 0.0f);
+    constexpr int WHOLE = APART - 8, TOGETHER = 8;
+    for (int i = threadIdx.x; i < rows * (WHOLE / TOGETHER); i += blockDim.x) {
+        int row = i / (WHOLE / TOGETHER), d = i % (WHOLE / TOGETHER) * TOGETHER;
+        float some[TOGETHER] = {};
+        if (row < count) {
+            Head<Kept> head(from, (first + row) * row_stride + offset);
+            if (d + TOGETHER <= DIM) head.take(some, d);
+            else {
+                for (int k = 0; k < TOGETHER && d + k < DIM; k++) some[k] = head[d + k];
+            }
+        }
+        write(to + row * APART + d, some);
     }
 }
 
 // Block (x, y, z): rows from x ROWS on of head y of sequence z. The context (rows, heads, VALUE_DIM) is contiguous. `log_sum` (rows, heads), the
 // logarithm of each row's sum, is for whoever needs the probabilities again; may be null.
-KERNEL(WARPS * WARP) prefill(IO* out, float* log_sum, const IO* query, const void* key, const void* value, const Sequence* sequences,
+KERNEL(WARPS * WARP) prefill(T* out, float* log_sum, const T* query, const void* key, const void* value, const Sequence* sequences,
                              const Bias* biases, Attention attention) {
     DYNAMIC_SHARED(memory);
     T* queries = reinterpret_cast<T*>(memory);
@@ -41,7 +44,7 @@ KERNEL(WARPS * WARP) prefill(IO* out, float* log_sum, const IO* query, const voi
     if (first >= s.rows) return;
     const Bias* bias = biases ? biases + blockIdx.z : nullptr;
     i64 count = least(s.rows - first, i64(ROWS)), kv_head = head / attention.group;
-    fetch<IO, HEAD_DIM, KEY_APART>(queries, query, attention.query_row, head * attention.query_head, s.start + first, count, ROWS);
+    fetch<T, HEAD_DIM, KEY_APART>(queries, query, attention.query_row, head * attention.query_head, s.start + first, count, ROWS);
 
     // A lane keeps the softmax of half a row: every second lane the other half.
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, own = warp * TILE + lane / 2, half = lane % 2 * (KEYS / 2);
@@ -107,7 +110,7 @@ KERNEL(WARPS * WARP) prefill(IO* out, float* log_sum, const IO* query, const voi
         for (int i = 0; i < TILE / 2; i++) {
             int d = n * TILE + lane % 2 * (TILE / 2) + i;
             float x = scores[own * KEYS + lane % 2 * (TILE / 2) + i];
-            if (own < count && d < VALUE_DIM) out[((s.start + row) * heads + head) * VALUE_DIM + d] = narrow<IO>(x * scale);
+            if (own < count && d < VALUE_DIM) out[((s.start + row) * heads + head) * VALUE_DIM + d] = narrow<T>(x * scale);
         }
     }
     if (log_sum && own < count && lane % 2 == 0) log_sum[(s.start + row) * heads + head] = sum == 0 ? -INFINITY : base_of(max) + logf(sum);

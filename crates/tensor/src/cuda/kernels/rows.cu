@@ -24,12 +24,25 @@ KERNEL(256) embedding(T* out, Lookups lookups, int dtype, i64 positions, int wid
     }
 }
 
-// Keys or values, rows of heads, written to the rows of a store that `places` names: pairs of a row of `x` and one of the store. A store is
-// of f32, of f16 whose greatest number stands for what is greater, or of 8 bits, each head behind a scale of its own. A warp has a head.
-KERNEL(256) store_rows(u8* to, int form, const T* x, const i64* places, i64 count, int heads, int dim, i64 row_stride, i64 head_stride) {
+// Keys or values, rows of heads of `dim` elements, and where they are kept.
+struct Stored {
+    u8* to;
+    const T* x;
+    i64 dim, row, head;
+};
+struct Stores {
+    Stored at[2];
+};
+
+// Keys (blockIdx.y 0) and values (1) written to the rows of their stores that `places` names: pairs of a row of `x` and one of the store. A store
+// is of f32, of f16 whose greatest number stands for what is greater, or of 8 bits, each head behind a scale of its own. A warp has a head.
+KERNEL(256) store_rows(Stores stores, int form, const i64* places, i64 count, int heads) {
+    Stored own = stores.at[blockIdx.y];
+    u8* to = own.to;
+    int dim = int(own.dim);
     for (i64 i = first_row(); i < count * heads; i += row_step()) {
         i64 place = i / heads, head = i % heads, kept = places[2 * place + 1] * heads + head;
-        const T* from = x + places[2 * place] * row_stride + head * head_stride;
+        const T* from = own.x + places[2 * place] * own.row + head * own.head;
         if (form == F32) {
             for (int d = threadIdx.x; d < dim; d += WARP) reinterpret_cast<float*>(to)[kept * dim + d] = widen(from[d]);
         } else if (form == F16) {

@@ -20,7 +20,7 @@ use crate::{DType, Error, Result, Tensor, Workspace};
 #[derive(Clone, Copy)]
 /// One attention: every row of a sequence looks at the keys of its own sequence.
 pub struct Attention<'a> {
-    /// (rows, heads, head_dim) of floats, float32 where speed matters; strided views are welcome.
+    /// (rows, heads, head_dim) of floats, activations of its device where speed matters; strided views are welcome.
     pub query: &'a Tensor,
     /// (key rows, kv_heads, head_dim), or a store of any [`StoreForm`]. The heads are a multiple of these: each serves a group of them
     /// (Ainslie et al. 2023).
@@ -42,9 +42,6 @@ pub struct Attention<'a> {
     pub dropout: Option<Dropout>,
     /// Whether to return the probabilities too.
     pub probabilities: bool,
-    /// What a GPU may round queries, keys and values to, for its matrix units: the dtype of the weights that they come from, if that is of 16
-    /// bits.
-    pub rounded: Option<DType>,
 }
 
 /// What attention gives.
@@ -71,7 +68,6 @@ impl<'a> Attention<'a> {
             softcap: None,
             dropout: None,
             probabilities: false,
-            rounded: None,
         }
     }
 
@@ -94,19 +90,21 @@ impl<'a> Attention<'a> {
             return Attention { query: &query, key: &key, value: &value, ..*self }.run_in(workspace);
         }
         let asked = is_grad_enabled() && sources.iter().any(|source| source.requires_grad());
-        let is_single = sources.iter().zip(0..).all(|(source, index)| match source.dtype() {
-            DType::F32 => true,
-            DType::F16 | DType::U8 => matches!(index, 1 | 2) && !asked,
-            _ => false,
+        let backend = self.query.backend();
+        let dtype = self.query.dtype();
+        let is_taken = sources.iter().zip(0..).all(|(source, index)| match (index, source.dtype()) {
+            (1 | 2, DType::F32 | DType::F16 | DType::U8) if !asked => true,
+            (0..=2, own) => own == dtype && backend.takes(dtype),
+            (_, bias) => backend.takes(bias),
         });
         if asked && self.probabilities {
             return self.composed();
         }
-        let Attended { context, probabilities } = if is_single && self.dropout.is_none() {
+        let Attended { context, probabilities } = if is_taken && self.dropout.is_none() {
             let value_dim = store::stored_dim(self.value).unwrap_or(0);
             let shape = [self.query.shape()[0], self.query.shape()[1] * value_dim];
-            let context = workspace.take(&shape, self.query.device())?;
-            let probabilities = self.query.backend().attention(&context, self)?;
+            let context = workspace.take(&shape, dtype, self.query.device())?;
+            let probabilities = backend.attention(&context, self)?;
             Attended { context, probabilities }
         } else {
             // No kernel holds what it computes on the way, and neither does the tape.

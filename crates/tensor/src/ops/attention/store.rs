@@ -1,7 +1,7 @@
 //! Keys and values kept for later rows: what a cache holds.
 
 use super::table::Table;
-use crate::ops::same_place;
+use crate::ops::{activation_dtype, same_place};
 use crate::{BlockFormat, DType, Device, Error, Quantized, Result, Tensor};
 
 /// Which rows are stored where: for each, the row of what is stored and that of the store.
@@ -102,35 +102,47 @@ pub(super) fn floats(store: &Tensor) -> Result<Tensor> {
     numbers.dequantize()?.view(&[rows, heads, dim])
 }
 
-/// Writes rows of `x` (rows, heads, dim) to rows of a store of [`StoreForm::zeros`]: for each of `places`, the row of the first number to
-/// that of the second.
+/// Writes rows of keys and of values (rows, heads, dim) to rows of stores of [`StoreForm::zeros`], one form for both: for each of `places`, the row
+/// of the first number to that of the second. Each is a store and what goes there.
 ///
 /// # Errors
 /// `Shapes` when the heads differ, `Index` for a row that is not there, `DType` for other than floats, and those of every change in place.
-pub fn store_rows(store: &Tensor, x: &Tensor, places: &Places) -> Result<()> {
-    let (x, op) = (x.detach(), "store_rows");
-    x.expect_float(op)?;
-    same_place(op, [store, &x])?;
-    store.check_in_place(op, &[])?;
-    let fits = x.ndim() == 3
-        && store.ndim() == 3
-        && x.shape()[1] == store.shape()[1]
-        && stored_dim(store) == Some(x.shape()[2]);
-    if !fits || !store.is_contiguous() {
-        let rule = "rows and a contiguous store must have the same heads";
-        return Err(Error::Shapes { op, rule, left: x.shape().into(), right: store.shape().into() });
+pub fn store_rows(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> Result<()> {
+    let op = "store_rows";
+    let ([store, x], [other, y]) = (keys, values);
+    same_place(op, [store, x, other, y])?;
+    let differ = |rule, left: &Tensor, right: &Tensor| {
+        Err(Error::Shapes { op, rule, left: left.shape().into(), right: right.shape().into() })
+    };
+    if store.dtype() != other.dtype() || x.ndim() != 3 || y.ndim() != 3 || x.shape()[..2] != y.shape()[..2] {
+        return differ("keys and values must have the same rows and heads, and be kept alike", x, y);
     }
+    let [x, y] = [[store, x], [other, y]].map(|[store, x]| {
+        x.expect_float(op)?;
+        store.check_in_place(op, &[])?;
+        let fits = store.ndim() == 3
+            && x.shape()[1] == store.shape()[1]
+            && stored_dim(store) == Some(x.shape()[2])
+            && store.is_contiguous();
+        if !fits {
+            return differ("rows and a contiguous store must have the same heads", x, store)
+                .map(|()| x.clone());
+        }
+        let x = x.detach().to_dtype(activation_dtype(x))?;
+        if x.layout().strides()[2] == 1 { Ok(x) } else { x.contiguous() }
+    });
+    let (x, y) = (x?, y?);
+    let y = y.to_dtype(x.dtype())?;
     if !matches!(store.dtype(), DType::F32 | DType::F16 | DType::U8) {
         let rule = "a store is of float32, float16, or uint8 for 8 bits and scales";
         return Err(Error::DType { op, rule, dtype: store.dtype() });
     }
-    for (which, what, size) in [(0, "the rows", x.shape()[0]), (1, "the store", store.shape()[0])] {
+    let rooms = store.shape()[0].min(other.shape()[0]);
+    for (which, what, size) in [(0, "the rows", x.shape()[0]), (1, "the store", rooms)] {
         if let Some(place) = places.pairs.iter().find(|place| place[which] >= size) {
             return Err(Error::Index { op, what, index: place[which] as i64, size });
         }
     }
-    let x = x.to_dtype(DType::F32)?;
-    let x = if x.layout().strides()[2] == 1 { x } else { x.contiguous()? };
-    store.storage().bump_version();
-    store.backend().store_rows(store, &x, places)
+    [store, other].into_iter().for_each(|store| store.storage().bump_version());
+    store.backend().store_rows([[store, &x], [other, &y]], places)
 }
