@@ -1,6 +1,6 @@
 """CUDA's libraries are found in any of their versions, and the driver decides which.
 
-In processes of their own, with copies of the emulated ones under the names and in the folders that NVIDIA's have.
+In processes of their own, with copies of the emulated ones under the names and in the folders of NVIDIA's.
 """
 
 import os
@@ -26,7 +26,8 @@ import trustformers
 trustformers.ones(1)
 kept = os.environ["KEPT"]
 def is_ours(path):
-    return path.startswith(kept) or not any(os.path.isdir(os.path.join(path, name)) for name in ("nvidia", "torch"))
+    has = lambda name: os.path.isdir(os.path.join(path, name))
+    return path.startswith(kept) or not (has("nvidia") or has("torch"))
 sys.path[:] = filter(is_ours, sys.path)
 site.getsitepackages = list
 x = trustformers.ones((2, 2), device="cuda")
@@ -51,12 +52,17 @@ def put(folder: Path, *versions: int) -> Path:
 
 
 def opened(tmp_path: Path, driver: int, **environment: object) -> set[str]:
-    """The libraries that a process opens where only the driver is on the system's paths, as folder and file."""
+    """Folder and file of the libraries that a process opens with only the driver on the system's paths."""
     alone = tmp_path / "driver"
     if not alone.exists():
         alone.mkdir()
         shutil.copy(emulated() / "libcuda.so.1", alone)
-    given = {"LD_LIBRARY_PATH": alone, "EMULATED_CUDA_DRIVER_VERSION": driver, "TRUSTFORMERS_CUDA_CACHE": "", "KEPT": tmp_path}
+    given = {
+        "LD_LIBRARY_PATH": alone,
+        "EMULATED_CUDA_DRIVER_VERSION": driver,
+        "TRUSTFORMERS_CUDA_CACHE": "",
+        "KEPT": tmp_path,
+    }
     given |= environment
     done = subprocess.run(
         [sys.executable, "-c", MAPPED],
@@ -100,5 +106,7 @@ def test_a_toolkit_is_found(tmp_path: Path) -> None:
 
 def test_libraries_that_the_driver_does_not_know_are_none(tmp_path: Path) -> None:
     folder = put(tmp_path / "new", 13)
-    with pytest.raises(AssertionError, match=r"\(NVRTC\) is not installed: pip install 'trustformers\[cuda\]'"):
+    with pytest.raises(
+        AssertionError, match=r"\(NVRTC\) is not installed: pip install 'trustformers\[cuda\]'"
+    ):
         opened(tmp_path, 12080, TRUSTFORMERS_CUDA_PATH=folder)

@@ -61,7 +61,9 @@ def brought_back() -> int:
     return int(counter(b"bytes_to_host"))
 
 
-@pytest.mark.skipif(not cuda.is_available() or cuda.get_device_name()[:8] != "Emulated", reason="it counts bytes")
+@pytest.mark.skipif(
+    not cuda.is_available() or cuda.get_device_name()[:8] != "Emulated", reason="it counts bytes"
+)
 @pytest.mark.parametrize(
     ("asked", "is_lean"),
     [

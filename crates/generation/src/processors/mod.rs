@@ -364,8 +364,8 @@ impl<'p> Chain<'p> {
         sequences: &[Vec<i64>],
         scores: &Tensor,
     ) -> Result<Option<(Tensor, Sampling)>> {
-        let is_shape = |one: &Box<dyn LogitsProcessor + 'p>| one.shape().is_some();
-        let (changes, shapes) = self.0.split_at(self.0.iter().position(is_shape).unwrap_or(self.0.len()));
+        let first = self.0.iter().position(|one| one.shape().is_some()).unwrap_or(self.0.len());
+        let (changes, shapes) = self.0.split_at(first);
         let Some(sampling) = shape::sampling(shapes.iter().map(|one| one.shape())) else { return Ok(None) };
         let mut scores = scores.to_dtype(DType::F32)?;
         for one in changes {
