@@ -97,7 +97,7 @@ assert free == cuda.mem_get_info()[0] and total - free >= taken >= held.nbytes, 
 assert (held + 1)[-1].item() == 1
 # What needs room of its own, and more than there is, fails as well, and what there is can be used to its end.
 rest = trustformers.zeros(20 << 20, device="cuda")
-for use in (rest.argsort, rest.bool().nonzero, lambda: rest.cumsum(0)):
+for use in (rest.argsort, lambda: rest.bool().nonzero(), lambda: rest.cumsum(0)):
     with pytest.raises(cuda.OutOfMemoryError):
         use()
 del rest
@@ -137,7 +137,7 @@ x = trustformers.zeros(5000, device="cuda")
 with pytest.raises(RuntimeError, match="cuda:0: .*this process cannot use it any more: start it anew"):
     for _ in range(100):
         model.generate(IDS, **asked)
-for use in (x.argsort, x.bool().nonzero, lambda: x.cumsum(0), x.cpu, lambda: tiny().cuda()):
+for use in (x.argsort, lambda: x.bool().nonzero(), lambda: x.cumsum(0), x.cpu, lambda: tiny().cuda()):
     with pytest.raises(RuntimeError, match="cuda:0: "):
         use()
 del x, model

@@ -1,6 +1,7 @@
 """Models on a GPU: every architecture answers there what it answers on the processor."""
 
 import copy
+import ctypes
 import pickle
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,41 @@ def test_a_model_goes_there_and_back() -> None:
     np.testing.assert_array_equal(model(IDS).logits, before)
     assert model.cuda().to(dtype="bfloat16").dtype == "bfloat16"
     assert next(model.parameters()).is_cuda
+
+
+def brought_back() -> int:
+    """How many bytes have come from the emulated GPU so far."""
+    counter = ctypes.CDLL("libcuda.so.1").emulated_cuda_counter
+    counter.restype = ctypes.c_uint64
+    return int(counter(b"bytes_to_host"))
+
+
+@pytest.mark.skipif(
+    not cuda.is_available() or cuda.get_device_name()[:8] != "Emulated", reason="it counts bytes"
+)
+@pytest.mark.parametrize(
+    ("asked", "is_lean"),
+    [
+        ({}, True),
+        ({"do_sample": True, "top_k": 0}, True),
+        ({"do_sample": True, "temperature": 0.7, "top_k": 20, "top_p": 0.9, "min_p": 0.01}, True),
+        ({"repetition_penalty": 1.3}, True),
+        ({"do_sample": True, "typical_p": 0.9}, False),
+        ({"suppress_tokens": [3]}, False),
+    ],
+)
+def test_tokens_alone_come_from_a_gpu(asked: dict[str, Any], is_lean: bool) -> None:
+    model = tiny()
+    asked = {"max_new_tokens": 6, "eos_token_id": None, "pad_token_id": 0, **asked}
+    trustformers.manual_seed(3)
+    expected = model.generate(IDS, **asked)
+    model.cuda()
+    before = brought_back()
+    trustformers.manual_seed(3)
+    np.testing.assert_array_equal(model.generate(IDS, **asked), expected)
+    tokens, rows = 6 * len(IDS) * 8, 6 * len(IDS) * 60 * 4
+    brought = brought_back() - before
+    assert tokens <= brought < rows if is_lean else brought >= rows, brought
 
 
 def test_generated_tokens_lie_where_the_model_is() -> None:

@@ -1,4 +1,4 @@
-"""Compiles every CUDA kernel for every generation of GPUs, which needs none: `make cuda-check`, or with CUDA=13.
+"""Compiles every CUDA kernel for every generation of GPUs, which needs none: `make cuda-check`.
 
 NVRTC and ptxas come from NVIDIA's wheels. What ptxas says about registers is printed; more than a few words
 that it spills are an error. Where there is a hipcc, the same sources are compiled for AMD too.

@@ -4,6 +4,7 @@ mod guidance;
 mod length;
 mod ngrams;
 mod repetition;
+mod shape;
 mod tokens;
 mod twister;
 mod values;
@@ -14,6 +15,7 @@ mod watermark;
 mod tests;
 
 pub use guidance::Guidance;
+pub use shape::Shape;
 
 use serde::Deserialize;
 use trustformers_tensor::ops::Sampling;
@@ -57,30 +59,6 @@ pub trait LogitsProcessor: Send {
     /// Whether it only keeps a text from ending too soon. An assistant's drafts are not held to that.
     fn is_least_length(&self) -> bool {
         self.name() == "MinLengthLogitsProcessor"
-    }
-}
-
-/// What can be done where tokens are drawn, in the order in which it is done there.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Shape {
-    /// Divides scores.
-    Temperature(f32),
-    /// Keeps so many of the likeliest.
-    TopK(usize),
-    /// Keeps the likeliest, with this share of the probability.
-    TopP(f32),
-    /// Keeps what is at least this share as likely as the likeliest.
-    MinP(f32),
-}
-
-impl Shape {
-    fn place(&self) -> usize {
-        match self {
-            Shape::Temperature(_) => 0,
-            Shape::TopK(_) => 1,
-            Shape::TopP(_) => 2,
-            Shape::MinP(_) => 3,
-        }
     }
 }
 
@@ -386,9 +364,9 @@ impl<'p> Chain<'p> {
         sequences: &[Vec<i64>],
         scores: &Tensor,
     ) -> Result<Option<(Tensor, Sampling)>> {
-        let is_shape = |one: &Box<dyn LogitsProcessor + 'p>| one.shape().is_some();
-        let (changes, shapes) = self.0.split_at(self.0.iter().position(is_shape).unwrap_or(self.0.len()));
-        let Some(sampling) = sampling(shapes.iter().map(|one| one.shape())) else { return Ok(None) };
+        let first = self.0.iter().position(|one| one.shape().is_some()).unwrap_or(self.0.len());
+        let (changes, shapes) = self.0.split_at(first);
+        let Some(sampling) = shape::sampling(shapes.iter().map(|one| one.shape())) else { return Ok(None) };
         let mut scores = scores.to_dtype(DType::F32)?;
         for one in changes {
             match one.process_tensor(sequences, &scores)? {
@@ -404,21 +382,6 @@ impl<'p> Chain<'p> {
         let mut others = self.0.iter_mut().filter(|one| !one.is_least_length());
         others.try_for_each(|one| one.process(sequences, scores))
     }
-}
-
-/// All shapes together, if each is one and they stand in the order in which they are applied.
-fn sampling(shapes: impl Iterator<Item = Option<Shape>>) -> Option<Sampling> {
-    let shapes: Vec<Shape> = shapes.collect::<Option<_>>()?;
-    let mut sampling = Sampling::default();
-    for shape in &shapes {
-        match *shape {
-            Shape::Temperature(temperature) => sampling.temperature = temperature,
-            Shape::TopK(top_k) => sampling.top_k = top_k,
-            Shape::TopP(top_p) => sampling.top_p = top_p,
-            Shape::MinP(min_p) => sampling.min_p = min_p,
-        }
-    }
-    shapes.is_sorted_by(|a, b| a.place() < b.place()).then_some(sampling)
 }
 
 /// Token numbers that are none are refused.

@@ -259,8 +259,8 @@ fn compiler() -> Result<&'static Nvrtc> {
     };
     let found = FOUND.get_or_init(|| {
         let library = library::open("compiler (NVRTC)", file)?;
-        // SAFETY: what has this name is that library.
         let lacking = || Error::Device("CUDA's compiler (NVRTC) lacks a function".into());
+        // SAFETY: what has this name is that library.
         unsafe { Nvrtc::of(library) }.ok_or_else(lacking)
     });
     found.as_ref().map_err(Clone::clone)

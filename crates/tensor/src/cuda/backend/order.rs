@@ -1,5 +1,7 @@
 //! Positions in the order of what is there.
 
+use std::mem::swap;
+
 use super::{name, scan};
 use crate::cuda::arguments::{Walk, class, code};
 use crate::cuda::geometry::{Geometry, HIGHEST, WARP, elements};
@@ -68,31 +70,31 @@ fn by_digits(gpu: &Gpu, x: &Tensor, size: usize, order: Argument) -> Result<Tens
         DType::F32 => (DType::U32, 0..4),
         other => (DType::U64, 0..other.size()),
     };
-    let [mut keys, mut next_keys] = [gpu.fresh(x.shape(), key)?, gpu.fresh(x.shape(), key)?];
+    let fresh = |dtype| gpu.fresh(x.shape(), dtype);
+    let [mut keys, mut next_keys] = [fresh(key)?, fresh(key)?];
+    let [mut places, mut next_places] = [fresh(DType::I64)?, fresh(DType::I64)?];
     let (walk, kind) = (Walk::new(x.shape(), [x.layout()])?, code(x.dtype()));
     launch!(gpu, "order", &macros, "make_keys", elements(numel, 1), [&keys, x, kind, order, walk])?;
     let counts = gpu.fresh(&[rows, DIGITS * tiles], DType::U32)?;
     let at = elements(rows * tiles * 256, 1);
-    let (many, long, last) = (rows as i64, size as i64, digits.end - 1);
-    let mut places: Option<Tensor> = None;
-    let mut spare = None;
-    for digit in digits {
+    let (many, long) = (rows as i64, size as i64);
+    for digit in digits.clone() {
         let shift = 8 * digit as i32;
         launch!(gpu, "order", &macros, "count_digits", at, [&counts, &keys, many, long, shift])?;
         let running = scan::scan(gpu, ReduceOp::Sum, &counts, DType::I64)?;
-        let to = spare.take().map_or_else(|| gpu.fresh(x.shape(), DType::I64), Ok)?;
-        let to_keys = (digit != last).then_some(&next_keys);
-        let arguments = (&keys, places.as_ref());
+        // Keys are at their places first, and needed no more behind the last digit.
+        let from = (digit > digits.start).then_some(&places);
+        let to = (digit + 1 < digits.end).then_some(&next_keys);
         launch!(
             gpu,
             "order",
             &macros,
             "move_by_digit",
             at,
-            [to_keys, &to, arguments.0, arguments.1, &running, many, long, shift]
+            [to, &next_places, &keys, from, &running, many, long, shift]
         )?;
-        spare = places.replace(to);
-        std::mem::swap(&mut keys, &mut next_keys);
+        swap(&mut keys, &mut next_keys);
+        swap(&mut places, &mut next_places);
     }
-    places.map_or_else(|| gpu.fresh(x.shape(), DType::I64), Ok)
+    Ok(places)
 }
