@@ -1,6 +1,6 @@
 //! What can be done to the weights of a model that is loaded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -240,36 +240,47 @@ impl Model {
 
     /// The same model with every parameter changed by `change`; what asked for a gradient asks again.
     fn mapped(&self, change: impl Fn(&str, &Parameter) -> Result<Parameter>) -> Result<Model> {
-        let changed = |(name, parameter): &(String, Parameter)| {
+        let changed = |(name, parameter): &(String, Parameter)| -> Result<(String, Parameter)> {
             let Some(tensor) = parameter.dense() else { return Ok((name.clone(), change(name, parameter)?)) };
             let changed = no_grad(|| change(name, &tensor.detach().into()))?;
             changed.memory().set_requires_grad_as(tensor)?;
             Ok((name.clone(), changed))
         };
-        let mut tensors = self.named_parameters().iter().map(changed).collect::<Result<_>>()?;
-        self.join(&mut tensors)?;
-        self.rebuilt(self.config().clone(), tensors, |loader| loader)
+        let together = self.together();
+        let mut tensors = Vec::with_capacity(self.named_parameters().len());
+        for (place, parameter) in self.named_parameters().iter().enumerate() {
+            tensors.push(changed(parameter)?);
+            if let Some(places) = together.get(&place) {
+                self.join(places, &mut tensors)?;
+            }
+        }
+        self.rebuilt(self.config().clone(), tensors.into_iter().collect(), |loader| loader)
     }
 
-    /// Puts what is multiplied with together, query, key and value for instance, side by side where it has just come to a GPU: one product
-    /// of all takes a launch, and fills the GPU better than each alone. What was there already stays, as it may be another model's too.
-    fn join(&self, tensors: &mut BTreeMap<String, Parameter>) -> Result<()> {
-        for parts in self.network.products().filter(|parts| parts.len() > 1) {
-            let names: Vec<&str> = parts.iter().filter_map(|part| self.name_of(part)).collect();
-            let changed: Vec<Tensor> =
-                names.iter().filter_map(|&name| tensors.get(name)?.dense().cloned()).collect();
-            let Some(first) = changed.first().filter(|_| changed.len() == parts.len()) else { continue };
-            let are_alike = changed.iter().zip(parts).all(|(new, old)| {
-                let is_new = !new.shares_storage(old);
-                is_new && new.dtype() == first.dtype() && new.device() == first.device() && new.ndim() == 2
-            });
-            if !are_alike || !matches!(first.device(), Device::Cuda(_)) {
-                continue;
-            }
-            let neighbours = ops::neighbours(&changed.iter().collect::<Vec<_>>())?;
-            for ((name, new), old) in names.into_iter().zip(neighbours).zip(changed) {
-                new.set_requires_grad_as(&old)?;
-                tensors.insert(name.to_owned(), new.into());
+    /// The places of parameters that are multiplied with together, by the last of them.
+    fn together(&self) -> HashMap<usize, Vec<usize>> {
+        let place = |part: &Tensor| self.named_parameters().iter().position(|(_, one)| one.memory().is(part));
+        let several = self.network.products().filter(|parts| parts.len() > 1);
+        let places = several.filter_map(|parts| parts.iter().map(place).collect::<Option<Vec<_>>>());
+        places.filter_map(|places| Some((*places.iter().max()?, places))).collect()
+    }
+
+    /// Puts parameters that are multiplied with together, query, key and value for instance, side by side where they have just come to a GPU:
+    /// one product of all takes a launch, and fills the GPU better than each alone. What was there already stays, as it may be another model's
+    /// too.
+    fn join(&self, places: &[usize], tensors: &mut [(String, Parameter)]) -> Result<()> {
+        let dense = |all: &[(String, Parameter)]| -> Option<Vec<Tensor>> {
+            places.iter().map(|&place| all[place].1.dense().cloned()).collect()
+        };
+        let (Some(old), Some(new)) = (dense(self.named_parameters()), dense(tensors)) else { return Ok(()) };
+        let kind = |matrix: &Tensor| (matrix.dtype(), matrix.device(), matrix.shape().get(1).copied());
+        let are_alike = new.iter().all(|matrix| kind(matrix) == kind(&new[0]));
+        let are_new = new.iter().zip(&old).all(|(new, old)| !new.shares_storage(old));
+        if are_alike && are_new && matches!(new[0].device(), Device::Cuda(_)) {
+            let neighbours = ops::neighbours(&new.iter().collect::<Vec<_>>())?;
+            for ((&place, neighbour), old) in places.iter().zip(neighbours).zip(&old) {
+                neighbour.set_requires_grad_as(old)?;
+                tensors[place].1 = neighbour.into();
             }
         }
         Ok(())

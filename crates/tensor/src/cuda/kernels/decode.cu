@@ -23,8 +23,11 @@ struct Partial {
 
 // The share of a head of DIM elements that this lane has, with zeros beyond.
 template <int DIM, int N> DEVICE void fetch(float (&to)[N], const Head<KEPT>& head, int sharer) {
-    if constexpr (DIM == N * SHARERS) return head.take(to, sharer * N);
-    for (int i = 0; i < N; i++) to[i] = sharer * N + i < DIM ? head[sharer * N + i] : 0;
+    if constexpr (DIM == N * SHARERS) {
+        head.take(to, sharer * N);
+    } else {
+        for (int i = 0; i < N; i++) to[i] = sharer * N + i < DIM ? head[sharer * N + i] : 0;
+    }
 }
 
 // Block (x, y, z): part x of the keys of sequence z, for the y-th GROUP of heads, `chunks` of which have one key head. `parts` is (sequences,
