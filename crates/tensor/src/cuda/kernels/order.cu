@@ -96,8 +96,8 @@ KERNEL(1024) order_few(i64* out, const void* x, int dtype, Order order, i64 rows
 constexpr int THREADS = 256;
 constexpr int WARPS = THREADS / WARP;
 // Elements of a thread, and of a block.
-constexpr int EACH = 16;
-constexpr int TILE = THREADS * EACH;
+constexpr int RUN = 16;
+constexpr int TILE = THREADS * RUN;
 
 KERNEL(256) make_keys(void* keys, const void* x, int dtype, Order order, Walk<1> walk) {
     for (i64 i = first_element(); i < walk.count; i += element_step()) {
@@ -141,14 +141,14 @@ KERNEL(256) move_by_digit(void* to_keys, i64* to_places, const void* keys, const
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     i64 tiles = ceil_div(size, TILE);
     for (i64 work = blockIdx.x; work < rows * tiles; work += gridDim.x) {
-        i64 row = work / tiles, tile = work % tiles, first = tile * TILE + warp * WARP * EACH + lane;
+        i64 row = work / tiles, tile = work % tiles, first = tile * TILE + warp * WARP * RUN + lane;
         const Key* of_row = static_cast<const Key*>(keys) + row * size;
         for (int w = 0; w < WARPS; w++) of_warp[w][threadIdx.x] = 0;
         __syncthreads();
         // How many in front of each element its warp has of its digit.
-        u32 ranks[EACH];
+        u32 ranks[RUN];
 #pragma unroll
-        for (int k = 0; k < EACH; k++) {
+        for (int k = 0; k < RUN; k++) {
             i64 i = first + k * WARP;
             bool is_there = i < size;
             int digit = is_there ? digit_of(of_row[i], shift) : 0;
@@ -170,7 +170,7 @@ KERNEL(256) move_by_digit(void* to_keys, i64* to_places, const void* keys, const
         }
         __syncthreads();
 #pragma unroll
-        for (int k = 0; k < EACH; k++) {
+        for (int k = 0; k < RUN; k++) {
             i64 i = first + k * WARP;
             if (i >= size) continue;
             Key key = of_row[i];

@@ -3,11 +3,11 @@
 
 constexpr int THREADS = 256;
 // Neighbours that a thread has.
-constexpr int EACH = 8;
+constexpr int RUN = 8;
 
-constexpr int TILE = THREADS * EACH;
+constexpr int TILE = THREADS * RUN;
 // Where an element of a tile lies in shared memory: the neighbours of different threads in different banks.
-DEVICE int slot(int i) { return i + i / EACH; }
+DEVICE int slot(int i) { return i + i / RUN; }
 
 // out[row][i]: all of the row up to element i, joined. Part blockIdx.y of a row is `share` elements and goes on from `before`, which has for each
 // part of a row what is joined up to its end; a row of one part needs none.
@@ -27,8 +27,8 @@ KERNEL(256) scan(void* out, int out_dtype, const void* x, int x_dtype, int op, c
                 elements[slot(i)] = i < count ? counted(op, load<C>(x, x_dtype, at[0])) : start_of(op);
             }
             __syncthreads();
-            C own[EACH], total = start_of(op);
-            for (int k = 0; k < EACH; k++) own[k] = total = joined(op, total, elements[slot(threadIdx.x * EACH + k)]);
+            C own[RUN], total = start_of(op);
+            for (int k = 0; k < RUN; k++) own[k] = total = joined(op, total, elements[slot(threadIdx.x * RUN + k)]);
             for (int apart = 1; apart < WARP; apart *= 2) {
                 C other = shuffle_up(total, apart);
                 if (lane >= apart) total = joined(op, other, total);
@@ -41,7 +41,7 @@ KERNEL(256) scan(void* out, int out_dtype, const void* x, int x_dtype, int op, c
                 carried = joined(op, carried, of_warp[w]);
             }
             if (lane > 0) start = joined(op, start, beside);
-            for (int k = 0; k < EACH; k++) elements[slot(threadIdx.x * EACH + k)] = joined(op, start, own[k]);
+            for (int k = 0; k < RUN; k++) elements[slot(threadIdx.x * RUN + k)] = joined(op, start, own[k]);
             __syncthreads();
 #pragma unroll 1
             for (int i = threadIdx.x; i < count; i += THREADS) store(out, out_dtype, row * size + tile + i, elements[slot(i)]);
