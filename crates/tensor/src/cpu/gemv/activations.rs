@@ -19,7 +19,7 @@ const MOST: f32 = 127.0 * 256.0;
 const LEAST: f32 = 1e-30;
 
 /// Fewer elements than this are rounded on the calling thread: sharing them costs as much.
-const PARALLEL_FROM: usize = 16 << 10;
+const PARALLEL_FROM: usize = 4 << 10;
 /// Runs that a task rounds.
 const AT_ONCE: usize = 8;
 
