@@ -65,13 +65,22 @@ pub(crate) fn log_softmax(scores: &mut [f32]) {
 
 /// The place of the highest score, the first of equal ones; NaN counts as the highest, as in torch.
 pub(crate) fn argmax(scores: &[f32]) -> usize {
+    /// Scores that are compared with the highest so far by vectors, and one by one only if some are higher.
+    const AT_ONCE: usize = 64;
     let mut best = 0;
-    for (place, &score) in scores.iter().enumerate() {
-        if scores[best].is_nan() {
+    for (block, some) in scores.chunks(AT_ONCE).enumerate() {
+        let highest = scores[best];
+        if highest.is_nan() {
             break;
         }
-        if score > scores[best] || score.is_nan() {
-            best = place;
+        let beats = |score: f32, highest: f32| (score > highest) | score.is_nan();
+        if !some.iter().fold(false, |any, &score| any | beats(score, highest)) {
+            continue;
+        }
+        for (place, &score) in some.iter().enumerate() {
+            if beats(score, scores[best]) && !scores[best].is_nan() {
+                best = block * AT_ONCE + place;
+            }
         }
     }
     best
@@ -115,6 +124,14 @@ mod tests {
         assert_eq!(argmax(&[1.0, 3.0, 3.0, f32::NEG_INFINITY]), 1);
         assert_eq!(argmax(&[1.0, f32::NAN, 3.0]), 1);
         assert_eq!(argmax(&[f32::NEG_INFINITY; 2]), 0);
+        // Wherever they stand among many.
+        for place in 0..200 {
+            let mut many = [0.0; 200];
+            [many[0], many[place], many[199]] = [0.5, 1.0, 1.0];
+            assert_eq!(argmax(&many), place);
+            [many[place], many[199]] = [f32::NAN, f32::NAN];
+            assert_eq!(argmax(&many), place);
+        }
         assert_eq!(top(&[1.0, 3.0, 3.0, 2.0], 3), [1, 2, 3]);
         assert_eq!(top(&[1.0], 5), [0]);
         assert_eq!(top(&[1.0], 0), [0usize; 0]);

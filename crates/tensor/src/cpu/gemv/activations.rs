@@ -7,7 +7,6 @@ use std::cell::Cell;
 
 use super::Left;
 use crate::cpu::math::ROUNDS;
-use crate::cpu::scratch::Aligned;
 use crate::cpu::simd::vectorized;
 use crate::quant::{GROUP, RUN};
 use crate::{Result, team};
@@ -20,7 +19,9 @@ const MOST: f32 = 127.0 * 256.0;
 const LEAST: f32 = 1e-30;
 
 /// Fewer elements than this are rounded on the calling thread: sharing them costs as much.
-const PARALLEL_FROM: usize = 32 << 10;
+const PARALLEL_FROM: usize = 4 << 10;
+/// Runs that a task rounds.
+const AT_ONCE: usize = 8;
 
 /// A run of a row, filled up with zeros: element `i` is `scales[i / SHARED] * codes[i]`.
 pub(super) struct Rounded {
@@ -76,40 +77,38 @@ impl Rounded {
     }
 }
 
-/// Runs of as many rows as a tile is high, side by side: what is multiplied with the same weights lies together.
+/// The same in the form of the kernel of blocks.
 #[repr(C, align(64))]
-pub(super) struct Tile<const HEIGHT: usize> {
-    /// The codes' high bytes, `code = 256 * high + low`, and their low bytes, both signed, four neighbours each.
-    pub(super) bytes: [[[i32; HEIGHT]; RUN / 4]; 2],
+pub(super) struct Split {
+    /// The codes' high bytes, `code = 256 * high + low`, and their low bytes, both signed.
+    pub(super) bytes: [[u8; RUN]; 2],
     /// See [`Rounded::sums`]; those of each two groups follow.
-    pub(super) sums: [[f32; HEIGHT]; RUN / GROUP],
-    pub(super) sums_of_two: [[f32; HEIGHT]; RUN / GROUP / 2],
-    pub(super) scales: [[f32; HEIGHT]; RUN / SHARED],
+    pub(super) sums: [f32; RUN / GROUP],
+    pub(super) sums_of_two: [f32; RUN / GROUP / 2],
+    pub(super) scales: [f32; RUN / SHARED],
 }
 
-impl<const HEIGHT: usize> Tile<HEIGHT> {
-    /// Puts a run of row `lane` in its place.
+impl Split {
+    const ZERO: Split = Split {
+        bytes: [[0; RUN]; 2],
+        sums: [0.0; RUN / GROUP],
+        sums_of_two: [0.0; RUN / GROUP / 2],
+        scales: [0.0; RUN / SHARED],
+    };
+
+    /// For work that is [`vectorized`].
     #[inline(always)]
-    fn put(&mut self, lane: usize, run: &Rounded) {
-        let (mut high, mut low) = ([0; RUN], [0; RUN]);
+    fn put(&mut self, run: &Rounded) {
+        let [high, low] = &mut self.bytes;
         for i in 0..RUN {
             high[i] = ((run.codes[i] + 128) >> 8) as u8;
             low[i] = run.codes[i] as u8;
         }
-        for (to, bytes) in self.bytes.iter_mut().zip([high, low]) {
-            for (to, quad) in to.iter_mut().zip(bytes.as_chunks().0) {
-                to[lane] = i32::from_le_bytes(*quad);
-            }
-        }
-        for (to, sum) in self.sums.iter_mut().zip(&run.sums) {
-            to[lane] = *sum;
-        }
+        self.sums = run.sums;
         for (to, [one, other]) in self.sums_of_two.iter_mut().zip(run.sums.as_chunks().0) {
-            to[lane] = one + other;
+            *to = one + other;
         }
-        for (to, scale) in self.scales.iter_mut().zip(&run.scales) {
-            to[lane] = *scale;
-        }
+        self.scales = run.scales;
     }
 }
 
@@ -121,10 +120,8 @@ const HEIGHTS: [usize; 4] = [1, 2, 4, 8];
 pub(super) struct Strip {
     pub(super) first: usize,
     pub(super) rows: usize,
-    /// That of its tiles: what there is beyond the last row is zero.
+    /// With those beyond the last row, which hold anything.
     pub(super) height: usize,
-    /// Where its tiles are, one for each run.
-    at: usize,
 }
 
 /// Rows of the left side as integers.
@@ -136,7 +133,8 @@ pub(super) struct Activations {
     pub(super) rounded: Vec<Rounded>,
     /// Empty where there are no tiles.
     pub(super) strips: Vec<Strip>,
-    tiles: Aligned<f32>,
+    /// The first run of all strips' rows, the next one of them, and so on: what is multiplied with the same weights lies together.
+    split: Vec<Split>,
 }
 
 impl Activations {
@@ -164,11 +162,16 @@ impl Activations {
     }
 
     /// The tiles of a strip, one for each run.
-    pub(super) fn tiles<const HEIGHT: usize>(&self, strip: &Strip) -> &[Tile<HEIGHT>] {
-        let tiles = &self.tiles[strip.at..][..self.runs * floats(HEIGHT)];
-        assert!(strip.height == HEIGHT && size_of_val(tiles) == self.runs * size_of::<Tile<HEIGHT>>());
-        // SAFETY: so many are there, from the beginning of a cache line on; any bits are numbers.
-        unsafe { std::slice::from_raw_parts(tiles.as_ptr().cast(), self.runs) }
+    pub(super) fn tiles<const HEIGHT: usize>(&self, strip: &Strip) -> impl Iterator<Item = &[Split; HEIGHT]> {
+        let rows = self.height().max(1);
+        self.split[..self.runs * rows]
+            .chunks_exact(rows)
+            .filter_map(move |run| run[strip.first..].first_chunk())
+    }
+
+    /// The rows of all strips.
+    fn height(&self) -> usize {
+        self.strips.last().map_or(0, |last| last.first + last.height)
     }
 
     fn fill_rounded(&mut self, left: Left) -> Result<()> {
@@ -187,67 +190,41 @@ impl Activations {
     }
 
     fn fill_tiles(&mut self, left: Left) -> Result<()> {
-        let (mut first, mut at) = (0, 0);
+        let mut first = 0;
         while first < left.rows {
             let [.., most] = HEIGHTS;
             let rows = most.min(left.rows - first);
-            // Five rows are four and one, six or seven are eight with zeros.
+            // Five rows are four and one, six or seven are eight.
             let is_nearly = |height: &usize| rows <= *height || rows == height + 1 && *height > 2;
             let height = HEIGHTS.into_iter().find(is_nearly).unwrap_or(most);
             let rows = rows.min(height);
-            self.strips.push(Strip { first, rows, height, at });
-            at += self.runs * floats(height);
+            self.strips.push(Strip { first, rows, height });
             first += rows;
         }
-        self.tiles.zero(at);
-        let mut rest: &mut [f32] = &mut self.tiles;
-        let mut parts = Vec::with_capacity(self.strips.len());
-        for strip in &self.strips {
-            let (part, behind) = rest.split_at_mut(self.runs * floats(strip.height));
-            parts.push((*strip, part));
-            rest = behind;
+        let rows = self.height();
+        let count = self.runs * rows;
+        if self.split.len() < count {
+            self.split.resize_with(count, || Split::ZERO);
         }
-        let fill = |_: usize, parts: &mut [(Strip, &mut [f32])]| {
-            for (strip, part) in parts {
-                match strip.height {
-                    1 => fill::<1>(left, strip, part),
-                    2 => fill::<2>(left, strip, part),
-                    4 => fill::<4>(left, strip, part),
-                    _ => fill::<8>(left, strip, part),
-                }
-            }
+        let fill = |chunk: usize, to: &mut [Split]| {
+            vectorized(
+                #[inline(always)]
+                || {
+                    for (i, to) in to.iter_mut().enumerate() {
+                        let (run, row) = ((chunk * AT_ONCE + i) / rows, (chunk * AT_ONCE + i) % rows);
+                        if row < left.rows {
+                            let x = &left.row(row)[run * RUN..];
+                            to.put(&Rounded::of(&x[..x.len().min(RUN)]));
+                        }
+                    }
+                },
+            );
         };
-        if left.rows * left.columns < PARALLEL_FROM {
-            fill(0, &mut parts);
+        let split = &mut self.split[..count];
+        if count * RUN < PARALLEL_FROM {
+            split.chunks_mut(AT_ONCE).enumerate().for_each(|(chunk, to)| fill(chunk, to));
             return Ok(());
         }
-        team::for_each_chunk(&mut parts, 1, fill)
+        team::for_each_chunk(split, AT_ONCE, fill)
     }
-}
-
-/// Floats that a tile takes the room of.
-fn floats(height: usize) -> usize {
-    let bytes = match height {
-        1 => size_of::<Tile<1>>(),
-        2 => size_of::<Tile<2>>(),
-        4 => size_of::<Tile<4>>(),
-        _ => size_of::<Tile<8>>(),
-    };
-    bytes / size_of::<f32>()
-}
-
-/// Rounds the rows of a strip to its tiles, which are zero.
-fn fill<const HEIGHT: usize>(left: Left, strip: &Strip, tiles: &mut [f32]) {
-    // SAFETY: parts of the memory begin with a cache line and hold whole tiles, of which any bits are numbers.
-    let (_, tiles, _) = unsafe { tiles.align_to_mut::<Tile<HEIGHT>>() };
-    vectorized(
-        #[inline(always)]
-        || {
-            for lane in 0..strip.rows {
-                for (tile, x) in tiles.iter_mut().zip(left.row(strip.first + lane).chunks(RUN)) {
-                    tile.put(lane, &Rounded::of(x));
-                }
-            }
-        },
-    );
 }

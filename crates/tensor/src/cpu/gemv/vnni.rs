@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::activations::{Activations, SHARED, Strip, Tile};
+use super::activations::{Activations, SHARED, Split, Strip};
 use super::interleaved::{Interleaved, LANES};
 use super::unpack::{Int8, Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0, Unpack, Words};
 use crate::cpu::simd::fetch_x86;
@@ -112,7 +112,7 @@ unsafe fn product<F: Unpack, const M: usize>(
 #[allow(clippy::needless_range_loop)] // As above.
 unsafe fn add<F: Unpack, const M: usize>(
     [header, unit]: [Words; 2],
-    tile: &Tile<M>,
+    tile: &[Split; M],
     place: usize,
     sums: &mut [__m512; M],
 ) {
@@ -132,9 +132,10 @@ unsafe fn add<F: Unpack, const M: usize>(
             for byte in 0..2 {
                 for i in 0..quads {
                     let quad = group * quads + i;
-                    let bytes = &tile.bytes[byte][element / 4 + quad];
                     for m in 0..M {
-                        dots[m] = _mm512_dpbusd_epi32(dots[m], codes[quad], _mm512_set1_epi32(bytes[m]));
+                        let four = tile[m].bytes[byte].as_chunks().0[element / 4 + quad];
+                        let four = _mm512_set1_epi32(i32::from_le_bytes(four));
+                        dots[m] = _mm512_dpbusd_epi32(dots[m], codes[quad], four);
                     }
                 }
                 if byte == 0 {
@@ -143,14 +144,14 @@ unsafe fn add<F: Unpack, const M: usize>(
                     }
                 }
             }
-            let x = match F::SHARED {
-                GROUP => &tile.sums[element / GROUP + group],
-                _ => &tile.sums_of_two[element / PART],
-            };
             for m in 0..M {
-                let scale = _mm512_mul_ps(scale, _mm512_set1_ps(tile.scales[element / PART][m]));
+                let x = match F::SHARED {
+                    GROUP => tile[m].sums[element / GROUP + group],
+                    _ => tile[m].sums_of_two[element / PART],
+                };
+                let scale = _mm512_mul_ps(scale, _mm512_set1_ps(tile[m].scales[element / PART]));
                 sums[m] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots[m]), scale, sums[m]);
-                sums[m] = _mm512_fmadd_ps(offset, _mm512_set1_ps(x[m]), sums[m]);
+                sums[m] = _mm512_fmadd_ps(offset, _mm512_set1_ps(x), sums[m]);
             }
         }
     }
