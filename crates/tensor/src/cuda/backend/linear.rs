@@ -148,7 +148,8 @@ impl Columns<'_> {
         let out = if is_whole { place.clone() } else { gpu.fresh(&[vectors, self.count], DType::F32)? };
         let macros = format!("T=f32 FORMAT={} VECTORS={together}", blocks.format().name());
         let (rows, columns) = (self.count as i64, blocks.shape()[1] as i32);
-        let row_bytes = blocks.blocks().shape()[1] as i64;
+        let bytes = blocks.blocks()?;
+        let row_bytes = bytes.shape()[1] as i64;
         let bias = self.bias.map_or(0, |bias| self.in_tensor(bias));
         launch!(
             gpu,
@@ -156,7 +157,7 @@ impl Columns<'_> {
             &macros,
             "gemv",
             at,
-            [&out, x.x, blocks.blocks(), bias, rows, columns, row_bytes, vectors as i32]
+            [&out, x.x, &bytes, bias, rows, columns, row_bytes, vectors as i32]
         )?;
         if let Some(add) = self.add {
             gpu.binary(BinaryOp::Add, &out, &out, &self.of(add))?;
@@ -171,7 +172,8 @@ pub(super) fn dequantize(gpu: &Gpu, matrix: &Quantized, rows: Option<&[i64]>) ->
     let count = rows.map_or(matrix.shape()[0], <[i64]>::len);
     let out = gpu.fresh(&[count, columns], DType::F32)?;
     let macros = format!("T={} FORMAT={} VECTORS=1", name(DType::F32), matrix.format().name());
-    let (at, row_bytes) = (elements(out.numel(), 16), matrix.blocks().shape()[1] as i64);
+    let bytes = matrix.blocks()?;
+    let (at, row_bytes) = (elements(out.numel(), 16), bytes.shape()[1] as i64);
     let (count, columns) = (count as i64, columns as i32);
     launch!(
         gpu,
@@ -179,7 +181,7 @@ pub(super) fn dequantize(gpu: &Gpu, matrix: &Quantized, rows: Option<&[i64]>) ->
         &macros,
         "dequantize",
         at,
-        [&out, matrix.blocks(), ids.as_ref(), count, columns, row_bytes]
+        [&out, &bytes, ids.as_ref(), count, columns, row_bytes]
     )?;
     Ok(out)
 }
