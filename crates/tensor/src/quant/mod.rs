@@ -80,7 +80,9 @@ impl Quantized {
             let out = unsafe { out.assume_init_mut() };
             // Some rows at a time are widened, so that a large matrix of 16 bits is not held as one of 32.
             let rows_at_once = (AT_ONCE / columns.max(1)).max(1);
-            for (first, out) in (0..).step_by(rows_at_once).zip(out.chunks_mut(rows_at_once * row_bytes)) {
+            for (first, out) in
+                (0..).step_by(rows_at_once).zip(out.chunks_mut((rows_at_once * row_bytes).max(1)))
+            {
                 let some = x.narrow(0, first, first + out.len() / row_bytes)?;
                 let some = some.to_dtype(DType::F32)?.contiguous()?;
                 let some = some.as_slice::<f32>()?;
@@ -129,7 +131,7 @@ impl Quantized {
             // SAFETY: initialised by the line above.
             let out = unsafe { out.assume_init_mut() };
             for_each_run_of(out, row_bytes, row_bytes, |first, out| {
-                for (row, out) in (first..).zip(out.chunks_exact_mut(row_bytes)) {
+                for (row, out) in (first..).zip(out.chunks_exact_mut(row_bytes.max(1))) {
                     interleaved.write_row(row, out);
                 }
             })

@@ -117,8 +117,11 @@ fn what_is_written_is_near_what_is_read() {
         }
     }
     assert!(Quantized::quantize(&draw(&[2, 256], (0.0, 1.0), 1), BlockFormat::Q4K).is_err());
-    let empty = Quantized::quantize(&Tensor::zeros(&[3, 0]).unwrap(), BlockFormat::Int8).unwrap();
-    assert_eq!(empty.dequantize().unwrap().shape(), [3, 0]);
+    for format in [BlockFormat::Int8, BlockFormat::Q4_1] {
+        let empty = Quantized::quantize(&Tensor::zeros(&[3, 0]).unwrap(), format).unwrap();
+        assert_eq!(empty.dequantize().unwrap().shape(), [3, 0]);
+        assert_eq!(empty.blocks().unwrap().shape(), [3, format.row_header()]);
+    }
 }
 
 /// What is made of floats lies as the kernel reads it, where there is one.

@@ -22,13 +22,6 @@ pub(super) struct Codes {
     words: Tensor,
 }
 
-/// A row.
-pub(super) struct Row<'a> {
-    pub(super) scale: f32,
-    pub(super) zero: i32,
-    pub(super) quads: &'a [i32],
-}
-
 impl Codes {
     /// Rounds the rows of a matrix. One that has an element which is not finite has a scale of nan.
     ///
@@ -68,10 +61,16 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
+    /// The scale and the zero of a row.
     #[inline(always)]
-    pub(super) fn row(self, row: usize) -> Row<'a> {
-        let (header, quads) = self.words[row * self.stride..][..self.stride].split_at(HEADER);
-        Row { scale: f32::from_bits(header[0] as u32), zero: header[1], quads }
+    pub(super) fn header(self, row: usize) -> (f32, i32) {
+        let header = &self.words[row * self.stride..][..HEADER];
+        (f32::from_bits(header[0] as u32), header[1])
+    }
+
+    /// The quads of a row, and all that lies behind them.
+    pub(super) fn quads(self, row: usize) -> &'a [i32] {
+        &self.words[row * self.stride + HEADER..]
     }
 }
 

@@ -197,7 +197,7 @@ impl Product<'_, '_> {
                 tile.stride = self.left.stride;
                 for index in tiles.0..tiles.1 {
                     let (start, end) = share(self.rows, self.tiles, index);
-                    tile.rows = self.left.row(start).quads.as_ptr();
+                    tile.rows = self.left.quads(start).as_ptr();
                     tile.out = self.out.add(start * self.right.outputs + columns.first);
                     tile.sums = sums.0.as_mut_ptr();
                     (self.kernel.tile)(end - start, &tile);
@@ -276,11 +276,11 @@ impl Product<'_, '_> {
 
     #[inline(always)]
     fn scaled(&self, row: usize, columns: &Columns, sums: &[i32; WIDTH]) -> [f32; WIDTH] {
-        let row = self.left.row(row);
+        let (scale, zero) = self.left.header(row);
         let mut scaled = [0.0; WIDTH];
         for i in 0..WIDTH {
-            let sum = sums[i] - row.zero * columns.sums[i];
-            scaled[i] = sum as f32 * (row.scale * columns.scales[i]) + columns.bias[i];
+            let sum = sums[i] - zero * columns.sums[i];
+            scaled[i] = sum as f32 * (scale * columns.scales[i]) + columns.bias[i];
         }
         scaled
     }

@@ -70,9 +70,9 @@ impl Interleaved {
 
     /// Writes a row, which must be there, as it is stored.
     pub(crate) fn write_row(&self, row: usize, to: &mut [u8]) {
-        let lane = self.memory.elements::<i32>()[(row / LANES) * LANES * self.words + row % LANES..]
-            .iter()
-            .step_by(LANES);
+        let first = (row / LANES) * LANES * self.words + row % LANES;
+        // A row without columns may have no words.
+        let lane = self.memory.elements::<i32>().get(first..).unwrap_or_default().iter().step_by(LANES);
         Unit::of(self.format).read(lane.copied(), to);
     }
 }

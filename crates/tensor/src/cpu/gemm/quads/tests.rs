@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cpu::gemm::codes::Row;
 use crate::testing::draw;
 use crate::{DType, Matrix, Tensor};
 
@@ -43,7 +42,7 @@ fn run(level: Level, x: &[f32], parts: &[Matrix], finish: Finish) -> Vec<f32> {
 fn rounded(row: &[f32]) -> (f32, i64, Vec<i64>) {
     let (low, high) = row.iter().fold((0.0_f32, 0.0_f32), |(low, high), &x| (low.min(x), high.max(x)));
     let codes = Codes::round(row, [1, row.len()]).unwrap();
-    let Row { scale, zero, quads } = codes.rows().row(0);
+    let ((scale, zero), quads) = (codes.rows().header(0), codes.rows().quads(0));
     let zero = i64::from(zero);
     let bytes: Vec<u8> = quads.iter().flat_map(|quad| quad.to_ne_bytes()).take(row.len()).collect();
     let steps = f64::from(high) / 255.0 - f64::from(low) / 255.0;

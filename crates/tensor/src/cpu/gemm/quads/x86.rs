@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use super::WIDTH;
 use super::kernel::{Kernel, MAX_ROWS, Tile};
 use crate::cpu::gemv::LANES;
 use crate::cpu::simd::fetch_to_write_x86;
@@ -15,27 +16,33 @@ unsafe fn vnni(rows: usize, tile: &Tile) {
             // SAFETY: as the caller's; the level is used only where the processor has it.
             unsafe {
                 match rows {
-                    $($rows => vnni_of::<$rows>(tile),)*
-                    _ => vnni_of::<MAX_ROWS>(tile),
+                    // So many sums that none waits for the one before it.
+                    1 => vnni_of::<1, 4>(tile),
+                    $($rows => vnni_of::<$rows, 1>(tile),)*
+                    _ => vnni_of::<MAX_ROWS, 1>(tile),
                 }
             }
         };
     }
-    of!(1 2 3 4 5 6 7 8 9 10 11 12 13)
+    of!(2 3 4 5 6 7 8 9 10 11 12 13)
 }
 
+/// With `SETS` sums for each of the tile's.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
-unsafe fn vnni_of<const ROWS: usize>(tile: &Tile) {
+unsafe fn vnni_of<const ROWS: usize, const SETS: usize>(tile: &Tile) {
     // SAFETY: the caller answers for every pointer in the tile.
     unsafe {
-        let mut sums = [[_mm512_setzero_si512(); 2]; ROWS];
+        let mut sums = [[[_mm512_setzero_si512(); 2]; ROWS]; SETS];
         // The result's cache lines are on their way while the sums are made.
         for row in 0..ROWS {
-            fetch_to_write_x86(tile.out.wrapping_add(row * tile.out_stride).cast(), size_of_val(&sums[row]));
+            fetch_to_write_x86(
+                tile.out.wrapping_add(row * tile.out_stride).cast(),
+                size_of::<[f32; WIDTH]>(),
+            );
         }
         let [one, other] = tile.panels;
-        for k in 0..tile.depth {
+        let add = |k: usize, sums: &mut [[__m512i; 2]; ROWS]| {
             let quads = [one, other].map(|panel| _mm512_loadu_si512(panel.add(k * LANES).cast()));
             for row in 0..ROWS {
                 let codes = _mm512_set1_epi32(*tile.rows.add(row * tile.stride + k));
@@ -43,10 +50,23 @@ unsafe fn vnni_of<const ROWS: usize>(tile: &Tile) {
                     sums[row][v] = _mm512_dpbusd_epi32(sums[row][v], codes, quads[v]);
                 }
             }
+        };
+        let whole = tile.depth - tile.depth % SETS;
+        for k in (0..whole).step_by(SETS) {
+            for set in 0..SETS {
+                add(k + set, &mut sums[set]);
+            }
+        }
+        for k in whole..tile.depth {
+            add(k, &mut sums[0]);
         }
         for row in 0..ROWS {
             for v in 0..2 {
-                _mm512_storeu_si512(tile.sums.add(row).cast::<__m512i>().add(v), sums[row][v]);
+                let mut sum = sums[0][row][v];
+                for set in 1..SETS {
+                    sum = _mm512_add_epi32(sum, sums[set][row][v]);
+                }
+                _mm512_storeu_si512(tile.sums.add(row).cast::<__m512i>().add(v), sum);
             }
         }
     }
