@@ -3,6 +3,8 @@
 More than 16 rows at once meet weights of 8 bits in 8 bits, fewer in 16.
 """
 
+import copy
+import gc
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -10,7 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trustformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+from trustformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaModel,
+    memory_allocated,
+)
 
 TEXTS = [
     "The cat sits on the mat and looks out of the window.",
@@ -71,3 +80,27 @@ def test_a_prompt_is_as_likely(tmp_path: Path, smollm2_path: Path, monkeypatch: 
     assert bench["perplexity"](rounded, ids) < 1.01 * bench["perplexity"](exact, ids)
     choices = [model([ids]).logits.argmax(axis=-1) for model in (exact, rounded)]
     assert (choices[0] == choices[1]).mean() > 0.9
+
+
+@pytest.mark.parametrize("quantization", ["int8", "q4"])
+def test_blocks_that_are_made_on_load_take_memory_once(tmp_path: Path, quantization: str) -> None:
+    sizes = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 16, "vocab_size": 1000}
+    LlamaModel(LlamaConfig(num_attention_heads=8, **sizes), seed=1).save_pretrained(tmp_path / "floats")
+    gc.collect()
+    before = memory_allocated()
+    model = AutoModel.from_pretrained(tmp_path / "floats", quantization=quantization)
+    one, many = np.arange(3)[None], np.arange(100)[None]
+    for ids in (one, many, one):  # by all the ways that there are
+        hidden = model(ids).last_hidden_state
+    held = memory_allocated() - before
+    footprint = model.get_memory_footprint()
+    assert held < 1.35 * footprint, f"{held / footprint:.2f} times the blocks"
+
+    np.testing.assert_array_equal(copy.deepcopy(model)(one).last_hidden_state, hidden)
+    # What it stands for is there for who asks, and is what it computes with.
+    state = {name: tensor.to_numpy() for name, tensor in model.state_dict().items()}
+    model.save_pretrained(tmp_path / "numbers")
+    saved = AutoModel.from_pretrained(tmp_path / "numbers")
+    for name, tensor in saved.state_dict().items():
+        np.testing.assert_array_equal(tensor.to_numpy(), state[name])
+    np.testing.assert_allclose(saved(one).last_hidden_state, hidden, atol=5e-3)

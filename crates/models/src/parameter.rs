@@ -64,7 +64,7 @@ impl Parameter {
     pub fn memory(&self) -> &Tensor {
         match self {
             Parameter::Dense(tensor) => tensor,
-            Parameter::Quantized(matrix, _) => matrix.blocks(),
+            Parameter::Quantized(matrix, _) => matrix.memory(),
         }
     }
 
@@ -127,10 +127,7 @@ impl Parameter {
     pub fn copy(&self) -> Result<Parameter> {
         Ok(match self {
             Parameter::Dense(tensor) => Parameter::Dense(tensor.copy()?),
-            Parameter::Quantized(matrix, order) => {
-                let blocks = matrix.blocks().copy()?;
-                Parameter::Quantized(Quantized::new(matrix.format(), blocks, *matrix.shape())?, *order)
-            }
+            Parameter::Quantized(matrix, order) => Parameter::Quantized(matrix.copy()?, *order),
         })
     }
 }

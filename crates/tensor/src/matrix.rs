@@ -40,7 +40,7 @@ impl Matrix {
     pub fn memory(&self) -> &Tensor {
         match self {
             Matrix::Dense(tensor) => tensor,
-            Matrix::Quantized(quantized) => quantized.blocks(),
+            Matrix::Quantized(quantized) => quantized.memory(),
         }
     }
 

@@ -9,13 +9,13 @@ use crate::{Result, Tensor};
 
 /// See [`crate::Backend::dequantize`].
 pub(super) fn dequantize(matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor> {
-    let (&[count, columns], row_bytes) = (matrix.shape(), matrix.blocks().shape()[1]);
-    let bytes = matrix.blocks().as_slice::<u8>()?;
+    let &[count, columns] = matrix.shape();
     Tensor::build(&[rows.map_or(count, <[i64]>::len), columns], |out| {
         for_each_run(out, columns, |first, out| {
+            let mut space = Vec::new();
             for (i, out) in out.chunks_exact_mut(columns).enumerate() {
                 let row = rows.map_or(first + i, |rows| rows[first + i] as usize);
-                dequantize_row(matrix.format(), &bytes[row * row_bytes..][..row_bytes], out);
+                dequantize_row(matrix.format(), matrix.row(row, &mut space), out);
             }
         })
     })

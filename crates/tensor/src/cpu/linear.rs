@@ -54,14 +54,14 @@ fn product(values: &[f32], step: &LinearStep, out: &mut [MaybeUninit<f32>]) -> R
         Then::Add(_) => Activation::Identity,
     };
     let (map, gates) = (activation::kernel(activation), matches!(then, Then::Gate(_)));
-    let quads = if rows > gemv::MAX_ROWS { Quads::of(weight.parts()) } else { None };
     let finish = Finish { bias, map, gates, add };
-    let form = if quads.is_none() { weight.form()? } else { None };
+    let form = weight.form()?;
     let (packed, interleaved) = match form.as_deref() {
         Some(Form::Floats(packed)) => (Some(packed), &[][..]),
         Some(Form::Blocks(interleaved)) => (None, interleaved.as_slice()),
         None => (None, &[][..]),
     };
+    let quads = if rows > gemv::MAX_ROWS { Quads::of(weight.parts(), interleaved) } else { None };
     let is_read = quads.is_none() && packed.is_none();
     if is_read && gemv::product(left, weight.parts(), interleaved, finish, out)? {
         return Ok(());

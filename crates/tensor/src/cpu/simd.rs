@@ -76,6 +76,16 @@ pub(super) fn fetch_x86(from: *const u8, bytes: usize) {
     }
 }
 
+/// Asks for so many bytes that are about to be written.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn fetch_to_write_x86(to: *const u8, bytes: usize) {
+    for at in (0..bytes).step_by(LINE) {
+        // SAFETY: as above.
+        unsafe { _mm_prefetch::<_MM_HINT_ET0>(to.wrapping_add(at).cast()) };
+    }
+}
+
 /// The sum of the lanes of each of four vectors.
 #[inline(always)]
 pub(super) fn sums<I: Isa>(isa: I, x: [I::F32; 4]) -> [f32; 4] {

@@ -348,7 +348,7 @@ impl<B: Backend> Backend for Profiled<B> {
 
     fn dequantize(&self, matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor> {
         let (count, all) = (rows.map_or(matrix.shape()[0], <[i64]>::len), matrix.shape()[0].max(1));
-        let bytes = bytes(matrix.blocks()) / all as u64 * count as u64;
+        let bytes = bytes(matrix.memory()) / all as u64 * count as u64;
         let work = Work { shapes: SmallVec::from_iter([Shape::from_slice(matrix.shape())]), flops: 0, bytes };
         measured(self.0, "dequantize", work, || self.0.dequantize(matrix, rows))
     }

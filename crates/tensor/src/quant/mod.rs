@@ -12,7 +12,7 @@ pub(crate) use encode::encoder;
 pub use format::BlockFormat;
 pub(crate) use run::{GROUP, RUN, Run, widen};
 
-use crate::cpu::for_each_run_of;
+use crate::cpu::{Interleaved, for_each_run_of};
 use crate::{DType, Device, Error, Result, Tensor};
 
 /// Elements that are widened at a time.
@@ -24,7 +24,16 @@ const AT_ONCE: usize = 4 << 20;
 pub struct Quantized {
     format: BlockFormat,
     shape: [usize; 2],
-    blocks: Tensor,
+    stored: Stored,
+}
+
+/// How the blocks lie.
+#[derive(Clone, Debug)]
+enum Stored {
+    /// (rows, [`BlockFormat::row_bytes`]), as files have them.
+    Rows(Tensor),
+    /// As the kernel reads them, and only so: what no file has would take memory twice. Rows are made again for whoever asks.
+    Interleaved(Interleaved),
 }
 
 impl Quantized {
@@ -46,7 +55,7 @@ impl Quantized {
             return Err(Error::argument("quantized", message));
         }
         let blocks = blocks.detach().contiguous()?.view(&[shape[0], row_bytes])?;
-        Ok(Quantized { format, shape, blocks })
+        Ok(Quantized { format, shape, stored: Stored::Rows(blocks) })
     }
 
     /// `x` (rows, columns), of any float dtype, in `format`, rounded as ggml's reference does.
@@ -71,7 +80,9 @@ impl Quantized {
             let out = unsafe { out.assume_init_mut() };
             // Some rows at a time are widened, so that a large matrix of 16 bits is not held as one of 32.
             let rows_at_once = (AT_ONCE / columns.max(1)).max(1);
-            for (first, out) in (0..).step_by(rows_at_once).zip(out.chunks_mut(rows_at_once * row_bytes)) {
+            for (first, out) in
+                (0..).step_by(rows_at_once).zip(out.chunks_mut((rows_at_once * row_bytes).max(1)))
+            {
                 let some = x.narrow(0, first, first + out.len() / row_bytes)?;
                 let some = some.to_dtype(DType::F32)?.contiguous()?;
                 let some = some.as_slice::<f32>()?;
@@ -83,7 +94,11 @@ impl Quantized {
             }
             Ok(())
         })?;
-        Ok(Quantized { format, shape: [rows, columns], blocks })
+        let matrix = Quantized { format, shape: [rows, columns], stored: Stored::Rows(blocks) };
+        if !Interleaved::is_read() {
+            return Ok(matrix);
+        }
+        Ok(Quantized { stored: Stored::Interleaved(Interleaved::of(&matrix)?), ..matrix })
     }
 
     /// How it is stored.
@@ -96,9 +111,55 @@ impl Quantized {
         &self.shape
     }
 
-    /// The bytes: (rows, bytes of a row).
-    pub fn blocks(&self) -> &Tensor {
-        &self.blocks
+    /// The memory that holds the blocks, in whatever order.
+    pub fn memory(&self) -> &Tensor {
+        match &self.stored {
+            Stored::Rows(blocks) => blocks,
+            Stored::Interleaved(interleaved) => interleaved.memory(),
+        }
+    }
+
+    /// The bytes: (rows, [`BlockFormat::row_bytes`]); made now, where they lie otherwise.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn blocks(&self) -> Result<Tensor> {
+        let Stored::Interleaved(interleaved) = &self.stored else { return Ok(self.memory().clone()) };
+        let row_bytes = self.format.row_bytes(self.shape[1])?;
+        Tensor::build(&[self.shape[0], row_bytes], |out: &mut [MaybeUninit<u8>]| {
+            out.fill(MaybeUninit::new(0));
+            // SAFETY: initialised by the line above.
+            let out = unsafe { out.assume_init_mut() };
+            for_each_run_of(out, row_bytes, row_bytes, |first, out| {
+                for (row, out) in (first..).zip(out.chunks_exact_mut(row_bytes.max(1))) {
+                    interleaved.write_row(row, out);
+                }
+            })
+        })
+    }
+
+    /// The bytes of a row, which must be there, of a matrix of the processor's; in `space`, where they lie otherwise.
+    pub(crate) fn row<'a>(&'a self, row: usize, space: &'a mut Vec<u8>) -> &'a [u8] {
+        match &self.stored {
+            Stored::Rows(blocks) => {
+                let row_bytes = blocks.shape()[1];
+                &blocks.elements()[row * row_bytes..][..row_bytes]
+            }
+            Stored::Interleaved(interleaved) => {
+                // It was whole blocks when this was made.
+                space.resize(self.format.row_bytes(self.shape[1]).unwrap_or_default(), 0);
+                interleaved.write_row(row, space);
+                space
+            }
+        }
+    }
+
+    /// The form of the kernel, if that is all there is.
+    pub(crate) fn interleaved(&self) -> Option<&Interleaved> {
+        match &self.stored {
+            Stored::Rows(_) => None,
+            Stored::Interleaved(interleaved) => Some(interleaved),
+        }
     }
 
     /// The same blocks on `device`.
@@ -106,7 +167,22 @@ impl Quantized {
     /// # Errors
     /// As for [`Tensor::to_device`].
     pub fn to_device(&self, device: Device) -> Result<Quantized> {
-        Ok(Quantized { blocks: self.blocks.to_device(device)?, ..self.clone() })
+        if self.memory().device() == device {
+            return Ok(self.clone());
+        }
+        Ok(Quantized { stored: Stored::Rows(self.blocks()?.to_device(device)?), ..self.clone() })
+    }
+
+    /// The same blocks in memory of their own.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn copy(&self) -> Result<Quantized> {
+        let stored = match &self.stored {
+            Stored::Rows(blocks) => Stored::Rows(blocks.copy()?),
+            Stored::Interleaved(interleaved) => Stored::Interleaved(interleaved.copy()?),
+        };
+        Ok(Quantized { stored, ..*self })
     }
 
     /// The numbers that this stands for: (rows, columns), float32.
@@ -114,7 +190,7 @@ impl Quantized {
     /// # Errors
     /// `OutOfMemory`.
     pub fn dequantize(&self) -> Result<Tensor> {
-        self.blocks.backend().dequantize(self, None)
+        self.memory().backend().dequantize(self, None)
     }
 
     /// The rows that `ids` name, as numbers: (ids, columns), float32. What an embedding looks up.
@@ -123,7 +199,7 @@ impl Quantized {
     /// `Index` for a row that is not there.
     pub fn rows(&self, ids: &[i64]) -> Result<Tensor> {
         self.check("rows", ids)?;
-        self.blocks.backend().dequantize(self, Some(ids))
+        self.memory().backend().dequantize(self, Some(ids))
     }
 
     /// The matrix of the rows that `ids` name, in the same format.
@@ -132,8 +208,8 @@ impl Quantized {
     /// `Index` for a row that is not there.
     pub fn select_rows(&self, ids: &[i64]) -> Result<Quantized> {
         self.check("select_rows", ids)?;
-        let blocks = self.blocks.index_select(0, &Tensor::from_slice(ids, &[ids.len()])?)?;
-        Ok(Quantized { format: self.format, shape: [ids.len(), self.shape[1]], blocks })
+        let blocks = self.blocks()?.index_select(0, &Tensor::from_slice(ids, &[ids.len()])?)?;
+        Ok(Quantized { shape: [ids.len(), self.shape[1]], stored: Stored::Rows(blocks), ..*self })
     }
 
     fn check(&self, op: &'static str, ids: &[i64]) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Against what the Python package `gguf` reads and writes (`tests/quant/make.py`), and against blocks made by hand.
 
 use super::*;
+use crate::weight::Form;
 
 /// Two rows of one format.
 struct Recorded {
@@ -68,7 +69,7 @@ fn blocks_are_those_that_gguf_writes() {
         let Some(source) = source else { continue };
         let source = Tensor::from_slice(&source, &[2, columns]).unwrap();
         let matrix = Quantized::quantize(&source, format).unwrap();
-        assert_eq!(matrix.blocks().as_slice::<u8>().unwrap(), blocks, "{format}");
+        assert_eq!(matrix.blocks().unwrap().as_slice::<u8>().unwrap(), blocks, "{format}");
     }
 }
 
@@ -116,8 +117,50 @@ fn what_is_written_is_near_what_is_read() {
         }
     }
     assert!(Quantized::quantize(&draw(&[2, 256], (0.0, 1.0), 1), BlockFormat::Q4K).is_err());
-    let empty = Quantized::quantize(&Tensor::zeros(&[3, 0]).unwrap(), BlockFormat::Int8).unwrap();
-    assert_eq!(empty.dequantize().unwrap().shape(), [3, 0]);
+    for format in [BlockFormat::Int8, BlockFormat::Q4_1] {
+        let empty = Quantized::quantize(&Tensor::zeros(&[3, 0]).unwrap(), format).unwrap();
+        assert_eq!(empty.dequantize().unwrap().shape(), [3, 0]);
+        assert_eq!(empty.blocks().unwrap().shape(), [3, format.row_header()]);
+    }
+}
+
+/// What is made of floats lies as the kernel reads it, where there is one.
+#[test]
+fn what_is_made_here_is_held_once_and_says_the_same() {
+    use crate::testing::draw;
+    use crate::{Activation, Matrix, Weight, ops::linear};
+    let float = |shape: &[usize], seed| draw(shape, (-1.0, 1.0), seed).to_dtype(DType::F32).unwrap();
+    for format in [BlockFormat::Q4_1, BlockFormat::Q8_0, BlockFormat::Int8] {
+        let made = Quantized::quantize(&float(&[37, 96], 1), format).unwrap();
+        let filed = Quantized::new(format, made.blocks().unwrap(), [37, 96]).unwrap();
+        let same = |one: &Tensor, other: &Tensor| assert_eq!(values(one), values(other), "{format}");
+        let ids = [36, 0, 17, 0];
+        same(&made.dequantize().unwrap(), &filed.dequantize().unwrap());
+        same(&made.rows(&ids).unwrap(), &filed.rows(&ids).unwrap());
+        let [some, of_file] = [&made, &filed].map(|matrix| matrix.select_rows(&ids).unwrap());
+        same(&some.dequantize().unwrap(), &of_file.dequantize().unwrap());
+        let copy = made.copy().unwrap();
+        same(&copy.dequantize().unwrap(), &filed.dequantize().unwrap());
+        assert!(!copy.memory().shares_storage(made.memory()));
+        assert!(made.to_device(Device::Cpu).unwrap().memory().is(made.memory()));
+
+        let weight = Weight::new([made.clone()]).unwrap();
+        // A weight with a part that is trained has no form that is kept.
+        let trained = float(&[3, 96], 2);
+        trained.set_requires_grad(true).unwrap();
+        let mixed = |blocks: &Quantized| Weight::new([Matrix::from(blocks.clone()), trained.clone().into()]);
+        let [mixed, of_file] = [&made, &filed].map(|blocks| mixed(blocks).unwrap());
+        let from_file = Weight::new([filed.clone()]).unwrap();
+        for rows in [1, 5, 17, 70] {
+            let x = float(&[rows, 96], 3);
+            let run = |weight| linear(&x, weight, None, Activation::Identity).unwrap();
+            same(&run(&weight), &run(&from_file));
+            same(&run(&mixed), &run(&of_file));
+        }
+        let Some(form) = weight.form().unwrap() else { continue };
+        let Form::Blocks(kept) = &*form else { panic!("blocks") };
+        assert!(kept[0].as_ref().unwrap().memory().is(made.memory()), "{format}");
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn matrices_in_blocks() {
         let columns = if format == BlockFormat::Int8 { 83 } else { 2 * format.block_elements().max(64) };
         let (count, row_bytes) = (9, format.row_bytes(columns).unwrap() as i64);
         let matrix = blocks(format, [count, columns]);
-        let bytes = Memory::of(matrix.blocks());
+        let bytes = Memory::of(&matrix.blocks().unwrap());
         for (dtype, together) in [(DType::F32, 1), (DType::BF16, 4)] {
             let group = format!("VECTORS={together}");
             let module = Module::new("quant", &[&format!("T={}", name(dtype)), &macro_of, &group]);

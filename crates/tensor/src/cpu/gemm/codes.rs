@@ -2,12 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-use super::kernel::{Kernel, Runs};
-use super::{pointer, scratch, share};
 use crate::cpu::math::ROUNDS;
-use crate::cpu::rows::PARALLEL_FROM;
+use crate::cpu::rows::for_each_run;
 use crate::cpu::simd::vectorized;
-use crate::{Buffer, Result, team};
+use crate::{Result, Tensor};
 
 /// Bytes of a quad.
 pub(super) const QUAD: usize = size_of::<i32>();
@@ -15,80 +13,64 @@ pub(super) const QUAD: usize = size_of::<i32>();
 const MOST: f32 = 255.0;
 /// Words in front of the quads of a row: the bits of its scale, and its zero.
 const HEADER: usize = 2;
+/// Elements that are rounded at once.
+const AT_ONCE: usize = 64;
 
-/// Rows rounded to 8 bits, each with a scale and a zero of its own: `x = scale · (code − zero)`. They are cut to panels as high as a tile,
-/// each of which has the scales of its rows, then their zeros, then their quads side by side.
+/// Rows rounded to 8 bits, each with a scale and a zero of its own: `x = scale · (code − zero)`.
 pub(super) struct Codes {
-    data: Buffer,
-    rows: usize,
-    depth: usize,
-    pub(super) tiles: usize,
-}
-
-/// The rows of a tile.
-pub(super) struct Panel<'a> {
-    /// The first.
-    pub(super) start: usize,
-    pub(super) scales: &'a [f32],
-    pub(super) zeros: &'a [i32],
-    /// As many for each quad of the inner dimension.
-    pub(super) quads: *const i32,
+    /// (rows, header and quads)
+    words: Tensor,
 }
 
 impl Codes {
-    /// Rounds the rows of a matrix for a kernel. One that has an element which is not finite has a scale of nan.
+    /// Rounds the rows of a matrix. One that has an element which is not finite has a scale of nan.
     ///
     /// # Errors
     /// `OutOfMemory`, or `Threads` when there are none to be had.
-    pub(super) fn round(values: &[f32], [rows, columns]: [usize; 2], kernel: &Kernel<i32>) -> Result<Codes> {
-        let (depth, tiles) = (columns.div_ceil(QUAD), rows.div_ceil(kernel.rows));
-        let data = scratch::<i32>(rows.saturating_mul(HEADER + depth))?;
-        let codes = Codes { data, rows, depth, tiles };
-        let one = |tile: usize| {
-            let (start, end) = share(rows, tiles, tile);
-            let lanes = end - start;
-            let straight = scratch::<i32>(lanes * depth)?;
-            let to = pointer::<i32>(&codes.data).wrapping_add(start * (HEADER + depth));
-            // SAFETY: the scratch has room for the quads of the rows, the panel for their headers too; no two tasks have one in common.
-            unsafe {
-                let quads =
-                    std::slice::from_raw_parts_mut(pointer::<MaybeUninit<i32>>(&straight), lanes * depth);
+    pub(super) fn round(values: &[f32], [rows, columns]: [usize; 2]) -> Result<Codes> {
+        let width = HEADER + columns.div_ceil(QUAD);
+        let words = Tensor::build(&[rows, width], |out| {
+            for_each_run(out, width, |first, out| {
                 vectorized(
                     #[inline(always)]
                     || {
-                        for lane in 0..lanes {
-                            let row = &values[(start + lane) * columns..][..columns];
-                            let (scale, zero) = round(row, &mut quads[lane * depth..][..depth]);
-                            to.add(lane).write(scale.to_bits() as i32);
-                            to.add(lanes + lane).write(zero);
+                        for (row, out) in (first..).zip(out.chunks_exact_mut(width)) {
+                            let (header, quads) = out.split_at_mut(HEADER);
+                            let (scale, zero) = round(&values[row * columns..][..columns], quads);
+                            header[0].write(scale.to_bits() as i32);
+                            header[1].write(zero);
                         }
                     },
                 );
-                let data = quads.as_ptr().cast();
-                let runs = Runs { data, lanes, lane_stride: depth as isize, inner: depth, inner_stride: 1 };
-                (kernel.pack)(&runs, to.add(HEADER * lanes), lanes);
-            }
-            Ok(())
-        };
-        match rows * columns < PARALLEL_FROM {
-            true => (0..tiles).try_for_each(one)?,
-            false => team::try_for_each(tiles, one)?,
-        }
-        Ok(codes)
+            })
+        })?;
+        Ok(Codes { words })
     }
 
-    pub(super) fn panel(&self, tile: usize) -> Panel<'_> {
-        let (start, end) = share(self.rows, self.tiles, tile);
-        let (first, rows) =
-            (pointer::<i32>(&self.data).wrapping_add(start * (HEADER + self.depth)), end - start);
-        // SAFETY: written when the rows were rounded; any bits are a number.
-        let (scales, zeros) = unsafe {
-            (
-                std::slice::from_raw_parts(first.cast(), rows),
-                std::slice::from_raw_parts(first.wrapping_add(rows), rows),
-            )
-        };
-        Panel { start, scales, zeros, quads: first.wrapping_add(HEADER * rows) }
+    pub(super) fn rows(&self) -> Rows<'_> {
+        Rows { words: self.words.elements(), stride: self.words.shape()[1] }
+    }
+}
+
+/// Where the rows lie.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    words: &'a [i32],
+    /// Words from a row to the next.
+    pub(super) stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The scale and the zero of a row.
+    #[inline(always)]
+    pub(super) fn header(self, row: usize) -> (f32, i32) {
+        let header = &self.words[row * self.stride..][..HEADER];
+        (f32::from_bits(header[0] as u32), header[1])
+    }
+
+    /// The quads of a row, and all that lies behind them.
+    pub(super) fn quads(self, row: usize) -> &'a [i32] {
+        &self.words[row * self.stride + HEADER..]
     }
 }
 
@@ -107,15 +89,15 @@ fn round(row: &[f32], to: &mut [MaybeUninit<i32>]) -> (f32, i32) {
     let inverse = if scale < f32::MIN_POSITIVE { 0.0 } else { 1.0 / scale };
     // Zero has a code, so that what is zero stays it.
     let zero = ((-low * inverse).min(MOST) + ROUNDS) - ROUNDS;
-    let (whole, rest) = row.as_chunks::<QUAD>();
-    for (to, x) in to.iter_mut().zip(whole) {
-        to.write(quad(x, inverse, zero));
+    let (whole, rest) = row.as_chunks::<AT_ONCE>();
+    let (to_whole, to_rest) = to.split_at_mut(whole.len() * AT_ONCE / QUAD);
+    for (to, x) in to_whole.as_chunks_mut().0.iter_mut().zip(whole) {
+        *to = quads(x, inverse, zero).map(MaybeUninit::new);
     }
-    if !rest.is_empty() {
-        let mut last = [0.0; QUAD];
-        last[..rest.len()].copy_from_slice(rest);
-        to[whole.len()].write(quad(&last, inverse, zero));
-    }
+    let mut last = [0.0; AT_ONCE];
+    last[..rest.len()].copy_from_slice(rest);
+    let last = quads(&last, inverse, zero);
+    to_rest.write_copy_of_slice(&last[..to_rest.len()]);
     let scale = match scale.is_finite() {
         true if inverse == 0.0 => 0.0,
         true => scale,
@@ -131,13 +113,17 @@ fn turned(bits: i32) -> i32 {
 }
 
 #[inline(always)]
-fn quad(x: &[f32; QUAD], inverse: f32, zero: f32) -> i32 {
-    let mut codes = [0; QUAD];
-    for i in 0..QUAD {
+fn quads(x: &[f32; AT_ONCE], inverse: f32, zero: f32) -> [i32; AT_ONCE / QUAD] {
+    let mut codes = [0; AT_ONCE];
+    for i in 0..AT_ONCE {
         let code = x[i] * inverse + zero;
         let code = if code < MOST { code } else { MOST };
         let code = if code > 0.0 { code } else { 0.0 };
         codes[i] = (code + ROUNDS).to_bits() as u8;
     }
-    i32::from_ne_bytes(codes)
+    let mut quads = [0; AT_ONCE / QUAD];
+    for (quad, bytes) in quads.iter_mut().zip(codes.as_chunks().0) {
+        *quad = i32::from_ne_bytes(*bytes);
+    }
+    quads
 }

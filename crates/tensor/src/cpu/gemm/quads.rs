@@ -1,53 +1,67 @@
-//! Products with codes of 8 bits: four neighbours of the inner dimension are multiplied at once, and added to one int32. Such a quad takes the
-//! room of an int32, so that products of quads are products of matrices a quarter as deep.
+//! Products with codes of 8 bits: four neighbours of the inner dimension are multiplied at once, and added to one int32.
 //!
 //! Rows of the left matrix are rounded to 8 bits as they come, `x = scale · (code − zero)`. So `Σ x w = scale · scale_w · (Σ code · code_w − zero ·
 //! Σ code_w)`: all but the scales are integers, and exact. This is the dynamic quantization of ONNX Runtime, with a scale for each row in
 //! the place of one for all of them.
 //!
-//! Weights are not kept in another layout: a panel of them is put in quads when it is needed, which takes as long as five rows of the
-//! product, and meets all rows then.
+//! Weights are read in the form that few rows read, too ([`Interleaved`]): sixteen outputs side by side, a quad of each after another. Two of
+//! its panels make a tile. Where the processor's few rows read another form, panels are put in this one as they are needed.
 
+mod kernel;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
+use std::array;
 use std::mem::MaybeUninit;
-use std::ptr;
 
 use smallvec::SmallVec;
 
-use super::codes::{Codes, Panel, QUAD};
-use super::kernel::{Kernel, Runs, Tile, portable};
-use super::stacked::within;
-use super::{Aside, Grid, PARALLEL_FROM, pointer, scratch};
-use crate::cpu::gemv::Finish;
+use super::codes::{Codes, QUAD, Rows};
+use super::{Grid, PARALLEL_FROM, pointer, scratch, share};
+use crate::cpu::gemv::{Finish, Interleaved, LANES, fill, words_of_panel};
 use crate::cpu::level::Level;
 use crate::cpu::simd::vectorized;
 use crate::{BlockFormat, Buffer, Quantized, Result, interrupt, pool, team};
+use kernel::{Kernel, MAX_ROWS, Tile};
 
-/// Words of the left matrix that meet each panel of the right one: a part of the last cache.
-const BLOCK_WORDS: usize = 512 << 10;
+/// Words of the left matrix that meet each panel of the right one: a part of the second-level cache.
+const BLOCK_WORDS: usize = 128 << 10;
 /// The deepest products whose sums fit: so many times 255 · 128.
 const MAX_INNER: usize = 64 << 10;
-/// The widest tile of any kernel.
-const MAX_WIDTH: usize = 32;
+/// Outputs of a tile: those of two panels.
+const WIDTH: usize = 2 * LANES;
 
 /// Matrices (out, in) of codes with a scale for each row, stacked, as one (in, out) right matrix.
 pub(crate) struct Quads<'a> {
-    parts: SmallVec<[&'a Quantized; 4]>,
+    parts: SmallVec<[Part<'a>; 4]>,
     inner: usize,
     outputs: usize,
 }
 
+struct Part<'a> {
+    matrix: &'a Quantized,
+    interleaved: Option<&'a Interleaved>,
+    /// Of all outputs, the first that is its.
+    first: usize,
+}
+
 impl<'a> Quads<'a> {
-    /// The matrices, if all are such.
-    pub(crate) fn of(parts: &'a [crate::Matrix]) -> Option<Quads<'a>> {
-        let fits = |part: &&Quantized| part.format() == BlockFormat::Int8 && part.shape()[1] <= MAX_INNER;
-        let parts: SmallVec<[_; 4]> =
-            parts.iter().map(|part| part.quantized().filter(fits)).collect::<Option<_>>()?;
+    /// The matrices, if all are such, with their form of the kernel, as far as there is one.
+    pub(crate) fn of(
+        parts: &'a [crate::Matrix],
+        interleaved: &'a [Option<Interleaved>],
+    ) -> Option<Quads<'a>> {
         let inner = parts.first()?.shape()[1];
-        let outputs = parts.iter().map(|part| part.shape()[0]).sum();
-        Some(Quads { parts, inner, outputs })
+        let mut quads = Quads { parts: SmallVec::new(), inner, outputs: 0 };
+        for (index, part) in parts.iter().enumerate() {
+            let matrix = part.quantized().filter(|part| part.format() == BlockFormat::Int8)?;
+            let interleaved = interleaved.get(index).and_then(Option::as_ref);
+            quads.parts.push(Part { matrix, interleaved, first: quads.outputs });
+            quads.outputs += matrix.shape()[0];
+        }
+        (inner <= MAX_INNER).then_some(quads)
     }
 
     /// `out = finish(left @ self)` (rows, outputs), where there are no gates. A row that has an element which is not finite gives nan.
@@ -70,16 +84,17 @@ impl<'a> Quads<'a> {
         if rows == 0 {
             return Ok(());
         }
-        let (kernel, depth) = (kernel(level), self.inner.div_ceil(QUAD));
-        let left = Codes::round(left, [rows, self.inner], kernel)?;
+        let (kernel, depth) = (Kernel::of(level), self.inner.div_ceil(QUAD));
+        let left = Codes::round(left, [rows, self.inner])?;
         let cost = depth.saturating_mul(self.outputs).saturating_mul(rows);
         let threads = if cost >= PARALLEL_FROM { pool::num_threads() } else { 1 };
         // By columns, a few tasks for each thread, by rows as many as the cache asks for, or as there are too few columns for.
-        let (panels, wanted) = (self.outputs.div_ceil(kernel.columns), 4 * threads);
-        let row_blocks = (rows * depth).div_ceil(BLOCK_WORDS).max(wanted.div_ceil(panels)).min(left.tiles);
-        let grid = Grid { rows: left.tiles, panels, row_blocks, panel_blocks: wanted.min(panels) };
+        let (tiles, wanted) = (rows.div_ceil(kernel.rows), 4 * threads);
+        let panels = self.parts.iter().map(|part| part.matrix.shape()[0].div_ceil(WIDTH)).sum();
+        let row_blocks = (rows * depth).div_ceil(BLOCK_WORDS).max(wanted.div_ceil(panels)).min(tiles);
+        let grid = Grid { rows: tiles, panels, row_blocks, panel_blocks: wanted.min(panels) };
         let out = out.as_mut_ptr().cast();
-        let product = Product { kernel, left, depth, right: self, finish, out };
+        let product = Product { kernel, left: left.rows(), rows, tiles, depth, right: self, finish, out };
         let task = |task: usize| product.block(grid.rows(task), grid.panels(task));
         match threads {
             1 => (0..grid.tasks()).try_for_each(task),
@@ -87,112 +102,44 @@ impl<'a> Quads<'a> {
         }
     }
 
-    /// Writes some columns as a panel of the kernel's, and their scales. What is beyond the last column is zero.
-    ///
-    /// # Safety
-    /// `to` must have room for the whole depth of the kernel's width, of which columns there must be no more.
-    unsafe fn fill(
-        &self,
-        kernel: &Kernel<i32>,
-        columns: (usize, usize),
-        out: *mut i32,
-        scales: &mut [f32; MAX_WIDTH],
-    ) -> Result<()> {
-        // SAFETY: as the caller promises.
-        unsafe { kernel.clear(columns.1 - columns.0, self.inner.div_ceil(QUAD), out) }
-        for (part, rows, place) in within(self.parts.iter().map(|part| (part, part.shape()[0])), columns) {
-            let mut copy = None;
-            for (row, scale) in rows_of(part, rows)?.zip(&mut scales[place..]) {
-                *scale = row.first_chunk().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
-            }
-            let runs = words(part, rows, &mut copy)?;
-            // SAFETY: the runs are the words of the rows, and lie side by side within the panel.
-            unsafe { (kernel.pack)(&runs, out.add(place), kernel.columns) }
-        }
-        Ok(())
+    /// Which part has pair `index` of panels, counted through all parts, and which of its pairs it is there.
+    fn pair(&self, mut index: usize) -> Option<(&Part<'a>, usize)> {
+        self.parts.iter().find_map(|part| {
+            let pairs = part.matrix.shape()[0].div_ceil(WIDTH);
+            let found = (index < pairs).then_some((part, index));
+            index = index.wrapping_sub(pairs);
+            found
+        })
     }
 }
 
-/// Some rows as they are stored.
-fn rows_of(part: &Quantized, (first, last): (usize, usize)) -> Result<impl Iterator<Item = &[u8]>> {
-    let row_bytes = part.blocks().shape()[1];
-    let bytes = &part.blocks().as_slice::<u8>()?[first * row_bytes..last * row_bytes];
-    Ok(bytes.chunks_exact(row_bytes))
-}
-
-/// The codes of some rows as words: where they lie if they are whole words there, else in `copy`, filled up with zeros.
-fn words(part: &Quantized, rows: (usize, usize), copy: &mut Option<Buffer>) -> Result<Runs<i32>> {
-    let [row_bytes, columns] = [part.blocks().shape()[1], part.shape()[1]];
-    let (lanes, depth, header) = (rows.1 - rows.0, columns.div_ceil(QUAD), BlockFormat::Int8.row_header());
-    let runs = |data, stride: usize| Runs {
-        data,
-        lanes,
-        lane_stride: stride as isize,
-        inner: depth,
-        inner_stride: 1,
-    };
-    let mut codes = rows_of(part, rows)?.map(|row| &row[header..]).peekable();
-    let first = codes.peek().map_or(ptr::null(), |codes| codes.as_ptr()).cast::<i32>();
-    if first.is_aligned() && row_bytes.is_multiple_of(QUAD) {
-        return Ok(runs(first, row_bytes / QUAD));
-    }
-    let space = copy.insert(scratch::<i32>(lanes * depth)?);
-    let to = pointer::<u8>(space);
-    for (lane, codes) in codes.enumerate() {
-        // SAFETY: the space has room for the words of every lane.
-        unsafe {
-            let to = to.add(lane * depth * QUAD);
-            to.copy_from_nonoverlapping(codes.as_ptr(), columns);
-            to.add(columns).write_bytes(0, depth * QUAD - columns);
+impl Part<'_> {
+    /// Two neighbouring panels; `space` is for those that are made now. One that is not there is the other one again.
+    fn panels(&self, pair: usize, space: &mut Option<Buffer>) -> Result<[*const i32; 2]> {
+        let there = self.matrix.shape()[0].div_ceil(LANES);
+        let both = [2 * pair, (2 * pair + 1).min(there - 1)];
+        if let Some(interleaved) = self.interleaved {
+            return Ok(both.map(|panel| interleaved.panel(panel)));
         }
-    }
-    Ok(runs(to.cast_const().cast(), depth))
-}
-
-/// The kernel of a level that the processor has: quads of unsigned bytes on the left, of signed ones on the right.
-fn kernel(level: Level) -> &'static Kernel<i32> {
-    static PORTABLE: Kernel<i32> = Kernel { rows: 4, columns: 8, tile, pack: portable::pack };
-    match level {
-        #[cfg(target_arch = "x86_64")]
-        level if level >= Level::Vnni => &super::x86::quads_vnni::KERNEL,
-        #[cfg(target_arch = "x86_64")]
-        level if level >= Level::Avx2 => &super::x86::quads_avx2::KERNEL,
-        _ => &PORTABLE,
-    }
-}
-
-/// See [`Kernel::tile`]: what the products are.
-unsafe fn tile(rows: usize, tile: &Tile<i32>) {
-    for row in 0..rows {
-        let mut sums = [0_i32; 8];
-        for k in 0..tile.inner {
-            // SAFETY: the caller answers for the operands.
-            let (a, b) = unsafe {
-                (*tile.a.add(k * rows + row), &*tile.b.add(k * tile.b_stride).cast::<[[i8; QUAD]; 8]>())
-            };
-            let a = a.to_ne_bytes();
-            for (sum, b) in sums.iter_mut().zip(b) {
-                for i in 0..QUAD {
-                    *sum += i32::from(a[i]) * i32::from(b[i]);
-                }
-            }
+        let words = words_of_panel(self.matrix);
+        let space = match space {
+            Some(space) if space.len() >= 2 * words * size_of::<i32>() => space,
+            space => space.insert(scratch::<i32>(2 * words)?),
+        };
+        let places = [0, words].map(|at| pointer::<i32>(space).wrapping_add(at));
+        for (panel, to) in both.into_iter().zip(places) {
+            // SAFETY: there is room for two.
+            unsafe { fill(self.matrix, panel, to) }
         }
-        for (column, sum) in sums.into_iter().enumerate() {
-            // SAFETY: the caller answers for the addend and the result.
-            unsafe {
-                let add = match tile.add.is_null() {
-                    true => 0,
-                    false => *tile.add.add(row * tile.add_stride + column),
-                };
-                tile.c.add(row * tile.c_stride + column).write(tile.alpha * sum + add);
-            }
-        }
+        Ok(places.map(<*mut i32>::cast_const))
     }
 }
 
 struct Product<'a, 'b> {
-    kernel: &'static Kernel<i32>,
-    left: Codes,
+    kernel: &'static Kernel,
+    left: Rows<'a>,
+    rows: usize,
+    tiles: usize,
     depth: usize,
     right: &'a Quads<'b>,
     finish: Finish<'a>,
@@ -203,125 +150,164 @@ struct Product<'a, 'b> {
 // SAFETY: as said there.
 unsafe impl Sync for Product<'_, '_> {}
 
-/// What the sums of a panel's columns become.
+/// Those of a tile. Vectors of them are whole cache lines, so that they are read as fast as they were written.
+#[repr(align(64))]
+struct Sums([[i32; WIDTH]; MAX_ROWS]);
+
+/// What the sums of a tile's columns become.
+#[repr(align(64))]
 struct Columns {
-    from: usize,
-    to: usize,
-    scales: [f32; MAX_WIDTH],
+    first: usize,
+    /// As many of the tile's are there.
+    count: usize,
+    scales: [f32; WIDTH],
     /// Of the codes.
-    sums: [i32; MAX_WIDTH],
-    bias: [f32; MAX_WIDTH],
+    sums: [i32; WIDTH],
+    bias: [f32; WIDTH],
 }
 
 impl Product<'_, '_> {
-    /// One task: the rows of some `tiles` in some `panels`.
-    fn block(&self, tiles: (usize, usize), panels: (usize, usize)) -> Result<()> {
-        let (width, depth) = (self.kernel.columns, self.depth);
-        let (right, ones) = (scratch::<i32>(width * depth)?, scratch::<i32>(depth)?);
-        let (b, ones) = (pointer::<i32>(&right), pointer::<i32>(&ones));
-        // SAFETY: so many words are there.
-        unsafe { ones.write_bytes(1, depth) }
-        let operands = |a: *const i32, c: *mut i32| Tile {
-            next: None,
-            inner: depth,
-            a,
-            b: b.cast_const(),
-            b_stride: width,
-            c,
-            c_stride: width,
-            alpha: 1,
-            add: ptr::null(),
-            add_stride: 0,
-        };
-        for panel in panels.0..panels.1 {
+    /// One task: the rows of some `tiles` in some pairs of panels.
+    fn block(&self, tiles: (usize, usize), pairs: (usize, usize)) -> Result<()> {
+        let ones = vec![0x0101_0101; self.depth];
+        let (mut space, mut sums) = (None, Sums([[0; WIDTH]; MAX_ROWS]));
+        for index in pairs.0..pairs.1 {
             // A task may take long.
-            if panel % 16 == 0 {
+            if index % 16 == 0 {
                 interrupt::check()?;
             }
-            let (from, to) = (panel * width, self.right.outputs.min((panel + 1) * width));
-            let mut columns =
-                Columns { from, to, scales: [0.0; MAX_WIDTH], sums: [0; MAX_WIDTH], bias: [0.0; MAX_WIDTH] };
-            if let Some(bias) = self.finish.bias {
-                columns.bias[..to - from].copy_from_slice(&bias[from..to]);
-            }
-            // SAFETY: the scratch has room for a panel, and no kernel has greater tiles than there is room for; the result is there for
-            // this task to write.
+            let Some((part, pair)) = self.right.pair(index) else { break };
+            let panels = part.panels(pair, &mut space)?;
+            // SAFETY: a panel begins with a scale for each output; the kernel's level is the processor's, and so many quads, rows and sums
+            // are there, and the result for this task to write.
             unsafe {
-                self.right.fill(self.kernel, (from, to), b, &mut columns.scales)?;
-                (self.kernel.tile)(1, &operands(ones, columns.sums.as_mut_ptr()));
-                for tile in tiles.0..tiles.1 {
-                    let rows = self.left.panel(tile);
-                    let mut sums = Aside::<i32>::UNINIT;
-                    (self.kernel.tile)(rows.scales.len(), &operands(rows.quads, sums.0.as_mut_ptr().cast()));
-                    self.finish(&rows, &columns, &sums);
+                let scales = panels.map(|panel| panel.cast::<[f32; LANES]>().read());
+                let mut tile = Tile {
+                    depth: self.depth,
+                    rows: ones.as_ptr(),
+                    stride: 0,
+                    panels: panels.map(|panel| panel.add(LANES)),
+                    sums: sums.0.as_mut_ptr(),
+                    out: self.out,
+                    out_stride: self.right.outputs,
+                };
+                (self.kernel.tile)(1, &tile);
+                let columns =
+                    self.columns(part, pair, array::from_fn(|i| scales[i / LANES][i % LANES]), sums.0[0]);
+                tile.stride = self.left.stride;
+                for index in tiles.0..tiles.1 {
+                    let (start, end) = share(self.rows, self.tiles, index);
+                    tile.rows = self.left.quads(start).as_ptr();
+                    tile.out = self.out.add(start * self.right.outputs + columns.first);
+                    tile.sums = sums.0.as_mut_ptr();
+                    (self.kernel.tile)(end - start, &tile);
+                    self.finish(start, &columns, &sums.0[..end - start]);
                 }
             }
         }
         Ok(())
     }
 
-    /// Scales the sums of a tile, maps them and puts them where they belong.
+    fn columns(&self, part: &Part, pair: usize, scales: [f32; WIDTH], sums: [i32; WIDTH]) -> Columns {
+        let (first, count) = (part.first + pair * WIDTH, WIDTH.min(part.matrix.shape()[0] - pair * WIDTH));
+        let mut bias = [0.0; WIDTH];
+        if let Some(all) = self.finish.bias {
+            bias[..count].copy_from_slice(&all[first..][..count]);
+        }
+        Columns { first, count, scales, sums, bias }
+    }
+
+    /// Scales the sums of the rows from `start` on, maps them and puts them where they belong.
     ///
     /// # Safety
-    /// The tile must have been computed, and nobody else may touch its part of the result.
-    unsafe fn finish(&self, rows: &Panel, columns: &Columns, sums: &Aside<i32>) {
-        let width = self.kernel.columns;
-        let (mut scaled, mut mapped) = (Aside::<f32>::UNINIT, Aside::<f32>::UNINIT);
-        let size = width * rows.scales.len();
-        let (sums, scaled) = (&sums.0[..size], &mut scaled.0[..size]);
-        let each_row = || rows.scales.iter().zip(rows.zeros);
+    /// Nobody else may touch their part of the result.
+    unsafe fn finish(&self, start: usize, columns: &Columns, sums: &[[i32; WIDTH]]) {
+        let each = || (start..).zip(sums);
+        let Some(map) = self.finish.map else {
+            return vectorized(
+                #[inline(always)]
+                || {
+                    for (row, sums) in each() {
+                        // SAFETY: as the caller promises.
+                        let (add, out) = unsafe { self.place(row, columns) };
+                        write(&self.scaled(row, columns, sums), add, out);
+                    }
+                },
+            );
+        };
+        let mut scaled = [[0.0; WIDTH]; MAX_ROWS];
+        let mut mapped = [[const { MaybeUninit::uninit() }; WIDTH]; MAX_ROWS];
         vectorized(
             #[inline(always)]
             || {
-                let tile = sums.chunks_exact(width).zip(scaled.chunks_exact_mut(width));
-                for ((&scale, &zero), (sums, scaled)) in each_row().zip(tile) {
-                    for (i, (sum, scaled)) in sums.iter().zip(scaled).enumerate() {
-                        // SAFETY: as the caller promises.
-                        let sum = unsafe { sum.assume_init() } - zero * columns.sums[i];
-                        scaled.write(sum as f32 * (scale * columns.scales[i]) + columns.bias[i]);
-                    }
+                for ((row, sums), scaled) in each().zip(&mut scaled) {
+                    *scaled = self.scaled(row, columns, sums);
                 }
             },
         );
-        // SAFETY: just written; maps write an element for each that they read.
-        let mut done: &[f32] = unsafe { scaled.assume_init_ref() };
-        if let Some(map) = self.finish.map {
-            let mapped = &mut mapped.0[..size];
-            map(done, mapped);
-            // SAFETY: as above.
-            done = unsafe { mapped.assume_init_ref() };
-        }
-        let count = columns.to - columns.from;
+        let (scaled, mapped) = (&scaled[..sums.len()], &mut mapped[..sums.len()]);
+        map(scaled.as_flattened(), mapped.as_flattened_mut());
+        // SAFETY: maps write an element for each that they read.
+        let mapped = unsafe { mapped.as_flattened().assume_init_ref() }.as_chunks().0;
         vectorized(
             #[inline(always)]
             || {
-                for (row, done) in (rows.start..).zip(done.chunks_exact(width)) {
-                    let place = row * self.right.outputs + columns.from;
-                    // SAFETY: within the result; tasks have different rows or panels.
-                    let out = unsafe { std::slice::from_raw_parts_mut(self.out.add(place).cast(), count) };
-                    write(&done[..count], self.finish.add.map(|add| &add[place..]), out);
+                for (row, mapped) in (start..).zip(mapped) {
+                    // SAFETY: as the caller promises.
+                    let (add, out) = unsafe { self.place(row, columns) };
+                    write(mapped, add, out);
                 }
             },
         );
     }
+
+    /// What is added to some columns of a row, and where they go.
+    ///
+    /// # Safety
+    /// Nobody else may touch that part of the result meanwhile.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)] // As said.
+    unsafe fn place(&self, row: usize, columns: &Columns) -> (Option<&[f32]>, &mut [MaybeUninit<f32>]) {
+        let place = row * self.right.outputs + columns.first;
+        let add = self.finish.add.map(|add| &add[place..][..columns.count]);
+        // SAFETY: within the result, and otherwise as the caller promises.
+        (add, unsafe { std::slice::from_raw_parts_mut(self.out.add(place).cast(), columns.count) })
+    }
+
+    #[inline(always)]
+    fn scaled(&self, row: usize, columns: &Columns, sums: &[i32; WIDTH]) -> [f32; WIDTH] {
+        let (scale, zero) = self.left.header(row);
+        let mut scaled = [0.0; WIDTH];
+        for i in 0..WIDTH {
+            let sum = sums[i] - zero * columns.sums[i];
+            scaled[i] = sum as f32 * (scale * columns.scales[i]) + columns.bias[i];
+        }
+        scaled
+    }
 }
 
-/// `out = x + add`
+/// `out = x + add` of as many as there are in `out`.
 #[inline(always)]
-fn write(x: &[f32], add: Option<&[f32]>, out: &mut [MaybeUninit<f32>]) {
-    match add {
+fn write(x: &[f32; WIDTH], add: Option<&[f32]>, out: &mut [MaybeUninit<f32>]) {
+    /// Apart, or the compiler makes one copy of any length of both cases, which is a call.
+    #[cold]
+    #[inline(never)]
+    fn some(x: &[f32], add: Option<&[f32]>, out: &mut [MaybeUninit<f32>]) {
+        for (i, (out, x)) in out.iter_mut().zip(x).enumerate() {
+            out.write(add.map_or(*x, |add| x + add[i]));
+        }
+    }
+    let Some(whole) = out.first_chunk_mut::<WIDTH>() else { return some(x, add, out) };
+    match add.and_then(<[f32]>::first_chunk::<WIDTH>) {
         Some(add) => {
-            for ((out, x), add) in out.iter_mut().zip(x).zip(add) {
-                out.write(x + add);
+            for i in 0..WIDTH {
+                whole[i].write(x[i] + add[i]);
             }
         }
         None => {
-            // By vectors: so few floats are not worth the call that copying a slice is.
-            let ((out, out_rest), (x, x_rest)) = (out.as_chunks_mut::<8>(), x.as_chunks::<8>());
-            for (out, x) in out.iter_mut().zip(x) {
-                *out = x.map(MaybeUninit::new);
+            for i in 0..WIDTH {
+                whole[i].write(x[i]);
             }
-            out_rest.write_copy_of_slice(x_rest);
         }
     }
 }

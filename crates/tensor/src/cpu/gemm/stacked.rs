@@ -82,9 +82,9 @@ impl Panels<f32> for Stacked<'_> {
 
 /// Some rows of blocks, each a run over `inner`.
 fn unpacked(blocks: &Quantized, rows: (usize, usize), inner: (usize, usize), space: &mut Rows) -> Runs<f32> {
-    let (bytes, row_bytes) = (blocks.blocks().elements::<u8>(), blocks.blocks().shape()[1]);
+    let mut stored = Vec::new();
     for (row, space) in (rows.0..rows.1).zip(space.chunks_mut(RUN)) {
-        let row = &bytes[row * row_bytes..][..row_bytes];
+        let row = blocks.row(row, &mut stored);
         dequantize_run(blocks.format(), row, inner.0, &mut space[..inner.1 - inner.0]);
     }
     Runs {

@@ -10,20 +10,17 @@ use super::{MAX_ROWS, Part};
 use crate::Quantized;
 use crate::cpu::level::Level;
 use crate::cpu::simd::dispatch_at;
-use crate::quant::{BlockFormat, GROUP, RUN, Run};
+use crate::quant::{GROUP, RUN, Run};
 
 pub(super) struct Blocks<'a> {
     level: Level,
     left: &'a Activations,
-    format: BlockFormat,
-    rows: &'a [u8],
-    row_bytes: usize,
+    matrix: &'a Quantized,
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(level: Level, left: &'a Activations, matrix: &'a Quantized) -> Option<Blocks<'a>> {
-        let (format, rows) = (matrix.format(), matrix.blocks().as_slice().ok()?);
-        Some(Blocks { level, left, format, rows, row_bytes: matrix.blocks().shape()[1] })
+    pub(super) fn new(level: Level, left: &'a Activations, matrix: &'a Quantized) -> Blocks<'a> {
+        Blocks { level, left, matrix }
     }
 }
 
@@ -43,13 +40,13 @@ impl SimdOp for Plain<'_> {
         let Plain(blocks, outputs, to) = self;
         let (width, runs, mut run) = (outputs.len(), blocks.left.runs, Run::ZERO);
         let rows = || blocks.left.rounded.chunks_exact(runs.max(1));
-        let mut sums = [0.0; MAX_ROWS];
+        let (mut sums, mut space) = ([0.0; MAX_ROWS], Vec::new());
         for (i, output) in outputs.enumerate() {
-            let weights = &blocks.rows[output * blocks.row_bytes..][..blocks.row_bytes];
+            let weights = blocks.matrix.row(output, &mut space);
             sums.fill(0.0);
             for index in 0..runs {
                 // What is left from before in a run that is not full meets zeros.
-                run.unpack(blocks.format, weights, index * RUN);
+                run.unpack(blocks.matrix.format(), weights, index * RUN);
                 rows().zip(&mut sums).for_each(|(row, sum)| *sum += dot(&run, &row[index]));
             }
             for (to, sum) in to.chunks_exact_mut(width).zip(&sums) {

@@ -25,8 +25,8 @@ use smallvec::SmallVec;
 use activations::Activations;
 use blocks::Blocks;
 use columns::Columns;
-pub(crate) use interleaved::Interleaved;
 use interleaved::Product;
+pub(crate) use interleaved::{Interleaved, LANES, fill, words_of_panel};
 use lines::Lines;
 use rows::Rows;
 use split::InColumns;
@@ -301,7 +301,7 @@ fn reader<'a>(
     part: &'a Matrix,
 ) -> Option<Reader<'a>> {
     let tensor = match part {
-        Matrix::Quantized(blocks) => return Some(Reader::Blocks(Blocks::new(level, rounded?, blocks)?)),
+        Matrix::Quantized(blocks) => return Some(Reader::Blocks(Blocks::new(level, rounded?, blocks))),
         Matrix::Dense(tensor) => tensor,
     };
     let &[outputs, columns] = tensor.shape() else { return None };

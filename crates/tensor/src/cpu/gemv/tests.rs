@@ -40,6 +40,22 @@ fn blocks(format: BlockFormat, [rows, columns]: [usize; 2], seed: u64) -> Quanti
     Quantized::new(format, Tensor::from_slice(&bytes, &[length]).unwrap(), [rows, columns]).unwrap()
 }
 
+#[test]
+fn interleaved_rows_are_read_back() {
+    for &format in BlockFormat::ALL {
+        for [rows, units] in [[1, 1], [16, 2], [37, 5], [5, 0]] {
+            let columns = units * format.block_elements();
+            let matrix = blocks(format, [rows, columns], 1);
+            let interleaved = Interleaved::of(&matrix).unwrap();
+            let (mut row, mut space) = (vec![1; format.row_bytes(columns).unwrap()], Vec::new());
+            for index in 0..rows {
+                interleaved.write_row(index, &mut row);
+                assert_eq!(row, matrix.row(index, &mut space), "{format}, row {index} of {rows}");
+            }
+        }
+    }
+}
+
 fn run(level: Level, x: &Tensor, parts: &[Matrix], add: &Tensor) -> Vec<f32> {
     let &[rows, columns] = x.shape() else { panic!("a matrix") };
     let left = Left { values: x.as_slice().unwrap(), rows, columns };

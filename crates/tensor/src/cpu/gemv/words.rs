@@ -58,6 +58,32 @@ impl Unit {
             }
         }
     }
+
+    /// Writes a row from its words: what [`Unit::write`] made them from.
+    pub(super) fn read(self, mut words: impl Iterator<Item = i32>, row: &mut [u8]) {
+        let (header, units) = row.split_at_mut(self.header * WORD);
+        let mut next = |count: usize| {
+            let mut bytes = [0; MAX_WORDS * WORD];
+            for (to, word) in bytes.as_chunks_mut().0.iter_mut().zip(words.by_ref().take(count)) {
+                *to = word.to_le_bytes();
+            }
+            bytes
+        };
+        header.copy_from_slice(&next(self.header)[..self.header * WORD]);
+        for unit in units.chunks_mut(self.bytes) {
+            let bytes = next(self.words);
+            match self.paired {
+                None => unit.copy_from_slice(&bytes[..unit.len()]),
+                Some(block) => {
+                    for (i, to) in unit.chunks_mut(block).enumerate() {
+                        let (head, body) = to.split_at_mut(2);
+                        head.copy_from_slice(&bytes[2 * i..][..2]);
+                        body.copy_from_slice(&bytes[4 + i * (block - 2)..][..block - 2]);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The words of some bytes, and zeros behind them.

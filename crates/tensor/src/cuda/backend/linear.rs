@@ -187,7 +187,8 @@ impl Columns<'_> {
         let out = if is_whole { place.clone() } else { gpu.fresh(&[vectors, self.count], place.dtype())? };
         let macros = format!("{} FORMAT={} VECTORS={together}", of(out.dtype()), blocks.format().name());
         let (rows, columns) = (self.count as i64, blocks.shape()[1] as i32);
-        let row_bytes = blocks.blocks().shape()[1] as i64;
+        let bytes = blocks.blocks()?;
+        let row_bytes = bytes.shape()[1] as i64;
         let bias = self.bias.map_or(0, |bias| self.in_tensor(bias));
         launch!(
             gpu,
@@ -195,7 +196,7 @@ impl Columns<'_> {
             &macros,
             "gemv",
             at,
-            [&out, &x.to(out.dtype())?, blocks.blocks(), bias, rows, columns, row_bytes, vectors as i32]
+            [&out, &x.to(out.dtype())?, &bytes, bias, rows, columns, row_bytes, vectors as i32]
         )?;
         if let Some(add) = self.add {
             gpu.binary(BinaryOp::Add, &out, &out, &self.of(add))?;
@@ -215,7 +216,8 @@ pub(super) fn dequantize(
     let count = rows.map_or(matrix.shape()[0], <[i64]>::len);
     let out = gpu.fresh(&[count, columns], dtype)?;
     let macros = format!("{} FORMAT={} VECTORS=1", of(dtype), matrix.format().name());
-    let (at, row_bytes) = (elements(out.numel(), 16), matrix.blocks().shape()[1] as i64);
+    let bytes = matrix.blocks()?;
+    let (at, row_bytes) = (elements(out.numel(), 16), bytes.shape()[1] as i64);
     let (count, columns) = (count as i64, columns as i32);
     launch!(
         gpu,
@@ -223,7 +225,7 @@ pub(super) fn dequantize(
         &macros,
         "dequantize",
         at,
-        [&out, matrix.blocks(), ids.as_ref(), count, columns, row_bytes]
+        [&out, &bytes, ids.as_ref(), count, columns, row_bytes]
     )?;
     Ok(out)
 }

@@ -23,25 +23,31 @@ fn codes([rows, columns]: [usize; 2], seed: u64) -> Matrix {
     Quantized::new(BlockFormat::Int8, blocks, [rows, columns]).unwrap().into()
 }
 
+/// The product, which is the same where panels are made as it goes along and where they are there.
 fn run(level: Level, x: &[f32], parts: &[Matrix], finish: Finish) -> Vec<f32> {
-    let quads = Quads::of(parts).unwrap();
-    let mut out = vec![MaybeUninit::uninit(); x.len() / quads.inner * quads.outputs];
-    quads.product_at(level, x, finish, &mut out).unwrap();
-    // SAFETY: a product writes every element.
-    out.into_iter().map(|x| unsafe { x.assume_init() }).collect()
+    let kept: Vec<_> =
+        parts.iter().map(|part| Some(Interleaved::of(part.quantized().unwrap()).unwrap())).collect();
+    let [made, kept] = [&[][..], &kept].map(|interleaved| {
+        let quads = Quads::of(parts, interleaved).unwrap();
+        let mut out = vec![MaybeUninit::uninit(); x.len() / quads.inner * quads.outputs];
+        quads.product_at(level, x, finish, &mut out).unwrap();
+        // SAFETY: a product writes every element.
+        out.into_iter().map(|x| unsafe { x.assume_init() }).collect::<Vec<f32>>()
+    });
+    same(&kept, &made, "panels that are there");
+    made
 }
 
 /// A row's scale, zero and codes, and that they are what they should be.
 fn rounded(row: &[f32]) -> (f32, i64, Vec<i64>) {
     let (low, high) = row.iter().fold((0.0_f32, 0.0_f32), |(low, high), &x| (low.min(x), high.max(x)));
-    let codes = Codes::round(row, [1, row.len()], kernel(Level::Portable)).unwrap();
-    let panel = codes.panel(0);
-    let (scale, zero) = (panel.scales[0], i64::from(panel.zeros[0]));
-    // SAFETY: so many bytes are there.
-    let bytes = unsafe { std::slice::from_raw_parts(panel.quads.cast::<u8>(), row.len()) };
+    let codes = Codes::round(row, [1, row.len()]).unwrap();
+    let ((scale, zero), quads) = (codes.rows().header(0), codes.rows().quads(0));
+    let zero = i64::from(zero);
+    let bytes: Vec<u8> = quads.iter().flat_map(|quad| quad.to_ne_bytes()).take(row.len()).collect();
     let steps = f64::from(high) / 255.0 - f64::from(low) / 255.0;
     assert!((f64::from(scale) - steps).abs() <= 1e-6 * steps);
-    for (&x, &byte) in row.iter().zip(bytes) {
+    for (&x, &byte) in row.iter().zip(&bytes) {
         let back = f64::from(scale) * (i64::from(byte) - zero) as f64;
         // Half a step, or a whole one at the ends, where the zero was rounded the other way.
         let most = if byte == 0 || byte == 255 { 1.001 } else { 0.501 } * f64::from(scale);
@@ -58,7 +64,7 @@ fn reference(x: &[f32], parts: &[Matrix], bias: &[f32], relu: bool, add: Option<
     for row in x.chunks_exact(columns) {
         let (scale, zero, codes) = rounded(row);
         for part in parts.iter().map(|part| part.quantized().unwrap()) {
-            for weights in part.blocks().as_slice::<u8>().unwrap().chunks_exact(4 + columns) {
+            for weights in part.blocks().unwrap().as_slice::<u8>().unwrap().chunks_exact(4 + columns) {
                 let (header, weights) = weights.split_first_chunk().unwrap();
                 let sum: i64 = codes.iter().zip(weights).map(|(x, &w)| (x - zero) * i64::from(w as i8)).sum();
                 let sum = i32::try_from(sum).unwrap();
@@ -161,8 +167,8 @@ fn ends_and_the_greatest_sums_fit() {
         let got = run(level, &vec![255.0; MAX_INNER], &parts, Finish::default());
         assert_eq!(got, [-255.0 * 128.0 * MAX_INNER as f32], "{level:?}");
     }
-    assert!(Quads::of(&[codes([1, MAX_INNER + 1], 1)]).is_none());
-    assert!(Quads::of(&[codes([2, 4], 1), Tensor::ones(&[2, 4], DType::F32).unwrap().into()]).is_none());
-    assert!(Quads::of(&[]).is_none());
+    assert!(Quads::of(&[codes([1, MAX_INNER + 1], 1)], &[]).is_none());
+    assert!(Quads::of(&[codes([2, 4], 1), Tensor::ones(&[2, 4], DType::F32).unwrap().into()], &[]).is_none());
+    assert!(Quads::of(&[], &[]).is_none());
     assert!(run(Level::current(), &[1.0], &[codes([0, 1], 1)], Finish::default()).is_empty());
 }
