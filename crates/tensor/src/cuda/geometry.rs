@@ -26,10 +26,10 @@ pub fn elements(count: usize, each: usize) -> Geometry {
     Geometry { grid: [blocks as u32, 1, 1], block: [256, 1, 1], shared: 0 }
 }
 
-/// `rows` rows of `width` elements: a warp for each while they are narrow, eight to a block, and else a block.
+/// `rows` rows of `width` elements: a warp for each while they are narrow, eight to a block, and else a block. Norms keep eight elements a thread.
 pub fn rows(rows: usize, width: usize) -> Geometry {
     let (across, down) = match width {
-        0..=512 => (WARP, 8),
+        0..=256 => (WARP, 8),
         // Four elements a thread hide the latency of memory; more threads than 1024 there are not.
         _ => ((width / 4).next_multiple_of(WARP).min(1024), 1),
     };

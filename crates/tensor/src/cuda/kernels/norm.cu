@@ -23,7 +23,7 @@ DEVICE Scale scale_of(const T* row, int width, float eps, bool centred) {
 
 // What a thread keeps of its row in registers, so that memory is read once: packs of EACH neighbours, or, where rows cannot be read so, elements
 // one by one; those of all threads alternate.
-constexpr int KEPT = 4, OWN = KEPT * EACH;
+constexpr int KEPT = 2, OWN = KEPT * EACH;
 template <bool PACKED> struct Row {
     float at[OWN];
 
