@@ -41,7 +41,10 @@ impl Parameter {
 
     /// The bytes that it takes.
     pub fn nbytes(&self) -> usize {
-        self.memory().numel() * self.memory().dtype().size()
+        match self {
+            Parameter::Dense(tensor) => tensor.numel() * tensor.dtype().size(),
+            Parameter::Quantized(matrix, _) => matrix.nbytes(),
+        }
     }
 
     /// The dtype of the numbers that [`Parameter::tensor`] gives.

@@ -111,6 +111,16 @@ impl Quantized {
         &self.shape
     }
 
+    /// The bytes of all rows, on any device. The form of a kernel has more where it fills up rows or columns that are few.
+    pub fn nbytes(&self) -> usize {
+        self.shape[0] * self.row_bytes()
+    }
+
+    fn row_bytes(&self) -> usize {
+        // They were whole blocks when this was made.
+        self.format.row_bytes(self.shape[1]).unwrap_or_default()
+    }
+
     /// The memory that holds the blocks, in whatever order.
     pub fn memory(&self) -> &Tensor {
         match &self.stored {
@@ -125,7 +135,7 @@ impl Quantized {
     /// `OutOfMemory`.
     pub fn blocks(&self) -> Result<Tensor> {
         let Stored::Interleaved(interleaved) = &self.stored else { return Ok(self.memory().clone()) };
-        let row_bytes = self.format.row_bytes(self.shape[1])?;
+        let row_bytes = self.row_bytes();
         Tensor::build(&[self.shape[0], row_bytes], |out: &mut [MaybeUninit<u8>]| {
             out.fill(MaybeUninit::new(0));
             // SAFETY: initialised by the line above.
@@ -142,12 +152,11 @@ impl Quantized {
     pub(crate) fn row<'a>(&'a self, row: usize, space: &'a mut Vec<u8>) -> &'a [u8] {
         match &self.stored {
             Stored::Rows(blocks) => {
-                let row_bytes = blocks.shape()[1];
+                let row_bytes = self.row_bytes();
                 &blocks.elements()[row * row_bytes..][..row_bytes]
             }
             Stored::Interleaved(interleaved) => {
-                // It was whole blocks when this was made.
-                space.resize(self.format.row_bytes(self.shape[1]).unwrap_or_default(), 0);
+                space.resize(self.row_bytes(), 0);
                 interleaved.write_row(row, space);
                 space
             }
