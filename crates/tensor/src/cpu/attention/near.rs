@@ -14,7 +14,7 @@ use crate::cpu::stored::Stored;
 
 /// The heads of some neighbouring rows.
 pub(super) struct Heads<T> {
-    pub(super) data: *const T,
+    data: *const T,
     /// In bytes.
     stride: isize,
     pub(super) count: usize,
@@ -45,7 +45,7 @@ pub(super) trait Near {
     ) -> Heads<Self::Stored>;
 }
 
-/// Those that are read as they lie.
+/// Those that are multiplied as they lie.
 macro_rules! as_they_lie {
     ($($float:ty),*) => {$(
         impl Near for $float {
@@ -81,8 +81,8 @@ impl Near for Widened {
 /// How many bytes ahead keys and values are fetched.
 const AHEAD: usize = 4 << 10;
 
-/// What is fetched before it is read: the keys of a tile, its values, the keys of the next one. Processors fetch by themselves what follows in
-/// memory, but neither the other tensor nor the next page.
+/// What is fetched before it is read: the keys of a tile, its values, the keys of the next one. Processors fetch by themselves what follows
+/// in memory, but neither the other tensor nor the next page.
 pub(super) struct Ahead<'a> {
     plan: &'a Plan<'a>,
     stretch: &'a Stretch,
@@ -128,14 +128,17 @@ impl<'a> Ahead<'a> {
             self.values = !self.values;
             self.key = self.tile.start;
         }
+        if self.tile.is_empty() {
+            return false;
+        }
         let kept = if self.values { &self.plan.value } else { &self.plan.key };
         let row = kept.row_bytes(self.plan.kv_heads);
         // Rows without gaps are one piece.
         let rows = if kept.row_stride() == row as isize { self.tile.end - self.key } else { 1 };
         let sequence = &self.plan.sequences()[self.stretch.sequence];
         self.piece = kept.at(sequence.key_start + self.key, 0);
-        self.left = row * rows.min(self.tile.end - self.key);
+        self.left = row * rows;
         self.key += rows;
-        !self.tile.is_empty()
+        true
     }
 }

@@ -174,18 +174,18 @@ impl<'a, I: Isa> Read<'a, I> {
         }
     }
 
-    /// Writes the products of some keys with the `R` rows from `row` on to `to` and further on, (rows, TILE): each key is read once for all of
-    /// these rows. Beyond the last key that one again.
+    /// Writes the products of some keys with the `R` rows from `row` on to `to` and further on, (rows, TILE): each key is read once for all
+    /// of these rows. Beyond the last key that one again.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // Iterators over arrays of vectors are not always compiled away.
     unsafe fn dots<T: Stored, const R: usize>(&self, keys: &Heads<T>, row: usize, to: *mut f32) {
         let (isa, ops, len) = (self.isa, self.isa.f32(), self.plan.head_dim);
         let step = 2 * ops.len();
         let whole = len / step * step;
-        let mut from = [keys.data; TOGETHER];
-        for j in 0..TOGETHER {
-            from[j] = keys.at(j.min(keys.count - 1));
-        }
+        let from: [*const T; TOGETHER] = std::array::from_fn(
+            #[inline(always)]
+            |j| keys.at(j.min(keys.count - 1)),
+        );
         let mut sums = [[ops.zero(); TOGETHER]; R];
         // SAFETY: as the caller promises; queries are filled up with zeros.
         unsafe {
