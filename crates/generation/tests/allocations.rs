@@ -38,13 +38,17 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// How many large blocks, and how many bytes in all, `work` asks for.
-fn asked(work: impl FnOnce()) -> [usize; 2] {
+/// How many large blocks, and how many bytes in all, `work` asks for at the least: a thread that loses its core while it holds the idle memory
+/// sends others to the system.
+fn asked(work: impl Fn()) -> [usize; 2] {
     let now = || [&LARGE_ONES, &BYTES].map(|count| count.load(Ordering::Relaxed));
-    let before = now();
-    work();
-    let after = now();
-    [0, 1].map(|i| after[i] - before[i])
+    let once = |_| {
+        let before = now();
+        work();
+        let after = now();
+        [0, 1].map(|i| after[i] - before[i])
+    };
+    (0..8).map(once).min().unwrap()
 }
 
 fn model(class: &str, config: &str) -> Model {
