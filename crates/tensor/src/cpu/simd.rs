@@ -110,16 +110,31 @@ pub(super) fn sums_of_lanes([a, b, c, d]: [__m512; 4]) -> __m128 {
     _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps::<1>(all))
 }
 
-/// The sum of partial sums, two halves at a time: one after another, each addition would wait for the last. For work that is
-/// [`vectorized`].
+/// The greatest lane, of those that are numbers; at least `f32::MIN`.
 #[inline(always)]
-pub(super) fn total<T: Copy + Add<Output = T>, const LANES: usize>(mut lanes: [T; LANES]) -> T {
+pub(super) fn greatest<I: Isa>(isa: I, x: I::F32) -> f32 {
+    let mut lanes = [f32::MIN; LINE / size_of::<f32>()];
+    debug_assert!(isa.f32().len() <= lanes.len());
+    // SAFETY: no vector is longer than a cache line.
+    unsafe { isa.f32().store_ptr(x, lanes.as_mut_ptr()) }
+    halved(lanes, f32::max)
+}
+
+/// The sum of partial sums. For work that is [`vectorized`].
+#[inline(always)]
+pub(super) fn total<T: Copy + Add<Output = T>, const LANES: usize>(lanes: [T; LANES]) -> T {
+    halved(lanes, |one, other| one + other)
+}
+
+/// What `f` makes of all lanes, two halves at a time: one after another, each would wait for the last.
+#[inline(always)]
+fn halved<T: Copy, const LANES: usize>(mut lanes: [T; LANES], f: impl Fn(T, T) -> T) -> T {
     const { assert!(LANES.is_power_of_two()) }
     let mut half = LANES / 2;
     while half > 0 {
         let (low, high) = lanes.split_at_mut(half);
         for (low, &mut high) in low.iter_mut().zip(high) {
-            *low = *low + high;
+            *low = f(*low, high);
         }
         half /= 2;
     }

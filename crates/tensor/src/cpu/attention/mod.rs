@@ -5,7 +5,9 @@
 //! work, and they go in [`stretch::Stretch`]es.
 
 mod block;
+mod near;
 mod product;
+mod read;
 mod store;
 mod stretch;
 #[cfg(test)]
@@ -162,5 +164,25 @@ impl Plan<'_> {
             unsafe { stretches.merge(outputs) }
             Ok(())
         })
+    }
+}
+
+/// `to = factor · from`
+///
+/// # Safety
+/// `from` must be readable for `count` numbers `stride` apart, `to` writable for as many.
+#[inline(always)]
+unsafe fn scale(from: *const f32, stride: isize, count: usize, factor: f32, to: *mut f32) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        if stride == 1 {
+            for i in 0..count {
+                *to.add(i) = factor * *from.add(i);
+            }
+        } else {
+            for i in 0..count {
+                *to.add(i) = factor * *from.offset(i as isize * stride);
+            }
+        }
     }
 }

@@ -109,6 +109,18 @@ impl Kept {
         }
     }
 
+    /// From one row to the next, in bytes.
+    #[inline(always)]
+    pub(super) fn row_stride(&self) -> isize {
+        self.strides[0]
+    }
+
+    /// From the first to the last byte of a row of so many heads.
+    #[inline(always)]
+    pub(super) fn row_bytes(&self, heads: usize) -> usize {
+        (heads - 1) * self.strides[1].unsigned_abs() + self.head_bytes()
+    }
+
     /// How far apart rows and elements of float32 lie, in elements.
     pub(super) fn float_strides(&self) -> [isize; 2] {
         [self.strides[0], self.strides[2]].map(|stride| stride / size_of::<f32>() as isize)

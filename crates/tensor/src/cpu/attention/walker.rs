@@ -13,7 +13,7 @@ use rten_vecmath::Tanh;
 use super::block::{Block, Strip};
 use super::product::{Left, multiply};
 use super::store::{Form, Kept};
-use super::{Outputs, Plan};
+use super::{Outputs, Plan, scale};
 use crate::cpu::gemm::{Real, Runs};
 use crate::cpu::math::ExpOfNegative;
 use crate::ops::Sequence;
@@ -268,26 +268,6 @@ impl<I: Isa> Walker<'_, I> {
             Runs { data: from, lanes: rows, lane_stride: columns as isize, inner: columns, inner_stride: 1 };
         // SAFETY: the caller answers for both; the level is one that the processor has.
         unsafe { (f32::kernel(self.plan.level).pack)(&runs, to, rows) }
-    }
-}
-
-/// `to = factor · from`
-///
-/// # Safety
-/// `from` must be readable for `count` numbers `stride` apart, `to` writable for as many.
-#[inline(always)]
-unsafe fn scale(from: *const f32, stride: isize, count: usize, factor: f32, to: *mut f32) {
-    // SAFETY: as the caller promises.
-    unsafe {
-        if stride == 1 {
-            for i in 0..count {
-                *to.add(i) = factor * *from.add(i);
-            }
-        } else {
-            for i in 0..count {
-                *to.add(i) = factor * *from.offset(i as isize * stride);
-            }
-        }
     }
 }
 
