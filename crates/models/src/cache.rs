@@ -197,7 +197,8 @@ impl Cache {
             false => [grown(self.room, slots), grown(self.capacity, keys)],
         };
         for layer in &mut self.layers {
-            *layer = Layer { key: regrown(&layer.key, old, new)?, value: regrown(&layer.value, old, new)? };
+            let regrown = |store: &Tensor| regrown(store, self.form.unwrap_or(StoreForm::F32), old, new);
+            *layer = Layer { key: regrown(&layer.key)?, value: regrown(&layer.value)? };
         }
         [self.room, self.capacity] = new;
         Ok(())
@@ -428,12 +429,13 @@ fn spread(store: &Tensor, from: &[usize], to: &[usize], [batch, length]: [usize;
 }
 
 /// The same rows with more slots, and more rows in each.
-fn regrown(store: &Tensor, old: [usize; 2], new: [usize; 2]) -> Result<Tensor> {
+fn regrown(store: &Tensor, form: StoreForm, old: [usize; 2], new: [usize; 2]) -> Result<Tensor> {
     let (heads, width) = (store.shape()[1], store.shape()[2]);
-    let grown = Tensor::zeros_on(&[new[0], new[1], heads, width], store.dtype(), store.device())?;
-    let before = grown.narrow(0, 0, old[0])?.narrow(1, 0, old[1])?;
+    let dim = ops::stored_dim(store).unwrap_or(width);
+    let grown = form.zeros(new[0] * new[1], heads, dim, store.device())?;
+    let before = grown.view(&[new[0], new[1], heads, width])?.narrow(0, 0, old[0])?.narrow(1, 0, old[1])?;
     before.copy_(&store.view(&[old[0], old[1], heads, width])?)?;
-    Ok(grown.view(&[new[0] * new[1], heads, width])?)
+    Ok(grown)
 }
 
 /// Copies so many rows of one store to a place in another, or in itself where they are not.

@@ -48,8 +48,8 @@ impl Buffer {
         Ok(Buffer { ptr, len, writable: true, version, owner: Owner::Block(Some(block)) })
     }
 
-    /// [`Buffer::uninit`] for what is made once and read again and again, such as the weights of a model: a part of a larger block if it
-    /// is not large itself, so that it lies on large pages, and next to what was asked for before it.
+    /// [`Buffer::uninit`] for what is made once and read again and again, such as the weights of a model or a cache: a part of a larger block
+    /// if it is not large itself, so that it lies on large pages, and next to what was asked for before it.
     pub(crate) fn lasting(len: usize) -> Result<Buffer> {
         /// Smaller buffers are not worth a part.
         const LEAST: usize = 64 << 10;

@@ -75,6 +75,17 @@ impl Tensor {
         Ok(Tensor::over(Arc::new(storage), Layout::contiguous(shape), dtype))
     }
 
+    /// [`Tensor::uninit`] in memory for what is read again and again, see [`Buffer::lasting`].
+    pub(crate) fn lasting(shape: &[usize], dtype: DType, device: Device) -> Result<Tensor> {
+        match device {
+            Device::Cpu => {
+                let storage = Storage::Cpu(Buffer::lasting(bytes_of(shape, dtype.size())?)?);
+                Ok(Tensor::over(Arc::new(storage), Layout::contiguous(shape), dtype))
+            }
+            Device::Cuda(_) => Tensor::uninit(shape, dtype, device),
+        }
+    }
+
     /// A new contiguous tensor whose elements `fill` writes, all of them.
     pub(crate) fn build<T: Element>(
         shape: &[usize],

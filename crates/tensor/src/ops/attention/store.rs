@@ -68,7 +68,10 @@ impl StoreForm {
             StoreForm::F16 => (dim, DType::F16),
             StoreForm::Int8 => (BlockFormat::Int8.row_bytes(dim)?, DType::U8),
         };
-        Tensor::zeros_on(&[rows, heads, dim], dtype, device)
+        // All of it is read for every token: on large pages, addresses are not looked up again and again.
+        let zeros = Tensor::lasting(&[rows, heads, dim], dtype, device)?;
+        zeros.backend().zero(&zeros)?;
+        Ok(zeros)
     }
 }
 
