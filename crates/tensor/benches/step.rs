@@ -1,12 +1,12 @@
 //! A step of a language model's layers by their shapes (SmolLM2-135M's): where its time goes, kind by kind, in microseconds a step.
 //!
-//! `cargo bench -p trustformers-tensor --bench step [texts] [keys] [steps]`
+//! `cargo bench -p trustformers-tensor --bench step -- [texts] [keys] [steps]`
 
 use std::time::Instant;
 
-use trustformers_tensor::ops::{Attention, LinearStep, Norm, Ragged, Then};
+use trustformers_tensor::ops::{Attention, LinearStep, Norm, Places, Ragged, StoreForm, Then, store_rows};
 use trustformers_tensor::{
-    Activation, BlockFormat, DType, Generator, Matrix, Quantized, Result, Tensor, Weight, Workspace,
+    Activation, BlockFormat, DType, Device, Generator, Matrix, Quantized, Result, Tensor, Weight, Workspace,
 };
 
 const LAYERS: usize = 30;
@@ -41,9 +41,14 @@ fn main() -> Result<()> {
     let random = |shape: &[usize], dtype| generator.normal(shape, DType::F32)?.to_dtype(dtype);
     let q4 = |rows, columns| blocks(BlockFormat::Q4_1, rows, columns);
     let mut layers = Vec::new();
-    let store = random(&[2 * LAYERS * texts * keys, KV_HEADS, HEAD], DType::F16)?;
-    let part = |index: usize| store.narrow(0, index * texts * keys, (index + 1) * texts * keys);
-    for layer in 0..LAYERS {
+    let rows = random(&[texts * keys, KV_HEADS, HEAD], DType::F32)?;
+    let places: Places = (0..texts * keys).map(|row| [row, row]).collect();
+    let kept = || -> Result<Tensor> {
+        let store = StoreForm::F16.zeros(texts * keys, KV_HEADS, HEAD, Device::Cpu)?;
+        store_rows(&store, &rows, &places)?;
+        Ok(store)
+    };
+    for _ in 0..LAYERS {
         layers.push(Layer {
             qkv: Weight::new([
                 q4(HEADS * HEAD, WIDTH)?,
@@ -53,8 +58,8 @@ fn main() -> Result<()> {
             out: Weight::new([q4(WIDTH, WIDTH)?])?,
             gate_up: Weight::new([q4(INNER, WIDTH)?, q4(INNER, WIDTH)?])?,
             down: Weight::new([q4(WIDTH, INNER)?])?,
-            key: part(2 * layer)?,
-            value: part(2 * layer + 1)?,
+            key: kept()?,
+            value: kept()?,
         });
     }
     let head = Weight::new([blocks(BlockFormat::Q8_0, VOCABULARY, WIDTH)?])?;
