@@ -1,4 +1,4 @@
-"""Weights of 16 bits on a GPU: hidden states are of 16 bits too, what comes out is float32 and near what float32 gives."""
+"""Weights of 16 bits on a GPU: hidden states have 16 bits, results are float32 and near those of float32."""
 
 from typing import Any
 

@@ -43,12 +43,10 @@ fn main() -> Result<()> {
     let mut layers = Vec::new();
     let rows = random(&[texts * keys, KV_HEADS, HEAD], DType::F32)?;
     let places: Places = (0..texts * keys).map(|row| [row, row]).collect();
-    let kept = || -> Result<Tensor> {
-        let store = StoreForm::F16.zeros(texts * keys, KV_HEADS, HEAD, Device::Cpu)?;
-        store_rows(&store, &rows, &places)?;
-        Ok(store)
-    };
+    let room = || StoreForm::F16.zeros(texts * keys, KV_HEADS, HEAD, Device::Cpu);
     for _ in 0..LAYERS {
+        let (key, value) = (room()?, room()?);
+        store_rows([&key, &rows], [&value, &rows], &places)?;
         layers.push(Layer {
             qkv: Weight::new([
                 q4(HEADS * HEAD, WIDTH)?,
@@ -58,8 +56,8 @@ fn main() -> Result<()> {
             out: Weight::new([q4(WIDTH, WIDTH)?])?,
             gate_up: Weight::new([q4(INNER, WIDTH)?, q4(INNER, WIDTH)?])?,
             down: Weight::new([q4(WIDTH, INNER)?])?,
-            key: kept()?,
-            value: kept()?,
+            key,
+            value,
         });
     }
     let head = Weight::new([blocks(BlockFormat::Q8_0, VOCABULARY, WIDTH)?])?;
