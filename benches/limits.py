@@ -4,6 +4,7 @@ import ctypes
 import mmap
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -22,7 +23,10 @@ def library() -> ctypes.CDLL:
     """The loops, compiled for this very processor."""
     LIBRARY.parent.mkdir(parents=True, exist_ok=True)
     flags = ["--edition=2024", "--crate-type=cdylib", "-Copt-level=3", "-Ctarget-cpu=native", "-Cpanic=abort"]
-    subprocess.run(["rustc", *flags, "-o", str(LIBRARY), str(SOURCE)], check=True)
+    with tempfile.TemporaryDirectory(dir=LIBRARY.parent) as own:  # others may compile it at the same time
+        made = Path(own) / LIBRARY.name
+        subprocess.run(["rustc", *flags, "-o", str(made), str(SOURCE)], check=True)
+        made.replace(LIBRARY)
     return ctypes.CDLL(str(LIBRARY))
 
 
