@@ -19,7 +19,7 @@ struct Settings {
 pub(super) fn sample(gpu: &Gpu, x: &Tensor, sampling: &Sampling, (seed, from): (u64, u64)) -> Result<Tensor> {
     let (rows, width) = (x.shape()[0], x.shape()[1]);
     let out = gpu.fresh(&[rows], DType::I64)?;
-    let threads = width.next_multiple_of(WARP).min(1024);
+    let threads = width.next_multiple_of(WARP).min(512);
     let grid = [rows.clamp(1, HIGHEST) as u32, 1, 1];
     let at = Geometry { grid, block: [threads as u32, 1, 1], shared: 0 };
     let Sampling { temperature, top_k, top_p, min_p } = *sampling;
