@@ -65,22 +65,13 @@ pub(crate) fn log_softmax(scores: &mut [f32]) {
 
 /// The place of the highest score, the first of equal ones; NaN counts as the highest, as in torch.
 pub(crate) fn argmax(scores: &[f32]) -> usize {
-    /// Scores that are compared with the highest so far by vectors, and one by one only if some are higher.
-    const AT_ONCE: usize = 64;
     let mut best = 0;
-    for (block, some) in scores.chunks(AT_ONCE).enumerate() {
-        let highest = scores[best];
-        if highest.is_nan() {
+    for (place, &score) in scores.iter().enumerate() {
+        if scores[best].is_nan() {
             break;
         }
-        let beats = |score: f32, highest: f32| (score > highest) | score.is_nan();
-        if !some.iter().fold(false, |any, &score| any | beats(score, highest)) {
-            continue;
-        }
-        for (place, &score) in some.iter().enumerate() {
-            if beats(score, scores[best]) && !scores[best].is_nan() {
-                best = block * AT_ONCE + place;
-            }
+        if score > scores[best] || score.is_nan() {
+            best = place;
         }
     }
     best

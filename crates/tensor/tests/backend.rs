@@ -37,6 +37,8 @@ const REAL: [DType; 13] = [
     DType::F32,
     DType::F64,
 ];
+/// Those of them that are no floats.
+const WHOLE: &[DType] = REAL.split_at(9).0;
 const FLOATS: [DType; 4] = [DType::F16, DType::BF16, DType::F32, DType::F64];
 /// Without elements, one, few, one more than a vector, and more than one chunk of a kernel and than one thread's share.
 const SIZES: [usize; 6] = [0, 1, 7, 65, 1500, 70_001];

@@ -112,7 +112,6 @@ fn spec(config: &Config) -> Result<Spec> {
     Ok(Spec::Decoder(StackSpec {
         hidden_size,
         layer_drop: config.dropout("layerdrop")?,
-        outgrows_f16: false,
         final_norm: has_last.then_some(last),
         project_out: projects.then_some(linear("decoder.project_out", false)),
         ..decoder_stack(embeddings, "decoder.layers", layers, last)

@@ -2,7 +2,6 @@
 
 use std::ffi::{c_int, c_void};
 use std::mem::MaybeUninit;
-use std::sync::OnceLock;
 
 use cudarc::cublaslt::sys::{
     cublasComputeType_t as Compute, cublasLtHandle_t as Handle, cublasLtMatmulAlgo_t as Algorithm,
@@ -12,8 +11,8 @@ use cudarc::cublaslt::sys::{
     cublasLtMatrixLayoutAttribute_t as LayoutAttribute, cublasStatus_t as Status, cudaDataType,
 };
 
-use super::library::{self, functions};
-use crate::{Error, Result};
+use super::library::functions;
+use crate::Result;
 
 functions! {
     /// cuBLASLt.
@@ -43,18 +42,12 @@ functions! {
 /// # Errors
 /// `Device` where they are not installed.
 pub(super) fn products() -> Result<&'static CublasLt> {
-    static FOUND: OnceLock<Result<CublasLt>> = OnceLock::new();
     let file = |version| match cfg!(windows) {
         true => format!("cublasLt64_{version}.dll"),
         false => format!("libcublasLt.so.{version}"),
     };
-    let found = FOUND.get_or_init(|| {
-        let library = library::open("matrix products (cuBLASLt)", file)?;
-        let lacking = || Error::Device("CUDA's matrix products (cuBLASLt) lack a function".into());
-        // SAFETY: what has this name is that library.
-        unsafe { CublasLt::of(library) }.ok_or_else(lacking)
-    });
-    found.as_ref().map_err(Clone::clone)
+    // SAFETY: what has this name is that library.
+    unsafe { CublasLt::found("matrix products (cuBLASLt)", file) }
 }
 
 /// What went wrong, if anything did.

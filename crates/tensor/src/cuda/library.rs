@@ -105,11 +105,23 @@ macro_rules! functions {
         pub(super) struct $library { $(pub(super) $function: unsafe extern "C" fn($($argument),*) -> $answer),* }
 
         impl $library {
+            /// `what`, whose file of each version `file` names: looked for when it is first asked for.
+            ///
             /// # Safety
-            /// It must be that library.
-            unsafe fn of(library: &'static libloading::Library) -> Option<$library> {
-                // SAFETY: a library's functions stay where they are as long as it is open, and their types are its own, as the caller promises.
-                unsafe { Some($library { $($function: *library.get(stringify!($function)).ok()?),* }) }
+            /// What has such a name must be that library.
+            ///
+            /// # Errors
+            /// `Device` where it is not installed, or lacks a function.
+            unsafe fn found(what: &str, file: fn(std::ffi::c_int) -> String) -> $crate::Result<&'static $library> {
+                static FOUND: std::sync::OnceLock<$crate::Result<$library>> = std::sync::OnceLock::new();
+                let find = || {
+                    let library = $crate::cuda::library::open(what, file)?;
+                    let lacking = || $crate::Error::Device(format!("CUDA's {what} lacks a function"));
+                    // SAFETY: a library's functions stay where they are as long as it is open, and their types are its own, as the caller promises.
+                    let functions = unsafe { (|| Some($library { $($function: *library.get(stringify!($function)).ok()?),* }))() };
+                    functions.ok_or_else(lacking)
+                };
+                FOUND.get_or_init(find).as_ref().map_err(Clone::clone)
             }
         }
     };

@@ -252,18 +252,12 @@ unsafe fn read(
 }
 
 fn compiler() -> Result<&'static Nvrtc> {
-    static FOUND: OnceLock<Result<Nvrtc>> = OnceLock::new();
     let file = |version| match cfg!(windows) {
         true => format!("nvrtc64_{version}0_0.dll"),
         false => format!("libnvrtc.so.{version}"),
     };
-    let found = FOUND.get_or_init(|| {
-        let library = library::open("compiler (NVRTC)", file)?;
-        let lacking = || Error::Device("CUDA's compiler (NVRTC) lacks a function".into());
-        // SAFETY: what has this name is that library.
-        unsafe { Nvrtc::of(library) }.ok_or_else(lacking)
-    });
-    found.as_ref().map_err(Clone::clone)
+    // SAFETY: what has this name is that library.
+    unsafe { Nvrtc::found("compiler (NVRTC)", file) }
 }
 
 /// Which compiler there is; 0 for none, as what is kept needs none.

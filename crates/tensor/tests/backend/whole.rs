@@ -3,19 +3,7 @@
 use trustformers_tensor::ops::{Change, Kept, Update};
 use trustformers_tensor::{DType, Device, Generator, Tensor};
 
-use crate::{REAL, cpu, devices, each, on, read};
-
-const WHOLE: [DType; 9] = [
-    DType::Bool,
-    DType::U8,
-    DType::U16,
-    DType::U32,
-    DType::U64,
-    DType::I8,
-    DType::I16,
-    DType::I32,
-    DType::I64,
-];
+use crate::{REAL, WHOLE, cpu, devices, each, on, read};
 
 /// Any bits, as `dtype`.
 fn bits(shape: &[usize], dtype: DType, seed: u64) -> Tensor {
@@ -29,7 +17,7 @@ fn bytes(x: &Tensor) -> Vec<u8> {
 #[test]
 fn products_wrap() {
     each(|backend, on| {
-        for dtype in WHOLE {
+        for &dtype in WHOLE {
             for (batch, m, k, n) in
                 [(1, 1, 1, 1), (2, 3, 17, 33), (3, 16, 16, 16), (2, 0, 3, 2), (1, 2, 0, 3)]
             {

@@ -1,6 +1,6 @@
 //! Rows and blocks at given places.
 
-use super::{Gpu, name, of};
+use super::{Gpu, of};
 use crate::cuda::arguments::code;
 use crate::cuda::geometry::{Geometry, WARP, elements};
 use crate::cuda::launch::{Argument, launch};
@@ -37,18 +37,7 @@ pub(super) fn put(
     if !accumulate {
         return launch!(gpu, "index", moving(dtype), "put", at, [out, values, offsets, blocks, block as i64]);
     }
-    let kind = match dtype {
-        DType::Bool => "truth",
-        DType::U8 => "u8",
-        DType::U16 => "u16",
-        DType::U32 => "u32",
-        DType::I8 => "i8",
-        DType::I16 => "i16",
-        DType::I32 => "i32",
-        _ => name(dtype),
-    };
-    let macros = format!("T={kind}");
-    launch!(gpu, "accumulate", &macros, "put_add", at, [out, values, offsets, blocks, block as i64])
+    launch!(gpu, "accumulate", &of(dtype), "put_add", at, [out, values, offsets, blocks, block as i64])
 }
 
 /// The most tables of one launch.

@@ -24,14 +24,21 @@ use crate::ops::{
 };
 use crate::{Backend, DType, Device, Quantized, Result, Scalar, Tensor};
 
-/// The name of a type that kernels compute in, or are compiled for.
+/// What kernels call `dtype`.
 fn name(dtype: DType) -> &'static str {
     match dtype {
-        DType::F64 => "f64",
+        DType::Bool => "truth",
+        DType::U8 => "u8",
+        DType::U16 => "u16",
+        DType::U32 => "u32",
+        DType::U64 => "u64",
+        DType::I8 => "i8",
+        DType::I16 => "i16",
+        DType::I32 => "i32",
+        DType::I64 => "i64",
         DType::F16 => "f16",
         DType::BF16 => "bf16",
-        DType::I64 => "i64",
-        DType::U64 => "u64",
+        DType::F64 => "f64",
         _ => "f32",
     }
 }

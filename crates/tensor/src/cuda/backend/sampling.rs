@@ -6,6 +6,9 @@ use crate::cuda::launch::{Argument, launch};
 use crate::ops::Sampling;
 use crate::{DType, Result, Tensor};
 
+/// Of a block: as many as the kernel has room for.
+const THREADS: usize = 512;
+
 /// What kernels call a Sampling.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -19,7 +22,7 @@ struct Settings {
 pub(super) fn sample(gpu: &Gpu, x: &Tensor, sampling: &Sampling, (seed, from): (u64, u64)) -> Result<Tensor> {
     let (rows, width) = (x.shape()[0], x.shape()[1]);
     let out = gpu.fresh(&[rows], DType::I64)?;
-    let threads = width.next_multiple_of(WARP).min(512);
+    let threads = width.next_multiple_of(WARP).min(THREADS);
     let grid = [rows.clamp(1, HIGHEST) as u32, 1, 1];
     let at = Geometry { grid, block: [threads as u32, 1, 1], shared: 0 };
     let Sampling { temperature, top_k, top_p, min_p } = *sampling;

@@ -42,7 +42,7 @@ template <typename Weigh> DEVICE u32 rank_that_has(const T* from, int width, flo
 
 // For each row a token, or -1 where the logits are no distribution: NaN or +inf among them, or nothing but -inf. Row r takes block `from + r` of
 // the stream of `seed`.
-KERNEL(512) sample(i64* tokens, const T* logits, i64 rows, int width, Sampling sampling, u64 seed, u64 from) {
+KERNEL(THREADS) sample(i64* tokens, const T* logits, i64 rows, int width, Sampling sampling, u64 seed, u64 from) {
     __shared__ u64 starts[THREADS + 1];
     __shared__ int found;
     for (i64 row = blockIdx.x; row < rows; row += gridDim.x) {

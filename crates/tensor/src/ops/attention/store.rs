@@ -114,11 +114,14 @@ pub fn store_rows(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> 
     let op = "store_rows";
     let ([store, x], [other, y]) = (keys, values);
     same_place(op, [store, x, other, y])?;
-    let differ = |rule, left: &Tensor, right: &Tensor| {
-        Err(Error::Shapes { op, rule, left: left.shape().into(), right: right.shape().into() })
+    let differ = |rule, left: &Tensor, right: &Tensor| Error::Shapes {
+        op,
+        rule,
+        left: left.shape().into(),
+        right: right.shape().into(),
     };
     if store.dtype() != other.dtype() || x.ndim() != 3 || y.ndim() != 3 || x.shape()[..2] != y.shape()[..2] {
-        return differ("keys and values must have the same rows and heads, and be kept alike", x, y);
+        return Err(differ("keys and values must have the same rows and heads, and be kept alike", x, y));
     }
     let [x, y] = [[store, x], [other, y]].map(|[store, x]| {
         x.expect_float(op)?;
@@ -128,8 +131,7 @@ pub fn store_rows(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> 
             && stored_dim(store) == Some(x.shape()[2])
             && store.is_contiguous();
         if !fits {
-            return differ("rows and a contiguous store must have the same heads", x, store)
-                .map(|()| x.clone());
+            return Err(differ("rows and a contiguous store must have the same heads", x, store));
         }
         let x = x.detach().to_dtype(activation_dtype(x))?;
         if x.layout().strides()[2] == 1 { Ok(x) } else { x.contiguous() }
