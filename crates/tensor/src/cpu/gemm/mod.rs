@@ -197,7 +197,7 @@ impl Grid {
 }
 
 /// Part `index` of `total` cut into even `parts`: from where to where.
-fn share(total: usize, parts: usize, index: usize) -> (usize, usize) {
+pub(super) fn share(total: usize, parts: usize, index: usize) -> (usize, usize) {
     let (each, more) = (total / parts, total % parts);
     let start = index * each + index.min(more);
     (start, start + each + usize::from(index < more))

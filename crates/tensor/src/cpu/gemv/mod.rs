@@ -32,7 +32,7 @@ use rows::Rows;
 use split::InColumns;
 
 use super::gated::multiply;
-use super::gemm::Map;
+use super::gemm::{Map, share};
 use super::level::Level;
 use crate::{DType, Matrix, Result, pool, team};
 
@@ -190,15 +190,18 @@ fn read(
         parts.parts.iter().map(|part| part.memory().numel() * part.memory().dtype().size()).sum();
     let per_task = (TASK_BYTES * results / bytes.max(1)).min(results.div_ceil(4 * threads));
     let per_task = per_task.next_multiple_of(OUTPUTS).clamp(OUTPUTS, room);
+    // Panels of all spans are shared evenly, and every thread gets as many tasks: they end together.
+    let panels: usize = spans.iter().map(Span::panels).sum();
+    let tasks = panels.div_ceil(per_task / OUTPUTS).next_multiple_of(threads).min(panels);
     let out = Out { data: out.as_mut_ptr().cast(), width: results, finish };
-    let task = |mut task: usize| {
+    let task = |task: usize| {
+        let (mut start, mut end) = share(panels, tasks, task);
         for span in &spans {
-            let count = span.outputs.div_ceil(per_task);
-            if task >= count {
-                task -= count;
+            let range = (OUTPUTS * start).min(span.outputs)..(OUTPUTS * end).min(span.outputs);
+            (start, end) = (start.saturating_sub(span.panels()), end.saturating_sub(span.panels()));
+            if range.is_empty() {
                 continue;
             }
-            let range = task * per_task..span.outputs.min((task + 1) * per_task);
             let mut room = [[MaybeUninit::uninit(); TASK_RESULTS]; 2];
             let [sums, gated] = room.each_mut().map(|room| &mut room[..left.rows * range.len()]);
             let sums = span.reader.sums(range.clone(), sums);
@@ -210,10 +213,8 @@ fn read(
                 // SAFETY: tasks have different outputs.
                 unsafe { out.finish(row, span.first + range.start, sums, gated) }
             }
-            return;
         }
     };
-    let tasks = spans.iter().map(|span| span.outputs.div_ceil(per_task)).sum();
     match threads {
         1 => team::alone(tasks, task)?,
         _ => team::for_each(tasks, task)?,
@@ -229,6 +230,13 @@ struct Span<'a> {
     reader: &'a Reader<'a>,
     /// Where the sums are that these ones gate: of whom, and from which output on.
     gated: Option<(&'a Reader<'a>, usize)>,
+}
+
+impl Span<'_> {
+    /// How many times [`OUTPUTS`] it is, begun ones too.
+    fn panels(&self) -> usize {
+        self.outputs.div_ceil(OUTPUTS)
+    }
 }
 
 /// The spans of parts with so many outputs; none where gates and what they gate do not lie in neighbouring halves.
