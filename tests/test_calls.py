@@ -187,6 +187,26 @@ def test_torch_in_torch_out(llama: Any) -> None:
     np.testing.assert_array_equal(outputs.logits.numpy(), llama(IDS).logits)
 
 
+def test_numpy_is_not_given_what_gradients_are_recorded_for() -> None:
+    config = trustformers.BertConfig(hidden_size=8, num_attention_heads=2, vocab_size=30)
+    model = trustformers.BertModel(config).train()
+    with pytest.raises(RuntimeError, match=r'return_tensors="tensor".*no_grad\(\)'):
+        model(IDS)
+    assert model(Tensor.from_numpy(IDS)).last_hidden_state.requires_grad
+    with trustformers.no_grad():
+        assert type(model(IDS).last_hidden_state) is np.ndarray
+
+
+def test_a_model_that_was_trained_answers_numpy() -> None:
+    config = trustformers.T5Config(d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, vocab_size=30)
+    model = trustformers.T5ForConditionalGeneration(config).train().eval()
+    outputs = model(IDS, decoder_input_ids=IDS)
+    assert type(outputs.logits) is np.ndarray
+    assert outputs.past_key_values is not None
+    assert type(model.get_encoder()(IDS).last_hidden_state) is np.ndarray
+    assert model(Tensor.from_numpy(IDS), decoder_input_ids=IDS).logits.requires_grad
+
+
 # Caches.
 
 

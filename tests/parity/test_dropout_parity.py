@@ -70,7 +70,8 @@ def test_what_is_dropped_is_where_transformers_drops(
         case = next(case for case in HEADS[auto](subject) if len(case.steps) == 1 and not case.states)
         (answer,), (other,) = oracle.answers(theirs, case), oracle.answers(shaken, case)
         call, mask = Call(case.steps[0], answer), oracle.mask_of(answer)
-        found = ours(**call.arguments, **call.flags)
+        with trustformers.no_grad():
+            found = ours(**call.arguments, **call.flags)
         rounding = {output: error for error, output in errors(case.steps[0], other, answer, mask)}
         for error, output in errors(case.steps[0], found, answer, mask):
             assert error <= TOLERANCE + 5 * rounding[output], (
@@ -92,12 +93,12 @@ def test_answers_spread_as_those_of_transformers(model_type: str, tmp_path: Path
         given = {key: torch.tensor(value) for key, value in inputs.items()}
         torch.manual_seed(0)
         trustformers.manual_seed(0)
-        with torch.no_grad():
+        with torch.no_grad(), trustformers.no_grad():
             wanted = np.stack([theirs(**given).last_hidden_state.numpy() for _ in range(ANSWERS)])
-        found = np.stack([ours(**inputs).last_hidden_state for _ in range(ANSWERS)])
+            found = np.stack([ours(**inputs).last_hidden_state for _ in range(ANSWERS)])
         spread, expected = found.std(0), wanted.std(0)
-        if expected.max() < 1e-6:
-            assert spread.max() < 1e-6, field
+        if expected.max() < 1e-5:  # what rounding leaves
+            assert spread.max() < 1e-5, field
             continue
         # Each is off by some 4 %, their mean by far less; elements that hang together make it more.
         assert abs(np.log(spread.mean() / expected.mean())) < 0.06, (

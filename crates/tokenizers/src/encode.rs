@@ -1,8 +1,8 @@
 //! Text to encodings: what a call says, and the steps from a text to its tokens.
 
 use tokenizers::{
-    Encoding, Model as _, OffsetType, PaddingParams, PaddingStrategy, PostProcessor, PreTokenizer,
-    TruncationDirection, TruncationParams, TruncationStrategy,
+    Encoding, Model as _, NormalizerWrapper, OffsetReferential, OffsetType, PaddingParams, PaddingStrategy,
+    PostProcessor, PreTokenizer, TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
 use crate::error::guard;
@@ -11,6 +11,8 @@ use crate::{Batch, Error, Result, Tokenizer, threads};
 
 /// No row is padded beyond this.
 const MAX_WIDTH: usize = i32::MAX as usize;
+/// Text as it was given.
+const NO_NORMALIZER: Option<&NormalizerWrapper> = None;
 
 /// What one call asks for.
 #[derive(Debug, Clone)]
@@ -197,13 +199,29 @@ impl Tokenizer {
         limit: Option<usize>,
         options: &EncodeOptions,
     ) -> Result<Encoding> {
-        if let Some((id, code)) = self.model().leading_code(text) {
-            let token = (id, code.to_owned(), (0, code.chars().count()), word, type_id);
-            let mut encoding: Encoding = [token].into_iter().collect();
-            encoding.merge_with(self.encode_plain(&text[code.len()..], type_id, word, limit, options)?, true);
-            return Ok(encoding);
+        if !self.model().knows_codes() || !text.contains(">>") {
+            return self.encode_plain(text, type_id, word, limit, options);
         }
-        self.encode_plain(text, type_id, word, limit, options)
+        // Special tokens cut a text into parts, each of which may begin with a code.
+        let parts =
+            self.added_vocabulary(options.split_special_tokens).extract_and_normalize(NO_NORMALIZER, text);
+        let mut tokens = Vec::new();
+        for (_, (start, end), special) in parts.get_splits(OffsetReferential::Original, OffsetType::Byte) {
+            let (mut part, mut first) = (&text[start..end], text[..start].chars().count());
+            if special.is_none()
+                && let Some((id, code)) = self.model().leading_code(part)
+            {
+                let length = code.chars().count();
+                tokens.push((id, code.to_owned(), (first, first + length), word, type_id));
+                (part, first) = (&part[code.len()..], first + length);
+            }
+            let found = self.encode_plain(part, type_id, word, limit, options)?;
+            let each = found.get_ids().iter().zip(found.get_tokens()).zip(found.get_offsets());
+            tokens.extend(each.zip(found.get_word_ids()).map(|(((id, token), (from, to)), index)| {
+                (*id, token.clone(), (first + from, first + to), *index, type_id)
+            }));
+        }
+        Ok(tokens.into_iter().collect())
     }
 
     fn encode_plain(

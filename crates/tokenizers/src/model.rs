@@ -104,7 +104,12 @@ impl Model {
         self.ids.as_ref()
     }
 
-    /// The code of a language that a text begins with, as a token.
+    /// Whether texts may begin with codes of languages.
+    pub fn knows_codes(&self) -> bool {
+        self.ids.as_ref().is_some_and(|ids| ids.codes)
+    }
+
+    /// The code of a language that a text begins with, as a token, where there are such.
     pub fn leading_code<'t>(&self, text: &'t str) -> Option<(u32, &'t str)> {
         let ids = self.ids.as_ref().filter(|ids| ids.codes && text.starts_with(">>"))?;
         let code = &text[..text.find("<<")? + 2];
@@ -113,7 +118,7 @@ impl Model {
 
     /// What stands behind a special token where tokens are joined.
     pub fn behind_special_tokens(&self) -> &'static str {
-        if self.ids.as_ref().is_some_and(|ids| ids.codes) { " " } else { "" }
+        if self.knows_codes() { " " } else { "" }
     }
 }
 

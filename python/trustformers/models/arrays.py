@@ -46,9 +46,18 @@ def from_tensor(value: Any, kind: Kind) -> Any:
     """A tensor, or a list of them which becomes a tuple, as the kind that was given.
 
     What NumPy shall have is brought to the processor; all else stays where it was computed.
+
+    :raises RuntimeError: where NumPy shall have what a gradient was recorded for.
     """
     if isinstance(value, list):
         return tuple(from_tensor(item, kind) for item in value)
     if kind == "tensor":
         return value
-    return value.to_torch() if kind == "torch" else value.cpu().to_numpy()
+    if kind == "torch":
+        return value.to_torch()
+    if value.requires_grad:
+        raise RuntimeError(
+            "gradients are recorded in training, and NumPy's arrays cannot have them: give Tensors, as the "
+            'tokenizer does with return_tensors="tensor", or call eval() before, or work within no_grad()'
+        )
+    return value.cpu().to_numpy()

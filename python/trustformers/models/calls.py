@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import _engine
-from .arrays import from_tensor, kind_of, to_array, to_tensor
+from .._grad import enable_grad, no_grad
+from .arrays import Kind, from_tensor, kind_of, to_array, to_tensor
 from .cache import Cache, new_cache
 from .outputs import BaseModelOutput, ModelOutput, output_class
 
@@ -62,6 +63,8 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
     kind = kind_of(next((value for name, value in arrays.items() if name.endswith(("ids", "embeds"))), None))
     tensors = {name: to_tensor(name, value) for name, value in arrays.items()}
 
+    recording = _is_recording(model, kind, tensors)
+
     def asked(name: str) -> bool:
         value = others.get(name)
         return bool(getattr(model.config, name, False) if value is None else value)
@@ -72,8 +75,6 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
     if uses_cache and others.get("use_cache") is None:
         # Gradients do not go through a cache: it is made unasked only where none are recorded, and not in
         # training, where layers may be left out.
-        recording = engine.requires_grad or any(tensor.requires_grad for tensor in tensors.values())
-        recording = recording and _engine.is_grad_enabled()
         uses_cache = asked("use_cache") and not recording and not model.training
     elif uses_cache:
         uses_cache = asked("use_cache")
@@ -83,18 +84,19 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
         cache._kind = kind
     _check_cache_position(others.get("cache_position"), tensors, cache)
 
-    outputs = engine.forward(
-        tensors,
-        cache=None if cache is None else cache._engine,
-        output_attentions=asked("output_attentions"),
-        output_hidden_states=asked("output_hidden_states"),
-        output_router_logits=others.get("output_router_logits"),
-        num_items_in_batch=others.get("num_items_in_batch"),
-        logits_to_keep=_kept(others.get("logits_to_keep")),
-        max_length=max_length,
-        training=model.training,
-        recomputes=model.training and model.is_activation_checkpointing,
-    )
+    with enable_grad() if recording else no_grad():
+        outputs = engine.forward(
+            tensors,
+            cache=None if cache is None else cache._engine,
+            output_attentions=asked("output_attentions"),
+            output_hidden_states=asked("output_hidden_states"),
+            output_router_logits=others.get("output_router_logits"),
+            num_items_in_batch=others.get("num_items_in_batch"),
+            logits_to_keep=_kept(others.get("logits_to_keep")),
+            max_length=max_length,
+            training=model.training,
+            recomputes=model.training and model.is_activation_checkpointing,
+        )
     fields = {name: from_tensor(value, kind) for name, value in outputs.items()}
     for name in ("hidden_states", "attentions"):
         if encoded.get(name) is not None:
@@ -117,19 +119,28 @@ def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[Any
     def asked(name: str) -> bool:
         return bool(given.get(name, getattr(model.config, name, False)))
 
-    outputs = model._current_engine().forward(
-        {name: to_tensor(name, given[name]) for name in _TEXT if name in given},
-        output_attentions=asked("output_attentions"),
-        output_hidden_states=asked("output_hidden_states"),
-        max_length=given.get("max_length"),
-        encoder_only=True,
-        training=model.training,
-        recomputes=model.training and model.is_activation_checkpointing,
-    )
+    tensors = {name: to_tensor(name, given[name]) for name in _TEXT if name in given}
+    with enable_grad() if _is_recording(model, kind, tensors) else no_grad():
+        outputs = model._current_engine().forward(
+            tensors,
+            output_attentions=asked("output_attentions"),
+            output_hidden_states=asked("output_hidden_states"),
+            max_length=given.get("max_length"),
+            encoder_only=True,
+            training=model.training,
+            recomputes=model.training and model.is_activation_checkpointing,
+        )
     result: BaseModelOutput[Any] = BaseModelOutput(
         **{name: from_tensor(value, kind) for name, value in outputs.items()}
     )
     return result if asked("return_dict") else result.to_tuple()
+
+
+def _is_recording(model: PreTrainedModel, kind: Kind, tensors: Mapping[str, _engine.Tensor]) -> bool:
+    """Whether gradients are recorded: not for NumPy outside of training, as its arrays cannot have them."""
+    if not _engine.is_grad_enabled() or (kind == "numpy" and not model.training):
+        return False
+    return model._current_engine().requires_grad or any(tensor.requires_grad for tensor in tensors.values())
 
 
 def _arrays(family: str, task: str) -> tuple[str, ...]:

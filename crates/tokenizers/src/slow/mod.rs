@@ -194,6 +194,10 @@ mod tests {
             assert_eq!(encoding(">>xx<<a").get_ids(), [1, 7, 0]);
             assert_eq!(encoding("a >>fr<<").get_offsets()[0], (0, 1));
             assert_eq!(encoding(">>fr<<a").get_offsets(), [(0, 6), (6, 7), (0, 0)]);
+            // A code may follow a special token, and none goes across one.
+            assert_eq!(encoding("a</s>>>fr<<a").get_ids(), [7, 0, 4, 7, 0]);
+            assert_eq!(encoding("a</s>>>fr<<a").get_offsets(), [(0, 1), (1, 5), (5, 11), (11, 12), (0, 0)]);
+            assert_eq!(encoding(">>a</s>b<<").get_ids()[..2], encoding(">>a").get_ids()[..2]);
             assert_eq!(tokenizer.decode(&[7, 7, 0, 7], false).unwrap(), "a a</s> a");
             assert_eq!(tokenizer.decode(&[7, 7, 0], true).unwrap(), "a a");
             assert_eq!((tokenizer.vocab_size(true), tokenizer.id_to_token(9).as_deref()), (6, Some("é")));
