@@ -1,5 +1,6 @@
 """How generate is called: what goes in and comes out, and what is refused."""
 
+import copy
 import json
 import pickle
 import threading
@@ -237,6 +238,14 @@ def test_a_model_with_settings_that_are_not_there_can_be_loaded(tmp_path: Path) 
     with pytest.raises(ValueError, match="num_beam_groups"):
         model.generate(IDS)
     assert model.generate(IDS, num_beam_groups=1, max_new_tokens=2).shape == (2, 6)
+
+
+def test_the_configuration_of_a_model_says_nothing_about_generation(gpt2: Any) -> None:
+    model = copy.deepcopy(gpt2)
+    model.config.num_beams = 3
+    with pytest.raises(ValueError, match=r"\{'num_beams': 3\}.*model.generation_config"):
+        model.generate(IDS, max_new_tokens=1)
+    assert model.generate(IDS, generation_config=tf.GenerationConfig(max_new_tokens=1)).shape == (2, 5)
 
 
 def test_settings_may_be_those_of_transformers(gpt2: Any) -> None:

@@ -20,7 +20,7 @@ ConfigT = TypeVar("ConfigT", bound="GenerationConfig")
 logger = logging.getLogger(__name__)
 
 #: What a setting is where neither the call nor the model says anything.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "max_length": 20,
     "min_length": 0,
     "do_sample": False,
@@ -365,7 +365,7 @@ class GenerationConfig:
 
     @staticmethod
     def _get_default_generation_params() -> dict[str, Any]:
-        return dict(_DEFAULTS)
+        return dict(DEFAULTS)
 
     @classmethod
     def from_pretrained(

@@ -108,7 +108,8 @@ def _prompt(model: Any, config: GenerationConfig, tensors: Mapping[str, _engine.
         config.decoder_start_token_id if config.decoder_start_token_id is not None else config.bos_token_id
     )
     # The engine puts the first token in front where no text begins with it.
-    return ids.shape[1] + bool((to_array(ids)[:, 0] != first).all()), 0
+    is_begun = first is None or (to_array(ids)[:, 0] == to_array(first)).any()
+    return ids.shape[1] + (not is_begun), 0
 
 
 def _positions(model: Any) -> int | None:

@@ -18,7 +18,7 @@ from .._grad import no_grad
 from ..models import calls
 from ..models.arrays import Kind, from_tensor, kind_of, to_array, to_tensor
 from ..models.cache import Cache, new_cache
-from .configuration import _DEFAULTS, GenerationConfig, GenerationMode
+from .configuration import DEFAULTS, GenerationConfig, GenerationMode
 from .lengths import set_lengths, warn_of_positions
 from .logits_process import EngineProcessor, PrefixConstrainedLogitsProcessor
 from .outputs import (
@@ -351,6 +351,17 @@ def _settings(
         if not hasattr(given, "to_dict"):
             raise ValueError(f"generation_config must be a GenerationConfig, got {type(given).__name__}")
         given = GenerationConfig.from_dict(given.to_dict())  # transformers' own
+    changed = {
+        name: value
+        for name, before in model._came_with.items()
+        if (value := getattr(model.config, name, None)) not in (None, before) and name != "use_cache"
+    }
+    if given is None and changed:
+        raise ValueError(
+            "You have modified the pretrained model configuration to control generation. We detected the "
+            f"following values set - {changed}. This strategy to control generation is not supported "
+            "anymore. Please use and modify `model.generation_config`."
+        )
     own = model.generation_config
     chosen = {
         name
@@ -428,7 +439,7 @@ def _warn(model: Any, config: GenerationConfig, tensors: Mapping[str, _engine.Te
     ids, mask = tensors.get("input_ids"), tensors.get("attention_mask")
     is_decoder = model._engine.family != "encoder-decoder"
     for name in _OF_A_PROMPT if ids is None and "inputs_embeds" in tensors else ():
-        if getattr(config, name) in (None, _DEFAULTS[name]):
+        if getattr(config, name) in (None, DEFAULTS[name]):
             continue
         if name.startswith("encoder_"):
             warnings.warn(
@@ -444,8 +455,7 @@ def _warn(model: Any, config: GenerationConfig, tensors: Mapping[str, _engine.Te
                 UserWarning,
                 stacklevel=4,
             )
-    ends = config.eos_token_id if isinstance(config.eos_token_id, (list, tuple)) else [config.eos_token_id]
-    ends = [end for end in ends if end is not None]
+    ends = to_array([] if config.eos_token_id is None else config.eos_token_id).reshape(-1).tolist()
     if any(end < 0 for end in ends):
         logger.warning(
             "`eos_token_id` should consist of positive integers, but is %s. Your generation will not stop "
