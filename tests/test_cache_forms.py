@@ -1,6 +1,7 @@
 """How keys and values are kept: as they are, in 16 bits, or in 8."""
 
 import copy
+import pickle
 from functools import cache
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 import trustformers
 from fixture_cases import FIXTURES, heads
-from trustformers import Cache, DynamicCache, EncoderDecoderCache, QuantizedCache
+from trustformers import Cache, DynamicCache, EncoderDecoderCache, QuantizedCache, StaticCache
 
 IDS = np.array([[5, 9, 2, 17, 4, 6], [3, 3, 8, 1, 12, 7]])
 MASK = np.array([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]])
@@ -90,6 +91,16 @@ def test_generate_makes_one() -> None:
     assert 0 < off(keys[1], keys[0]) < 1 / 127
     beams = llama().generate(IDS, cache_implementation="quantized", num_beams=3, **arguments)
     assert beams.sequences.shape == (2, 11)
+
+
+def test_one_for_a_number_of_positions_holds_what_any_holds() -> None:
+    model = llama()
+    held = StaticCache(config=model.config, max_cache_len=9)
+    texts = model.generate(IDS, past_key_values=held, max_new_tokens=3)
+    np.testing.assert_array_equal(texts, model.generate(IDS, max_new_tokens=3))
+    for twin in (held, copy.copy(held), pickle.loads(pickle.dumps(held))):
+        assert (twin.get_seq_length(), twin.get_max_length(), twin.max_cache_len) == (8, 9, 9)
+    assert DynamicCache().get_max_length() == -1
 
 
 def test_more_bits_are_another_cache() -> None:

@@ -1,10 +1,12 @@
 """How generate is called: what goes in and comes out, and what is refused."""
 
+import copy
 import json
 import pickle
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -136,6 +138,123 @@ def test_own_processors_and_criteria_are_asked_at_every_step(gpt2: Any) -> None:
     assert gpt2.generate(IDS, max_new_tokens=2, logits_processor=own).shape == (2, 6)
 
 
+def test_several_processors_and_criteria_of_one_class_all_count(gpt2: Any) -> None:
+    def likelier(token: int) -> Any:
+        def process(input_ids: Any, scores: Any) -> Any:
+            return scores + np.where(np.arange(scores.shape[1]) == token, 1e4, 0).astype(np.float32)
+
+        return process
+
+    texts = gpt2.generate(IDS, max_new_tokens=2, logits_processor=[likelier(12), likelier(-1)])
+    assert (texts[:, 4:] == 12).all()
+    penalties = [tf.SequenceBiasLogitsProcessor({(token,): bias}) for token, bias in ((12, 1e4), (13, 1.0))]
+    for options in ({}, {"sequence_bias": {(14,): 1e9}}):
+        texts = gpt2.generate(IDS, max_new_tokens=2, logits_processor=penalties, **options)
+        assert (texts[:, 4:] == 12).all()
+
+    def longer(length: int) -> Any:
+        return lambda input_ids, scores, **kwargs: input_ids.shape[1] >= length
+
+    assert gpt2.generate(IDS, max_new_tokens=9, stopping_criteria=[longer(6), longer(8)]).shape == (2, 6)
+
+
+def test_vectors_count_towards_the_lengths_though_they_are_not_returned(gpt2: Any) -> None:
+    embeds = gpt2.get_input_embeddings()(tf.tensor(IDS.tolist())).numpy()
+    wanted = gpt2.generate(IDS, max_length=9, min_length=8)[:, 4:]
+    np.testing.assert_array_equal(gpt2.generate(inputs_embeds=embeds, max_length=9, min_length=8), wanted)
+    with pytest.raises(ValueError, match="`max_length` is set to -1"):
+        gpt2.generate(inputs_embeds=embeds, max_length=3)
+    with pytest.warns(UserWarning, match="only to newly generated tokens"):
+        gpt2.generate(inputs_embeds=embeds, max_new_tokens=1, repetition_penalty=1.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"max_new_tokens": 3, "min_new_tokens": 5},
+            r"`min_new_tokens` \(5\), when added to the prompt length \(4\)",
+        ),
+        (
+            {"max_new_tokens": 3, "min_length": 9},
+            r"`min_length` \(9\) is larger than the maximum possible length \(7\)",
+        ),
+        ({"min_length": 30}, r"`min_length` \(30\) is larger"),
+        ({}, r"default `max_length` \(=20\)"),
+    ],
+    ids=str,
+)
+def test_lengths_that_cannot_be_are_said(gpt2: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.warns(UserWarning, match=said):
+        gpt2.generate(IDS, **options)
+
+
+def test_what_may_go_wrong_is_logged(gpt2: Any, caplog: pytest.LogCaptureFixture) -> None:
+    llama = HEADS["architectures/llama/default-LlamaForCausalLM"].model
+    mask = np.ones_like(IDS)
+    gpt2.generate(IDS, attention_mask=mask, max_new_tokens=3, min_new_tokens=1, eos_token_id=None)
+    gpt2.generate(IDS, max_new_tokens=1, pad_token_id=None, eos_token_id=None)
+    assert not caplog.records
+    gpt2.generate(IDS, attention_mask=mask, max_new_tokens=3, min_new_tokens=1, min_length=2)
+    assert "`min_new_tokens` (=1) and `min_length`(=2)" in caplog.text
+    gpt2.generate(IDS, attention_mask=mask, max_new_tokens=1, eos_token_id=-1)
+    assert "`eos_token_id` should consist of positive integers" in caplog.text
+    positions = llama.config.max_position_embeddings
+    llama.generate(np.full((1, positions), 7), max_new_tokens=2, eos_token_id=None)
+    assert f"exceeded the model's predefined maximum length ({positions})" in caplog.text
+
+
+def test_numbers_may_be_infinite_or_below_zero_as_in_transformers(gpt2: Any) -> None:
+    wanted = gpt2.generate(IDS, max_new_tokens=3)
+    without = {"min_length": -1, "no_repeat_ngram_size": -1, "min_new_tokens": -1, "top_k": -1}
+    np.testing.assert_array_equal(gpt2.generate(IDS, max_new_tokens=3, **without), wanted)
+    banned = int(wanted[0, 4])
+    texts = gpt2.generate(IDS, max_new_tokens=3, sequence_bias={(banned,): -float("inf")})
+    np.testing.assert_array_equal(texts, gpt2.generate(IDS, max_new_tokens=3, bad_words_ids=[[banned]]))
+    assert (gpt2.generate(IDS, max_new_tokens=3, sequence_bias={(9,): float("inf")})[:, 4:] == 9).all()
+    bias = tf.SequenceBiasLogitsProcessor({(1,): -float("inf")})
+    assert bias(IDS, np.zeros((2, 3), np.float32)).tolist() == [[0, -float("inf"), 0]] * 2
+    beams = gpt2.generate(IDS, max_new_tokens=3, num_beams=2, early_stopping=1)
+    np.testing.assert_array_equal(
+        beams, gpt2.generate(IDS, max_new_tokens=3, num_beams=2, early_stopping=True)
+    )
+
+
+def test_beams_that_must_end_alike_all_end(gpt2: Any) -> None:
+    forced = {"max_new_tokens": 1, "forced_eos_token_id": 5, "eos_token_id": None}
+    texts = gpt2.generate(IDS, num_beams=3, num_return_sequences=2, **forced)
+    assert (texts[:, 4:] == 5).all()
+
+
+def test_a_model_with_settings_that_are_not_there_can_be_loaded(tmp_path: Path) -> None:
+    head = HEADS["architectures/gpt2/default-GPT2LMHeadModel"]
+    model = tf.AutoModelForCausalLM.from_pretrained(head.folder)
+    model.save_pretrained(tmp_path)
+    (tmp_path / "generation_config.json").write_text(
+        '{"num_beams": 4, "num_beam_groups": 2, "low_memory": true}'
+    )
+    model = tf.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert model(IDS).logits.shape[:2] == IDS.shape
+    with pytest.raises(ValueError, match="num_beam_groups"):
+        model.generate(IDS)
+    assert model.generate(IDS, num_beam_groups=1, max_new_tokens=2).shape == (2, 6)
+
+
+def test_the_configuration_of_a_model_says_nothing_about_generation(gpt2: Any) -> None:
+    model = copy.deepcopy(gpt2)
+    model.config.num_beams = 3
+    with pytest.raises(ValueError, match=r"\{'num_beams': 3\}.*model.generation_config"):
+        model.generate(IDS, max_new_tokens=1)
+    assert model.generate(IDS, generation_config=tf.GenerationConfig(max_new_tokens=1)).shape == (2, 5)
+
+
+def test_settings_may_be_those_of_transformers(gpt2: Any) -> None:
+    theirs = SimpleNamespace(to_dict=lambda: {"max_new_tokens": 3, "transformers_version": "5.24.0"})
+    assert gpt2.generate(IDS, generation_config=theirs).shape == (2, 7)
+    with pytest.raises(ValueError, match="must be a GenerationConfig, got dict"):
+        gpt2.generate(IDS, generation_config={"max_new_tokens": 3})
+
+
 def test_only_what_a_function_allows_comes(gpt2: Any) -> None:
     def allowed(batch: int, text: Any) -> list[int]:
         return [20 + batch, 30 + len(text)]
@@ -202,6 +321,9 @@ def test_scores_that_are_no_distribution_are_refused(gpt2: Any) -> None:
         ({"generator": "x"}, "generator"),
         ({"input_ids": IDS}, "alongside input_ids"),
         ({"past_key_values": ((1, 2),)}, "past_key_values"),
+        ({"past_key_values": tf.DynamicCache(), "cache_implementation": "static"}, "cache_implementation"),
+        ({"forced_eos_token_id": 9999, "max_new_tokens": 1}, "forced_eos_token_id"),
+        ({"do_sample": True, "top_k": -1}, "`top_k` cannot be -1"),
         ({"attention_mask": np.ones((2, 9), int)}, "attention_mask"),
         ({"attention_mask": np.ones((2, 1, 4, 4), int)}, "must be 2D"),
     ],

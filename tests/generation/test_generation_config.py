@@ -77,7 +77,6 @@ def test_the_way_of_searching_follows_from_the_settings() -> None:
         {"watermarking_config": {"context_width": 0}},
         {"streamer": 1},
         {"forced_bos_token_id": 1, "suppress_tokens": [1]},
-        {"num_beam_groups": 2},
     ],
     ids=json.dumps,
 )

@@ -136,6 +136,18 @@ pub struct GenerationConfig {
     pub penalty_alpha: Option<f64>,
 }
 
+/// The error about settings that cannot be read, which names the first of them.
+fn misread(text: &str, error: &serde_json::Error) -> Error {
+    let fields: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+    let alone = |(name, value): (String, Value)| {
+        let field: Value = [(name.clone(), value.clone())].into_iter().collect();
+        let error = serde_json::from_value::<GenerationConfig>(field).err()?;
+        Some(Error::Setting(format!("`{name}` cannot be {value}: {error}")))
+    };
+    let named = fields.into_iter().find_map(alone);
+    named.unwrap_or_else(|| Error::Setting(format!("generation_config: {error}")))
+}
+
 /// When beam search stops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EarlyStopping {
@@ -235,9 +247,7 @@ impl GenerationConfig {
     /// # Errors
     /// `Setting` that names the field.
     pub fn from_json(text: &str) -> Result<GenerationConfig> {
-        let read = serde_json::from_str(text);
-        let config: GenerationConfig =
-            read.map_err(|error| Error::Setting(format!("generation_config: {error}")))?;
+        let config: GenerationConfig = serde_json::from_str(text).map_err(|error| misread(text, &error))?;
         config.check()?;
         Ok(config)
     }
@@ -360,7 +370,8 @@ mod tests {
             (r#"{"num_return_sequences": 3}"#, "num_return_sequences"),
             (r#"{"num_beams": 2, "num_return_sequences": 3}"#, "num_return_sequences"),
             (r#"{"early_stopping": 3}"#, "early_stopping"),
-            (r#"{"top_k": -1}"#, "generation_config"),
+            (r#"{"top_p": 0.5, "top_k": -1}"#, "`top_k` cannot be -1"),
+            ("[1", "generation_config"),
         ] {
             let error = GenerationConfig::from_json(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::processors::in_place_of;
 use crate::{Result, Scores};
 
 /// Says which sequences are at their end.
@@ -134,12 +135,7 @@ impl<'c> Stops<'c> {
         mut criteria: Vec<Box<dyn StoppingCriterion + 'c>>,
         own: Vec<Box<dyn StoppingCriterion + 'c>>,
     ) -> Stops<'c> {
-        for one in own {
-            match criteria.iter_mut().find(|default| default.name() == one.name()) {
-                Some(default) => *default = one,
-                None => criteria.push(one),
-            }
-        }
+        in_place_of(&mut criteria, own, |one| one.name());
         Stops(criteria)
     }
 
@@ -177,5 +173,13 @@ mod tests {
         assert!(!ends(&[2, 1, 3]));
         assert!(!ends(&[]));
         assert!(!ends(&[99, -1]));
+    }
+
+    #[test]
+    fn several_of_the_callers_that_have_one_name_all_count() {
+        let own = |length: usize| Box::new(MaxLength(length)) as Box<dyn StoppingCriterion>;
+        let mut stops = Stops::new(vec![own(1)], vec![own(3), own(2)]);
+        let stopped = stops.check(&[vec![0], vec![0; 2], vec![0; 3]], None).unwrap();
+        assert_eq!(stopped, [false, true, true]);
     }
 }

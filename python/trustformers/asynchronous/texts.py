@@ -56,10 +56,13 @@ def goes_together(writing: Writing, positions: int | None) -> bool:
 
 def _shape(writing: Writing) -> tuple[int, int]:
     """How many texts there are, and how many tokens each may come to have."""
-    config, prompt = writing.config, writing.tensors.get("input_ids", writing.tensors.get("inputs_embeds"))
+    config, given = writing.config, writing.tensors
+    ids, embeds = given.get("input_ids"), given.get("inputs_embeds")
+    prompt = embeds if ids is None else ids
     rows, length = (1, 1) if prompt is None else prompt.shape[:2]
-    longest = config.max_length if config.max_new_tokens is None else length + config.max_new_tokens
-    return rows * (config.num_return_sequences or 1), max(longest or 0, length)
+    # The text that is as long as the settings say comes behind vectors, and begins with tokens.
+    longest: int = config.max_length + (length if ids is None and embeds is not None else 0)
+    return rows * (config.num_return_sequences or 1), longest
 
 
 class Texts(Forkable):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import math
 import os
+import sys
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, TypeVar
@@ -18,7 +20,7 @@ ConfigT = TypeVar("ConfigT", bound="GenerationConfig")
 logger = logging.getLogger(__name__)
 
 #: What a setting is where neither the call nor the model says anything.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "max_length": 20,
     "min_length": 0,
     "do_sample": False,
@@ -87,7 +89,6 @@ _UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "num_beam_groups": (None, 1),
     "constraints": (None,),
     "force_words_ids": (None,),
-    "low_memory": (None, False),
 }
 _ONLY_SAMPLING = {
     "temperature": 1.0,
@@ -100,6 +101,15 @@ _ONLY_SAMPLING = {
     "eta_cutoff": 0.0,
 }
 _ONLY_BEAMS = {"early_stopping": False, "length_penalty": 1.0}
+#: Settings of which a number below zero says what zero says.
+_NO_LESS_THAN_ZERO = (
+    *("min_length", "min_new_tokens", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"),
+)
+#: Settings that may be written as 0 and 1.
+_YES_OR_NO = (
+    *("early_stopping", "do_sample", "use_cache", "renormalize_logits", "remove_invalid_values"),
+    *("output_attentions", "output_hidden_states", "output_scores", "output_logits"),
+)
 _EXTRA_OUTPUTS = ("output_attentions", "output_hidden_states", "output_scores", "output_logits")
 _CACHES = (
     *("dynamic", "dynamic_full", "static", "sliding_window", "hybrid", "hybrid_chunked", "offloaded"),
@@ -231,9 +241,6 @@ class GenerationConfig:
             )
         if self.watermarking_config is not None:
             self.watermarking_config.validate()
-        for field, allowed in _UNSUPPORTED.items():
-            if getattr(self, field) not in allowed:
-                raise ValueError(f"{field}={getattr(self, field)!r} is not supported: leave it out")
         self._check_number_of_texts()
         self._check_forced_tokens()
         for name in _ARGUMENTS:
@@ -358,7 +365,7 @@ class GenerationConfig:
 
     @staticmethod
     def _get_default_generation_params() -> dict[str, Any]:
-        return dict(_DEFAULTS)
+        return dict(DEFAULTS)
 
     @classmethod
     def from_pretrained(
@@ -434,6 +441,11 @@ class GenerationConfig:
         text = {str(key): _with_text_keys(value) for key, value in values.items()}
         return json.dumps(text, indent=2, sort_keys=True) + "\n"
 
+    def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
+        """Write the values into a file, as JSON text."""
+        with open(json_file_path, "w", encoding="utf-8") as file:
+            file.write(self.to_json_string(use_diff=use_diff))
+
     def save_pretrained(
         self,
         save_directory: str | os.PathLike[str],
@@ -450,9 +462,7 @@ class GenerationConfig:
         if os.path.isfile(save_directory):
             raise AssertionError(f"Provided path ({save_directory}) should be a directory, not a file")
         os.makedirs(save_directory, exist_ok=True)
-        path = os.path.join(save_directory, config_file_name or _FILE)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(self.to_json_string())
+        self.to_json_file(os.path.join(save_directory, config_file_name or _FILE))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, GenerationConfig) and self.to_json_string(
@@ -466,12 +476,27 @@ class GenerationConfig:
         return f"{type(self).__name__} {self.to_json_string(ignore_metadata=True)}"
 
     def _as_json(self) -> str:
-        """The values as the engine reads them."""
+        """The values as the engine reads them.
+
+        :raises ValueError: for settings that the engine does not know; a model that has them can be loaded.
+        """
+        for field, allowed in _UNSUPPORTED.items():
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{field}={getattr(self, field)!r} is not supported: leave it out")
         values = {key: _plain(self.__dict__[key]) for key in _FIELDS if self.__dict__.get(key) is not None}
         if self.top_k is None:
             values["top_k"] = 0  # said by a caller: all of them
+        for field in _NO_LESS_THAN_ZERO:
+            if isinstance(values.get(field), int):
+                values[field] = max(values[field], 0)
+        for field in _YES_OR_NO:
+            if isinstance(values.get(field), int):
+                values[field] = bool(values[field])
+        if not values.get("do_sample") and not self.penalty_alpha:
+            # What nobody looks at may be anything.
+            values = {key: value for key, value in values.items() if key not in _ONLY_SAMPLING}
         if isinstance(self.sequence_bias, Mapping):
-            values["sequence_bias"] = [[list(run), bias] for run, bias in self.sequence_bias.items()]
+            values["sequence_bias"] = [[list(run), _plain(bias)] for run, bias in self.sequence_bias.items()]
         if self.watermarking_config is not None:
             values["watermarking_config"] = self.watermarking_config.to_dict()
         if not self.return_dict_in_generate:
@@ -502,6 +527,9 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "tolist"):
         return value.tolist()
+    if isinstance(value, float) and math.isinf(value):
+        # JSON has no infinity. The greatest number becomes one as float32, which scores are.
+        return math.copysign(sys.float_info.max, value)
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import _engine
 from ..models.arrays import from_tensor, kind_of, to_array, to_tensor
+from .configuration import _plain
 
 _NOTHING = -float("inf")
 Tokens = int | Sequence[int]
@@ -71,10 +72,6 @@ def _restored(cls: type[EngineProcessor], arguments: dict[str, Any]) -> EnginePr
     one = cls.__new__(cls)
     EngineProcessor.__init__(one, **arguments)
     return one
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if hasattr(value, "tolist") else value
 
 
 class MinLengthLogitsProcessor(EngineProcessor):

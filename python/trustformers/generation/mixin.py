@@ -18,7 +18,8 @@ from .._grad import no_grad
 from ..models import calls
 from ..models.arrays import Kind, from_tensor, kind_of, to_array, to_tensor
 from ..models.cache import Cache, new_cache
-from .configuration import GenerationConfig, GenerationMode
+from .configuration import DEFAULTS, GenerationConfig, GenerationMode
+from .lengths import set_lengths, warn_of_positions
 from .logits_process import EngineProcessor, PrefixConstrainedLogitsProcessor
 from .outputs import (
     GenerateBeamDecoderOnlyOutput,
@@ -184,7 +185,7 @@ class GenerationMixin:
         response_format = _response_format(
             kwargs.pop("response_format", None), tokenizer, prefix_allowed_tokens_fn
         )
-        config, has_default_length, arguments = _settings(self, generation_config, kwargs)
+        config, chosen, arguments = _settings(self, generation_config, kwargs)
         mode = config.get_generation_mode(assistant_model)
         is_beams = mode in (GenerationMode.BEAM_SEARCH, GenerationMode.BEAM_SAMPLE)
         if is_beams and streamer is not None:
@@ -205,8 +206,14 @@ class GenerationMixin:
         arrays, cache, encoded = _arrays(self, inputs, arguments)
         kind = kind_of(next((value for name, value in arrays.items() if name.endswith(_PROMPTS)), None))
         tensors = {name: _rows(name, to_tensor(name, value)) for name, value in arrays.items()}
-        _warn(self, config, tensors, has_default_length)
+        set_lengths(self, config, tensors, chosen)
+        _warn(self, config, tensors)
         if cache is not None:
+            if config.cache_implementation not in (None, "hybrid"):  # which older checkpoints come with
+                raise ValueError(
+                    "Passing both `cache_implementation` (used to initialize certain caches) and `cache` (a "
+                    "Cache object) is unsupported. Please use only one of the two."
+                )
             cache._kind = kind
 
         processors = list(logits_processor or ())
@@ -234,6 +241,7 @@ class GenerationMixin:
         def finish(results: dict[str, Any]) -> Any:
             if kind != "numpy":
                 results = {name: _on(device, value) for name, value in results.items()}
+            warn_of_positions(self, results["sequences"].shape[1])
             if not config.return_dict_in_generate:
                 return from_tensor(results["sequences"], kind)
             return _result(self, config, results, kind, cache, encoded, is_beams)
@@ -307,6 +315,11 @@ class GenerationMixin:
 
 
 _PROMPTS = ("ids", "embeds", "last_hidden_state")
+#: Settings about the tokens of a prompt, which one of vectors does not have.
+_OF_A_PROMPT = (
+    *("repetition_penalty", "no_repeat_ngram_size"),
+    *("encoder_repetition_penalty", "encoder_no_repeat_ngram_size"),
+)
 
 
 class _Left(StoppingCriteria):
@@ -332,17 +345,36 @@ class _Stream:
 
 def _settings(
     model: Any, given: GenerationConfig | None, kwargs: dict[str, Any]
-) -> tuple[GenerationConfig, bool, dict[str, Any]]:
-    """The settings of a call, whether its length is nobody's choice, and the keywords that are none."""
+) -> tuple[GenerationConfig, set[str], dict[str, Any]]:
+    """The settings of a call, the lengths that somebody chose, and the keywords that are none."""
+    if given is not None and not isinstance(given, GenerationConfig):
+        if not hasattr(given, "to_dict"):
+            raise ValueError(f"generation_config must be a GenerationConfig, got {type(given).__name__}")
+        given = GenerationConfig.from_dict(given.to_dict())  # transformers' own
+    changed = {
+        name: value
+        for name, before in model._came_with.items()
+        if (value := getattr(model.config, name, None)) not in (None, before) and name != "use_cache"
+    }
+    if given is None and changed:
+        raise ValueError(
+            "You have modified the pretrained model configuration to control generation. We detected the "
+            f"following values set - {changed}. This strategy to control generation is not supported "
+            "anymore. Please use and modify `model.generation_config`."
+        )
     own = model.generation_config
-    has_default_length = all(
-        length is None
-        for length in (kwargs.get("max_length"), getattr(given, "max_length", None), own.max_length)
-    )
+    chosen = {
+        name
+        for name in ("max_length", "min_length")
+        if any(
+            length is not None
+            for length in (kwargs.get(name), getattr(given, name, None), getattr(own, name))
+        )
+    }
     config = copy.deepcopy(given) if given is not None else GenerationConfig()
     config.update(**own.to_dict(), defaults_only=True, allow_custom_entries=True)
     defaults = config._get_default_generation_params()
-    if has_default_length:
+    if "max_length" not in chosen:
         del defaults["max_length"]
     config.update(**defaults, defaults_only=True)
     arguments = config.update(**kwargs)
@@ -353,7 +385,7 @@ def _settings(
             "not both.",
             kwargs.keys() - arguments.keys(),
         )
-    return config, has_default_length, arguments
+    return config, chosen, arguments
 
 
 def _arrays(
@@ -402,57 +434,44 @@ def _rows(name: str, tensor: _engine.Tensor) -> _engine.Tensor:
     return tensor.unsqueeze(0) if tensor.ndim == 1 and name.endswith(("ids", "mask")) else tensor
 
 
-def _warn(
-    model: Any, config: GenerationConfig, tensors: Mapping[str, _engine.Tensor], has_default_length: bool
-) -> None:
+def _warn(model: Any, config: GenerationConfig, tensors: Mapping[str, _engine.Tensor]) -> None:
     """Say what is probably not meant."""
     ids, mask = tensors.get("input_ids"), tensors.get("attention_mask")
     is_decoder = model._engine.family != "encoder-decoder"
-    if has_default_length and config.max_new_tokens is None:
-        warnings.warn(
-            "Using the model-agnostic default `max_length` (=20) to control the generation length. We "
-            "recommend setting `max_new_tokens` to control the maximum length of the generation.",
-            UserWarning,
-            stacklevel=4,
-        )
-    if config.max_new_tokens is not None and not has_default_length and config.max_length is not None:
+    for name in _OF_A_PROMPT if ids is None and "inputs_embeds" in tensors else ():
+        if getattr(config, name) in (None, DEFAULTS[name]):
+            continue
+        if name.startswith("encoder_"):
+            warnings.warn(
+                f"Passing `{name}` requires some form of `input_ids` to be passed to `generate`, ignoring "
+                "the argument.",
+                UserWarning,
+                stacklevel=4,
+            )
+        elif is_decoder:
+            warnings.warn(
+                f"Passing `{name}` with `inputs_embeds` and without `input_ids` to `generate` will apply it "
+                "only to newly generated tokens, not to the prompt.",
+                UserWarning,
+                stacklevel=4,
+            )
+    ends = to_array([] if config.eos_token_id is None else config.eos_token_id).reshape(-1).tolist()
+    if any(end < 0 for end in ends):
         logger.warning(
-            "Both `max_new_tokens` (=%s) and `max_length`(=%s) seem to have been set. `max_new_tokens` will "
-            "take precedence.",
-            config.max_new_tokens,
-            config.max_length,
+            "`eos_token_id` should consist of positive integers, but is %s. Your generation will not stop "
+            "until the maximum length is reached.",
+            ends,
         )
-    if ids is None:
+    if ids is None or not is_decoder or len(ids) < 2:
         return
-    length = ids.shape[1]
-    if is_decoder and config.max_new_tokens is None and not has_default_length:
-        if config.min_length is not None and config.min_length > config.max_length:
-            warnings.warn(
-                f"Unfeasible length constraints: `min_length` ({config.min_length}) is larger than the "
-                f"maximum possible length ({config.max_length}). Generation will stop at the defined maximum "
-                "length. You should decrease the minimum length and/or increase the maximum length.",
-                UserWarning,
-                stacklevel=4,
-            )
-        if (config.min_new_tokens or 0) + length > config.max_length:
-            warnings.warn(
-                f"Unfeasible length constraints: `min_new_tokens` ({config.min_new_tokens}), when added to "
-                f"the prompt length ({length}), is larger than the maximum possible length "
-                f"({config.max_length}).",
-                UserWarning,
-                stacklevel=4,
-            )
-    if not is_decoder or len(ids) < 2:
-        return
-    ends = config.eos_token_id if isinstance(config.eos_token_id, (list, tuple)) else [config.eos_token_id]
-    padding = config.pad_token_id if config.pad_token_id is not None else ends[0]
-    last = to_array(mask if mask is not None else ids)[:, -1]
+    padding = config.pad_token_id if config.pad_token_id is not None else next(iter(ends), None)
+    last = to_array(mask if mask is not None else ids)[:, -1:]
     if (last == (0 if mask is not None else padding)).any():
         logger.warning(
             "A decoder-only architecture is being used, but right-padding was detected! For correct "
             "generation results, please set `padding_side='left'` when initializing the tokenizer."
         )
-    if mask is None and (config.pad_token_id is None or config.pad_token_id in ends):
+    if mask is None and padding in ends:
         logger.warning(
             "The attention mask and the pad token id were not set, with a batched input. As a consequence, "
             "you may observe unexpected behavior. Please pass your input's `attention_mask` to obtain "

@@ -17,6 +17,7 @@ from .cache import (
     DynamicCache as DynamicCache,
     EncoderDecoderCache as EncoderDecoderCache,
     QuantizedCache as QuantizedCache,
+    StaticCache as StaticCache,
 )
 from .configuration import PreTrainedConfig as PreTrainedConfig, PretrainedConfig as PretrainedConfig
 from .modeling import PreTrainedModel as PreTrainedModel

@@ -46,6 +46,10 @@ class Cache:
         """-1: there is no most that a cache can hold."""
         return -1
 
+    def get_max_length(self, layer_idx: int = 0) -> int:
+        """What :meth:`get_max_cache_shape` is called from transformers 5.24 on."""
+        return self.get_max_cache_shape(layer_idx)
+
     @property
     def batch_size(self) -> int:
         """The number of sequences; -1 before the first step."""
@@ -104,14 +108,14 @@ class Cache:
         self.batch_select_indices(np.repeat(np.arange(self._engine.batch()), repeats))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"parts": self._engine.parts(), "kind": self._kind}
+        return {**vars(self), "_engine": self._engine.parts()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._engine, self._kind = _engine.Cache.from_parts(*state["parts"]), state["kind"]
+        vars(self).update({**state, "_engine": _engine.Cache.from_parts(*state["_engine"])})
 
     def __copy__(self: CacheT) -> CacheT:
         twin = type(self).__new__(type(self))
-        twin._engine, twin._kind = self._engine.copy(), self._kind
+        vars(twin).update({**vars(self), "_engine": self._engine.copy()})
         return twin
 
     def __deepcopy__(self: CacheT, memo: dict[int, Any]) -> CacheT:
@@ -140,6 +144,23 @@ class DynamicCache(Cache):
     def __iter__(self) -> Iterator[tuple[Any, Any, None]]:
         for layer in self.layers:
             yield layer.keys, layer.values, None
+
+
+class StaticCache(DynamicCache):
+    """A cache for a number of positions.
+
+    Every cache has its room beforehand here and grows where that is not enough: this one says how many
+    positions it was meant for, and takes more.
+    """
+
+    def __init__(self, config: Any, max_cache_len: int, offloading: bool = False, **kwargs: Any) -> None:
+        """Make an empty cache. ``config`` and ``offloading`` say nothing that a cache needs to know here."""
+        super().__init__()
+        self.max_cache_len = max_cache_len
+
+    def get_max_cache_shape(self, layer_idx: int = 0) -> int:
+        """The number of positions that it was meant for."""
+        return self.max_cache_len
 
 
 class QuantizedCache(DynamicCache):

@@ -10,7 +10,7 @@ from .. import _engine
 from .._hub import push_folder
 from ..asynchronous.models import AsyncModel
 from ..asynchronous.pool import in_loading_pool
-from ..generation.configuration import GenerationConfig
+from ..generation.configuration import DEFAULTS, GenerationConfig
 from ..generation.mixin import GenerationMixin
 from . import calls
 from .configuration import PreTrainedConfig
@@ -83,6 +83,8 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         self._engine = engine
         self.generation_config = GenerationConfig.from_model_config(config) if self.can_generate() else None
         self._engine_config = self._fields()
+        #: What the configuration itself says about generation, which older checkpoints have there.
+        self._came_with = {name: getattr(config, name, None) for name in DEFAULTS}
         #: Where each module is.
         self._devices: dict[str, int | str] = {}
         #: What opens the files again: where, keywords, and the engine and the version of its weights then.

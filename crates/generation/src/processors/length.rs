@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{RowProcessor, expect_tokens, score_of, set};
 use crate::Result;
+use crate::error::setting;
 
 /// transformers' `MinLengthLogitsProcessor`.
 #[derive(Deserialize)]
@@ -54,7 +55,7 @@ impl RowProcessor for ForcedBos {
 
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         if sequence.len() == 1 {
-            force(scores, &[self.bos_token_id]);
+            force("forced_bos_token_id", scores, &[self.bos_token_id])?;
         }
         Ok(())
     }
@@ -76,16 +77,23 @@ impl RowProcessor for ForcedEos {
 
     fn row(&self, _: usize, sequence: &[i64], scores: &mut [f32]) -> Result<()> {
         if sequence.len() + 1 == self.max_length {
-            force(scores, &self.eos_token_id);
+            force("forced_eos_token_id", scores, &self.eos_token_id)?;
         }
         Ok(())
     }
 }
 
 /// Leaves nothing else to choose from.
-fn force(scores: &mut [f32], tokens: &[i64]) {
+fn force(name: &str, scores: &mut [f32], tokens: &[i64]) -> Result<()> {
     scores.fill(f32::NEG_INFINITY);
     set(scores, tokens, 0.0);
+    match scores.contains(&0.0) {
+        true => Ok(()),
+        false => setting(format!(
+            "`{name}` {tokens:?} holds none of the {} tokens of the vocabulary",
+            scores.len()
+        )),
+    }
 }
 
 /// transformers' `ExponentialDecayLengthPenalty`: from some length on, the end becomes likelier with every token.

@@ -178,6 +178,26 @@ pub struct Prompt<'a> {
     pub vocabulary: usize,
 }
 
+/// Puts each of the caller's `own` in the place of the first of `all` that has its name, which only one of them takes, or else behind
+/// all.
+pub(crate) fn in_place_of<T>(all: &mut Vec<T>, own: Vec<T>, name: impl Fn(&T) -> &str) {
+    // Which are still those that the settings ask for: of two of the caller's that have one name, both count.
+    let mut is_default = vec![true; all.len()];
+    for one in own {
+        let place = all.iter().zip(&is_default).position(|(other, &free)| free && name(other) == name(&one));
+        match place {
+            Some(place) => {
+                all[place] = one;
+                is_default[place] = false;
+            }
+            None => {
+                all.push(one);
+                is_default.push(false);
+            }
+        }
+    }
+}
+
 /// Processors one after another.
 #[derive(Default)]
 pub struct Chain<'p>(Vec<Box<dyn LogitsProcessor + 'p>>);
@@ -198,12 +218,7 @@ impl<'p> Chain<'p> {
     ) -> Result<Chain<'p>> {
         let mut chain = Chain(guidance.into_iter().map(|one| Box::new(one) as Box<_>).collect());
         chain.constrain(config, prompt, constraint)?;
-        for one in own {
-            match chain.0.iter_mut().find(|default| default.name() == one.name()) {
-                Some(default) => *default = one,
-                None => chain.0.push(one),
-            }
-        }
+        in_place_of(&mut chain.0, own, |one| one.name());
         if config.samples() {
             chain.shape(config)?;
         }

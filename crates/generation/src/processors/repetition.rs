@@ -97,7 +97,7 @@ fn punish(tokens: &[i64], scores: &mut [f32], penalty: f32) {
 fn expect_positive(penalty: f64) -> Result<()> {
     match penalty > 0.0 {
         true => Ok(()),
-        false => setting(format!("`penalty` has to be a strictly positive float, but is {penalty}")),
+        false => setting(format!("`penalty` has to be a strictly positive float, but is {penalty:?}")),
     }
 }
 
@@ -118,7 +118,7 @@ impl RowProcessor for Counted {
             [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)]
         {
             if !(-2.0..=2.0).contains(&penalty) {
-                return setting(format!("`{name}` must be between -2 and 2, but is {penalty}"));
+                return setting(format!("`{name}` must be between -2 and 2, but is {penalty:?}"));
             }
         }
         Ok(self)

@@ -61,6 +61,31 @@ fn one_of_the_callers_takes_the_place_of_one_of_its_name() {
 }
 
 #[test]
+fn several_of_the_callers_that_have_one_name_all_count() {
+    let of = |config: &str, own: &[&'static str]| {
+        let own = own.iter().map(|&name| Box::new(Mine(name)) as Box<dyn LogitsProcessor>).collect();
+        let config = GenerationConfig::from_json(config).unwrap();
+        names(&Chain::new(&config, prompt(), None, None, own).unwrap())
+    };
+    assert_eq!(of("{}", &["mine", "mine"]), ["mine", "mine"]);
+    let name = "RepetitionPenaltyLogitsProcessor";
+    let both = r#"{"repetition_penalty": 2.0, "suppress_tokens": [0]}"#;
+    assert_eq!(of(both, &[name, name]), [name, "SuppressTokensLogitsProcessor", name]);
+}
+
+#[test]
+fn what_is_forced_is_in_the_vocabulary() {
+    for text in [
+        r#"{"type": "ForcedEOSTokenLogitsProcessor", "max_length": 2, "eos_token_id": 9}"#,
+        r#"{"type": "ForcedEOSTokenLogitsProcessor", "max_length": 2, "eos_token_id": []}"#,
+        r#"{"type": "ForcedBOSTokenLogitsProcessor", "bos_token_id": 9}"#,
+    ] {
+        let error = from_json(text).unwrap().process(&[vec![1]], &mut scores(&[1.0, 2.0])).unwrap_err();
+        assert!(error.to_string().contains("none of the 2 tokens"), "{error}");
+    }
+}
+
+#[test]
 fn what_shapes_a_distribution_is_done_where_tokens_are_drawn() {
     let shaped = |config: &str, own: &[&str]| {
         let own = own.iter().map(|text| from_json(text).unwrap()).collect();

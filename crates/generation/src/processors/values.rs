@@ -24,7 +24,7 @@ impl RowProcessor for Temperature {
             false => "",
         };
         setting(format!(
-            "`temperature` (={temperature}) has to be a strictly positive float, otherwise your next token scores will be \
+            "`temperature` (={temperature:?}) has to be a strictly positive float, otherwise your next token scores will be \
              invalid.{greedy}"
         ))
     }

@@ -35,7 +35,7 @@ fn expect_kept(tokens: usize) -> Result<()> {
 fn expect_share(name: &str, share: f64, ends: bool) -> Result<()> {
     match if ends { (0.0..=1.0).contains(&share) } else { 0.0 < share && share < 1.0 } {
         true => Ok(()),
-        false => setting(format!("`{name}` has to be a float > 0 and < 1, but is {share}")),
+        false => setting(format!("`{name}` has to be a float > 0 and < 1, but is {share:?}")),
     }
 }
 

@@ -146,7 +146,9 @@ impl Search {
                 let score = beam.score / scale + out(is_full) + out(!group.may_improve) + out(!is_finished);
                 Beam { score, is_finished, ..beam.clone() }
             });
-            let all: Vec<Beam> = group.finished.drain(..).chain(ended).collect();
+            let mut all: Vec<Beam> = group.finished.drain(..).chain(ended).collect();
+            // Of equal scores, as impossible ones are, a text counts for more than a place that none has taken.
+            all.sort_by_key(|beam| !beam.is_finished);
             let scores: Vec<f32> = all.iter().map(|beam| beam.score).collect();
             group.finished = top(&scores, self.beams).into_iter().map(|place| all[place].clone()).collect();
             group.running = running
