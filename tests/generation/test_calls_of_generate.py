@@ -53,6 +53,23 @@ def test_padding_in_front_changes_nothing(gpt2: Any) -> None:
     np.testing.assert_array_equal(texts[:, 3:], alone)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("head", ["gpt2/default-GPT2LMHeadModel", "llama/default-LlamaForCausalLM"])
+def test_behind_padding_the_last_position_speaks(head: str) -> None:
+    """What transformers writes there, and warns of: padding asks, at position 0, and is not seen."""
+    model = HEADS[f"architectures/{head}"].model
+    shown, length, wanted = np.array([True, True, True, False, False]), 5, []
+    ids, positions = np.array([[7, 8, 9, 1, 1]]), [0, 1, 2, 0, 0]
+    options = {"max_new_tokens": 4, "eos_token_id": None, "pad_token_id": 1}
+    found = model.generate(ids, attention_mask=shown[None].astype(int), **options)
+    for _ in range(4):
+        matrix = np.tril(np.ones((length, length), bool)) & shown
+        logits = model(found[:, :length], attention_mask=matrix[None, None], position_ids=[positions]).logits
+        wanted.append(logits[0, -1].argmax())
+        shown, length, positions = np.append(shown, True), length + 1, [*positions, positions[-1] + 1]
+    np.testing.assert_array_equal(found[0, 5:], wanted)
+
+
 def test_a_generation_goes_on_from_its_cache(gpt2: Any) -> None:
     wanted = gpt2.generate(IDS, max_new_tokens=7, eos_token_id=None)
     first = gpt2.generate(IDS, max_new_tokens=3, return_dict_in_generate=True, eos_token_id=None)

@@ -73,7 +73,8 @@ impl<'m> Decoder<'m> {
                     let shown = |at: usize| mask.as_ref().is_none_or(|mask| mask[row][at]);
                     (0..length)
                         .scan(before, |next, at| {
-                            let position = *next;
+                            // What is hidden stands at 0, and what follows a text that is padded on the right at 1.
+                            let position = if shown(at) { *next } else { 0 };
                             *next += i64::from(shown(at));
                             Some(position)
                         })

@@ -183,6 +183,15 @@ impl Head {
         matches!(self, Head::Sequence { pool, .. } if pool.asks(position, length))
     }
 
+    /// The positions of texts of `length` positions whose logits alone a language model is asked for, also where the mask hides them: what
+    /// is written behind a text that is padded on the right follows from its last position, as in transformers.
+    ///
+    /// # Errors
+    /// `Index` for positions that there are not.
+    pub fn kept(&self, inputs: &Inputs, length: usize) -> Result<Option<Vec<usize>>> {
+        if self.is_language() { inputs.logits_to_keep.positions(length) } else { Ok(None) }
+    }
+
     /// The packed rows, one of each text in order, if it reads nothing else of the hidden states.
     pub fn readers(&self, packing: &Packing) -> Option<Vec<usize>> {
         match self {
@@ -242,7 +251,7 @@ impl Head {
             Head::Bare => {}
             Head::Language(language) => {
                 let [batch, length] = packing.shape();
-                let (logits, loss) = match inputs.logits_to_keep.positions(length)? {
+                let (logits, loss) = match self.kept(inputs, length)? {
                     None => {
                         let logits = language.logits(hidden, dropout)?;
                         (packing.unpack(&logits)?, position_loss(&logits)?)
@@ -254,7 +263,7 @@ impl Head {
                     Some(kept) => {
                         let places = |text| kept.iter().map(move |position| text * length + position);
                         let places: Vec<usize> = (0..batch).flat_map(places).collect();
-                        let rows = packing.unpack(hidden)?.flatten(0, 1)?.gather_rows(&places)?;
+                        let rows = hidden.gather_rows(&packing.rows_of(&places))?;
                         let logits = language.logits(&rows, dropout)?;
                         (logits.view(&[batch, kept.len(), logits.shape()[1]])?, None)
                     }

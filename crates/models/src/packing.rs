@@ -8,7 +8,7 @@ use crate::Result;
 /// How a (batch, length) rectangle with hidden positions becomes rows one after another, and back.
 ///
 /// Within a sequence the visible positions come first, in order. Some hidden positions are needed nevertheless: position 0 by a head that
-/// reads it (left padding), and those that labels ask for. They follow the visible ones as rows that ask but are not seen, as
+/// reads it (left padding), and those whose logits are asked for, as by labels. They follow the visible ones as rows that ask but are not seen, as
 /// transformers computes them.
 pub struct Packing {
     batch: usize,
@@ -110,12 +110,18 @@ impl Packing {
 
     /// The packed row of one position of each sequence; the first where it was dropped.
     pub fn rows_at(&self, position: usize) -> Vec<usize> {
-        let row = |s: &Sequence| {
-            (s.start..s.start + s.rows)
-                .find(|&row| self.rows[row] % self.length == position)
-                .unwrap_or(s.start)
+        self.rows_of(&(0..self.batch).map(|sequence| sequence * self.length + position).collect::<Vec<_>>())
+    }
+
+    /// The packed rows of some places, numbered `sequence * length + position`; the sequence's first where one was dropped.
+    pub fn rows_of(&self, places: &[usize]) -> Vec<usize> {
+        let row = |&place: &usize| {
+            let all = self.ragged.sequences()[place / self.length];
+            let (shown, asking) = self.rows[all.start..all.start + all.rows].split_at(all.keys);
+            let asking = || asking.binary_search(&place).map(|at| all.keys + at);
+            all.start + shown.binary_search(&place).or_else(|_| asking()).unwrap_or(0)
         };
-        self.ragged.sequences().iter().map(row).collect()
+        places.iter().map(row).collect()
     }
 
     /// For every packed row, where it comes from: `sequence * length + position`.

@@ -64,10 +64,12 @@ impl Model {
         };
         let (batch, length) = text.batch_and_length(stack.embedding_width())?;
         let labels = self.position_labels(inputs, [batch, length])?;
+        let kept = self.head.kept(inputs, length)?;
         let asked = |place: usize| {
             let position = place % length;
             pooler.is_some() && position == 0
                 || self.head.asks(position, length)
+                || kept.iter().flatten().any(|&kept| kept == position)
                 || is_labelled(&labels, place)
         };
         let packing = packed(stack, &text, cache.as_deref(), asked)?;
@@ -161,7 +163,10 @@ impl Model {
         let decoder_text = both.decoder_text(inputs, &text, &self.head)?;
         let (batch, length) = decoder_text.batch_and_length(both.decoder.embedding_width())?;
         let labels = self.position_labels(inputs, [batch, length])?;
-        let asked = |place: usize| is_labelled(&labels, place);
+        let kept = self.head.kept(inputs, length)?;
+        let asked = |place: usize| {
+            kept.iter().flatten().any(|&kept| kept == place % length) || is_labelled(&labels, place)
+        };
         let packing = packed(&both.decoder, &decoder_text, cache.as_deref(), asked)?;
         let passed = both.decoder.forward(Pass {
             cache: cache.take(),
