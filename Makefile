@@ -5,7 +5,7 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint rust python fuzz cuda-check emulated-cuda gpu-kit parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
+.PHONY: demo test lint rust python fuzz cuda-check emulated-cuda gpu-kit gpu-rehearsal parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
@@ -73,12 +73,17 @@ cuda-check: $(BIN)/uv
 emulated-cuda:
 	@$(MAKE) --silent -j4 -C crates/tensor/tests/cuda/emulated OUT=$(CURDIR)/target/emulated-cuda
 
-# What tests/gpu/run.sh needs on a machine with a GPU: the wheel, and the programs that hold a device against the processor.
+# What tests/gpu/run.sh needs on a machine with a GPU: the wheel, and the programs that hold kernels and devices against the processor.
 gpu-kit: $(BIN)/uv
 	rm -rf target/gpu && mkdir -p target/gpu/tests
 	$(BIN)/uv build --quiet --wheel --python $(BIN)/python --out-dir target/gpu
-	cargo test --no-run --message-format=json -p trustformers-tensor -p trustformers-generation --test backend --test devices | \
+	set -o pipefail; cargo test --no-run --message-format=json -p trustformers-tensor -p trustformers-generation --test cuda --test backend --test devices | \
 		$(BIN)/python -c 'import json, shutil, sys; [shutil.copy(m["executable"], "target/gpu/tests/" + m["target"]["name"]) for m in map(json.loads, sys.stdin) if m.get("executable")]'
+
+# The whole of it with the emulated GPU, on tiny models. PYTHON may be one that has torch.
+gpu-rehearsal: gpu-kit emulated-cuda
+	LD_LIBRARY_PATH=$(EMULATED) EMULATED_CUDA_CACHE=$(EMULATED)/compiled TRUSTFORMERS_CUDA_CACHE=$(EMULATED)/kernels PYTHON=$(PYTHON) \
+		tests/gpu/run.sh target/gpu --size tiny --rounds 1 --seconds 0
 
 # What threads do to each other and what unsafe code does to memory, watched: the tests of the tensor crate under ThreadSanitizer, and those
 # of its team, memory, layouts and tapes under Miri, where teams are leaked on purpose. Both need a nightly toolchain:

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -47,6 +47,12 @@ class Figure:
 
         self.goals.append((f"≥ {times:g} x {label}", met))
         return self
+
+    @property
+    def reached(self) -> dict[str, bool]:
+        """Of each goal, whether ours reached it: none where ours could not be measured."""
+        medians = self.medians
+        return {text: "ours" in medians and met(medians) for text, met in self.goals}
 
     @property
     def share(self) -> float | None:
@@ -94,6 +100,20 @@ def side_by_side(
     for worker in workers.values():
         worker.close()
     return list(wanted.values())
+
+
+def fresh(subjects: list[Subject], rounds: int, figure: Figure) -> Figure:
+    """What a process does once, by `worker.fresh`: the seconds from its start, or those that it tells."""
+    found = [replace(one, settings=one.settings | {"workload": figure.name}) for one in subjects]
+    for number, subject in enumerate([*found, *turns(found, rounds)]):
+        try:
+            told, seconds = subject.once("fresh")
+        except Unavailable as reason:
+            print(f"{figure.name}: without {subject.name}: {reason}")
+        else:
+            if number >= len(found):  # the first has brought files into memory, and compiled
+                figure.add(subject.name.partition("_")[2], told.get("s", seconds))
+    return figure
 
 
 def start_up(subjects: list[Subject], rounds: int, weights_mb: float) -> list[Figure]:

@@ -9,11 +9,12 @@ Models have real shapes and drawn weights. The results are gpu.json, .md and .pn
 
 import re
 import sys
+import tempfile
 
 import comparison
 import report
-from figures import Figure, side_by_side
-from gpu_workloads import WORKS
+from figures import Figure, fresh, side_by_side
+from gpu_workloads import FRESH, WORKS
 from harness import Subject
 
 
@@ -24,28 +25,45 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     described = comparison.described_machine()
-    settings = {"size": options.size, "device": options.device, "threads": options.threads}
+    wanted = [name for name in (*FRESH, *WORKS) if re.search(options.only, name)]
     pythons = {"ours": sys.executable, "torch": options.peers_python}
-    subjects, versions = comparison.present(
-        Subject(f"gpu_{name}", python, settings) for name, python in pythons.items()
-    )
-    figures = side_by_side(
+    with tempfile.TemporaryDirectory() as checkpoints:
+        settings = {
+            "size": options.size,
+            "device": options.device,
+            "threads": options.threads,
+            "checkpoints": checkpoints,
+            "fresh": [name for name in FRESH if name in wanted],
+        }
+        subjects, versions = comparison.present(
+            (Subject(f"gpu_{name}", python, settings) for name, python in pythons.items()), prepare=True
+        )
+        if not subjects or subjects[0].name != "gpu_ours":
+            raise SystemExit("trustformers cannot be measured")
+        figures = [fresh(subjects, options.rounds, Figure(name, "s")) for name in settings["fresh"]]
+    figures += side_by_side(
         subjects,
         options.rounds,
         options.seconds,
-        lambda name: Figure(name, "ms") if re.search(options.only, name) else None,
+        lambda name: Figure(name, "ms") if name in wanted else None,
     )
-    for figure in figures if options.size == "real" else ():
-        work = WORKS[figure.name]
-        figure.tokens = work.tokens
-        if work.at_most is not None:
-            figure.at_most(work.at_most)
-        if work.times is not None and "torch" in figure.samples:
-            figure.times_less_than("torch", comparison.label("gpu_torch"), work.times)
+    if options.size == "real":
+        for figure in figures:
+            set_goals(figure)
     where = f"The device: {device_name(options.device)}; models of {options.size} shapes."
     about = comparison.about(described, versions, options, derived=[where])
-    labels = {name: comparison.label(f"gpu_{name}") for name in pythons}
+    labels = {subject.name.partition("_")[2]: comparison.label(subject.name) for subject in subjects}
     print(report.write(figures, about, labels, options.results, "gpu", "Ours and torch on a GPU"))
+
+
+def set_goals(figure: Figure) -> None:
+    work = FRESH.get(figure.name) or WORKS[figure.name]
+    if figure.unit == "ms":
+        figure.tokens = work.tokens
+    if work.at_most is not None:
+        figure.at_most(work.at_most)
+    if work.times is not None and "torch" in figure.samples:
+        figure.times_less_than("torch", comparison.label("gpu_torch"), work.times)
 
 
 def device_name(device: str) -> str:

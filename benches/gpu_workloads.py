@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -52,7 +54,8 @@ class Work:
     what: str
     model: str
     lengths: tuple[int, ...]
-    #: What ours is to take, in milliseconds a call; or how many times less than transformers.
+    #: What ours is to take, in milliseconds a call (in seconds where a process is fresh); or how many times
+    #: less than transformers.
     at_most: float | None = None
     times: float | None = None
 
@@ -75,6 +78,14 @@ WORKS = {
     "BERT-base bf16, step of 32 x 128": Work("train", "bert", (128,) * 32, times=2),
 }
 
+#: What a fresh process does with a checkpoint, its kernels compiled before. Decoding is ready when it writes
+#: the fourth token: while the third is written a step is recorded as a graph, which is launched from then on.
+FRESH = {
+    "BERT-base bf16, process start to the first result": Work("begin", "bert", (128,), at_most=1.5),
+    "Llama-1B bf16, opened to the fourth token": Work("get_ready", "llama", (PROMPT,), at_most=2),
+}
+KINDS = {"begin": "AutoModel", "get_ready": "AutoModelForCausalLM"}
+
 
 class Runs:
     """The workloads of a library. `tensors` has what its tensors are made and moved by."""
@@ -82,26 +93,54 @@ class Runs:
     def __init__(self, library: Any, settings: dict, tensors: Any) -> None:
         self.library, self.tensors = library, tensors
         self.size, self.device = settings["size"], settings["device"]
+        self.checkpoints = Path(settings["checkpoints"])
 
     def calls(self) -> dict[str, Callable[[], Any]]:
         """One model is in memory at a time: it is opened when it is first asked for."""
         opened = lru_cache(maxsize=1)(lambda name: getattr(self, WORKS[name].what)(WORKS[name]))
         return {name: lambda name=name: self.finished(opened(name)) for name in WORKS}
 
+    def fresh(self) -> dict[str, Callable[[], dict[str, float]]]:
+        """What is done once, on checkpoints that `save` has written."""
+        return {name: lambda work=work: getattr(self, work.what)(work) for name, work in FRESH.items()}
+
+    def save(self, names: list[str]) -> None:
+        """The checkpoints of these of them."""
+        for work in (FRESH[name] for name in names):
+            self.drawn(KINDS[work.what], work.model).save_pretrained(self.checkpoints / work.model)
+
+    def open(self, work: Work) -> Any:
+        auto = getattr(self.library, KINDS[work.what])
+        opened = auto.from_pretrained(self.checkpoints / work.model, dtype=self.tensors.bfloat16)
+        return opened.to(self.device).eval()
+
+    def begin(self, work: Work) -> dict[str, float]:
+        with self.tensors.no_grad():
+            self.open(work)(**self.batch(work)).last_hidden_state.cpu()
+        return {}
+
+    def get_ready(self, work: Work) -> dict[str, float]:
+        start = perf_counter()
+        self.finished(lambda: self.generate(self.open(work), self.batch(work), 4))
+        return {"s": perf_counter() - start}
+
     def finished(self, call: Callable[[], Any]) -> None:
         call()
-        self.tensors.synchronize()
+        if self.device != "cpu":
+            self.tensors.synchronize()
 
     def lengths(self, work: Work) -> tuple[int, ...]:
         if self.size == "real":
             return work.lengths
         return tuple(max(2, length // 16) for length in work.lengths[:4])
 
-    def model(self, kind: str, name: str) -> Any:
+    def drawn(self, kind: str, name: str) -> Any:
         configs = {"bert": "BertConfig", "gpt2": "GPT2Config", "llama": "LlamaConfig"}
         config = getattr(self.library, configs[name])(**SHAPES[name][self.size])
-        auto = getattr(self.library, kind)
-        return auto.from_config(config, dtype=self.tensors.bfloat16).to(self.device)
+        return getattr(self.library, kind).from_config(config, dtype=self.tensors.bfloat16)
+
+    def model(self, kind: str, name: str) -> Any:
+        return self.drawn(kind, name).to(self.device)
 
     def batch(self, work: Work) -> dict[str, Any]:
         lengths = self.lengths(work)
@@ -130,9 +169,11 @@ class Runs:
 
     def write(self, work: Work) -> Callable[[], Any]:
         model, batch = self.model("AutoModelForCausalLM", work.model).eval(), self.batch(work)
-        wanted = WRITTEN if self.size == "real" else 4
+        return lambda: self.generate(model, batch, WRITTEN if self.size == "real" else 4)
+
+    def generate(self, model: Any, batch: dict[str, Any], wanted: int) -> Any:
         options = {"max_new_tokens": wanted, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
-        return lambda: model.generate(**batch, **options)
+        return model.generate(**batch, **options)
 
     def train(self, work: Work) -> Callable[[], Any]:
         model, batch = self.model("AutoModelForSequenceClassification", work.model).train(), self.batch(work)

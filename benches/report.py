@@ -28,7 +28,7 @@ def write(
             "ratio_to_best_peer": ratio(figure),
             "limit": figure.limit,
             "share_of_limit": figure.share,
-            "goals": {text: met(figure.medians) for text, met in figure.goals},
+            "goals": figure.reached,
             "samples": figure.samples,
         }
         for figure in figures
@@ -44,8 +44,8 @@ def write(
 
 
 def ratio(figure: Figure) -> float | None:
-    peer = figure.best_peer
-    return None if peer is None else figure.medians[peer] / figure.medians["ours"]
+    peer, medians = figure.best_peer, figure.medians
+    return None if peer is None or "ours" not in medians else medians[peer] / medians["ours"]
 
 
 def heading(about: dict[str, Any], title: str) -> str:
@@ -75,7 +75,7 @@ def table(figures: list[Figure], labels: dict[str, str]) -> str:
         cells.append("" if against is None else f"{against:.3g}")
         if is_limited:
             cells.append("" if figure.limit is None else f"{figure.share:.0%} of {figure.limit[1]}")
-        goals = [f"{text} {'✓' if met(figure.medians) else '✗'}" for text, met in figure.goals]
+        goals = [f"{text} {'✓' if reached else '✗'}" for text, reached in figure.reached.items()]
         lines.append(f"| {figure.name} | " + " | ".join(cells) + f" | {', '.join(goals)} |")
     return "\n".join(lines) + "\n"
 
@@ -122,7 +122,7 @@ def draw(figures: list[Figure], labels: dict[str, str], title: str, path: Path) 
             axis.axvline(figure.limit[0], color="black", linewidth=0.8, linestyle="--")
         axis.bar_label(bars, [number(value) for value in values], padding=3)
         axis.set_title(f"{figure.name} ({figure.unit})", fontsize=10, loc="left")
-        axis.set_xlim(0, max(values) * 1.2)
+        axis.set_xlim(0, max(values, default=1) * 1.2)
         axis.spines[["top", "right", "bottom"]].set_visible(False)
         axis.tick_params(bottom=False, labelbottom=False, left=False)
     if any(figure.limit for figure in figures):

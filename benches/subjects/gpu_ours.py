@@ -10,7 +10,19 @@ def import_it() -> None:
     import trustformers  # noqa: F401
 
 
+def prepare(settings: dict) -> None:
+    runs(settings).save(settings["fresh"])
+
+
 def calls(settings: dict) -> dict:
+    return runs(settings).calls()
+
+
+def fresh(settings: dict) -> dict:
+    return runs(settings).fresh()
+
+
+def runs(settings: dict) -> gpu_workloads.Runs:
     import trustformers
     from trustformers import training
 
@@ -21,4 +33,4 @@ def calls(settings: dict) -> dict:
         bfloat16 = "bfloat16"
         synchronize = staticmethod(trustformers.cuda.synchronize)
 
-    return gpu_workloads.Runs(trustformers, settings, Tensors).calls()
+    return gpu_workloads.Runs(trustformers, settings, Tensors)

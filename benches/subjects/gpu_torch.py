@@ -10,7 +10,22 @@ def import_it() -> None:
     import transformers  # noqa: F401
 
 
+def prepare(settings: dict) -> None:
+    """Fails where torch is one without CUDA."""
+    import torch
+
+    torch.zeros(1, device=settings["device"])
+
+
 def calls(settings: dict) -> dict:
+    return runs(settings).calls()
+
+
+def fresh(settings: dict) -> dict:
+    return runs(settings).fresh()
+
+
+def runs(settings: dict) -> gpu_workloads.Runs:
     import torch
     import transformers
 
@@ -24,4 +39,4 @@ def calls(settings: dict) -> dict:
         def optimizer(parameters: list) -> torch.optim.Optimizer:
             return torch.optim.AdamW(parameters, fused=True)  # as its Trainer does
 
-    return gpu_workloads.Runs(transformers, settings, Tensors).calls()
+    return gpu_workloads.Runs(transformers, settings, Tensors)

@@ -1,6 +1,6 @@
 """What goes wrong on a GPU is said, and leaves the process usable.
 
-In processes of their own, with an emulated GPU that fails on demand.
+In processes of their own, most with an emulated GPU that fails on demand.
 """
 
 import os
@@ -12,7 +12,7 @@ import pytest
 
 from trustformers import cuda
 
-pytestmark = pytest.mark.skipif(
+on_demand = pytest.mark.skipif(
     not (cuda.is_available() and cuda.get_device_name().startswith("Emulated")),
     reason="only an emulated device fails on demand",
 )
@@ -37,14 +37,16 @@ def run(code: str, **environment: object) -> None:
 def test_a_device_that_is_not_there() -> None:
     run("""
 one = trustformers.ones(1)
-for use in (lambda: trustformers.zeros(1, device="cuda:7"), lambda: tiny().to("cuda:7"), lambda: one.cuda(7),
-            lambda: cuda.set_device(7), lambda: cuda.get_device_name(7), lambda: tiny().to(7)):
-    with pytest.raises(RuntimeError, match="there is no cuda:7: the only CUDA device is cuda:0"):
+for use in (lambda: trustformers.zeros(1, device="cuda:99"), lambda: tiny().to("cuda:99"),
+            lambda: one.cuda(99), lambda: cuda.set_device(99), lambda: cuda.get_device_name(99),
+            lambda: tiny().to(99)):
+    with pytest.raises(RuntimeError, match="there is no cuda:99: .*cuda:0"):
         use()
 assert cuda.current_device() == 0
 """)
 
 
+@on_demand
 def test_no_device_at_all() -> None:
     run(
         """
@@ -57,6 +59,7 @@ assert trustformers.zeros(1, device="auto").device == "cpu"
     )
 
 
+@on_demand
 def test_two_devices() -> None:
     run(
         """
@@ -83,6 +86,7 @@ np.testing.assert_allclose(split(IDS).logits, model(IDS).logits, atol=1e-5)
     )
 
 
+@on_demand
 def test_full_memory_leaves_the_process_usable() -> None:
     run(
         """
@@ -113,6 +117,15 @@ np.testing.assert_allclose(model(IDS).logits, tiny()(IDS).logits, atol=1e-5)
     )
 
 
+def test_more_than_all_memory() -> None:
+    run("""
+with pytest.raises(cuda.OutOfMemoryError, match="out of memory on cuda:0: tried to allocate"):
+    trustformers.zeros(cuda.mem_get_info()[1] // 4 + 1, device="cuda")
+assert (trustformers.ones(2, device="cuda") + 1).tolist() == [2, 2]
+""")
+
+
+@on_demand
 def test_a_device_that_is_lost() -> None:
     run(
         """
@@ -128,6 +141,7 @@ np.testing.assert_array_equal(tiny()(IDS).logits, expected)
     )
 
 
+@on_demand
 def test_a_device_that_is_lost_while_it_writes() -> None:
     run(
         """
@@ -147,6 +161,7 @@ assert tiny().generate(IDS, **asked).shape == (1, 16)
     )
 
 
+@on_demand
 def test_a_driver_that_is_too_old() -> None:
     run(
         """

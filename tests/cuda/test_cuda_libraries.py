@@ -13,16 +13,17 @@ from pathlib import Path
 import pytest
 
 from trustformers import cuda
+from trustformers._cuda_libraries import folders
 
 pytestmark = pytest.mark.skipif(
     not (cuda.is_available() and cuda.get_device_name().startswith("Emulated")),
     reason="only emulated libraries can be renamed",
 )
 NAMES = ("libnvrtc.so", "libcublasLt.so")
-# Without what is installed here: that is found, too.
+# Without what is installed here, which is found, too. NumPy may lie beside it.
 MAPPED = """
 import os, site, sys
-import trustformers
+import numpy, trustformers
 trustformers.ones(1)
 kept = os.environ["KEPT"]
 def is_ours(path):
@@ -102,6 +103,17 @@ def test_a_toolkit_is_found(tmp_path: Path) -> None:
     put(tmp_path / "toolkit/lib64", 13)
     found = opened(tmp_path, 13000, CUDA_HOME=tmp_path / "toolkit")
     assert found == {f"lib64/{name}.13" for name in NAMES}
+
+
+def test_what_came_with_torch_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    brought = [tmp_path / "torch/lib", tmp_path / "triton/backends/nvidia/include"]
+    for folder in brought:
+        folder.mkdir(parents=True)
+    for package in ("torch", "triton"):
+        (tmp_path / package / "__init__.py").write_text("raise AssertionError('it is imported')")
+        monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert folders()[-2:] == [str(folder) for folder in brought]
 
 
 def test_libraries_that_the_driver_does_not_know_are_none(tmp_path: Path) -> None:

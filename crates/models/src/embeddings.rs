@@ -302,7 +302,13 @@ fn looked_up(lookups: &[(&Parameter, &[i64], Option<usize>)], dtype: DType) -> R
     if let Some(dense) = dense {
         return Ok(ops::embedding(&dense, dtype)?);
     }
-    let mut rows = lookups.iter().map(|(table, ids, _)| Ok::<_, Error>(table.rows(ids)?.to_device(device)?));
+    let mut rows = lookups.iter().map(|&(table, ids, padding)| {
+        let rows = match table.dense() {
+            Some(table) => ops::embedding(&[ops::Lookup { table, ids, padding }], DType::F32)?,
+            None => table.rows(ids)?,
+        };
+        Ok::<_, Error>(rows.to_device(device)?)
+    });
     let first = rows.next().ok_or_else(|| Error::Input("there is nothing to look up".into()))??;
     Ok(rows.try_fold(first, |sum, rows| Ok::<_, Error>(sum.add(&rows?)?))?.to_dtype(dtype)?)
 }

@@ -143,7 +143,7 @@ impl Linear {
             None => step(entry.x, None, workspace),
             Some(norm) if norm.has_heads => step(&norm.forward(entry.x, None)?, None, workspace),
             Some(norm) => {
-                let (weight, bias) = (norm.weight.get()?, norm.bias.as_ref().map(Derived::get).transpose()?);
+                let (weight, bias) = norm.parameters(entry.x.device())?;
                 step(entry.x, Some(norm.over(&weight, bias.as_ref())), workspace)
             }
         }
@@ -285,8 +285,7 @@ impl Norm {
     /// Normalises `x + residual` over its last dimension.
     pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
         let _measured = self.module.enter();
-        // One that was made, for a norm without parameters, is made on the processor.
-        let weight = self.weight.get()?.to_device(x.device())?;
+        let (weight, bias) = self.parameters(x.device())?;
         // In mixed precision this is not of 16 bits.
         let x = &if autocast().is_some() { x.to_dtype(DType::F32)? } else { x.clone() };
         if self.has_heads {
@@ -294,8 +293,6 @@ impl Norm {
             let normed = ops::layer_norm(x, residual, &one, None, self.eps)?;
             return Ok(normed.mul(&weight)?.to_dtype(x.dtype())?);
         }
-        let bias =
-            self.bias.as_ref().map(|bias| Ok::<_, Error>(bias.get()?.to_device(x.device())?)).transpose()?;
         match (self.over(&weight, bias.as_ref()), residual) {
             (ops::Norm::Layer { weight, bias, eps }, residual) => {
                 Ok(ops::layer_norm(x, residual, weight, bias, eps)?)
@@ -303,6 +300,12 @@ impl Norm {
             (norm, Some(residual)) => Ok(norm.apply(&x.add(residual)?)?),
             (norm, None) => Ok(norm.apply(x)?),
         }
+    }
+
+    /// Weight and bias where they are used. The weight of a norm without parameters is made on the processor.
+    fn parameters(&self, device: Device) -> Result<(Tensor, Option<Tensor>)> {
+        let brought = |parameter: &Derived| Ok::<_, Error>(parameter.get()?.to_device(device)?);
+        Ok((brought(&self.weight)?, self.bias.as_ref().map(brought).transpose()?))
     }
 
     /// The operation with this weight and bias. Not for norms of heads.

@@ -44,7 +44,7 @@ pub(crate) fn labels(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
             labels.shape()
         )));
     }
-    let labels = labels.to_dtype(DType::I64)?.reshape(&[logits.shape()[0]])?;
+    let labels = labels.to_device(logits.device())?.to_dtype(DType::I64)?.reshape(&[logits.shape()[0]])?;
     Ok(logits.cross_entropy(&labels, IGNORED, Reduction::Mean, 0.0)?)
 }
 
@@ -58,13 +58,14 @@ pub(crate) fn position(logits: &Tensor, positions: &Tensor) -> Result<Tensor> {
             positions.shape()
         )));
     }
-    let positions =
-        positions.to_dtype(DType::I64)?.reshape(&[batch])?.clamp(Some(0i64.into()), Some(length.into()))?;
+    let positions = positions.to_device(logits.device())?.to_dtype(DType::I64)?.reshape(&[batch])?;
+    let positions = positions.clamp(Some(0i64.into()), Some(length.into()))?;
     Ok(logits.cross_entropy(&positions.to_dtype(DType::I64)?, length, Reduction::Mean, 0.0)?)
 }
 
 /// The mean binary cross entropy of `logits` against float32 `targets` of the same shape: max(x, 0) - x y + log(1 + exp(-|x|)).
 pub(crate) fn binary(logits: &Tensor, targets: &Tensor) -> Result<Tensor> {
+    let targets = &targets.to_device(logits.device())?;
     let plain = logits.relu()?.sub(&logits.mul(targets)?)?;
     let rest = logits.abs()?.neg()?.exp()?.log1p()?;
     Ok(plain.add(&rest)?.mean(&[], false)?)

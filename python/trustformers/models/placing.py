@@ -50,7 +50,8 @@ def _computed(engine: _engine.Model, how: str, max_memory: Mapping[Any, Any]) ->
     """Modules one after the other on the GPUs, and on the processor what is left."""
     modules = _modules(engine)
     total = sum(modules.values())
-    gpus = range(_engine.cuda_device_count())
+    # Who gives limits leaves out the GPUs that are not to be used.
+    gpus = [gpu for gpu in range(_engine.cuda_device_count()) if not max_memory or gpu in max_memory]
     # A tenth is left for what is computed.
     room = [_limit(max_memory.get(gpu), int(0.9 * _engine.cuda_mem_get_info(gpu)[0])) for gpu in gpus]
     shares = list(room)
@@ -60,11 +61,14 @@ def _computed(engine: _engine.Model, how: str, max_memory: Mapping[Any, Any]) ->
         shares = [min(one, even) for one in room[:-1]] + room[-1:]
         if how == "balanced_low_0":
             shares[0] = min(shares[0], max(total - sum(room[1:]), 0))
-    left = [(f"cuda:{gpu}", share) for gpu, share in zip(gpus, shares, strict=True) if share > 0]
-    left.append(("cpu", _limit(max_memory.get("cpu"), total)))
+    each = zip(gpus, shares, room, strict=True)
+    left = [(f"cuda:{gpu}", share, size) for gpu, share, size in each if share > 0]
+    rest = _limit(max_memory.get("cpu"), total)
+    left.append(("cpu", rest, rest))
     places, used = {}, 0
     for module, size in modules.items():
-        while left and used + size > left[0][1]:
+        # A module that is more than a share has a device to itself.
+        while left and used + size > (left[0][1] if used else left[0][2]):
             left, used = left[1:], 0
         if not left:
             raise ValueError(f"max_memory= is too small for the weights of {total:,} bytes: raise it")

@@ -13,12 +13,25 @@ pub fn is_real() -> bool {
     std::env::var_os("TRUSTFORMERS_TEST_GPU").is_some()
 }
 
+/// The folder of this crate, as Cargo says when it runs tests, and otherwise whoever has brought them to another machine.
+pub fn sources() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
+
+/// Folders of the machine's libraries and headers that are not on the system's paths.
+fn folders() -> Vec<PathBuf> {
+    let named = std::env::var_os("TRUSTFORMERS_CUDA_PATH").unwrap_or_default();
+    let home = std::env::var_os("CUDA_HOME").unwrap_or("/usr/local/cuda".into());
+    let toolkit = ["lib64", "include"].map(|folder| Path::new(&home).join(folder));
+    std::env::split_paths(&named).chain(toolkit).filter(|folder| folder.is_dir()).collect()
+}
+
 /// The folder of the emulated libraries, which are built if need be.
 pub fn emulated() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated-cuda");
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cuda/emulated");
+        let sources = sources().join("tests/cuda/emulated");
         let said = Command::new("make")
             .args(["--silent", "-j4", "-C"])
             .arg(sources)
@@ -32,14 +45,30 @@ pub fn emulated() -> &'static Path {
     })
 }
 
+/// Where a library may be: of the machine's, CUDA 13's does where there is none of 12.
+fn places(library: &str) -> Vec<PathBuf> {
+    if !is_real() {
+        return vec![emulated().join(library)];
+    }
+    let versions = [library.into(), library.replace(".so.12", ".so.13")];
+    let within = |file: &String| folders().iter().map(|folder| folder.join(file)).collect::<Vec<_>>();
+    versions.iter().flat_map(|file| [within(file), vec![file.into()]].concat()).collect()
+}
+
 /// An address in one of the libraries; null where it has none of that name.
 pub fn symbol(library: &str, name: &str) -> *mut c_void {
-    let library = if is_real() { library.into() } else { emulated().join(library) };
-    let (library, name) = (CString::new(library.to_str().unwrap()).unwrap(), CString::new(name).unwrap());
+    let name = CString::new(name).unwrap();
     // SAFETY: libraries of CUDA's, or ours under its names, which run nothing when they are opened.
+    let open = |place: PathBuf| unsafe {
+        let place = CString::new(place.to_str().unwrap()).unwrap();
+        let handle = libc::dlopen(place.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
+        (!handle.is_null()).then_some(handle)
+    };
+    let handle = places(library).into_iter().find_map(open);
+    // SAFETY: what was just opened, or what went wrong last.
     unsafe {
-        let handle = libc::dlopen(library.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL);
-        assert!(!handle.is_null(), "{}", CStr::from_ptr(libc::dlerror()).to_string_lossy());
+        let handle =
+            handle.unwrap_or_else(|| panic!("{}", CStr::from_ptr(libc::dlerror()).to_string_lossy()));
         libc::dlsym(handle, name.as_ptr())
     }
 }
@@ -187,8 +216,8 @@ pub fn compile(
     let mut options: Vec<CString> = options.iter().map(|option| text(option)).collect();
     options.push(text(&format!("--gpu-architecture=sm_{}{}", attribute(75), attribute(76))));
     options.push(text("--std=c++17"));
-    if let (true, Some(home)) = (is_real(), std::env::var_os("CUDA_HOME")) {
-        options.push(text(&format!("-I{}/include", home.to_str().unwrap())));
+    if is_real() {
+        options.extend(folders().iter().map(|folder| text(&format!("-I{}", folder.display()))));
     }
     let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).collect::<Vec<_>>();
     let (names, headers, options) = (pointers(&names), pointers(&headers), pointers(&options));

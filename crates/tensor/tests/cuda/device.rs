@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, c_int};
 use std::fs;
-use std::path::Path;
 use std::sync::Once;
 
 use trustformers_tensor::{DType, Tensor};
@@ -134,7 +133,7 @@ impl Module {
     /// `file` without its `.cu`, with macros such as `T=f16`.
     pub fn new(file: &str, macros: &[&str]) -> Module {
         cuda::bind();
-        let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cuda/kernels");
+        let kernels = cuda::sources().join("src/cuda/kernels");
         let mut headers: Vec<(String, String)> = fs::read_dir(&kernels)
             .unwrap()
             .map(|entry| entry.unwrap().path())

@@ -86,7 +86,11 @@ static CUresult copy_now(CUdeviceptr to, CUdeviceptr from, size_t bytes) {
 static CUdeviceptr address(const void* host) { return reinterpret_cast<CUdeviceptr>(host); }
 
 // Of a device, or the driver says so at once.
-static bool is_device(CUdeviceptr address, size_t bytes) { return bytes == 0 || allocation_of(address); }
+static bool is_device(CUdeviceptr address, size_t bytes) {
+    if (bytes == 0 || is_forked()) return true;  // The call says that it was.
+    std::lock_guard guard(lock);
+    return allocation_of(address);
+}
 
 template <typename Value> static CUresult fill(CUdeviceptr to, Value value, size_t count, CUstream handle, bool is_in_stream) {
     return call(Needs::CONTEXT, [&] {
