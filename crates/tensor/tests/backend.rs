@@ -432,6 +432,9 @@ fn reductions_scans_and_order() {
                 }
             }
         }
+        // More rows than are dealt out evenly.
+        let tall = on(&Tensor::ones(&[40_000, 32], DType::F32).unwrap());
+        close("sum", &backend.reduce(ReduceOp::Sum, &tall, &[0], DType::F32).unwrap(), &[40_000.0; 32], 0.0);
         let small = on(&Tensor::from_slice(&[2i32, 3, 4], &[3]).unwrap());
         close("prod", &backend.reduce(ReduceOp::Prod, &small, &[0], DType::I64).unwrap(), &[24.0], 0.0);
         close("cumprod", &backend.scan(ReduceOp::Prod, &small, DType::I64).unwrap(), &[2.0, 6.0, 24.0], 0.0);
