@@ -1,7 +1,8 @@
 """Compiles every CUDA kernel for every generation of GPUs, which needs none: `make cuda-check`.
 
 NVRTC and ptxas come from NVIDIA's wheels. What ptxas says about registers is printed; more than some words
-that a thread has in memory instead are an error. Where there is a hipcc, the same sources are compiled for AMD too.
+that a thread has in memory instead are an error. Where there is a hipcc, the same sources are compiled for
+AMD too.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from pathlib import Path
 KERNELS = Path(__file__).parents[2] / "crates/tensor/src/cuda/kernels"
 GENERATIONS = (75, 80, 86, 89, 90, 100, 120)
 AMD = ("gfx90a", "gfx1030")
-# Bytes of a thread. Some words in memory cost nothing; arrays of sums there would be many times as slow. They are there when they
-# are more than the registers, and when a loop over them is not unrolled, which ptxas does not call spilling.
+# Bytes of a thread. Some words in memory cost nothing; arrays of sums there would be many times as slow. They
+# are there when they are more than the registers, and when a loop over them is not unrolled, which ptxas does
+# not call spilling.
 IN_MEMORY = 96
 
 
