@@ -111,8 +111,10 @@ pub(crate) fn forward(
         }
         Recorder::Seen(seen) if seen == kind => match Recorded::new(stack, kind, hidden, shared, cache) {
             Ok(recorded) => Box::new(recorded),
-            // What was recorded was not done: the caller does it.
-            Err(Error::Tensor(trustformers_tensor::Error::Device(_))) => {
+            // What was recorded was not done: the caller does it, also where there is no room for a graph beside what lies idle.
+            Err(Error::Tensor(
+                trustformers_tensor::Error::Device(_) | trustformers_tensor::Error::OutOfDeviceMemory { .. },
+            )) => {
                 *recorder = Recorder::Refused;
                 return Ok(None);
             }

@@ -432,6 +432,9 @@ fn reductions_scans_and_order() {
                 }
             }
         }
+        // More rows than are dealt out evenly.
+        let tall = on(&Tensor::ones(&[40_000, 32], DType::F32).unwrap());
+        close("sum", &backend.reduce(ReduceOp::Sum, &tall, &[0], DType::F32).unwrap(), &[40_000.0; 32], 0.0);
         let small = on(&Tensor::from_slice(&[2i32, 3, 4], &[3]).unwrap());
         close("prod", &backend.reduce(ReduceOp::Prod, &small, &[0], DType::I64).unwrap(), &[24.0], 0.0);
         close("cumprod", &backend.scan(ReduceOp::Prod, &small, DType::I64).unwrap(), &[2.0, 6.0, 24.0], 0.0);
@@ -530,6 +533,19 @@ fn products() {
                 {
                     close("matmul", &backend.matmul(&a, &b).unwrap(), &want, tolerance(dtype) * 4.0);
                 }
+            }
+            // On no boundary but that of an element.
+            for dtype in [DType::F16, DType::BF16, DType::F32] {
+                let odd = |rows: usize, columns: usize, seed| {
+                    let all = on(&numbers(1 + rows * columns, dtype, seed));
+                    all.narrow(0, 1, 1 + rows * columns).unwrap().view(&[rows, columns]).unwrap()
+                };
+                let (a, b) = (odd(m, k, 1), odd(k, n, 3));
+                let (x, y) = (read(&a), read(&b));
+                let dot = |i: usize, j: usize| (0..k).map(|l| x[i * k + l] * y[l * n + j]).sum::<f64>();
+                let want: Vec<f64> =
+                    (0..m).flat_map(|i| (0..n).map(move |j| (i, j))).map(|(i, j)| dot(i, j)).collect();
+                close("matmul", &backend.matmul(&a, &b).unwrap(), &want, tolerance(dtype) * 4.0);
             }
             let x = on(&numbers(m * k, DType::F32, 1).view(&[m, k]).unwrap());
             let parts = [

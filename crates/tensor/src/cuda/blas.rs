@@ -1,6 +1,7 @@
 //! Products of matrices by cuBLASLt, with what is done to their sums on the way out. What it finds best for a shape is found once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
@@ -22,6 +23,15 @@ const WORKSPACES: [usize; 2] = [32 << 20, 4 << 20];
 
 /// What more than this no algorithm asks for.
 const ALIGNMENT: u32 = 256;
+
+/// What algorithms read a bias in pieces of, without asking whether it lies so.
+pub(super) const BIAS_ALIGNMENT: u64 = 16;
+
+/// The most matrices of one product: a GPU counts blocks in this direction in 16 bits.
+pub(super) const MOST_MATRICES: usize = 65_535;
+
+/// What is known of more products than this is forgotten: who multiplies ever new shapes would keep more and more.
+const MOST_PLANS: usize = 4096;
 
 /// Matrices (rows, columns) in memory, any number of them at equal distances. Elements are neighbours along one of both dimensions.
 #[derive(Clone, Copy)]
@@ -52,7 +62,7 @@ pub(super) struct Product {
     pub left: Matrices,
     pub right: Matrices,
     pub count: usize,
-    /// One number of the dtype of `out` for each of its columns.
+    /// One number of the dtype of `out` for each of its columns. They lie on a boundary of [`BIAS_ALIGNMENT`].
     pub bias: Option<u64>,
     /// What is laid out as `out` is, and may be `out`.
     pub add: Option<u64>,
@@ -83,6 +93,21 @@ struct Plan {
 }
 
 impl Product {
+    /// The same for up to [`MOST_MATRICES`] matrices from one on.
+    pub(super) fn part(&self, from: usize) -> Product {
+        let later = |m: Matrices| m.address + (from * m.apart * m.dtype.size()) as u64;
+        let at = |m: Matrices| Matrices { address: later(m), ..m };
+        let moved = later(self.out) - self.out.address;
+        Product {
+            out: at(self.out),
+            left: at(self.left),
+            right: at(self.right),
+            count: (self.count - from).min(MOST_MATRICES),
+            add: self.add.map(|add| add + moved),
+            ..*self
+        }
+    }
+
     /// What the addresses of the result, of what is added, and of left and right are multiples of, at most [`ALIGNMENT`]. Unless told, the library takes
     /// it that all are.
     fn alignments(&self) -> [u32; 4] {
@@ -96,8 +121,17 @@ impl Product {
 pub(super) struct Blas {
     library: &'static CublasLt,
     handle: Handle<cublasLtHandle_t>,
-    plans: Mutex<HashMap<Key, Plan>>,
+    /// Nothing for what the library has no algorithm for.
+    plans: Mutex<HashMap<Key, Option<Plan>>>,
     workspace: Option<Memory>,
+}
+
+/// Nothing where the library says that it has no such product on this device.
+fn possible<T>(made: Result<T, Status>) -> Result<Option<T>> {
+    match made {
+        Err(Status::CUBLAS_STATUS_NOT_SUPPORTED | Status::CUBLAS_STATUS_ARCH_MISMATCH) => Ok(None),
+        made => made.map(Some).map_err(failed),
+    }
 }
 
 /// What went wrong.
@@ -114,8 +148,9 @@ impl Blas {
         Ok(Blas { library, handle, plans: Mutex::default(), workspace })
     }
 
-    /// Puts the product on the stream. Float32 is computed in TF32 where the caller has allowed that.
-    pub(super) fn run(&self, gpu: &Gpu, product: &Product, tf32: bool) -> Result<()> {
+    /// Puts the product on the stream, if the library has an algorithm for it, and says whether it had one. Float32 is computed in TF32 where the
+    /// caller has allowed that.
+    pub(super) fn run(&self, gpu: &Gpu, product: &Product, tf32: bool) -> Result<bool> {
         let Product { out, left, right, count, bias, add, function } = *product;
         let of = |m: Matrices| (m.shape, m.leading(), m.is_turned(), m.apart, m.dtype);
         let key = Key {
@@ -129,12 +164,14 @@ impl Blas {
         };
         // A panic elsewhere leaves whole plans: they are made before they are kept.
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let plan = match plans.entry(key) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(new) => {
-                new.insert(self.plan(product, tf32).map_err(failed)?)
-            }
+        if plans.len() >= MOST_PLANS {
+            plans.clear();
+        }
+        let known = match plans.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(possible(self.plan(product, tf32))?),
         };
+        let Some(plan) = known else { return Ok(false) };
         let (one, beta) =
             (Scale::of(out.dtype, 1.0), Scale::of(out.dtype, if add.is_some() { 1.0 } else { 0.0 }));
         // Without something to add, what is there already is not looked at.
@@ -163,7 +200,11 @@ impl Blas {
                 self.workspace.as_ref().map_or(0, Memory::len),
                 gpu.stream().cast(),
             );
-            done(status).map_err(failed)
+            let done = possible(done(status))?;
+            if done.is_none() {
+                *known = None;
+            }
+            Ok(done.is_some())
         }
     }
 

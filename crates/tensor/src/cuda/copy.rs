@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::{ptr, slice};
 
 use cudarc::driver::result::{self, DriverError};
-use cudarc::driver::sys::{CUevent, CUevent_flags};
+use cudarc::driver::sys::{CUevent, CUevent_flags, CUpointer_attribute, cuPointerGetAttribute};
 
 use super::gpu::Gpu;
 use super::graph;
@@ -26,9 +26,11 @@ impl Gpu {
         if bytes.len() >= LARGE {
             return self.upload_in_chunks(address, bytes);
         }
-        // SAFETY: the device has as many bytes there. The driver has read those of memory like this when it returns.
+        // SAFETY: the device has as many bytes there. The driver has read those of memory that it does not know when it returns, and those of
+        // other memory when that was waited for.
         unsafe { result::memcpy_htod_async(address, bytes, self.stream()) }
-            .map_err(|error| self.failed("a copy to it", error))
+            .map_err(|error| self.failed("a copy to it", error))?;
+        if is_known(bytes) { self.synchronize() } else { Ok(()) }
     }
 
     /// While the device fetches one chunk, the processor writes the next: of a mapped file, reading it from disk.
@@ -88,6 +90,8 @@ impl Gpu {
         if bytes == 0 {
             return Ok(());
         }
+        graph::expect_not_recording(self, "a copy from another device")?;
+        graph::expect_not_recording(other, "a copy to another device")?;
         self.follow(other)?;
         let (own, its) = (self.context(), other.context());
         // SAFETY: both places are of these devices, and as long; the source is not handed to others before `other` has waited, too.
@@ -127,6 +131,17 @@ impl Gpu {
     }
 }
 
+/// Whether the driver knows of this memory, such as what PyTorch has pinned: devices read it by themselves, later than they are asked to.
+fn is_known(bytes: &[u8]) -> bool {
+    let mut kind = 0u32;
+    let wanted = CUpointer_attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
+    // SAFETY: it writes one number; of what it does not know it says so.
+    unsafe {
+        cuPointerGetAttribute((&raw mut kind).cast(), wanted, bytes.as_ptr() as u64).result().is_ok()
+            && kind != 0
+    }
+}
+
 /// Streams of other libraries, for memory that is lent between them and us.
 impl Gpu {
     /// Has what another library asks of this device on its stream from now on wait for all that was asked here until now. 1 is CUDA's
@@ -136,6 +151,7 @@ impl Gpu {
     /// `Device` when it is lost.
     pub fn precede(&self, stream: usize) -> Result<()> {
         let said = |error| self.failed("having another stream wait", error);
+        graph::expect_not_recording(self, "another stream")?;
         self.bind()?;
         let event = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(said)?;
         let flags = cudarc::driver::sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;

@@ -8,13 +8,13 @@ use std::sync::{Mutex, OnceLock};
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
-use super::blas::{Blas, Product};
+use super::blas::Blas;
 use super::copy::Pinned;
 use super::memory::Pool;
 use super::modules::Modules;
 use super::{graph, library};
 use crate::profile::Profiled;
-use crate::{Backend, DType, Device, Error, Result};
+use crate::{Backend, Device, Error, Result};
 
 /// The oldest driver that knows all that is asked of it.
 const OLDEST: c_int = 12_000;
@@ -158,12 +158,6 @@ impl Gpu {
         })
     }
 
-    /// Puts a product of matrices on the stream.
-    pub(super) fn multiply(&self, product: &Product) -> Result<()> {
-        let tf32 = product.left.dtype == DType::F32 && TF32.load(Ordering::Relaxed);
-        self.blas()?.run(self, product, tf32)
-    }
-
     /// Which one it is.
     pub fn device(&self) -> Device {
         Device::Cuda(self.index)
@@ -237,7 +231,7 @@ impl Gpu {
     }
 
     /// The products of matrices.
-    fn blas(&self) -> Result<&Blas> {
+    pub(super) fn blas(&self) -> Result<&Blas> {
         self.bind()?;
         self.blas.get_or_init(|| Blas::new(gpu(self.index)?)).as_ref().map_err(Clone::clone)
     }

@@ -39,11 +39,10 @@ fn installed() -> Vec<PathBuf> {
     all
 }
 
-/// Folders with the headers of floats of 16 bits and of matrix units, those of `version` first.
+/// Folders with the headers of floats of 16 bits, those of `version` first.
 pub(super) fn headers(version: c_int) -> Vec<PathBuf> {
-    let has_any =
-        |folder: &PathBuf| ["cuda_fp16.h", "crt/mma.h"].iter().any(|name| folder.join(name).is_file());
-    let mut found: Vec<PathBuf> = named().into_iter().chain(installed()).filter(has_any).collect();
+    let has_them = |folder: &PathBuf| folder.join("cuda_fp16.h").is_file();
+    let mut found: Vec<PathBuf> = named().into_iter().chain(installed()).filter(has_them).collect();
     // Some say of which version they are.
     found.sort_by_key(|folder| version_of(folder).map_or(1, |found| if found == version { 0 } else { 2 }));
     found
@@ -137,8 +136,8 @@ mod tests {
         let root = env::temp_dir().join(format!("trustformers-headers-{}", std::process::id()));
         let make = |name: &str, version: Option<&str>| {
             let folder = root.join(name);
-            fs::create_dir_all(folder.join("crt")).unwrap();
-            fs::write(folder.join("crt/mma.h"), "").unwrap();
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("cuda_fp16.h"), "").unwrap();
             let text = version.map(|version| format!("// of\n#define CUDART_VERSION  {version}\n"));
             text.iter().for_each(|text| fs::write(folder.join("cuda_runtime_api.h"), text).unwrap());
             folder

@@ -67,6 +67,10 @@ functions! {
             *const *const c_char,
         ) -> nvrtcResult;
         nvrtcCompileProgram(nvrtcProgram, c_int, *const *const c_char) -> nvrtcResult;
+        nvrtcGetNumSupportedArchs(*mut c_int) -> nvrtcResult;
+        nvrtcGetSupportedArchs(*mut c_int) -> nvrtcResult;
+        nvrtcGetPTXSize(nvrtcProgram, *mut usize) -> nvrtcResult;
+        nvrtcGetPTX(nvrtcProgram, *mut c_char) -> nvrtcResult;
         nvrtcGetCUBINSize(nvrtcProgram, *mut usize) -> nvrtcResult;
         nvrtcGetCUBIN(nvrtcProgram, *mut c_char) -> nvrtcResult;
         nvrtcGetProgramLogSize(nvrtcProgram, *mut usize) -> nvrtcResult;
@@ -103,7 +107,7 @@ impl Modules {
 impl Module {
     fn load(gpu: &Gpu, file: &str, macros: &str) -> Result<Module> {
         let [major, minor] = gpu.capability();
-        let source = Source { file, macros, architecture: format!("sm_{major}{minor}") };
+        let source = Source { file, macros, capability: 10 * major + minor };
         gpu.bind()?;
         let load = |image: &[u8]| {
             // SAFETY: an image as the compiler made it, checked where it comes from disk; the driver reads no further than it says.
@@ -155,7 +159,8 @@ impl Module {
 struct Source<'a> {
     file: &'a str,
     macros: &'a str,
-    architecture: String,
+    /// Of the device: 90 for 9.0.
+    capability: c_int,
 }
 
 impl Source<'_> {
@@ -169,8 +174,8 @@ impl Source<'_> {
     /// Where it is kept, if there is such a place. Anything that it was made from changes the name.
     fn path(&self) -> Option<PathBuf> {
         let mut hasher = DefaultHasher::new();
-        (HEADERS, self.text().ok()?, self.macros, &self.architecture, compiler_version()).hash(&mut hasher);
-        Some(folder()?.join(format!("{}-{}-{:016x}.cubin", self.file, self.architecture, hasher.finish())))
+        (HEADERS, self.text().ok()?, self.macros, self.capability, compiler_version()).hash(&mut hasher);
+        Some(folder()?.join(format!("{}-sm_{}-{:016x}.cubin", self.file, self.capability, hasher.finish())))
     }
 
     /// The machine code, from NVRTC.
@@ -185,7 +190,9 @@ impl Source<'_> {
         let names = names.into_iter().collect::<Result<Vec<_>>>()?;
         let texts = texts.into_iter().collect::<Result<Vec<_>>>()?;
         let pointers = |all: &[CString]| all.iter().map(|text| text.as_ptr()).collect::<Vec<_>>();
-        let mut options = vec![format!("--gpu-architecture={}", self.architecture), "--std=c++17".into()];
+        let architecture = architecture(self.capability, &architectures(nvrtc));
+        let is_code = architecture.starts_with("sm_");
+        let mut options = vec![format!("--gpu-architecture={architecture}"), "--std=c++17".into()];
         options.extend(self.macros.split_whitespace().map(|choice| format!("-D{choice}")));
         options.extend(
             library::headers(compiler_version()[0]).iter().map(|folder| format!("-I{}", folder.display())),
@@ -212,7 +219,9 @@ impl Source<'_> {
             let compiled =
                 (nvrtc.nvrtcCompileProgram)(program, options.len() as c_int, options.as_ptr()).result();
             let image = match compiled {
-                Ok(()) => read(program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
+                Ok(()) if is_code => read(program, nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN)
+                    .map_err(|error| self.refused(&format!("{error:?}"))),
+                Ok(()) => read(program, nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX)
                     .map_err(|error| self.refused(&format!("{error:?}"))),
                 Err(error) => {
                     let log = read(program, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog);
@@ -258,6 +267,32 @@ fn compiler() -> Result<&'static Nvrtc> {
     };
     // SAFETY: what has this name is that library.
     unsafe { Nvrtc::found("compiler (NVRTC)", file) }
+}
+
+/// What the compiler compiles for.
+fn architectures(nvrtc: &Nvrtc) -> Vec<c_int> {
+    let mut count = 0;
+    // SAFETY: it writes one number, and then as many as it said.
+    unsafe {
+        if (nvrtc.nvrtcGetNumSupportedArchs)(&mut count).result().is_err() {
+            return Vec::new();
+        }
+        let mut all = vec![0; count.max(0) as usize];
+        _ = (nvrtc.nvrtcGetSupportedArchs)(all.as_mut_ptr());
+        all
+    }
+}
+
+/// What to compile for a device: itself. A compiler that is older than the device knows an earlier one of its family, whose code it runs, or at
+/// least an earlier family, of whose code the driver can make its own.
+fn architecture(capability: c_int, known: &[c_int]) -> String {
+    let earlier = || known.iter().copied().filter(|&other| other <= capability);
+    match (earlier().filter(|other| other / 10 == capability / 10).max(), earlier().max()) {
+        (Some(of_family), _) => format!("sm_{of_family}"),
+        (None, Some(earlier)) => format!("compute_{earlier}"),
+        // Let it say so itself.
+        (None, None) => format!("sm_{capability}"),
+    }
 }
 
 /// Which compiler there is; 0 for none, as what is kept needs none.
@@ -330,6 +365,21 @@ mod tests {
         let mut own: Vec<&str> = HEADERS.iter().chain(&KERNELS).map(|(name, _)| *name).collect();
         own.sort_unstable();
         assert_eq!(files, own);
+    }
+
+    #[test]
+    fn a_device_newer_than_the_compiler_gets_what_it_can_run() {
+        let known = [75, 80, 86, 89, 90, 100, 120];
+        for (capability, wanted) in [
+            (90, "sm_90"),
+            (87, "sm_86"),
+            (103, "sm_100"),
+            (121, "sm_120"),
+            (130, "compute_120"),
+            (70, "sm_70"),
+        ] {
+            assert_eq!(architecture(capability, &known), wanted);
+        }
     }
 
     #[test]

@@ -286,12 +286,25 @@ fn reduction(kernels: &Module, x: &Tensor, axes: &[usize]) {
         );
     }
     for largest in [true, false] {
-        let out = Memory::new(many * 8);
+        let share = each.div_ceil(3).max(1);
+        let parts = each.div_ceil(share).max(1);
+        let (places, out) = (Memory::new(many * parts * 8), Memory::new(many * 8));
+        let mut geometry = rows(many, share);
+        geometry.grid[1] = parts as u32;
+        let (kind, largest_of) = (code(dtype), i32::from(largest));
+        let (share, count) = (share as i64, each as i64);
         launch!(
             kernels,
             "arg_extreme",
-            rows(many, each),
-            [&out, at, code(dtype), i32::from(largest), kept_walk, gone_walk]
+            geometry,
+            [&places, at, kind, largest_of, share, 0u64, count, kept_walk, gone_walk]
+        );
+        let count = parts as i64;
+        launch!(
+            kernels,
+            "arg_extreme",
+            rows(many, parts),
+            [&out, at, kind, largest_of, count, &places, count, kept_walk, gone_walk]
         );
         let want = cpu().arg_extreme(x, axes, largest).unwrap();
         close("arg_extreme", &out.tensor(&shape, DType::I64), &want, 0.0);

@@ -1,12 +1,13 @@
 //! Products of matrices, batch by batch.
 
 use super::Gpu;
-use crate::cuda::arguments::{Walk, code};
-use crate::cuda::blas::{Function, Matrices, Product};
+use crate::cuda::arguments::{ACTIVATIONS, Walk, code, place_in};
+use crate::cuda::blas::{BIAS_ALIGNMENT, Function, MOST_MATRICES, Matrices, Product};
 use crate::cuda::geometry::elements;
-use crate::cuda::launch::{Argument, launch};
+use crate::cuda::is_tf32_allowed;
+use crate::cuda::launch::{Argument, Kernel, launch};
 use crate::layout::coalesce;
-use crate::{Backend, Layout, Result, Shape, Tensor};
+use crate::{Activation, Backend, DType, Layout, Result, Shape, Tensor};
 
 pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mut shape = Shape::from(a.shape());
@@ -33,6 +34,69 @@ pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         Product { out: plain(&out), left, right, count, bias: None, add: None, function: Function::Identity };
     gpu.multiply(&product)?;
     Ok(out)
+}
+
+impl Gpu {
+    /// Puts a product of matrices of floats on the stream.
+    pub(super) fn multiply(&self, product: &Product) -> Result<()> {
+        let aligned = match product.bias {
+            Some(bias) if bias % BIAS_ALIGNMENT != 0 => {
+                let (columns, dtype) = (product.out.shape[1], product.out.dtype);
+                let aligned = self.fresh(&[columns], dtype)?;
+                self.copy(aligned.as_ptr() as u64, bias, columns * dtype.size())?;
+                Some(aligned)
+            }
+            _ => None,
+        };
+        let bias = aligned.as_ref().map(|bias| bias.as_ptr() as u64).or(product.bias);
+        let tf32 = product.left.dtype == DType::F32 && is_tf32_allowed();
+        (0..product.count).step_by(MOST_MATRICES).try_for_each(|from| {
+            let part = Product { bias, ..product.part(from) };
+            if self.blas()?.run(self, &part, tf32)? { Ok(()) } else { by_kernel(self, &part) }
+        })
+    }
+}
+
+/// A product that the library has no algorithm for: of bfloat16 before Ampere, or of what lies as none takes it.
+fn by_kernel(gpu: &Gpu, product: &Product) -> Result<()> {
+    /// What kernels call Matrices.
+    #[repr(C)]
+    #[derive(Clone, Copy)]
+    struct Placed {
+        address: u64,
+        dtype: i64,
+        strides: [i64; 2],
+        apart: i64,
+    }
+    let placed = |m: Matrices| {
+        let strides = m.strides.map(|stride| stride as i64);
+        Argument::of(Placed {
+            address: m.address,
+            dtype: code(m.dtype).into(),
+            strides,
+            apart: m.apart as i64,
+        })
+    };
+    let Product { out, left, right, count, bias, add, function } = *product;
+    let [rows, columns] = out.shape;
+    let function = place_in(
+        &ACTIVATIONS,
+        match function {
+            Function::Identity => Activation::Identity,
+            Function::Relu => Activation::Relu,
+            Function::GeluTanh => Activation::GeluTanh,
+        },
+    );
+    let at = elements(count * rows.next_multiple_of(16) * columns.next_multiple_of(16), 1);
+    let (bias, add) = (bias.unwrap_or(0), add.unwrap_or(0));
+    let [rows, depth, columns, count] =
+        [rows, left.shape[1], columns, count].map(|size| Argument::from(size as i64));
+    let is_double = out.dtype == DType::F64;
+    let [out, left, right] = [out, left, right].map(placed);
+    let name = if is_double { "multiply_double" } else { "multiply_single" };
+    let kernel = Kernel { file: "product", macros: "", name };
+    let arguments = [out, left, right, bias.into(), add.into(), function.into(), rows, depth, columns, count];
+    gpu.launch(kernel, at, &arguments)
 }
 
 /// Products of integers, which matrix units do not have in this way.

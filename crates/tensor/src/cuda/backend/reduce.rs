@@ -34,8 +34,9 @@ pub(super) fn reduce(gpu: &Gpu, op: ReduceOp, x: &Tensor, axes: &[usize], dtype:
     let then = if op == ReduceOp::SumSquares { ReduceOp::Sum } else { op };
     let is_leading = axes.iter().copied().eq(0..axes.len());
     if is_leading && x.is_contiguous() && many >= 32 && each > 1 {
-        let (at, share) = columns(each, many);
-        let parts = at.grid[1] as usize;
+        let (_, share) = columns(each, many);
+        // Shares are rounded up, so that there may be fewer than were wanted.
+        let parts = each.div_ceil(share);
         if parts == 1 {
             by_columns(gpu, op, x, [each, many], &out)?;
         } else {
@@ -121,10 +122,33 @@ pub(super) fn spread(gpu: &Gpu, x: &Tensor, axes: &[usize]) -> Result<Tensor> {
 pub(super) fn arg_extreme(gpu: &Gpu, x: &Tensor, axes: &[usize], largest: bool) -> Result<Tensor> {
     let [kept, gone] = split(x, axes);
     let out = gpu.fresh(kept.shape(), DType::I64)?;
-    let at = rows(kept.numel(), gone.numel());
+    let (many, each) = (kept.numel(), gone.numel());
+    // A step of one text looks for a token among all: by one block that would take as long as some layers do.
+    let wanted = if many < MANY { each.div_ceil(SHARE).clamp(1, MANY) } else { 1 };
+    let share = each.div_ceil(wanted).max(1);
+    let parts = each.div_ceil(share).max(1);
     let macros = format!("C={}", name(class(x.dtype())));
     let (kept, gone) = (Walk::new(kept.shape(), [&kept])?, Walk::new(gone.shape(), [&gone])?);
     let (kind, largest) = (code(x.dtype()), i32::from(largest));
-    launch!(gpu, "reduce", &macros, "arg_extreme", at, [&out, x, kind, largest, kept, gone])?;
+    let find = |out: &Tensor, among: Option<&Tensor>, count: usize, parts: usize, share: usize| {
+        let mut at = rows(many, share);
+        at.grid[1] = parts as u32;
+        let (share, count) = (share as i64, count as i64);
+        launch!(
+            gpu,
+            "reduce",
+            &macros,
+            "arg_extreme",
+            at,
+            [out, x, kind, largest, share, among, count, kept, gone]
+        )
+    };
+    if parts == 1 {
+        find(&out, None, each, 1, each)?;
+    } else {
+        let places = gpu.fresh(&[many, parts], DType::I64)?;
+        find(&places, None, each, parts, share)?;
+        find(&out, Some(&places), parts, 1, parts)?;
+    }
     Ok(out)
 }

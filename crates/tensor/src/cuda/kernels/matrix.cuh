@@ -2,10 +2,6 @@
 #pragma once
 #include "common.cuh"
 
-#if TENSOR_CORES_F16
-#include <mma.h>
-#endif
-
 constexpr int TILE = 16;
 
 template <typename Of> constexpr bool HAS_UNITS = false;
@@ -28,11 +24,17 @@ template <typename Of, bool UNITS = HAS_UNITS<Of>> struct Sums {
             for (float& sum : row) sum = 0;
         }
     }
-    // += a b, the rows of each so many elements apart; TURNED: b holds columns in its rows.
-    template <bool TURNED> DEVICE void add(const Of* a, int a_apart, const Of* b, int b_apart) {
+    // A left factor, whose rows are so many elements apart: read once for several products.
+    struct Left {
+        const Of* at;
+        int apart;
+        DEVICE Left(const Of* at, int apart) : at(at), apart(apart) {}
+    };
+    // += a b, b's rows likewise; TURNED: b holds columns in its rows.
+    template <bool TURNED> DEVICE void add(const Left& a, const Of* b, int b_apart) {
         for (int k = 0; k < TILE; k++) {
             float left[2], right[4];
-            for (int r = 0; r < 2; r++) left[r] = widen(a[(row() + r) * a_apart + k]);
+            for (int r = 0; r < 2; r++) left[r] = widen(a.at[(row() + r) * a.apart + k]);
             for (int c = 0; c < 4; c++) right[c] = widen(TURNED ? b[(column() + c) * b_apart + k] : b[k * b_apart + column() + c]);
             for (int r = 0; r < 2; r++) {
                 for (int c = 0; c < 4; c++) at[r][c] += left[r] * right[c];
@@ -56,37 +58,77 @@ template <typename Of, bool UNITS = HAS_UNITS<Of>> struct Sums {
 };
 
 #if TENSOR_CORES_F16
-template <typename Of> struct Sums<Of, true> {
-    nvcuda::wmma::fragment<nvcuda::wmma::accumulator, TILE, TILE, TILE, float> at;
+// The units' instructions, as the compiler itself knows them. The header that gives them other names is not in every place that has the compiler:
+// PyTorch does not bring it.
+template <typename Of> struct Units;
+template <> struct Units<f16> {
+    static constexpr int WORDS = 8;
+    static DEVICE void read_left(int* to, const f16* from, int apart) { __hmma_m16n16k16_ld_a(to, reinterpret_cast<const int*>(from), apart, 0); }
+    template <bool TURNED> static DEVICE void read_right(int* to, const f16* from, int apart) {
+        __hmma_m16n16k16_ld_b(to, reinterpret_cast<const int*>(from), apart, TURNED);
+    }
+    // The rows of the right one are its rows (0) or its columns (1).
+    template <bool TURNED> static DEVICE void multiply(float* sums, const int* left, const int* right) {
+        __hmma_m16n16k16_mma_f32f32(sums, left, right, sums, TURNED, 0);
+    }
+};
+#endif
+#if TENSOR_CORES_BF16
+// By the instruction itself where tiles are read: what the compiler has for this type does not say that they lie in shared memory, and becomes four
+// readings of a word where one instruction reads four words.
+#define READ_TILE(matrix, order)                                                                                                       \
+    asm volatile("wmma.load." matrix ".sync.aligned." order ".m16n16k16.shared.bf16 {%0, %1, %2, %3}, [%4], %5;"                       \
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])                                                                  \
+                 : "r"(u32(__cvta_generic_to_shared(from))), "r"(apart)                                                                \
+                 : "memory")
+template <> struct Units<bf16> {
+    static constexpr int WORDS = 4;
+    static DEVICE void read_left(int* to, const bf16* from, int apart) { READ_TILE("a", "row"); }
+    template <bool TURNED> static DEVICE void read_right(int* to, const bf16* from, int apart) {
+        if constexpr (TURNED) READ_TILE("b", "col");
+        else READ_TILE("b", "row");
+    }
+    template <bool TURNED> static DEVICE void multiply(float* sums, const int* left, const int* right) {
+        __mma_bf16_m16n16k16_mma_f32(sums, left, right, sums, TURNED, 0);
+    }
+};
+#endif
 
-    DEVICE void clear() { nvcuda::wmma::fill_fragment(at, 0.0f); }
-    template <bool TURNED> DEVICE void add(const Of* a, int a_apart, const Of* b, int b_apart) {
-        using namespace nvcuda::wmma;
-        fragment<matrix_a, TILE, TILE, TILE, Of, row_major> left;
-        load_matrix_sync(left, a, a_apart);
-        if constexpr (TURNED) {
-            fragment<matrix_b, TILE, TILE, TILE, Of, col_major> right;
-            load_matrix_sync(right, b, b_apart);
-            mma_sync(at, left, right, at);
-        } else {
-            fragment<matrix_b, TILE, TILE, TILE, Of, row_major> right;
-            load_matrix_sync(right, b, b_apart);
-            mma_sync(at, left, right, at);
-        }
+#if TENSOR_CORES_F16
+// Tiles begin on boundaries of 32 bytes, and rows of them on those of 16.
+template <typename Of> struct Sums<Of, true> {
+    static constexpr int HELD = TILE * TILE / WARP;
+    float at[HELD];
+
+    DEVICE void clear() {
+        for (float& sum : at) sum = 0;
+    }
+    struct Left {
+        int words[Units<Of>::WORDS];
+        DEVICE Left(const Of* from, int apart) { Units<Of>::read_left(words, from, apart); }
+    };
+    template <bool TURNED> DEVICE void add(const Left& a, const Of* b, int b_apart) {
+        int right[Units<Of>::WORDS];
+        Units<Of>::template read_right<TURNED>(right, b, b_apart);
+        Units<Of>::template multiply<TURNED>(at, a.words, right);
     }
     // Which elements a lane holds is the units' secret: they are asked once, by a matrix of row numbers in memory that is free.
     struct Rows {
-        nvcuda::wmma::fragment<nvcuda::wmma::accumulator, TILE, TILE, TILE, float> number;
+        // Four bits each.
+        u32 numbers;
         DEVICE Rows(float* free, int apart) {
+            float held[HELD];
             for (int i = threadIdx.x % WARP; i < TILE * TILE; i += WARP) free[i / TILE * apart + i % TILE] = i / TILE;
             sync_warp();
-            nvcuda::wmma::load_matrix_sync(number, free, apart, nvcuda::wmma::mem_row_major);
+            __hmma_m16n16k16_ld_c_f32(held, free, apart, 0);
             sync_warp();
+            numbers = 0;
+            for (int i = 0; i < HELD; i++) numbers |= u32(held[i]) << 4 * i;
         }
     };
     DEVICE void scale_rows(const Rows& rows, const float* factors) {
-        for (int i = 0; i < at.num_elements; i++) at.x[i] *= factors[int(rows.number.x[i])];
+        for (int i = 0; i < HELD; i++) at[i] *= factors[rows.numbers >> 4 * i & 15];
     }
-    DEVICE void store(float* to, int apart) const { nvcuda::wmma::store_matrix_sync(to, at, apart, nvcuda::wmma::mem_row_major); }
+    DEVICE void store(float* to, int apart) const { __hmma_m16n16k16_st_c_f32(to, at, apart, 0); }
 };
 #endif

@@ -62,14 +62,17 @@ KERNEL(WARPS * WARP) prefill(T* out, float* log_sum, const T* query, const void*
         __syncthreads();
         fetch<KEPT, HEAD_DIM, KEY_APART>(tile, key, attention.key_row, kv_head * attention.key_head, s.key_start + at, to - at, KEYS);
         __syncthreads();
-        for (int n = 0; n < KEYS / TILE; n++) {
-            Sums<T> product;
-            product.clear();
-            for (int d = 0; d < DEEP; d += TILE) {
-                product.add<true>(queries + warp * TILE * KEY_APART + d, KEY_APART, tile + n * TILE * KEY_APART + d, KEY_APART);
-            }
-            product.store(scores + warp * TILE * KEYS + n * TILE, KEYS);
+        Sums<T> products[KEYS / TILE];
+        for (auto& product : products) product.clear();
+        // All at once of a long head would want more registers than there are.
+#pragma unroll 4
+        for (int d = 0; d < DEEP; d += TILE) {
+            Sums<T>::Left left(queries + warp * TILE * KEY_APART + d, KEY_APART);
+#pragma unroll
+            for (int n = 0; n < KEYS / TILE; n++) products[n].add<true>(left, tile + n * TILE * KEY_APART + d, KEY_APART);
         }
+#pragma unroll
+        for (int n = 0; n < KEYS / TILE; n++) products[n].store(scores + warp * TILE * KEYS + n * TILE, KEYS);
         sync_warp();
 
         float mine[KEYS / 2], high = max;
@@ -93,16 +96,20 @@ KERNEL(WARPS * WARP) prefill(T* out, float* log_sum, const T* query, const void*
         __syncthreads();
         fetch<KEPT, VALUE_DIM, VALUE_APART>(tile, value, attention.value_row, kv_head * attention.value_head, s.key_start + at, to - at, KEYS);
         __syncthreads();
-        for (int n = 0; n < WIDE / TILE; n++) {
-            context[n].scale_rows(rows, factors + warp * TILE);
-            for (int k = 0; k < KEYS; k += TILE) {
-                context[n].add<false>(weights + warp * TILE * KEYS + k, KEYS, tile + k * VALUE_APART + n * TILE, VALUE_APART);
-            }
+        // What is not unrolled has its sums in memory.
+#pragma unroll
+        for (int n = 0; n < WIDE / TILE; n++) context[n].scale_rows(rows, factors + warp * TILE);
+#pragma unroll
+        for (int k = 0; k < KEYS; k += TILE) {
+            Sums<T>::Left left(weights + warp * TILE * KEYS + k, KEYS);
+#pragma unroll
+            for (int n = 0; n < WIDE / TILE; n++) context[n].add<false>(left, tile + k * VALUE_APART + n * TILE, VALUE_APART);
         }
     }
 
     // Through shared memory, for a lane to know its row.
     float scale = sum == 0 ? 0 : 1 / sum;
+#pragma unroll
     for (int n = 0; n < WIDE / TILE; n++) {
         sync_warp();
         context[n].store(scores + warp * TILE * KEYS, KEYS);

@@ -51,18 +51,21 @@ DEVICE bool beats(C x, i64 at, C best, i64 best_at, bool largest) {
     return x == best ? at < best_at : largest ? x > best : x < best;
 }
 
-// Where among the elements that go, in their order, is the first largest or smallest.
-KERNEL(1024) arg_extreme(i64* out, const void* x, int x_dtype, int largest, Walk<1> kept, Walk<1> gone) {
+// Where among the elements that go, in their order, is the first largest or smallest: out[kept][part], of part blockIdx.y, `share` of them. A
+// second launch finds it among the places that the parts have found, `count` for each that is kept; null for all.
+KERNEL(1024) arg_extreme(i64* out, const void* x, int x_dtype, int largest, i64 share, const i64* among, i64 count, Walk<1> kept, Walk<1> gone) {
     __shared__ C values[WARP];
     __shared__ i64 places[WARP];
+    i64 from = blockIdx.y * share, to = least(count, from + share);
     for (i64 row = first_row(); row < kept.count; row += row_step()) {
         i64 start[1], at[1], place = -1;
         kept.locate(row, start);
         C best = 0;
-        for (i64 i = threadIdx.x; i < gone.count; i += blockDim.x) {
-            gone.locate(i, at);
+        for (i64 i = from + threadIdx.x; i < to; i += blockDim.x) {
+            i64 here = among ? among[row * count + i] : i;
+            gone.locate(here, at);
             C value = load<C>(x, x_dtype, start[0] + at[0]);
-            if (beats(value, i, best, place, largest)) best = value, place = i;
+            if (beats(value, here, best, place, largest)) best = value, place = here;
         }
         for (int apart = WARP / 2; apart > 0; apart /= 2) {
             C value = shuffle_xor(best, apart);
@@ -77,6 +80,6 @@ KERNEL(1024) arg_extreme(i64* out, const void* x, int x_dtype, int largest, Walk
                 if (beats(values[warp], places[warp], best, place, largest)) best = values[warp], place = places[warp];
             }
         }
-        if (threadIdx.x == 0) out[row] = place;
+        if (threadIdx.x == 0) out[row * gridDim.y + blockIdx.y] = place;
     }
 }

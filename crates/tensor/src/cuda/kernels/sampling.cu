@@ -21,6 +21,18 @@ DEVICE u64 mass_of(float x, float max) { return u64(expf(x - max) * 4294967296.0
 // Keys that begin with the likeliest.
 DEVICE u32 rank_of(float x) { return ~key_of(x); }
 
+// Each logit of a row once, in any order, four at a time where they lie so: a row is one block's, and of one by one it would wait for each.
+template <typename Visit> DEVICE void visit_all(const T* from, int width, Visit visit) {
+    int whole = is_packed(from) ? width / EACH * EACH : 0;
+#pragma unroll 2
+    for (int i = threadIdx.x * EACH; i < whole; i += blockDim.x * EACH) {
+        float some[EACH];
+        read(some, from + i);
+        for (float x : some) visit(x);
+    }
+    for (int i = whole + threadIdx.x; i < width; i += blockDim.x) visit(widen(from[i]));
+}
+
 // The least rank such that tokens up to it weigh `wanted` or more, of those up to `last`. Eight bits at a time.
 template <typename Weigh> DEVICE u32 rank_that_has(const T* from, int width, float temperature, u32 last, u64 wanted, Weigh weigh) {
     __shared__ u64 weights[DIGITS];
@@ -29,11 +41,11 @@ template <typename Weigh> DEVICE u32 rank_that_has(const T* from, int width, flo
         __syncthreads();
         for (int i = threadIdx.x; i < DIGITS; i += blockDim.x) weights[i] = 0;
         __syncthreads();
-        for (int i = threadIdx.x; i < width; i += blockDim.x) {
-            float x = widen(from[i]) / temperature;
+        visit_all(from, width, [&](float logit) {
+            float x = logit / temperature;
             u32 rank = rank_of(x);
             if (rank <= last && alike_above(rank, found, shift)) atomicAdd(&weights[digit_of(rank, shift)], weigh(x));
-        }
+        });
         __syncthreads();
         found |= u32(digit_that_has(weights, wanted)) << shift;
     }
@@ -49,7 +61,7 @@ KERNEL(THREADS) sample(i64* tokens, const T* logits, i64 rows, int width, Sampli
         const T* of_row = logits + row * width;
         auto at = [&](int i) { return widen(of_row[i]) / sampling.temperature; };
         float max = -INFINITY;
-        for (int i = threadIdx.x; i < width; i += blockDim.x) max = Max::join(max, at(i));
+        visit_all(of_row, width, [&](float logit) { max = Max::join(max, logit / sampling.temperature); });
         max = reduce_row<Max>(max);
         if (!(max - max == 0)) {
             if (threadIdx.x == 0) tokens[row] = -1;

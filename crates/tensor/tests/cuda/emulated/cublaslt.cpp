@@ -170,6 +170,10 @@ EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(Handle* handle, const Descr
     *count = 0;
     cublasStatus_t judged = judge(*of, *a, *b, *c, *d, emulated_cuda_capability());
     if (judged != CUBLAS_STATUS_SUCCESS) return judged;
+    // The library need not have an algorithm for everything: this one has none for what lies on no boundary of a word.
+    for (unsigned alignment : wanted->alignment) {
+        if (alignment < 4) return CUBLAS_STATUS_NOT_SUPPORTED;
+    }
     *count = 1;
     out[0] = {{NAME, hash(*of, *a, *b, *d), {}}, 0, CUBLAS_STATUS_SUCCESS, 1.0f, {}};
     return CUBLAS_STATUS_SUCCESS;
@@ -201,6 +205,8 @@ EXPORT cublasStatus_t cublasLtMatmul(Handle* handle, const Description* of, cons
     if (product.of.bias_type == -1) product.of.bias_type = d->type;
     if (of->epilogue & BIAS) {
         int64_t last = int64_t(d->rows) + (d->batch - 1) * of->bias_stride;
+        // A GPU reads it in pieces of so many bytes, and is lost where it does not lie so.
+        if (uintptr_t(of->bias) % 16) return CUBLAS_STATUS_INVALID_VALUE;
         if (!emulated_cuda_has(of->bias, size_t(last) * size_of(Type(product.of.bias_type)))) return CUBLAS_STATUS_INVALID_VALUE;
     }
     auto run = [](const void* data) {
