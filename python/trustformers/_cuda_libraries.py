@@ -10,14 +10,12 @@ from collections.abc import Iterator
 
 
 def folders() -> list[str]:
-    """Folders with libraries or headers: those of NVIDIA's wheels, and those that came with PyTorch.
+    """Folders with libraries or headers: those of NVIDIA's wheels, and those of an installed PyTorch.
 
     PyTorch is found, not imported.
     """
     wheels = [folder for root in _roots() for folder in _of_wheels(root)]
-    # The wheels that PyTorch brings lack a header that matrix units need, which its Triton has.
-    torch = [*_within("torch", "lib"), *_within("triton", "backends", "nvidia", "include")]
-    return [folder for folder in dict.fromkeys([*wheels, *torch]) if os.path.isdir(folder)]
+    return [folder for folder in dict.fromkeys([*wheels, *_of_torch()]) if os.path.isdir(folder)]
 
 
 def _roots() -> Iterator[str]:
@@ -34,7 +32,7 @@ def _of_wheels(root: str) -> Iterator[str]:
         yield from (os.path.join(nvidia, package, kind) for kind in kinds)
 
 
-def _within(package: str, *path: str) -> Iterator[str]:
-    spec = importlib.util.find_spec(package)
+def _of_torch() -> Iterator[str]:
+    spec = importlib.util.find_spec("torch")
     if spec is not None and spec.submodule_search_locations:
-        yield from (os.path.join(folder, *path) for folder in spec.submodule_search_locations)
+        yield from (os.path.join(folder, "lib") for folder in spec.submodule_search_locations)
