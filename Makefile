@@ -42,7 +42,7 @@ python: $(BIN)/uv emulated-cuda
 
 # Broken files, for so many seconds each reader of files. fuzz/src/main.rs says how to see a finding again, and what `cargo fuzz` adds.
 # `make test` throws the same ones each time; `make fuzz` others.
-SECONDS ?= 40
+SECONDS ?= 25
 fuzz:
 	cargo run --quiet -p trustformers-fuzz -- $(SECONDS)
 
