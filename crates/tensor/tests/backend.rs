@@ -1015,6 +1015,37 @@ fn steps_are_those_of_the_processor() {
     }
 }
 
+/// Few rows may meet a matrix as it is read in pieces of 16 bytes, and must not where it does not lie so.
+#[test]
+fn few_rows_meet_what_lies_anywhere() {
+    for device in devices().into_iter().filter(|device| *device != Device::Cpu) {
+        for (dtype, tolerance) in [(DType::F32, 2e-5), (DType::F16, 4e-3), (DType::BF16, 3e-2)] {
+            let [x, weight] = [(5, 1), (9, 2)]
+                .map(|(rows, seed)| numbers(rows * 96, dtype, seed).view(&[rows, 96]).unwrap());
+            let [on_x, on_weight] = [&x, &weight].map(|x| on(device, x));
+            for (rows, from, to) in [(1, 0, 96), (3, 16, 80), (4, 1, 65), (1, 16, 81), (2, 2, 34), (5, 0, 96)]
+            {
+                let product = |x: &Tensor, weight: &Tensor| {
+                    let part = weight.narrow(1, from, to).unwrap();
+                    x.narrow(0, 0, rows)
+                        .unwrap()
+                        .narrow(1, from, to)
+                        .unwrap()
+                        .matmul(&part.mt().unwrap())
+                        .unwrap()
+                };
+                let want = product(&x, &weight);
+                close(
+                    &format!("{dtype} {rows} {from}"),
+                    &product(&on_x, &on_weight),
+                    &read(&want),
+                    tolerance,
+                );
+            }
+        }
+    }
+}
+
 fn is_single(part: &Matrix) -> bool {
     part.dense().is_some_and(|part| part.dtype() == DType::F32)
 }

@@ -93,3 +93,24 @@ pub fn gemv(rows: usize, vectors: usize) -> Geometry {
     let grid = [rows.div_ceil(4).clamp(1, HIGHEST) as u32, vectors.clamp(1, HIGHEST) as u32, 1];
     Geometry { grid, block: [WARP as u32, 4, 1], shared: 0 }
 }
+
+/// Vectors that a matrix of floats meets as fast as it can be read.
+pub const STREAMED: usize = 4;
+
+/// Products of `vectors` such vectors with a matrix of `rows` rows, each of so many `pieces` of 16 bytes: a warp for as many
+/// rows as there are vectors, to read these once for all of them.
+pub fn stream(rows: usize, vectors: usize, pieces: usize, processors: usize) -> Geometry {
+    /// What a warp reads at once.
+    const AT_ONCE: usize = 8 * WARP;
+    let together = vectors.next_power_of_two();
+    let warps = rows.div_ceil(together);
+    // So many warps, with what they have asked for, keep the memory of a processor busy. Fewer rows are shared by more, while there is something to
+    // share.
+    let shares = [1, 2, 4]
+        .into_iter()
+        .find(|shares| warps * shares >= 12 * processors || pieces * together <= shares * AT_ONCE);
+    let shares = shares.unwrap_or(8);
+    let side = (4 / shares).max(1);
+    let grid = [warps.div_ceil(side).clamp(1, HIGHEST) as u32, 1, 1];
+    Geometry { grid, block: [WARP as u32, shares as u32, side as u32], shared: 0 }
+}

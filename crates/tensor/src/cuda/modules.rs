@@ -32,11 +32,12 @@ const HEADERS: [(&str, &str); 9] = sources![
 ];
 
 /// One file a family.
-const KERNELS: [(&str, &str); 19] = sources![
+const KERNELS: [(&str, &str); 20] = sources![
     "accumulate.cu",
     "activation.cu",
     "decode.cu",
     "elementwise.cu",
+    "gemv.cu",
     "index.cu",
     "loss.cu",
     "norm.cu",

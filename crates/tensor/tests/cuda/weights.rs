@@ -1,11 +1,11 @@
 //! Matrices in blocks, optimizers, lookups and stores.
 
 use trustformers_tensor::ops::{StoreForm, Update, rope, store_rows, stored_rows};
-use trustformers_tensor::{BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
+use trustformers_tensor::{Activation, BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
 
-use crate::arguments::{code, rule};
+use crate::arguments::{ACTIVATIONS, code, place_in, rule};
 use crate::device::{Argument, Memory, Module};
-use crate::geometry::{Geometry, elements, gemv, rows};
+use crate::geometry::{Geometry, STREAMED, elements, gemv, rows, stream};
 use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
 
 /// Random blocks: any bytes are valid codes, but scales must be numbers.
@@ -89,6 +89,88 @@ fn matrices_in_blocks() {
             }
         }
     }
+}
+
+#[test]
+fn matrices_of_floats() {
+    let pairs = [
+        (DType::F32, DType::F32),
+        (DType::F16, DType::F16),
+        (DType::F16, DType::F32),
+        (DType::BF16, DType::BF16),
+        (DType::BF16, DType::F32),
+    ];
+    // One piece, less than what a warp reads at once, a little more, and so much that a row is shared; on a GPU that has enough of these rows, and on
+    // one that has not.
+    let shapes = [(1, 8), (7, 504), (9, 2056), (2, 16_392)];
+    for ((dtype, made), vectors) in pairs.into_iter().flat_map(|pair| (1..=STREAMED).map(move |n| (pair, n)))
+    {
+        let of = [format!("T={}", name(dtype)), format!("OUT={}", name(made)), format!("VECTORS={vectors}")];
+        let module = Module::new("gemv", &of.each_ref().map(String::as_str));
+        for (case, (count, depth)) in shapes.into_iter().enumerate() {
+            // Rows lie apart, and what follows their ends is not a number.
+            let (gap, more) = (16 / dtype.size(), 3);
+            let apart = |x: &Tensor, gap: usize| {
+                let between = Tensor::full(&[x.shape()[0], gap], f64::NAN, x.dtype()).unwrap();
+                Tensor::cat(&[x, &between], 1).unwrap()
+            };
+            let x = draw(&[vectors, depth], (-1.0, 1.0), dtype, 1);
+            let matrix = draw(&[count, depth], (-1.0, 1.0), dtype, 2);
+            let (bias, add) =
+                (draw(&[count], (-1.0, 1.0), made, 3), draw(&[vectors, count], (-1.0, 1.0), made, 4));
+            let (is_biased, is_added) = ((case + vectors) % 2 == 0, (case + vectors) % 3 > 0);
+            let activation = [Activation::Identity, Activation::Relu, Activation::GeluTanh][case % 3];
+            let mut want = single(&x).matmul(&single(&matrix).mt().unwrap()).unwrap();
+            if is_biased {
+                want = want.add(&single(&bias)).unwrap();
+            }
+            if is_added {
+                want = want.add(&single(&add)).unwrap();
+            }
+            let want = activation.apply(&want).unwrap();
+            let pieces = depth * dtype.size() / 16;
+            for processors in [0, 132] {
+                // The result takes the place of what is added.
+                let out = Memory::of(&apart(&add, more));
+                let bias_at = Memory::of(&bias);
+                launch!(
+                    module,
+                    "gemv",
+                    stream(count, vectors, pieces, processors),
+                    [
+                        &out,
+                        (count + more) as i64,
+                        &Memory::of(&apart(&x, gap)),
+                        (depth + gap) as i64,
+                        &Memory::of(&apart(&matrix, gap)),
+                        (depth + gap) as i64,
+                        is_biased.then_some(&bias_at),
+                        is_added.then_some(&out),
+                        place_in(&ACTIVATIONS, activation),
+                        count as i64,
+                        depth as i32
+                    ]
+                );
+                let got = out.tensor(&[vectors, count + more], made).narrow(1, 0, count).unwrap();
+                let what = format!("{dtype} {made} {vectors} {count} {depth} {processors}");
+                close(&what, &got, &want, 4.0 * tolerance(made));
+            }
+        }
+    }
+}
+
+#[test]
+fn streams_keep_memory_busy() {
+    let shape = |rows, vectors, pieces| {
+        let at = stream(rows, vectors, pieces, 132);
+        (at.grid[0], at.block)
+    };
+    // Enough rows, too few, too few with nothing to share, and very few long ones.
+    assert_eq!(shape(128_256, 1, 256), (32_064, [32, 1, 4]));
+    assert_eq!(shape(1024, 1, 1024), (512, [32, 2, 2]));
+    assert_eq!(shape(512, 1, 256), (128, [32, 1, 4]));
+    assert_eq!(shape(64, 2, 4096), (32, [32, 8, 1]));
+    assert_eq!(shape(2048, 4, 256), (512, [32, 4, 1]));
 }
 
 #[test]
