@@ -34,11 +34,11 @@ rust:
 
 # The tests of what a user sees, against the installed package; its own Python code must be covered. Those of GPUs run with an emulated one.
 EMULATED := $(CURDIR)/target/emulated-cuda
+ON_EMULATED := LD_LIBRARY_PATH=$(EMULATED) EMULATED_CUDA_CACHE=$(EMULATED)/compiled TRUSTFORMERS_CUDA_CACHE=$(EMULATED)/kernels
 python: $(BIN)/uv emulated-cuda
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[test]'
 	$(BIN)/python -m pytest --cov=trustformers --cov-fail-under=90 --cov-report=term:skip-covered
-	LD_LIBRARY_PATH=$(EMULATED) EMULATED_CUDA_CACHE=$(EMULATED)/compiled TRUSTFORMERS_CUDA_CACHE=$(EMULATED)/kernels \
-		$(BIN)/python -m pytest tests/cuda
+	$(ON_EMULATED) $(BIN)/python -m pytest tests/cuda
 
 # Broken files, for so many seconds each reader of files. fuzz/src/main.rs says how to see a finding again, and what `cargo fuzz` adds.
 # `make test` throws the same ones each time; `make fuzz` others.
@@ -82,8 +82,7 @@ gpu-kit: $(BIN)/uv
 
 # The whole of it with the emulated GPU, on tiny models. PYTHON may be one that has torch.
 gpu-rehearsal: gpu-kit emulated-cuda
-	LD_LIBRARY_PATH=$(EMULATED) EMULATED_CUDA_CACHE=$(EMULATED)/compiled TRUSTFORMERS_CUDA_CACHE=$(EMULATED)/kernels PYTHON=$(PYTHON) \
-		tests/gpu/run.sh target/gpu --size tiny --rounds 1 --seconds 0
+	$(ON_EMULATED) PYTHON=$(PYTHON) tests/gpu/run.sh target/gpu --size tiny --rounds 1 --seconds 0
 
 # What threads do to each other and what unsafe code does to memory, watched: the tests of the tensor crate under ThreadSanitizer, and those
 # of its team, memory, layouts and tapes under Miri, where teams are leaked on purpose. Both need a nightly toolchain:

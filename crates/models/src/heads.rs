@@ -126,6 +126,8 @@ pub struct Finished<'a> {
     pub ids: Option<&'a Tensor>,
     /// Several texts to choose from, for each choice.
     pub choices: Option<usize>,
+    /// See [`Head::kept`].
+    pub kept: Option<&'a [usize]>,
     /// What is dropped.
     pub dropout: &'a Dropout,
 }
@@ -178,13 +180,24 @@ impl Head {
         }
     }
 
-    /// Whether it looks at a position of texts of `length` positions even where the mask hides it.
-    pub fn asks(&self, position: usize, length: usize) -> bool {
-        matches!(self, Head::Sequence { pool, .. } if pool.asks(position, length))
+    /// Whether it needs a place of texts of `length` positions, `sequence * length + position`, even where the mask hides it: one that stands
+    /// for the text, one of the [`Head::kept`] positions, as what is written behind padding follows from the last one in transformers, or
+    /// one with a label.
+    pub fn asks<'a>(
+        &'a self,
+        length: usize,
+        kept: Option<&'a [usize]>,
+        labels: Option<&'a [i64]>,
+    ) -> impl Fn(usize) -> bool + 'a {
+        move |place| {
+            let position = place % length;
+            matches!(self, Head::Sequence { pool, .. } if pool.asks(position, length))
+                || kept.is_some_and(|kept| kept.contains(&position))
+                || labels.is_some_and(|labels| labels[place] != loss::IGNORED)
+        }
     }
 
-    /// The positions of texts of `length` positions whose logits alone a language model is asked for, also where the mask hides them: what
-    /// is written behind a text that is padded on the right follows from its last position, as in transformers.
+    /// The positions of texts of `length` positions whose logits alone a language model is asked for; `None` for all.
     ///
     /// # Errors
     /// `Index` for positions that there are not.
@@ -251,7 +264,7 @@ impl Head {
             Head::Bare => {}
             Head::Language(language) => {
                 let [batch, length] = packing.shape();
-                let (logits, loss) = match self.kept(inputs, length)? {
+                let (logits, loss) = match finished.kept {
                     None => {
                         let logits = language.logits(hidden, dropout)?;
                         (packing.unpack(&logits)?, position_loss(&logits)?)
@@ -262,8 +275,7 @@ impl Head {
                     }
                     Some(kept) => {
                         let places = |text| kept.iter().map(move |position| text * length + position);
-                        let places: Vec<usize> = (0..batch).flat_map(places).collect();
-                        let rows = hidden.gather_rows(&packing.rows_of(&places))?;
+                        let rows = hidden.gather_rows(&packing.rows_of((0..batch).flat_map(places)))?;
                         let logits = language.logits(&rows, dropout)?;
                         (logits.view(&[batch, kept.len(), logits.shape()[1]])?, None)
                     }

@@ -8,8 +8,8 @@ use crate::Result;
 /// How a (batch, length) rectangle with hidden positions becomes rows one after another, and back.
 ///
 /// Within a sequence the visible positions come first, in order. Some hidden positions are needed nevertheless: position 0 by a head that
-/// reads it (left padding), and those whose logits are asked for, as by labels. They follow the visible ones as rows that ask but are not seen, as
-/// transformers computes them.
+/// reads it (left padding), and those whose logits are asked for, as by labels. They follow the visible ones as rows that ask but are not
+/// seen, as transformers computes them.
 pub struct Packing {
     batch: usize,
     length: usize,
@@ -110,18 +110,18 @@ impl Packing {
 
     /// The packed row of one position of each sequence; the first where it was dropped.
     pub fn rows_at(&self, position: usize) -> Vec<usize> {
-        self.rows_of(&(0..self.batch).map(|sequence| sequence * self.length + position).collect::<Vec<_>>())
+        self.rows_of((0..self.batch).map(|sequence| sequence * self.length + position))
     }
 
     /// The packed rows of some places, numbered `sequence * length + position`; the sequence's first where one was dropped.
-    pub fn rows_of(&self, places: &[usize]) -> Vec<usize> {
-        let row = |&place: &usize| {
+    pub fn rows_of(&self, places: impl Iterator<Item = usize>) -> Vec<usize> {
+        let row = |place: usize| {
             let all = self.ragged.sequences()[place / self.length];
             let (shown, asking) = self.rows[all.start..all.start + all.rows].split_at(all.keys);
             let asking = || asking.binary_search(&place).map(|at| all.keys + at);
             all.start + shown.binary_search(&place).or_else(|_| asking()).unwrap_or(0)
         };
-        places.iter().map(row).collect()
+        places.map(row).collect()
     }
 
     /// For every packed row, where it comes from: `sequence * length + position`.

@@ -205,9 +205,14 @@ impl Tokenizer {
         // Special tokens cut a text into parts, each of which may begin with a code.
         let parts =
             self.added_vocabulary(options.split_special_tokens).extract_and_normalize(NO_NORMALIZER, text);
-        let mut tokens = Vec::new();
+        let (mut tokens, mut before, mut characters) = (Vec::new(), 0, 0);
         for (_, (start, end), special) in parts.get_splits(OffsetReferential::Original, OffsetType::Byte) {
-            let (mut part, mut first) = (&text[start..end], text[..start].chars().count());
+            if limit.is_some_and(|limit| tokens.len() >= limit) {
+                break;
+            }
+            characters += text[before..start].chars().count();
+            before = start;
+            let (mut part, mut first) = (&text[start..end], characters);
             if special.is_none()
                 && let Some((id, code)) = self.model().leading_code(part)
             {

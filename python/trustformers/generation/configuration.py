@@ -102,15 +102,13 @@ _ONLY_SAMPLING = {
 }
 _ONLY_BEAMS = {"early_stopping": False, "length_penalty": 1.0}
 #: Settings of which a number below zero says what zero says.
-_NO_LESS_THAN_ZERO = (
-    *("min_length", "min_new_tokens", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"),
-)
+_NO_LESS_THAN_ZERO = ("min_length", "min_new_tokens", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size")
+_EXTRA_OUTPUTS = ("output_attentions", "output_hidden_states", "output_scores", "output_logits")
 #: Settings that may be written as 0 and 1.
 _YES_OR_NO = (
     *("early_stopping", "do_sample", "use_cache", "renormalize_logits", "remove_invalid_values"),
-    *("output_attentions", "output_hidden_states", "output_scores", "output_logits"),
+    *_EXTRA_OUTPUTS,
 )
-_EXTRA_OUTPUTS = ("output_attentions", "output_hidden_states", "output_scores", "output_logits")
 _CACHES = (
     *("dynamic", "dynamic_full", "static", "sliding_window", "hybrid", "hybrid_chunked", "offloaded"),
     *("offloaded_static", "offloaded_hybrid", "offloaded_hybrid_chunked", "quantized"),

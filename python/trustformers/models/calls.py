@@ -63,7 +63,7 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
     kind = kind_of(next((value for name, value in arrays.items() if name.endswith(("ids", "embeds"))), None))
     tensors = {name: to_tensor(name, value) for name, value in arrays.items()}
 
-    recording = _is_recording(model, kind, tensors)
+    may_record = _may_record(model, kind)
 
     def asked(name: str) -> bool:
         value = others.get(name)
@@ -75,6 +75,8 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
     if uses_cache and others.get("use_cache") is None:
         # Gradients do not go through a cache: it is made unasked only where none are recorded, and not in
         # training, where layers may be left out.
+        recording = engine.requires_grad or any(tensor.requires_grad for tensor in tensors.values())
+        recording = recording and may_record
         uses_cache = asked("use_cache") and not recording and not model.training
     elif uses_cache:
         uses_cache = asked("use_cache")
@@ -84,7 +86,7 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
         cache._kind = kind
     _check_cache_position(others.get("cache_position"), tensors, cache)
 
-    with enable_grad() if recording else no_grad():
+    with enable_grad() if may_record else no_grad():
         outputs = engine.forward(
             tensors,
             cache=None if cache is None else cache._engine,
@@ -119,10 +121,9 @@ def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[Any
     def asked(name: str) -> bool:
         return bool(given.get(name, getattr(model.config, name, False)))
 
-    tensors = {name: to_tensor(name, given[name]) for name in _TEXT if name in given}
-    with enable_grad() if _is_recording(model, kind, tensors) else no_grad():
+    with enable_grad() if _may_record(model, kind) else no_grad():
         outputs = model._current_engine().forward(
-            tensors,
+            {name: to_tensor(name, given[name]) for name in _TEXT if name in given},
             output_attentions=asked("output_attentions"),
             output_hidden_states=asked("output_hidden_states"),
             max_length=given.get("max_length"),
@@ -136,11 +137,9 @@ def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[Any
     return result if asked("return_dict") else result.to_tuple()
 
 
-def _is_recording(model: PreTrainedModel, kind: Kind, tensors: Mapping[str, _engine.Tensor]) -> bool:
-    """Whether gradients are recorded: not for NumPy outside of training, as its arrays cannot have them."""
-    if not _engine.is_grad_enabled() or (kind == "numpy" and not model.training):
-        return False
-    return model._current_engine().requires_grad or any(tensor.requires_grad for tensor in tensors.values())
+def _may_record(model: PreTrainedModel, kind: Kind) -> bool:
+    """Whether gradients may be recorded: for NumPy in training alone, as its arrays cannot have them."""
+    return _engine.is_grad_enabled() and (model.training or kind != "numpy")
 
 
 def _arrays(family: str, task: str) -> tuple[str, ...]:

@@ -65,13 +65,8 @@ impl Model {
         let (batch, length) = text.batch_and_length(stack.embedding_width())?;
         let labels = self.position_labels(inputs, [batch, length])?;
         let kept = self.head.kept(inputs, length)?;
-        let asked = |place: usize| {
-            let position = place % length;
-            pooler.is_some() && position == 0
-                || self.head.asks(position, length)
-                || kept.iter().flatten().any(|&kept| kept == position)
-                || is_labelled(&labels, place)
-        };
+        let asks = self.head.asks(length, kept.as_deref(), labels.as_deref());
+        let asked = |place: usize| pooler.is_some() && place.is_multiple_of(length) || asks(place);
         let packing = packed(stack, &text, cache.as_deref(), asked)?;
         let encoded = inputs.encoded(stack.output_width())?;
         if encoded.is_some() && !stack.crosses() {
@@ -125,6 +120,7 @@ impl Model {
             routed: passed.routed.as_deref(),
             ids: text.ids.as_ref(),
             choices,
+            kept: kept.as_deref(),
             dropout: &dropout,
         };
         self.head.forward(&finished, labels.as_deref(), &mut outputs)?;
@@ -164,9 +160,7 @@ impl Model {
         let (batch, length) = decoder_text.batch_and_length(both.decoder.embedding_width())?;
         let labels = self.position_labels(inputs, [batch, length])?;
         let kept = self.head.kept(inputs, length)?;
-        let asked = |place: usize| {
-            kept.iter().flatten().any(|&kept| kept == place % length) || is_labelled(&labels, place)
-        };
+        let asked = self.head.asks(length, kept.as_deref(), labels.as_deref());
         let packing = packed(&both.decoder, &decoder_text, cache.as_deref(), asked)?;
         let passed = both.decoder.forward(Pass {
             cache: cache.take(),
@@ -188,6 +182,7 @@ impl Model {
             routed: None,
             ids: text.ids.as_ref(),
             choices: None,
+            kept: kept.as_deref(),
             dropout: &dropout,
         };
         self.head.forward(&finished, labels.as_deref(), &mut outputs)?;
@@ -264,10 +259,6 @@ fn pass<'a>(inputs: &'a Inputs, text: &'a Text, packing: &'a Arc<Packing>, dropo
         recomputes: inputs.recomputes,
         version: None,
     }
-}
-
-fn is_labelled(labels: &Option<Vec<i64>>, place: usize) -> bool {
-    labels.as_ref().is_some_and(|labels| labels[place] != IGNORED)
 }
 
 /// What the text's mask shows of it, and the hidden places that are `asked` for.

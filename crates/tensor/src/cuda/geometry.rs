@@ -41,8 +41,10 @@ pub fn rows(rows: usize, width: usize) -> Geometry {
 pub fn columns(rows: usize, width: usize) -> (Geometry, usize) {
     let across = elements(width, 1);
     let wanted = (512 / across.grid[0] as usize).max(1);
-    let shares = rows.div_ceil(64).clamp(1, wanted);
-    (Geometry { grid: [across.grid[0], shares as u32, 1], ..across }, rows.div_ceil(shares).max(1))
+    let share = rows.div_ceil(rows.div_ceil(64).clamp(1, wanted)).max(1);
+    // Shares are rounded up, so that there may be fewer than were wanted.
+    let shares = rows.div_ceil(share).max(1);
+    (Geometry { grid: [across.grid[0], shares as u32, 1], ..across }, share)
 }
 
 /// Query rows that a warp of the prefill kernel has, and keys of a step.

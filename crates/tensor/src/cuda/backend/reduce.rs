@@ -34,9 +34,8 @@ pub(super) fn reduce(gpu: &Gpu, op: ReduceOp, x: &Tensor, axes: &[usize], dtype:
     let then = if op == ReduceOp::SumSquares { ReduceOp::Sum } else { op };
     let is_leading = axes.iter().copied().eq(0..axes.len());
     if is_leading && x.is_contiguous() && many >= 32 && each > 1 {
-        let (_, share) = columns(each, many);
-        // Shares are rounded up, so that there may be fewer than were wanted.
-        let parts = each.div_ceil(share);
+        let (at, share) = columns(each, many);
+        let parts = at.grid[1] as usize;
         if parts == 1 {
             by_columns(gpu, op, x, [each, many], &out)?;
         } else {
@@ -46,7 +45,7 @@ pub(super) fn reduce(gpu: &Gpu, op: ReduceOp, x: &Tensor, axes: &[usize], dtype:
         }
         return Ok(out);
     }
-    let parts = if many < MANY { each.div_ceil(SHARE).clamp(1, MANY) } else { 1 };
+    let (parts, _) = shares(many, each);
     if parts == 1 {
         by_rows(gpu, op, x, [&kept, &gone], &out, 1)?;
     } else {
@@ -56,6 +55,13 @@ pub(super) fn reduce(gpu: &Gpu, op: ReduceOp, x: &Tensor, axes: &[usize], dtype:
         by_rows(gpu, then, &partial, [&kept, &gone], &out, 1)?;
     }
     Ok(out)
+}
+
+/// How many shares `each` elements for each of `many` results are dealt out in, for a GPU to have enough to do, and how many elements each has.
+fn shares(many: usize, each: usize) -> (usize, usize) {
+    let wanted = if many < MANY { each.div_ceil(SHARE).clamp(1, MANY) } else { 1 };
+    let share = each.div_ceil(wanted).max(1);
+    (each.div_ceil(share).max(1), share)
 }
 
 /// The reduction over `gone` for each of `kept`, in `parts` of which each has a place of its own in `out`.
@@ -124,9 +130,7 @@ pub(super) fn arg_extreme(gpu: &Gpu, x: &Tensor, axes: &[usize], largest: bool) 
     let out = gpu.fresh(kept.shape(), DType::I64)?;
     let (many, each) = (kept.numel(), gone.numel());
     // A step of one text looks for a token among all: by one block that would take as long as some layers do.
-    let wanted = if many < MANY { each.div_ceil(SHARE).clamp(1, MANY) } else { 1 };
-    let share = each.div_ceil(wanted).max(1);
-    let parts = each.div_ceil(share).max(1);
+    let (parts, share) = shares(many, each);
     let macros = format!("C={}", name(class(x.dtype())));
     let (kept, gone) = (Walk::new(kept.shape(), [&kept])?, Walk::new(gone.shape(), [&gone])?);
     let (kind, largest) = (code(x.dtype()), i32::from(largest));

@@ -10,7 +10,8 @@ struct Strides {
     i64 row, column;
 };
 
-// out = a b of whole numbers, batch by batch. They wrap, so those with signs are those without: (rows, depth) by (depth, columns). A block has a square of the result at a time.
+// out = a b of whole numbers, batch by batch: (rows, depth) by (depth, columns). They wrap, so those with signs are those without. A block has a
+// square of the result at a time.
 KERNEL(256) multiply(void* out, int dtype, const void* a, Strides a_strides, const void* b, Strides b_strides, i64 rows, i64 depth, i64 columns,
                      Walk<2> batch) {
     __shared__ u64 left[SIDE][SIDE + 1], right[SIDE][SIDE + 1];
