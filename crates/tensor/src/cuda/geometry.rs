@@ -98,21 +98,45 @@ pub fn gemv(rows: usize, vectors: usize) -> Geometry {
 
 /// Vectors that a matrix of floats meets as fast as it can be read.
 pub const STREAMED: usize = 4;
+/// Warps of a block that has rows of a matrix, and of one that has columns.
+const ROW_WARPS: usize = 8;
+const COLUMN_WARPS: usize = 16;
 
-/// Products of `vectors` such vectors with a matrix of `rows` rows, each of so many `pieces` of 16 bytes: a warp for as many
-/// rows as there are vectors, to read these once for all of them.
-pub fn stream(rows: usize, vectors: usize, pieces: usize, processors: usize) -> Geometry {
-    /// What a warp reads at once.
-    const AT_ONCE: usize = 8 * WARP;
-    let together = vectors.next_power_of_two();
-    let warps = rows.div_ceil(together);
+/// Products of `vectors` such vectors of `depth` elements of `size` bytes with a matrix that has a row for each of so many `outputs`: a warp for some
+/// rows, and how many warps share the same.
+pub fn stream(
+    outputs: usize,
+    (vectors, depth, size): (usize, usize, usize),
+    processors: usize,
+) -> (Geometry, usize) {
+    /// Bytes that a warp asks for at once.
+    const AT_ONCE: usize = 8 * WARP * 16;
+    let together = if vectors <= 2 { 2 } else { 4 };
+    let warps = outputs.div_ceil(together);
     // So many warps, with what they have asked for, keep the memory of a processor busy. Fewer rows are shared by more, while there is something to
     // share.
-    let shares = [1, 2, 4]
-        .into_iter()
-        .find(|shares| warps * shares >= 12 * processors || pieces * together <= shares * AT_ONCE);
-    let shares = shares.unwrap_or(8);
-    let side = (4 / shares).max(1);
-    let grid = [warps.div_ceil(side).clamp(1, HIGHEST) as u32, 1, 1];
-    Geometry { grid, block: [WARP as u32, shares as u32, side as u32], shared: 0 }
+    let is_enough =
+        |shares: usize| warps * shares >= 12 * processors || depth * size * together <= shares * AT_ONCE;
+    let shares = [1, 2, 4].into_iter().find(|&shares| is_enough(shares)).unwrap_or(ROW_WARPS);
+    let blocks = warps.div_ceil(ROW_WARPS / shares);
+    // No more than run at once, and as many rows for each: what they do first, they do once.
+    let turns = blocks.div_ceil((2 * processors).max(1));
+    (vectors_in_blocks(blocks.div_ceil(turns), ROW_WARPS, vectors * depth * size), shares)
+}
+
+/// The same for a matrix with a column for each output, and how many lanes read neighbours: the fewer, the more blocks.
+pub fn stream_turned(
+    outputs: usize,
+    (vectors, depth, size): (usize, usize, usize),
+    processors: usize,
+) -> (Geometry, usize) {
+    let blocks = |across: usize| (outputs * size).div_ceil(across * 16);
+    // No less than memory gives at once.
+    let across = if blocks(4) >= processors { 4 } else { 2 };
+    (vectors_in_blocks(blocks(across), COLUMN_WARPS, vectors * depth * size), across)
+}
+
+fn vectors_in_blocks(blocks: usize, warps: usize, bytes: usize) -> Geometry {
+    let grid = [blocks.clamp(1, BLOCKS) as u32, 1, 1];
+    Geometry { grid, block: [(warps * WARP) as u32, 1, 1], shared: bytes as u32 }
 }

@@ -1,11 +1,11 @@
 //! Matrices in blocks, optimizers, lookups and stores.
 
 use trustformers_tensor::ops::{StoreForm, Update, rope, store_rows, stored_rows};
-use trustformers_tensor::{Activation, BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
+use trustformers_tensor::{BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
 
 use crate::arguments::{ACTIVATIONS, code, place_in, rule};
 use crate::device::{Argument, Memory, Module};
-use crate::geometry::{Geometry, STREAMED, elements, gemv, rows, stream};
+use crate::geometry::{Geometry, STREAMED, elements, gemv, rows, stream, stream_turned};
 use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
 
 /// Random blocks: any bytes are valid codes, but scales must be numbers.
@@ -91,6 +91,23 @@ fn matrices_in_blocks() {
     }
 }
 
+/// A norm as kernels take it: its kind, and in which dtype its parameters are.
+fn norm_of(kind: i32, weight: &Memory, bias: Option<&Memory>, dtype: DType) -> Argument {
+    let mut bytes = weight.address().to_le_bytes().to_vec();
+    bytes.extend(bias.map_or(0, Memory::address).to_le_bytes());
+    bytes.extend(kind.to_le_bytes());
+    bytes.extend(i32::from(dtype == DType::F32).to_le_bytes());
+    bytes.extend(1e-3f32.to_le_bytes());
+    bytes.resize(32, 0);
+    Argument::of_bytes(bytes)
+}
+
+/// Rows that lie apart, and what follows their ends is not a number.
+fn apart(x: &Tensor, gap: usize) -> Tensor {
+    let between = Tensor::full(&[x.shape()[0], gap], f64::NAN, x.dtype()).unwrap();
+    Tensor::cat(&[x, &between], 1).unwrap()
+}
+
 #[test]
 fn matrices_of_floats() {
     let pairs = [
@@ -102,58 +119,91 @@ fn matrices_of_floats() {
     ];
     // One piece, less than what a warp reads at once, a little more, and so much that a row is shared; on a GPU that has enough of these rows, and on
     // one that has not.
-    let shapes = [(1, 8), (7, 504), (9, 2056), (2, 16_392)];
-    for ((dtype, made), vectors) in pairs.into_iter().flat_map(|pair| (1..=STREAMED).map(move |n| (pair, n)))
-    {
+    let shapes = [(8, 8), (24, 504), (16, 2056), (8, 4608)];
+    let every = pairs.into_iter().flat_map(|pair| (1..=STREAMED).map(move |n| (pair, n)));
+    for (draw_of, ((dtype, made), vectors)) in every.enumerate() {
         let of = [format!("T={}", name(dtype)), format!("OUT={}", name(made)), format!("VECTORS={vectors}")];
         let module = Module::new("gemv", &of.each_ref().map(String::as_str));
-        for (case, (count, depth)) in shapes.into_iter().enumerate() {
-            // Rows lie apart, and what follows their ends is not a number.
+        let cases = shapes.into_iter().flat_map(|shape| [false, true].map(|is_turned| (shape, is_turned)));
+        for (case, ((whole, depth), is_turned)) in cases.enumerate() {
+            let case = case + draw_of;
+            // Rows, unlike columns, need not be whole pieces; halves of them are gates.
+            let is_gated = !is_turned && case % 4 == 0;
+            let count = if is_turned { whole } else { whole - [1, 2][usize::from(is_gated)] };
             let (gap, more) = (16 / dtype.size(), 3);
-            let apart = |x: &Tensor, gap: usize| {
-                let between = Tensor::full(&[x.shape()[0], gap], f64::NAN, x.dtype()).unwrap();
-                Tensor::cat(&[x, &between], 1).unwrap()
-            };
-            let x = draw(&[vectors, depth], (-1.0, 1.0), dtype, 1);
+            let x = draw(&[vectors, depth], (-1.0, 2.0), dtype, 1);
             let matrix = draw(&[count, depth], (-1.0, 1.0), dtype, 2);
-            let (bias, add) =
-                (draw(&[count], (-1.0, 1.0), made, 3), draw(&[vectors, count], (-1.0, 1.0), made, 4));
-            let (is_biased, is_added) = ((case + vectors) % 2 == 0, (case + vectors) % 3 > 0);
-            let activation = [Activation::Identity, Activation::Relu, Activation::GeluTanh][case % 3];
-            let mut want = single(&x).matmul(&single(&matrix).mt().unwrap()).unwrap();
+            let results = if is_gated { count / 2 } else { count };
+            let bias = draw(&[count], (-1.0, 1.0), made, 3);
+            let add = draw(&[vectors, results], (-1.0, 1.0), made, 4);
+            let (is_biased, is_added) = ((case + vectors) % 2 == 0, !is_gated && (case + vectors) % 3 > 0);
+            let activation = ACTIVATIONS[case % ACTIVATIONS.len()];
+            // Weights of a norm are of either dtype.
+            let (kind, of_norm) = ((case % 3) as i32, [DType::F32, dtype][case / 2 % 2]);
+            let scale = draw(&[depth], (0.5, 1.5), of_norm, 5);
+            let shift = (kind == 1 && case % 5 > 0).then(|| draw(&[depth], (-1.0, 1.0), of_norm, 6));
+
+            let normed = match kind {
+                0 => single(&x),
+                1 => {
+                    let shift = shift.as_ref().map(single);
+                    ops::layer_norm(&single(&x), None, &single(&scale), shift.as_ref(), 1e-3).unwrap()
+                }
+                _ => ops::rms_norm(&single(&x), &single(&scale), 1e-3).unwrap(),
+            };
+            // What a norm leaves is rounded, as by a launch of its own.
+            let normed = single(&normed.to_dtype(dtype).unwrap());
+            let mut want = normed.matmul(&single(&matrix).mt().unwrap()).unwrap();
             if is_biased {
                 want = want.add(&single(&bias)).unwrap();
             }
             if is_added {
                 want = want.add(&single(&add)).unwrap();
             }
-            let want = activation.apply(&want).unwrap();
-            let pieces = depth * dtype.size() / 16;
+            want = if is_gated {
+                let half = |from| want.narrow(1, from, from + results).unwrap();
+                activation.apply(&half(0)).unwrap().mul(&half(results)).unwrap()
+            } else {
+                activation.apply(&want).unwrap()
+            };
+
+            let stored = if is_turned { matrix.mt().unwrap().contiguous().unwrap() } else { matrix };
+            let (x_at, stored_at) = (Memory::of(&apart(&x, gap)), Memory::of(&apart(&stored, gap)));
+            let (scale_at, shift_at) = (Memory::of(&scale), shift.as_ref().map(Memory::of));
+            let bias_at = Memory::of(&bias);
             for processors in [0, 132] {
                 // The result takes the place of what is added.
                 let out = Memory::of(&apart(&add, more));
-                let bias_at = Memory::of(&bias);
-                launch!(
-                    module,
-                    "gemv",
-                    stream(count, vectors, pieces, processors),
-                    [
-                        &out,
-                        (count + more) as i64,
-                        &Memory::of(&apart(&x, gap)),
-                        (depth + gap) as i64,
-                        &Memory::of(&apart(&matrix, gap)),
-                        (depth + gap) as i64,
-                        is_biased.then_some(&bias_at),
-                        is_added.then_some(&out),
-                        place_in(&ACTIVATIONS, activation),
-                        count as i64,
-                        depth as i32
-                    ]
+                let sizes = (vectors, depth, dtype.size());
+                let (at, split) = if is_turned {
+                    stream_turned(count, sizes, processors)
+                } else {
+                    stream(count, sizes, processors)
+                };
+                let mut arguments = vec![
+                    Argument::from(&out),
+                    ((results + more) as i64).into(),
+                    (&x_at).into(),
+                    ((depth + gap) as i64).into(),
+                    norm_of(kind, &scale_at, shift_at.as_ref(), of_norm),
+                    (&stored_at).into(),
+                    ((stored.shape()[1] + gap) as i64).into(),
+                    is_biased.then_some(&bias_at).into(),
+                    is_added.then_some(&out).into(),
+                    place_in(&ACTIVATIONS, activation).into(),
+                ];
+                if !is_turned {
+                    arguments.push(i32::from(is_gated).into());
+                }
+                arguments.extend([(count as i64).into(), (depth as i32).into(), (split as i32).into()]);
+                module.launch(if is_turned { "gemv_turned" } else { "gemv" }, at, &arguments);
+                let got = out.tensor(&[vectors, results + more], made).narrow(1, 0, results).unwrap();
+                let what = format!(
+                    "{dtype} {made} {vectors} {count} {depth} {processors} {is_turned} {is_gated} {kind} {activation:?}"
                 );
-                let got = out.tensor(&[vectors, count + more], made).narrow(1, 0, count).unwrap();
-                let what = format!("{dtype} {made} {vectors} {count} {depth} {processors}");
-                close(&what, &got, &want, 4.0 * tolerance(made));
+                // A gate multiplies what is missing of the sums with one another.
+                let near = if is_gated { 32.0 } else { 4.0 };
+                close(&what, &got, &want, near * tolerance(if kind > 0 { dtype } else { made }));
             }
         }
     }
@@ -161,16 +211,20 @@ fn matrices_of_floats() {
 
 #[test]
 fn streams_keep_memory_busy() {
-    let shape = |rows, vectors, pieces| {
-        let at = stream(rows, vectors, pieces, 132);
-        (at.grid[0], at.block)
+    let shape = |outputs, vectors, depth| {
+        let (at, shares) = stream(outputs, (vectors, depth, 2), 132);
+        (at.grid[0], shares)
     };
-    // Enough rows, too few, too few with nothing to share, and very few long ones.
-    assert_eq!(shape(128_256, 1, 256), (32_064, [32, 1, 4]));
-    assert_eq!(shape(1024, 1, 1024), (512, [32, 2, 2]));
-    assert_eq!(shape(512, 1, 256), (128, [32, 1, 4]));
-    assert_eq!(shape(64, 2, 4096), (32, [32, 8, 1]));
-    assert_eq!(shape(2048, 4, 256), (512, [32, 4, 1]));
+    // More rows than are read at once, in equal turns; too few of them; too few with nothing to share; and very few long ones.
+    assert_eq!(shape(128_256, 1, 2048), (259, 1));
+    assert_eq!(shape(2048, 1, 8192), (256, 2));
+    assert_eq!(shape(2304, 1, 768), (144, 1));
+    assert_eq!(shape(64, 2, 16_384), (32, 8));
+    let turned = |outputs, depth| {
+        let (at, across) = stream_turned(outputs, (1, depth, 2), 132);
+        (at.grid[0], across)
+    };
+    assert_eq!([turned(768, 3072), turned(2304, 768), turned(8192, 2048)], [(48, 2), (144, 2), (256, 4)]);
 }
 
 #[test]

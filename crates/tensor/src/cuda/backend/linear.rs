@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::matmul::{matrices, plain};
+use super::stream::Stream;
 use super::{Gpu, of, rows};
 use crate::cuda::blas::{Function, Matrices, Product};
 use crate::cuda::geometry::{elements, gemv};
@@ -21,6 +22,10 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
     let LinearStep { weight, bias, then, .. } = *step;
     let (inputs, outputs) = (weight.in_features(), weight.out_features());
     let vectors = step.x.shape()[..step.x.ndim() - 1].iter().product();
+    let parts = joined(weight.parts());
+    if let Some(stream) = whole(out, step, &parts, vectors) {
+        return stream.run(gpu);
+    }
     let x = match &step.norm {
         Some(norm) => rows::norm(gpu, step.x, None, norm)?,
         None => step.x.detach(),
@@ -28,7 +33,7 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
     let x = flat(&x, [vectors, inputs]);
     // The matrix units can end with an activation; blocks that meet vectors as they are stored do not reach them.
     let multiplied = |part: &Matrix| vectors > FEW || matches!(part, Matrix::Dense(_));
-    let is_multiplied = weight.parts().iter().all(multiplied);
+    let is_multiplied = parts.iter().all(multiplied);
     let (function, last) = match then {
         Then::Activate(Activation::Relu) if is_multiplied => (Function::Relu, Activation::Identity),
         Then::Activate(Activation::GeluTanh) if is_multiplied => (Function::GeluTanh, Activation::Identity),
@@ -46,7 +51,7 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
         let bias = bias.as_ref();
         let mut converted = Converted { x: &x, as_stored: Vec::new() };
         let mut first = 0;
-        for part in &joined(weight.parts()) {
+        for part in &parts {
             let columns = Columns { sums: &sums, bias, add, first, count: part.shape()[0], function };
             match part {
                 Matrix::Dense(tensor) => columns.of_floats(gpu, &mut converted, tensor)?,
@@ -59,6 +64,23 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
         Then::Gate(activation) => rows::gate(gpu, activation, out, &sums),
         _ => rows::activate(gpu, last, &sums, &sums),
     }
+}
+
+/// The whole layer as one launch, if few vectors meet one matrix of their own dtype.
+fn whole<'a>(out: &Tensor, step: &'a LinearStep, parts: &[Matrix], vectors: usize) -> Option<Stream<'a>> {
+    let ([Matrix::Dense(part)], true) = (parts, vectors > 0) else { return None };
+    let (inputs, outputs) = (step.weight.in_features(), step.weight.out_features());
+    let (activation, is_gated, add) = match step.then {
+        Then::Activate(activation) => (activation, false, None),
+        Then::Gate(activation) => (activation, true, None),
+        Then::Add(residual) => (Activation::Identity, false, Some(residual)),
+    };
+    let sums = flat(out, [vectors, if is_gated { outputs / 2 } else { outputs }]);
+    let is_added = step.bias.is_none_or(|bias| bias.dtype() == out.dtype());
+    let columns =
+        Columns { sums: &sums, bias: step.bias, add, first: 0, count: outputs, function: Function::Identity };
+    let product = columns.product(&flat(step.x, [vectors, inputs]), matrices(part)?);
+    Stream::of(&product).filter(|_| is_added)?.behind(step.norm.as_ref())?.before(activation, is_gated)
 }
 
 /// The parts of a weight, those that lie one behind the other as one.
@@ -150,28 +172,30 @@ impl Columns<'_> {
         };
         let part = if matrices(&part).is_some() { part } else { part.contiguous()? };
         let x = x.to(part.dtype())?;
+        gpu.multiply(&self.product(&x, matrices(&part).unwrap_or_else(|| plain(&part))))
+    }
+
+    /// These columns as the product of `x` with a part of a weight as it is stored.
+    fn product(&self, x: &Tensor, stored: Matrices) -> Product {
         // Turned: a weight has a row for each output.
-        let stored = matrices(&part).unwrap_or_else(|| plain(&part));
         let [rows, columns] = stored.shape;
         let [down, across] = stored.strides;
-        let right = Matrices { shape: [columns, rows], strides: [across, down], ..stored };
-        let vectors = self.sums.shape()[0];
         let out = Matrices {
             address: self.in_tensor(self.sums),
             dtype: self.sums.dtype(),
-            shape: [vectors, self.count],
+            shape: [self.sums.shape()[0], self.count],
             strides: [self.sums.shape()[1], 1],
             apart: 0,
         };
-        gpu.multiply(&Product {
+        Product {
             out,
-            left: plain(&x),
-            right,
+            left: plain(x),
+            right: Matrices { shape: [columns, rows], strides: [across, down], ..stored },
             count: 1,
             bias: self.bias.map(|bias| self.in_tensor(bias)),
             add: self.add.map(|add| self.in_tensor(add)),
             function: self.function,
-        })
+        }
     }
 
     fn of_blocks(&self, gpu: &Gpu, x: &mut Converted, blocks: &Quantized) -> Result<()> {

@@ -1,16 +1,14 @@
 //! Products of matrices, batch by batch.
 
-use super::{Gpu, name};
+use super::Gpu;
+use super::stream::Stream;
 use crate::cuda::arguments::{ACTIVATIONS, Walk, code, place_in};
 use crate::cuda::blas::{BIAS_ALIGNMENT, Function, MOST_MATRICES, Matrices, Product};
-use crate::cuda::geometry::{STREAMED, elements, stream};
+use crate::cuda::geometry::elements;
 use crate::cuda::is_tf32_allowed;
 use crate::cuda::launch::{Argument, Kernel, launch};
 use crate::layout::coalesce;
 use crate::{Activation, Backend, DType, Layout, Result, Shape, Tensor};
-
-/// Bytes that a thread reads at once.
-const PIECE: usize = 16;
 
 pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let mut shape = Shape::from(a.shape());
@@ -42,8 +40,8 @@ pub(super) fn matmul(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 impl Gpu {
     /// Puts a product of matrices of floats on the stream.
     pub(super) fn multiply(&self, product: &Product) -> Result<()> {
-        if is_streamed(product) {
-            return by_stream(self, product);
+        if let Some(stream) = Stream::of(product) {
+            return stream.run(self);
         }
         let aligned = match product.bias {
             Some(bias) if bias % BIAS_ALIGNMENT != 0 => {
@@ -63,65 +61,13 @@ impl Gpu {
     }
 }
 
-/// Whether a product is one of few vectors with a matrix that is read once, in whole pieces. Then all that counts is how fast it is read, and what the
-/// library has for more rows leaves memory waiting.
-fn is_streamed(product: &Product) -> bool {
-    let Product { out, left, right, count, .. } = *product;
-    let is_whole = |m: Matrices, apart: usize| {
-        [m.address as usize, apart * m.dtype.size()].into_iter().all(|bytes| bytes % PIECE == 0)
-    };
-    let [depth, columns] = right.shape;
-    count == 1
-        && out.shape[0] <= STREAMED
-        && left.dtype == right.dtype
-        && [left.dtype, out.dtype].iter().all(|dtype| matches!(dtype, DType::F32 | DType::F16 | DType::BF16))
-        && (left.strides[1], right.strides[0]) == (1, 1)
-        && (out.strides[1] == 1 || columns == 1)
-        && (depth * left.dtype.size()).is_multiple_of(PIECE)
-        && i32::try_from(depth).is_ok()
-        && is_whole(left, left.strides[0])
-        && is_whole(right, right.strides[1])
-}
-
-fn by_stream(gpu: &Gpu, product: &Product) -> Result<()> {
-    let Product { out, left, right, bias, add, function, .. } = *product;
-    let [depth, rows] = right.shape;
-    let vectors = out.shape[0];
-    let macros = format!("T={} OUT={} VECTORS={vectors}", name(left.dtype), name(out.dtype));
-    let at = stream(rows, vectors, depth * left.dtype.size() / PIECE, gpu.processors() as usize);
-    let [out_apart, x_apart, apart] = [out.strides[0], left.strides[0], right.strides[1]].map(|x| x as i64);
-    let (bias, add, function) = (bias.unwrap_or(0), add.unwrap_or(0), activation(function));
-    let (rows, depth) = (rows as i64, depth as i32);
-    launch!(
-        gpu,
-        "gemv",
-        &macros,
-        "gemv",
-        at,
-        [
-            out.address,
-            out_apart,
-            left.address,
-            x_apart,
-            right.address,
-            apart,
-            bias,
-            add,
-            function,
-            rows,
-            depth
-        ]
-    )
-}
-
-/// What kernels call a function.
-fn activation(function: Function) -> i32 {
-    let activation = match function {
+/// The activation that a function of the library is.
+pub(super) fn activation(function: Function) -> Activation {
+    match function {
         Function::Identity => Activation::Identity,
         Function::Relu => Activation::Relu,
         Function::GeluTanh => Activation::GeluTanh,
-    };
-    place_in(&ACTIVATIONS, activation)
+    }
 }
 
 /// A product that the library has no algorithm for: of bfloat16 before Ampere, or of what lies as none takes it.
@@ -146,7 +92,7 @@ fn by_kernel(gpu: &Gpu, product: &Product) -> Result<()> {
     };
     let Product { out, left, right, count, bias, add, .. } = *product;
     let [rows, columns] = out.shape;
-    let function = activation(product.function);
+    let function = place_in(&ACTIVATIONS, activation(product.function));
     let at = elements(count * rows.next_multiple_of(16) * columns.next_multiple_of(16), 1);
     let (bias, add) = (bias.unwrap_or(0), add.unwrap_or(0));
     let [rows, depth, columns, count] =

@@ -12,6 +12,7 @@ mod reduce;
 mod rows;
 mod sampling;
 mod scan;
+mod stream;
 mod update;
 mod walk;
 

@@ -1,16 +1,14 @@
-// Products of up to four vectors with a matrix of floats, whose rows are read once, as fast as memory gives them: there is little to compute beside.
-// -DT: the type of both factors; -DOUT: that of the result, and of what is added to it; -DVECTORS: how many there are.
+// Linear layers of up to four rows, with the norm in front of them and what becomes of their sums: there is little to compute beside reading the
+// matrix, which is read once, as fast as memory gives it. -DT: the type of rows and matrix; -DOUT: that of the result, and of what is added to it;
+// -DVECTORS: how many rows there are, here called vectors.
 #include "functions.cuh"
 #include "numbers.cuh"
 
 // What a lane reads at once.
 using Piece = Pack<u32, 4>;
 constexpr int ELEMENTS = sizeof(Piece) / sizeof(T);
-// Rows of the matrix that a warp has together: what is read of several vectors serves as many.
-constexpr int TOGETHER = VECTORS == 3 ? 4 : VECTORS;
-// Pieces of a row that a lane asks for before it uses the first: eight in all, for memory to be busy while it waits.
-constexpr int AHEAD = 8 / TOGETHER;
-constexpr int SUMS = TOGETHER * VECTORS, MOST_WARPS = 8;
+// Pieces of the matrix that a lane asks for before it uses the first: for memory to be busy while it waits.
+constexpr int ASKED = 8;
 
 DEVICE float element(const Piece& piece, int i) {
     if constexpr (sizeof(T) == 4) return __uint_as_float(piece.at[i]);
@@ -22,54 +20,125 @@ DEVICE float element(const Piece& piece, int i) {
     }
 }
 
-// Zeros behind the end of a row.
-DEVICE Piece piece_of(const T* row, int index, int pieces) {
+// Zeros for what is not there.
+DEVICE Piece piece_at(const T* at, bool is_there) {
     Piece piece = {};
-    if (index < pieces) piece = reinterpret_cast<const Piece*>(row)[index];
+    if (is_there) piece = *reinterpret_cast<const Piece*>(at);
     return piece;
 }
 
-// out (VECTORS, rows) = function(x (VECTORS, depth) matrixᵀ + bias + add): a bias for each column, and what is laid out as the result is, which may
-// be the result. Both may be null. What is `apart` are rows; those of both factors are whole pieces. The warps of a block have different rows in z, and
-// shares of the same ones in y.
-KERNEL(32 * MOST_WARPS) gemv(OUT* out, i64 out_apart, const T* __restrict__ x, i64 x_apart, const T* __restrict__ matrix, i64 apart, const OUT* bias,
-                             const OUT* add, int function, i64 rows, int depth) {
-    __shared__ float of_warp[MOST_WARPS][SUMS];
-    int lane = threadIdx.x, warp = threadIdx.z * blockDim.y + threadIdx.y, pieces = depth / ELEMENTS;
-    i64 of_block = blockDim.z * TOGETHER;
-    for (i64 first = blockIdx.x * of_block; first < rows; first += gridDim.x * of_block) {
-        i64 row = first + threadIdx.z * TOGETHER;
+enum NormKind : i32 { NONE, LAYER, RMS };
+
+// What vectors go through first. Weights and biases are T, or float if `is_wide`; biases may be null.
+struct Norm {
+    const void *weight, *bias;
+    NormKind kind;
+    int is_wide;
+    float eps;
+
+    DEVICE void fetch(float (&to)[ELEMENTS], const void* from, int at) const {
+        if (is_wide) {
+            auto wide = reinterpret_cast<float(*)[EACH]>(to);
+            for (int i = 0; i < ELEMENTS; i += EACH) read(wide[i / EACH], static_cast<const float*>(from) + at + i);
+        } else read(to, static_cast<const T*>(from) + at);
+    }
+};
+
+// The vectors, as the norm leaves them, in the shared memory of a block: all of its threads take part, and wait for one another before they read.
+DEVICE void bring(T* to, const T* x, i64 apart, Norm norm, int depth) {
+    int own = threadIdx.x * ELEMENTS, step = blockDim.x * ELEMENTS;
+    for (int n = 0; n < VECTORS; n++, x += apart, to += depth) {
+        float total = 0, square = 0, weight[ELEMENTS], bias[ELEMENTS] = {};
+        auto parameters = [&](int at) {
+            norm.fetch(weight, norm.weight, at);
+            if (norm.bias) norm.fetch(bias, norm.bias, at);
+        };
+        // Most threads have one piece. What it is scaled with is asked for before they know what it is divided by.
+        if (norm.kind != NONE && own < depth) parameters(own);
+        for (int at = own; at < depth; at += step) {
+            Piece piece = *reinterpret_cast<const Piece*>(x + at);
+            for (int i = 0; i < ELEMENTS; i++) total += element(piece, i);
+            *reinterpret_cast<Piece*>(to + at) = piece;
+        }
+        if (norm.kind == NONE) continue;
+        float mean = norm.kind == LAYER ? reduce_row<Sum>(total) / depth : 0, values[ELEMENTS];
+        // Each thread reads back only what it wrote itself.
+        for (int at = own; at < depth; at += step) {
+            read(values, to + at);
+            for (float value : values) square += (value - mean) * (value - mean);
+        }
+        float inverse = 1 / sqrtf(reduce_row<Sum>(square) / depth + norm.eps);
+        for (int at = own; at < depth; at += step) {
+            if (at != own) parameters(at);
+            read(values, to + at);
+            for (int i = 0; i < ELEMENTS; i++) values[i] = (values[i] - mean) * inverse * weight[i] + bias[i];
+            write(to + at, values);
+        }
+    }
+}
+
+// Rows of the matrix that a warp has together: what is read of several vectors serves as many, and a gate is beside what it is for.
+constexpr int TOGETHER = VECTORS <= 2 ? 2 : 4, AHEAD = ASKED / TOGETHER;
+constexpr int SUMS = TOGETHER * VECTORS, WARPS = 8;
+
+// out (VECTORS, rows) = function(norm(x) (VECTORS, depth) matrixᵀ + bias + add): a bias for each column, and what is laid out as the result is, which
+// may be the result. Both may be null. If it is gated, the first half of the sums are gates of the second, half as many results: function(gate) up. What
+// is `apart` are rows; those of both factors are whole pieces. So many warps, `shares`, have the same rows.
+KERNEL(WARPS * WARP) gemv(OUT* out, i64 out_apart, const T* x, i64 x_apart, Norm norm, const T* __restrict__ matrix, i64 apart, const OUT* bias,
+                          const OUT* add, int function, int is_gated, i64 rows, int depth, int shares) {
+    DYNAMIC_SHARED(memory);
+    __shared__ float of_warp[WARPS][SUMS];
+    T* vectors = reinterpret_cast<T*>(memory);
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, share = warp % shares, groups = WARPS / shares;
+    i64 units = ceil_div(rows, TOGETHER), step = i64(gridDim.x) * groups, results = is_gated ? rows / 2 : rows;
+    int start = share * (AHEAD * WARP), stride = shares * (AHEAD * WARP), pieces = depth / ELEMENTS;
+    // Row `r` of a unit.
+    auto row_of = [&](i64 unit, int r) { return is_gated ? unit * (TOGETHER / 2) + r / 2 + r % 2 * results : unit * TOGETHER + r; };
+
+    // What is asked for is carried around the loops: else the compiler puts each reading before its use, and memory waits.
+    Piece asked[AHEAD][TOGETHER];
+    auto ask = [&](i64 unit, int from, int i) {
+#pragma unroll
+        for (int r = 0; r < TOGETHER; r++) {
+            i64 row = row_of(unit, r);
+            int at = from + i * WARP + lane;
+            asked[i][r] = piece_at(matrix + row * apart + at * ELEMENTS, row < rows && at < pieces);
+        }
+    };
+    i64 first = i64(blockIdx.x) * groups;
+#pragma unroll
+    for (int i = 0; i < AHEAD; i++) ask(first + warp / shares, start, i);
+    bring(vectors, x, x_apart, norm, depth);
+    __syncthreads();
+
+    for (; first < units; first += step) {
+        i64 unit = first + warp / shares;
         // In the end, each sum is a lane's.
-        i64 column = row + lane / VECTORS, at = lane % VECTORS * out_apart + column;
-        bool is_own = threadIdx.y == 0 && lane < SUMS && column < rows;
+        i64 row = row_of(unit, lane / VECTORS), at = lane % VECTORS * out_apart + row;
+        bool has_sum = share == 0 && lane < SUMS && row < rows, has_result = has_sum && row < results;
         // Asked for now, so that nobody waits for them when the sums are there.
         OUT of_bias = narrow<OUT>(0), of_add = narrow<OUT>(0);
-        if (is_own && bias) of_bias = bias[column];
-        if (is_own && add) of_add = add[at];
-
-        // What is asked for is carried around the loop: else the compiler puts each reading before its use, and memory waits.
-        Piece of_matrix[AHEAD][TOGETHER], of_x[AHEAD][VECTORS];
-        auto ask = [&](int i, int from) {
-#pragma unroll
-            for (int r = 0; r < TOGETHER; r++) of_matrix[i][r] = piece_of(matrix + least(row + r, rows - 1) * apart, from + i * WARP, pieces);
-#pragma unroll
-            for (int n = 0; n < VECTORS; n++) of_x[i][n] = piece_of(x + n * x_apart, from + i * WARP, pieces);
-        };
-        int from = threadIdx.y * (AHEAD * WARP) + lane, step = blockDim.y * (AHEAD * WARP);
-#pragma unroll
-        for (int i = 0; i < AHEAD; i++) ask(i, from);
+        if (has_sum && bias) of_bias = bias[row];
+        if (has_result && add) of_add = add[at];
         float sums[SUMS] = {};
-        for (; from < pieces; from += step) {
+        for (int from = start; from < pieces; from += stride) {
+            bool is_last = from + stride >= pieces;
 #pragma unroll
             for (int i = 0; i < AHEAD; i++) {
+                int piece = from + i * WARP + lane;
 #pragma unroll
-                for (int sum = 0; sum < SUMS; sum++) {
-                    float product = 0;
+                for (int n = 0; n < VECTORS; n++) {
+                    Piece of_x = piece_at(vectors + n * depth + piece * ELEMENTS, piece < pieces);
 #pragma unroll
-                    for (int k = 0; k < ELEMENTS; k++) product += element(of_matrix[i][sum / VECTORS], k) * element(of_x[i][sum % VECTORS], k);
-                    sums[sum] += product;
+                    for (int r = 0; r < TOGETHER; r++) {
+                        float product = 0;
+#pragma unroll
+                        for (int k = 0; k < ELEMENTS; k++) product += element(asked[i][r], k) * element(of_x, k);
+                        sums[r * VECTORS + n] += product;
+                    }
                 }
-                ask(i, from + step);
+                // The next rows are on their way while these are summed up.
+                ask(is_last ? unit + step : unit, is_last ? start : from + stride, i);
             }
         }
         float own = 0;
@@ -78,12 +147,75 @@ KERNEL(32 * MOST_WARPS) gemv(OUT* out, i64 out_apart, const T* __restrict__ x, i
             float sum = reduce_warp<Sum>(sums[i]);
             if (lane == i) own = sum;
         }
-        if (blockDim.y > 1) {
+        if (shares > 1) {
             if (lane < SUMS) of_warp[warp][lane] = own;
             __syncthreads();
-            for (int share = 1; is_own && share < int(blockDim.y); share++) own += of_warp[warp + share][lane];
+            for (int other = 1; has_sum && other < shares; other++) own += of_warp[warp + other][lane];
             __syncthreads();
         }
-        if (is_own) out[at] = narrow<OUT>(activate(function, own + widen(of_bias) + widen(of_add)));
+        own += widen(of_bias) + widen(of_add);
+        float up = shuffle(own, lane + VECTORS), result = activate(function, own);
+        if (has_result) out[at] = narrow<OUT>(is_gated ? result * up : result);
+    }
+}
+
+// Warps of a block, and the most lanes that read neighbours, of the other kernel.
+constexpr int TALL = 16, MOST_ACROSS = 4;
+
+// The same without gates for a matrix (depth, columns), whose columns are whole pieces: so many lanes, `across`, read neighbours, and all others of a
+// block other rows.
+KERNEL(TALL * WARP) gemv_turned(OUT* out, i64 out_apart, const T* x, i64 x_apart, Norm norm, const T* __restrict__ matrix, i64 apart, const OUT* bias,
+                                const OUT* add, int function, i64 columns, int depth, int across) {
+    constexpr int MOST_COLUMNS = MOST_ACROSS * ELEMENTS;
+    DYNAMIC_SHARED(memory);
+    __shared__ float of_warp[TALL][VECTORS][MOST_COLUMNS];
+    T* vectors = reinterpret_cast<T*>(memory);
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, width = across * ELEMENTS;
+    int start = threadIdx.x / across, down = TALL * WARP / across;
+    bool is_brought = false;
+    for (i64 first = i64(blockIdx.x) * width; first < columns; first += i64(gridDim.x) * width) {
+        i64 column = first + lane % across * ELEMENTS;
+        Piece asked[ASKED];
+        auto ask = [&](int i, int row) { asked[i] = piece_at(matrix + row * apart + column, row < depth && column < columns); };
+#pragma unroll
+        for (int i = 0; i < ASKED; i++) ask(i, start + i * down);
+        if (!is_brought) bring(vectors, x, x_apart, norm, depth);
+        is_brought = true;
+        __syncthreads();
+
+        float sums[VECTORS][ELEMENTS] = {};
+        for (int from = start; from < depth; from += ASKED * down) {
+#pragma unroll
+            for (int i = 0; i < ASKED; i++) {
+                int row = from + i * down;
+#pragma unroll
+                for (int n = 0; n < VECTORS; n++) {
+                    float factor = row < depth ? widen(vectors[n * depth + row]) : 0;
+#pragma unroll
+                    for (int k = 0; k < ELEMENTS; k++) sums[n][k] += element(asked[i], k) * factor;
+                }
+                ask(i, row + ASKED * down);
+            }
+        }
+#pragma unroll
+        for (int n = 0; n < VECTORS; n++) {
+#pragma unroll
+            for (int k = 0; k < ELEMENTS; k++) {
+                float sum = sums[n][k];
+                for (int apart = WARP / 2; apart >= across; apart /= 2) sum += shuffle_xor(sum, apart);
+                if (lane < across) of_warp[warp][n][lane * ELEMENTS + k] = sum;
+            }
+        }
+        __syncthreads();
+        for (int i = threadIdx.x; i < VECTORS * width; i += blockDim.x) {
+            int n = i / width, k = i % width;
+            if (first + k >= columns) continue;
+            i64 at = n * out_apart + first + k;
+            float sum = 0;
+            for (int other = 0; other < TALL; other++) sum += of_warp[other][n][k];
+            if (bias) sum += widen(bias[first + k]);
+            if (add) sum += widen(add[at]);
+            out[at] = narrow<OUT>(activate(function, sum));
+        }
     }
 }
