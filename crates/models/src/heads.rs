@@ -275,7 +275,10 @@ impl Head {
                     }
                     Some(kept) => {
                         let places = |text| kept.iter().map(move |position| text * length + position);
-                        let rows = hidden.gather_rows(&packing.rows_of((0..batch).flat_map(places)))?;
+                        let asked = packing.rows_of((0..batch).flat_map(places));
+                        // A step has no others.
+                        let is_all = asked.iter().copied().eq(0..hidden.shape()[0]);
+                        let rows = if is_all { hidden.clone() } else { hidden.gather_rows(&asked)? };
                         let logits = language.logits(&rows, dropout)?;
                         (logits.view(&[batch, kept.len(), logits.shape()[1]])?, None)
                     }

@@ -151,7 +151,7 @@ impl Recorded {
         let sequences = ragged.on(hidden.device())?;
         let places = cache.as_deref().map(|cache| cache.places().on(hidden.device())).transpose()?;
         let room = |x: &Tensor| -> Result<Tensor> {
-            let filled = Tensor::zeros_on(&[kind.rows, x.shape()[1]], x.dtype(), x.device())?;
+            let filled = Tensor::zeros_on(&[kind.rows, x.shape()[1]], x.dtype(), hidden.device())?;
             filled.narrow(0, 0, x.shape()[0])?.copy_(x)?;
             Ok(filled)
         };
@@ -196,10 +196,10 @@ impl Recorded {
             to.cos.narrow(0, 0, rows)?.copy_(&from.cos)?;
             to.sin.narrow(0, 0, rows)?.copy_(&from.sin)?;
         }
-        let device = hidden.device();
-        self.sequences.copy_(&self.kind.filled(&shared.ragged).on(device)?)?;
+        // The host's own numbers go straight to where the graph reads them.
+        self.sequences.copy_(&self.kind.filled(&shared.ragged).on(Device::Cpu)?)?;
         if let (Some(places), Some(cache)) = (&self.places, cache) {
-            places.copy_(&cache.places().on(device)?)?;
+            places.copy_(&cache.places().on(Device::Cpu)?)?;
         }
         Ok(())
     }

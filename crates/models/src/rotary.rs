@@ -138,20 +138,12 @@ impl RotarySpec {
         Ok(RotarySpec { dims, interleaved: false, theta, scaling: p.scaling(config, dims)? })
     }
 
-    /// Cosines and sines (rows, dims / 2) of the angles at `positions`, of texts of up to `length` positions.
-    pub fn tables(&self, positions: &[i64], length: usize) -> Result<(Tensor, Tensor)> {
-        let (frequencies, factor) = self.frequencies(length);
-        let mut cos = Vec::with_capacity(positions.len() * frequencies.len());
-        let mut sin = Vec::with_capacity(cos.capacity());
-        for &position in positions {
-            for &frequency in &frequencies {
-                // As transformers computes it: the angle in float32.
-                let angle = position as f32 * frequency as f32;
-                cos.push((f64::from(angle.cos()) * factor) as f32);
-                sin.push((f64::from(angle.sin()) * factor) as f32);
-            }
-        }
-        let shape = [positions.len(), frequencies.len()];
+    /// Cosines and sines (rows, dims / 2) of the angles at `positions`, of texts of up to `length` positions. What was found before is in `known`.
+    pub fn tables(&self, positions: &[i64], length: usize, known: &mut Angles) -> Result<(Tensor, Tensor)> {
+        known.expect(self.frequencies(length));
+        let shape = [positions.len(), self.dims / 2];
+        let [mut cos, mut sin] = [(); 2].map(|()| Vec::with_capacity(shape[0] * shape[1]));
+        positions.iter().for_each(|&position| known.append(position, &mut cos, &mut sin));
         Ok((Tensor::from_slice(&cos, &shape)?, Tensor::from_slice(&sin, &shape)?))
     }
 
@@ -211,6 +203,49 @@ impl RotarySpec {
                 (stretched.collect(), *attention_factor)
             }
         }
+    }
+}
+
+/// Cosines and sines at the first positions, which are worked out once: a step of a text asks for one row of them, a prompt for thousands.
+#[derive(Debug, Default)]
+pub struct Angles {
+    /// See [`RotarySpec::frequencies`].
+    of: (Vec<f64>, f64),
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+}
+
+impl Angles {
+    /// Positions that are kept; few texts are longer.
+    const KEPT: usize = 1 << 14;
+
+    /// Forgets what was found for others.
+    fn expect(&mut self, of: (Vec<f64>, f64)) {
+        if self.of != of {
+            *self = Angles { of, ..Angles::default() };
+        }
+    }
+
+    fn append(&mut self, position: i64, cos: &mut Vec<f32>, sin: &mut Vec<f32>) {
+        let (frequencies, factor) = &self.of;
+        let work_out = |position: i64, cos: &mut Vec<f32>, sin: &mut Vec<f32>| {
+            for &frequency in frequencies {
+                // As transformers computes it: the angle in float32.
+                let angle = position as f32 * frequency as f32;
+                cos.push((f64::from(angle.cos()) * factor) as f32);
+                sin.push((f64::from(angle.sin()) * factor) as f32);
+            }
+        };
+        let pairs = frequencies.len();
+        let Some(place) = usize::try_from(position).ok().filter(|&place| place < Self::KEPT) else {
+            return work_out(position, cos, sin);
+        };
+        for next in self.cos.len() / pairs..=place {
+            work_out(next as i64, &mut self.cos, &mut self.sin);
+        }
+        let row = place * pairs..(place + 1) * pairs;
+        cos.extend_from_slice(&self.cos[row.clone()]);
+        sin.extend_from_slice(&self.sin[row]);
     }
 }
 

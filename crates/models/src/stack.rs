@@ -22,7 +22,7 @@ use crate::places::{Places, Windows, places};
 use crate::recomputed;
 use crate::recorded::{self, Kind, Recorder};
 use crate::relative::Relative;
-use crate::rotary::RotarySpec;
+use crate::rotary::{Angles, RotarySpec};
 use crate::site::Site;
 use crate::spec::{BiasSpec, StackSpec};
 use crate::{Packing, Parameter, Result};
@@ -40,6 +40,8 @@ pub struct Stack {
     number: u64,
     /// The graphs of passes without a cache, the last used first.
     recorders: Mutex<Vec<(Kind, Recorder)>>,
+    /// What is known of each of its rotary embeddings.
+    angles: Mutex<Vec<Angles>>,
 }
 
 /// So many graphs are kept, each with the memory that it writes to.
@@ -152,6 +154,7 @@ impl Stack {
             spec,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             recorders: Mutex::default(),
+            angles: Mutex::default(),
         })
     }
 
@@ -237,7 +240,7 @@ impl Stack {
                 Some(Bias::Disentangled(vectors)) => Some(vectors.distances(&pass, &ragged)?.brought(site)?),
                 _ => None,
             },
-            rotaries: self.rotaries(&pass, past_length, device)?,
+            rotaries: self.rotaries(&pass, past_length)?,
             encoded: pass.encoded.map(|(hidden, _)| site.bring(hidden)).transpose()?,
             ragged,
         });
@@ -265,6 +268,8 @@ impl Stack {
                 routed: None,
             });
         }
+        // Angles came from the host, from where a graph takes them.
+        let shared = if device == Device::Cpu { shared } else { Arc::new(shared.brought(site)?) };
         let mut step = Step {
             shared: &shared,
             workspace: workspace.unwrap_or_default(),
@@ -391,8 +396,8 @@ impl Stack {
         if is_wide { StoreForm::F32 } else { StoreForm::F16 }
     }
 
-    /// Cosines and sines of each of the stack's rotary embeddings for the packed rows.
-    fn rotaries(&self, pass: &Pass, past: usize, device: Device) -> Result<Vec<Rotary>> {
+    /// Cosines and sines of each of the stack's rotary embeddings for the packed rows, on the host.
+    fn rotaries(&self, pass: &Pass, past: usize) -> Result<Vec<Rotary>> {
         if self.spec.rotaries.is_empty() {
             return Ok(Vec::new());
         }
@@ -414,11 +419,14 @@ impl Stack {
                 (positions.collect(), past + packing.shape()[1])
             }
         };
-        let rotary = |spec: &RotarySpec| {
-            let (cos, sin) = spec.tables(&positions, length)?;
-            Rotary { cos, sin, interleaved: spec.interleaved }.to_device(device)
+        // A panic leaves whole rows.
+        let mut known = self.angles.lock().unwrap_or_else(PoisonError::into_inner);
+        known.resize_with(self.spec.rotaries.len(), Angles::default);
+        let rotary = |(spec, known): (&RotarySpec, &mut Angles)| {
+            let (cos, sin) = spec.tables(&positions, length, known)?;
+            Ok(Rotary { cos, sin, interleaved: spec.interleaved })
         };
-        self.spec.rotaries.iter().map(rotary).collect()
+        self.spec.rotaries.iter().zip(known.iter_mut()).map(rotary).collect()
     }
 
     /// What is added to the scores of each sequence: the stack's own bias and the caller's mask if that is a matrix.

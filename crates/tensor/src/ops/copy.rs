@@ -91,10 +91,17 @@ impl Tensor {
         values.expect_no_gradient_lost("copy_", self.dtype())?;
         let recorded = self.check_in_place("copy_", &[values])?;
         let source = if values.shares_storage(self) { values.detach().copy()? } else { values.clone() };
-        // As torch's does, it brings values from wherever they are.
-        let source = source.detach().to_device(self.device())?;
+        // As torch's does, it brings values from wherever they are: at once to where they belong, if they lie there as they do here.
+        let source = source.detach();
+        let is_carried = source.device() != self.device()
+            && [self, &source].into_iter().all(Tensor::is_contiguous)
+            && (source.dtype(), source.shape()) == (self.dtype(), self.shape());
         self.storage().bump_version();
-        self.assign(&source)?;
+        if is_carried {
+            cuda::carry(self, &source)?;
+        } else {
+            self.assign(&source.to_device(self.device())?)?;
+        }
         if recorded { self.rebase(values, before) } else { Ok(()) }
     }
 
