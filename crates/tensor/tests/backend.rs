@@ -1046,6 +1046,41 @@ fn few_rows_meet_what_lies_anywhere() {
     }
 }
 
+/// Blocks are read in pieces, too, and rows of vectors in whole ones.
+#[test]
+fn few_rows_meet_blocks_that_lie_anywhere() {
+    for device in devices().into_iter().filter(|device| *device != Device::Cpu) {
+        for (format, columns) in [
+            (BlockFormat::Q4_1, 64),
+            (BlockFormat::Q8_0, 96),
+            (BlockFormat::Int8, 96),
+            (BlockFormat::Int8, 83),
+            (BlockFormat::Q4_0, 0),
+        ] {
+            let [x, weight] = [(3, 1), (9, 2)].map(|(rows, seed)| {
+                numbers(rows * columns, DType::F32, seed).view(&[rows, columns]).unwrap()
+            });
+            let here = Quantized::quantize(&weight, format).unwrap();
+            let bytes = here.blocks().unwrap().view(&[here.nbytes()]).unwrap();
+            let before = Tensor::zeros(&[3]).unwrap().to_dtype(DType::U8).unwrap();
+            let shifted = on(device, &Tensor::cat(&[&before, &bytes], 0).unwrap());
+            let shifted = shifted.narrow(0, 3, 3 + here.nbytes()).unwrap();
+            let there = Quantized::new(format, shifted, *here.shape()).unwrap();
+            close("rows", &there.dequantize().unwrap(), &read(&here.dequantize().unwrap()), 1e-6);
+            let product = |x: &Tensor, weight: Quantized| {
+                let out = Tensor::full(&[3, 9], 7.0, DType::F32).unwrap().to_device(x.device()).unwrap();
+                let weight = Weight::new([weight]).unwrap();
+                let then = Then::Activate(Activation::Identity);
+                let step = LinearStep { x, norm: None, weight: &weight, bias: None, then, dtype: None };
+                out.storage().backend().linear(&out, &step).unwrap();
+                out
+            };
+            let on_x = on(device, &x);
+            close(&format!("{format} {columns}"), &product(&on_x, there), &read(&product(&x, here)), 2e-2);
+        }
+    }
+}
+
 fn is_single(part: &Matrix) -> bool {
     part.dense().is_some_and(|part| part.dtype() == DType::F32)
 }

@@ -90,28 +90,39 @@ pub fn decode(rows: usize, kv_heads: usize, chunks: usize, keys: usize) -> (Geom
     (Geometry { grid, block: [(DECODE_WARPS * WARP) as u32, 1, 1], shared: 0 }, parts)
 }
 
-/// Products of a matrix of `rows` rows with `vectors` vectors: a warp for each row.
-pub fn gemv(rows: usize, vectors: usize) -> Geometry {
-    let grid = [rows.div_ceil(4).clamp(1, HIGHEST) as u32, vectors.clamp(1, HIGHEST) as u32, 1];
-    Geometry { grid, block: [WARP as u32, 4, 1], shared: 0 }
-}
-
 /// Vectors that a matrix of floats meets as fast as it can be read.
 pub const STREAMED: usize = 4;
 
-/// Products of `vectors` such vectors with a matrix of `rows` rows, each of so many `pieces` of 16 bytes: a warp for as many
-/// rows as there are vectors, to read these once for all of them.
+/// Products of `vectors` such vectors with a matrix of `rows` rows, each of so many `pieces` of 16 bytes: a warp for as many rows as there are vectors, to
+/// read these once for all of them.
 pub fn stream(rows: usize, vectors: usize, pieces: usize, processors: usize) -> Geometry {
-    /// What a warp reads at once.
+    /// Pieces that a warp reads at once.
     const AT_ONCE: usize = 8 * WARP;
     let together = vectors.next_power_of_two();
-    let warps = rows.div_ceil(together);
-    // So many warps, with what they have asked for, keep the memory of a processor busy. Fewer rows are shared by more, while there is something to
-    // share.
-    let shares = [1, 2, 4]
-        .into_iter()
-        .find(|shares| warps * shares >= 12 * processors || pieces * together <= shares * AT_ONCE);
-    let shares = shares.unwrap_or(8);
+    shared(rows.div_ceil(together), (pieces * together).div_ceil(AT_ONCE), processors)
+}
+
+/// Vectors that share one reading of blocks, of `vectors` that meet them as they are stored.
+pub fn sharing(vectors: usize) -> usize {
+    if vectors == 1 { 1 } else { 4 }
+}
+
+/// Products of `vectors` vectors with a matrix in blocks, of `rows` rows of `columns` elements: a warp for some rows, to read vectors once for all of
+/// them.
+pub fn blocks(rows: usize, vectors: usize, columns: usize, processors: usize) -> Geometry {
+    /// Elements of a row that a warp reads at once.
+    const AT_ONCE: usize = 32 * WARP;
+    let together = if vectors == 1 { 4 } else { 2 };
+    let at = shared(rows.div_ceil(together), columns.div_ceil(AT_ONCE), processors);
+    let groups = vectors.div_ceil(sharing(vectors)).clamp(1, HIGHEST);
+    Geometry { grid: [at.grid[0], groups as u32, 1], ..at }
+}
+
+/// `warps` warps with rows of their own, each in so many `steps`. What they have asked for is to keep the memory of all processors busy: where they are too
+/// few, rows are shared by more, while there is something to share.
+fn shared(warps: usize, steps: usize, processors: usize) -> Geometry {
+    let enough = |shares: &usize| warps * shares >= 12 * processors || steps <= *shares;
+    let shares = [1, 2, 4].into_iter().find(enough).unwrap_or(8);
     let side = (4 / shares).max(1);
     let grid = [warps.div_ceil(side).clamp(1, HIGHEST) as u32, 1, 1];
     Geometry { grid, block: [WARP as u32, shares as u32, side as u32], shared: 0 }

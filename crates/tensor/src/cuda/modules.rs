@@ -19,8 +19,9 @@ macro_rules! sources {
 }
 
 /// What kernels include.
-const HEADERS: [(&str, &str); 9] = sources![
+const HEADERS: [(&str, &str); 10] = sources![
     "attention.cuh",
+    "blocks.cuh",
     "common.cuh",
     "functions.cuh",
     "joins.cuh",

@@ -115,7 +115,7 @@ fn by_stream(gpu: &Gpu, product: &Product) -> Result<()> {
 }
 
 /// What kernels call a function.
-fn activation(function: Function) -> i32 {
+pub(super) fn activation(function: Function) -> i32 {
     let activation = match function {
         Function::Identity => Activation::Identity,
         Function::Relu => Activation::Relu,

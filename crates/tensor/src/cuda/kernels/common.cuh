@@ -69,3 +69,24 @@ template <typename By, typename V> DEVICE V reduce_row(V value) {
     for (int warp = 1; warp < int(blockDim.x) / WARP; warp++) value = By::join(value, of_warp[warp]);
     return value;
 }
+
+// Warps of a block whose threads in z have different rows, and in y shares of the same ones.
+constexpr int MOST_WARPS = 8;
+
+// Of sums that all threads of some rows have a part of: lane i of the first of their warps gets the i-th sum, and zero where there is none.
+template <int SUMS> DEVICE float sum_of_lane(const float (&sums)[SUMS]) {
+    __shared__ float of_warp[MOST_WARPS][SUMS];
+    int lane = threadIdx.x, warp = threadIdx.z * blockDim.y + threadIdx.y;
+    float own = 0;
+#pragma unroll
+    for (int i = 0; i < SUMS; i++) {
+        float sum = reduce_warp<Sum>(sums[i]);
+        if (lane == i) own = sum;
+    }
+    if (blockDim.y == 1) return own;
+    if (lane < SUMS) of_warp[warp][lane] = own;
+    __syncthreads();
+    for (int share = 1; threadIdx.y == 0 && lane < SUMS && share < int(blockDim.y); share++) own += of_warp[warp + share][lane];
+    __syncthreads();
+    return own;
+}

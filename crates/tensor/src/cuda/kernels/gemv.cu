@@ -10,7 +10,7 @@ constexpr int ELEMENTS = sizeof(Piece) / sizeof(T);
 constexpr int TOGETHER = VECTORS == 3 ? 4 : VECTORS;
 // Pieces of a row that a lane asks for before it uses the first: eight in all, for memory to be busy while it waits.
 constexpr int AHEAD = 8 / TOGETHER;
-constexpr int SUMS = TOGETHER * VECTORS, MOST_WARPS = 8;
+constexpr int SUMS = TOGETHER * VECTORS;
 
 DEVICE float element(const Piece& piece, int i) {
     if constexpr (sizeof(T) == 4) return __uint_as_float(piece.at[i]);
@@ -34,8 +34,7 @@ DEVICE Piece piece_of(const T* row, int index, int pieces) {
 // shares of the same ones in y.
 KERNEL(32 * MOST_WARPS) gemv(OUT* out, i64 out_apart, const T* __restrict__ x, i64 x_apart, const T* __restrict__ matrix, i64 apart, const OUT* bias,
                              const OUT* add, int function, i64 rows, int depth) {
-    __shared__ float of_warp[MOST_WARPS][SUMS];
-    int lane = threadIdx.x, warp = threadIdx.z * blockDim.y + threadIdx.y, pieces = depth / ELEMENTS;
+    int lane = threadIdx.x, pieces = depth / ELEMENTS;
     i64 of_block = blockDim.z * TOGETHER;
     for (i64 first = blockIdx.x * of_block; first < rows; first += gridDim.x * of_block) {
         i64 row = first + threadIdx.z * TOGETHER;
@@ -72,18 +71,7 @@ KERNEL(32 * MOST_WARPS) gemv(OUT* out, i64 out_apart, const T* __restrict__ x, i
                 ask(i, from + step);
             }
         }
-        float own = 0;
-#pragma unroll
-        for (int i = 0; i < SUMS; i++) {
-            float sum = reduce_warp<Sum>(sums[i]);
-            if (lane == i) own = sum;
-        }
-        if (blockDim.y > 1) {
-            if (lane < SUMS) of_warp[warp][lane] = own;
-            __syncthreads();
-            for (int share = 1; is_own && share < int(blockDim.y); share++) own += of_warp[warp + share][lane];
-            __syncthreads();
-        }
+        float own = sum_of_lane(sums);
         if (is_own) out[at] = narrow<OUT>(activate(function, own + widen(of_bias) + widen(of_add)));
     }
 }
