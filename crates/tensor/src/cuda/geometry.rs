@@ -127,3 +127,13 @@ fn shared(warps: usize, steps: usize, processors: usize) -> Geometry {
     let grid = [warps.div_ceil(side).clamp(1, HIGHEST) as u32, 1, 1];
     Geometry { grid, block: [WARP as u32, shares as u32, side as u32], shared: 0 }
 }
+
+/// Tokens of a row that a block looks through where they are drawn: so many blocks that few rows fill a GPU.
+pub const RUN: usize = 2048;
+
+/// Tokens drawn from `rows` rows of `width` logits: a block for each run of each row, and then one for each row.
+pub fn drawing(rows: usize, width: usize) -> (Geometry, Geometry) {
+    let (runs, down) = (width.div_ceil(RUN).max(1), rows.clamp(1, HIGHEST));
+    let of = |x: usize, y: usize| Geometry { grid: [x as u32, y as u32, 1], block: [256, 1, 1], shared: 0 };
+    (of(runs, down), of(down, 1))
+}

@@ -108,6 +108,11 @@ template <typename V, typename W> V atomicAdd(V* to, W value) {
     *to += value;
     return old;
 }
+template <typename V> V atomicMax(V* to, V value) {
+    V old = *to;
+    if (old < value) *to = value;
+    return old;
+}
 inline unsigned atomicCAS(unsigned* to, unsigned compare, unsigned value) {
     unsigned old = *to;
     if (old == compare) *to = value;
