@@ -14,6 +14,7 @@ mod whole;
 
 use std::sync::OnceLock;
 
+use cudarc::driver::result::{ctx, device, primary_ctx};
 use trustformers_tensor::ops::{
     Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Mask, Norm, Places,
     Ragged, ReduceOp, StoreForm, Then, UnaryOp, Update, store_rows,
@@ -1011,6 +1012,36 @@ fn steps_are_those_of_the_processor() {
                     near("a step", &got, &want, if rounded { 2e-2 } else { 2e-5 });
                 }
             }
+        }
+    }
+}
+
+/// Another library may have chosen a device for a thread, and knows of no other way to find it again.
+#[test]
+fn a_thread_keeps_its_device() {
+    if !cuda::is_available() {
+        return;
+    }
+    let current = || ctx::get_current().unwrap().map_or(0, |context| context as usize);
+    let work = |index| {
+        let x = Tensor::ones(&[2, 3], DType::F32).unwrap().to_device(Device::Cuda(index)).unwrap();
+        let product = x.matmul(&x.mt().unwrap()).unwrap().add(&x.narrow(1, 0, 2).unwrap()).unwrap();
+        assert_eq!(read(&product), [4.0; 4]);
+    };
+    assert_eq!(current(), 0);
+    work(0);
+    assert_eq!(current(), 0);
+    for index in 0..cuda::count().unwrap() {
+        let device = device::get(index as i32).unwrap();
+        // SAFETY: primary contexts, which are not released.
+        let chosen = unsafe {
+            let context = primary_ctx::retain(device).unwrap();
+            ctx::set_current(context).unwrap();
+            context as usize
+        };
+        for other in 0..cuda::count().unwrap() {
+            work(other);
+            assert_eq!(current(), chosen);
         }
     }
 }

@@ -110,7 +110,7 @@ impl Module {
     fn load(gpu: &Gpu, file: &str, macros: &str) -> Result<Module> {
         let [major, minor] = gpu.capability();
         let source = Source { file, macros, capability: 10 * major + minor };
-        gpu.bind()?;
+        let _bound = gpu.bind()?;
         let load = |image: &[u8]| {
             // SAFETY: an image as the compiler made it, checked where it comes from disk; the driver reads no further than it says.
             unsafe { result::module::load_data(image.as_ptr().cast()) }
