@@ -63,8 +63,12 @@ assert trustformers.zeros(1, device="auto").device == "cpu"
 def test_two_devices() -> None:
     run(
         """
-import tempfile
+import ctypes, tempfile
 assert cuda.device_count() == 2
+driver, chosen, now = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p(), ctypes.c_void_p()
+driver.cuInit(0)
+driver.cuDevicePrimaryCtxRetain(ctypes.byref(chosen), 0)
+driver.cuCtxSetCurrent(chosen)
 with cuda.device(1):
     there = trustformers.ones(3, device="cuda")
 assert (there.device, cuda.current_device()) == ("cuda:1", 0)
@@ -81,6 +85,9 @@ asked = dict(max_new_tokens=3, eos_token_id=None, pad_token_id=0)
 np.testing.assert_array_equal(split.generate(IDS, **asked), model.generate(IDS, **asked))
 assert split.to("cuda:1").device == "cuda:1"
 np.testing.assert_allclose(split(IDS).logits, model(IDS).logits, atol=1e-5)
+# What another library has chosen for this thread.
+driver.cuCtxGetCurrent(ctypes.byref(now))
+assert now.value == chosen.value
 """,
         EMULATED_CUDA_DEVICES=2,
     )

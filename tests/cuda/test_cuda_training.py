@@ -14,6 +14,10 @@ from trustformers import (
     BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
     Trainer,
     TrainingArguments,
 )
@@ -36,12 +40,25 @@ def classifier() -> BertForSequenceClassification:
     return BertForSequenceClassification(config, seed=3)
 
 
-def trained(folder: Path, resume: str | None = None, **settings: Any) -> Trainer:
+def llama() -> LlamaForCausalLM:
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "vocab_size": 60}
+    return LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=4, num_key_value_heads=2), seed=3)
+
+
+def t5() -> T5ForConditionalGeneration:
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2, "vocab_size": 60}
+    config = T5Config(**sizes, dropout_rate=0.0, feed_forward_proj="gated-gelu", decoder_start_token_id=0)
+    return T5ForConditionalGeneration(config, seed=3)
+
+
+def trained(
+    folder: Path, resume: str | None = None, model: Any = classifier, data: Any = DATA, **settings: Any
+) -> Trainer:
     given: dict[str, Any] = {"max_steps": 6, "learning_rate": 1e-3, "report_to": [], **settings}
     args = TrainingArguments(
         str(folder), per_device_train_batch_size=4, logging_steps=1, disable_tqdm=True, **given
     )
-    trainer = Trainer(classifier(), args, train_dataset=DATA, eval_dataset=DATA)
+    trainer = Trainer(model(), args, train_dataset=data, eval_dataset=data)
     trainer.train(resume_from_checkpoint=resume)
     return trainer
 
@@ -91,6 +108,23 @@ def test_other_ways_of_training(settings: dict[str, Any], tmp_path: Path) -> Non
     there = trained(tmp_path / "there", max_steps=3, **settings)
     here = trained(tmp_path / "here", max_steps=3, use_cpu=True, **settings)
     np.testing.assert_allclose(losses(there), losses(here), rtol=3e-2)
+
+
+@pytest.mark.parametrize("settings", [{}, {"bf16": True, "gradient_checkpointing": True}])
+@pytest.mark.parametrize(("model", "labels"), [(llama, 6), (t5, 4)])
+def test_models_that_write_are_trained(
+    model: Any, labels: int, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    data = [{"input_ids": row, "labels": row[:labels]} for row in ROWS]
+    given = {"model": model, "data": data, **settings}
+    there = trained(tmp_path / "there", **given)
+    here = trained(tmp_path / "here", use_cpu=True, **given)
+    assert (there.model.device, here.model.device) == ("cuda:0", "cpu")
+    np.testing.assert_allclose(losses(there), losses(here), rtol=3e-2 if settings else 1e-4)
+    if not settings:
+        for name, parameter in there.model.state_dict().items():
+            other = here.model.state_dict()[name].numpy()
+            np.testing.assert_allclose(parameter.cpu().numpy(), other, atol=2e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("kind", [AdamW, SGD, AdamW8bit])

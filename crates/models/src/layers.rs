@@ -1,6 +1,6 @@
 //! The layers that stacks and heads are built from: parameters with the operation that uses them.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use trustformers_tensor::ops::{LinearStep, Then};
 use trustformers_tensor::profile::Module;
@@ -224,12 +224,37 @@ fn joined_bias(scope: &Scope, parts: &[(LinearSpec, usize)]) -> Result<Derived> 
     }))
 }
 
+/// What a norm without a weight has in its place: made once on each device that asks for it.
+struct Ones {
+    width: usize,
+    made: RwLock<Vec<Tensor>>,
+}
+
+impl Ones {
+    fn new(width: usize) -> Ones {
+        Ones { width, made: RwLock::default() }
+    }
+
+    fn on(&self, device: Device) -> Result<Tensor> {
+        let is_there = |made: &&Tensor| made.device() == device;
+        // A panic elsewhere leaves whole tensors.
+        if let Some(made) = self.made.read().unwrap_or_else(PoisonError::into_inner).iter().find(is_there) {
+            return Ok(made.clone());
+        }
+        // A copy, which no graph records: one that is made in a graph's memory lasts no longer than that.
+        let made = Tensor::ones(&[self.width], DType::F32)?.to_device(device)?;
+        self.made.write().unwrap_or_else(PoisonError::into_inner).push(made.clone());
+        Ok(made)
+    }
+}
+
 /// A norm over the last dimension.
 pub struct Norm {
     module: Module,
     kind: NormKind,
-    weight: Derived,
+    weight: Option<Derived>,
     bias: Option<Derived>,
+    ones: Ones,
     /// Whether there is a scale for each head.
     has_heads: bool,
     eps: f32,
@@ -243,9 +268,10 @@ impl Norm {
             return Ok(Norm {
                 module: scope.module(),
                 kind: spec.kind,
-                weight: Derived::float(Tensor::ones(&[width], DType::F32)?),
-                has_heads: false,
+                weight: None,
                 bias: None,
+                ones: Ones::new(width),
+                has_heads: false,
                 eps: spec.eps,
             });
         }
@@ -255,14 +281,15 @@ impl Norm {
         Ok(Norm {
             module: scope.module(),
             kind: spec.kind,
-            weight: match plus_one {
+            weight: Some(match plus_one {
                 true => Derived::new(vec![weight], |parts| Ok(parts[0].to_dtype(DType::F32)?.add(1.0)?)),
                 false => Derived::float(weight),
-            },
+            }),
             bias: match spec.kind {
                 NormKind::Layer => Some(Derived::float(scope.tensor("bias", &[width], Init::Zeros)?)),
                 _ => None,
             },
+            ones: Ones::new(width),
             has_heads: false,
             eps: spec.eps,
         })
@@ -279,7 +306,8 @@ impl Norm {
             Ok(Tensor::stack(&scales.iter().collect::<Vec<_>>(), 0)?.to_dtype(DType::F32)?)
         });
         let module = scope.at(spec.path).module();
-        Ok(Norm { module, kind: spec.kind, weight, bias: None, has_heads: true, eps: spec.eps })
+        let (weight, ones) = (Some(weight), Ones::new(head_dim));
+        Ok(Norm { module, kind: spec.kind, weight, bias: None, ones, has_heads: true, eps: spec.eps })
     }
 
     /// Normalises `x + residual` over its last dimension.
@@ -289,8 +317,7 @@ impl Norm {
         // In mixed precision this is not of 16 bits.
         let x = &if autocast().is_some() { x.to_dtype(DType::F32)? } else { x.clone() };
         if self.has_heads {
-            let one = Tensor::full_on(&x.shape()[x.ndim() - 1..], 1.0, DType::F32, x.device())?;
-            let normed = ops::layer_norm(x, residual, &one, None, self.eps)?;
+            let normed = ops::layer_norm(x, residual, &self.ones.on(x.device())?, None, self.eps)?;
             return Ok(normed.mul(&weight)?.to_dtype(x.dtype())?);
         }
         match (self.over(&weight, bias.as_ref()), residual) {
@@ -302,10 +329,11 @@ impl Norm {
         }
     }
 
-    /// Weight and bias where they are used. The weight of a norm without parameters is made on the processor.
+    /// Weight and bias where they are used.
     fn parameters(&self, device: Device) -> Result<(Tensor, Option<Tensor>)> {
         let brought = |parameter: &Derived| Ok::<_, Error>(parameter.get()?.to_device(device)?);
-        Ok((brought(&self.weight)?, self.bias.as_ref().map(brought).transpose()?))
+        let weight = self.weight.as_ref().map_or_else(|| self.ones.on(device), brought)?;
+        Ok((weight, self.bias.as_ref().map(brought).transpose()?))
     }
 
     /// The operation with this weight and bias. Not for norms of heads.
@@ -317,5 +345,18 @@ impl Norm {
             }
             NormKind::Rms | NormKind::RmsPlusOne => ops::Norm::Rms { weight, eps },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ones_are_made_once() {
+        let ones = Ones::new(3);
+        let first = ones.on(Device::Cpu).unwrap();
+        assert_eq!(first.as_slice::<f32>().unwrap(), [1.0; 3]);
+        assert!(ones.on(Device::Cpu).unwrap().shares_storage(&first));
     }
 }

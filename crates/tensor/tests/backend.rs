@@ -14,6 +14,7 @@ mod whole;
 
 use std::sync::OnceLock;
 
+use cudarc::driver::result::{ctx, device, primary_ctx};
 use trustformers_tensor::ops::{
     Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Mask, Norm, Places,
     Ragged, ReduceOp, StoreForm, Then, UnaryOp, Update, store_rows,
@@ -1015,6 +1016,36 @@ fn steps_are_those_of_the_processor() {
     }
 }
 
+/// Another library may have chosen a device for a thread, and knows of no other way to find it again.
+#[test]
+fn a_thread_keeps_its_device() {
+    if !cuda::is_available() {
+        return;
+    }
+    let current = || ctx::get_current().unwrap().map_or(0, |context| context as usize);
+    let work = |index| {
+        let x = Tensor::ones(&[2, 3], DType::F32).unwrap().to_device(Device::Cuda(index)).unwrap();
+        let product = x.matmul(&x.mt().unwrap()).unwrap().add(&x.narrow(1, 0, 2).unwrap()).unwrap();
+        assert_eq!(read(&product), [4.0; 4]);
+    };
+    assert_eq!(current(), 0);
+    work(0);
+    assert_eq!(current(), 0);
+    for index in 0..cuda::count().unwrap() {
+        let device = device::get(index as i32).unwrap();
+        // SAFETY: primary contexts, which are not released.
+        let chosen = unsafe {
+            let context = primary_ctx::retain(device).unwrap();
+            ctx::set_current(context).unwrap();
+            context as usize
+        };
+        for other in 0..cuda::count().unwrap() {
+            work(other);
+            assert_eq!(current(), chosen);
+        }
+    }
+}
+
 /// Few rows may meet a matrix as it is read in pieces of 16 bytes, and must not where it does not lie so.
 #[test]
 fn few_rows_meet_what_lies_anywhere() {
@@ -1042,6 +1073,41 @@ fn few_rows_meet_what_lies_anywhere() {
                     tolerance,
                 );
             }
+        }
+    }
+}
+
+/// Blocks are read in pieces, too, and rows of vectors in whole ones.
+#[test]
+fn few_rows_meet_blocks_that_lie_anywhere() {
+    for device in devices().into_iter().filter(|device| *device != Device::Cpu) {
+        for (format, columns) in [
+            (BlockFormat::Q4_1, 64),
+            (BlockFormat::Q8_0, 96),
+            (BlockFormat::Int8, 96),
+            (BlockFormat::Int8, 83),
+            (BlockFormat::Q4_0, 0),
+        ] {
+            let [x, weight] = [(3, 1), (9, 2)].map(|(rows, seed)| {
+                numbers(rows * columns, DType::F32, seed).view(&[rows, columns]).unwrap()
+            });
+            let here = Quantized::quantize(&weight, format).unwrap();
+            let bytes = here.blocks().unwrap().view(&[here.nbytes()]).unwrap();
+            let before = Tensor::zeros(&[3]).unwrap().to_dtype(DType::U8).unwrap();
+            let shifted = on(device, &Tensor::cat(&[&before, &bytes], 0).unwrap());
+            let shifted = shifted.narrow(0, 3, 3 + here.nbytes()).unwrap();
+            let there = Quantized::new(format, shifted, *here.shape()).unwrap();
+            close("rows", &there.dequantize().unwrap(), &read(&here.dequantize().unwrap()), 1e-6);
+            let product = |x: &Tensor, weight: Quantized| {
+                let out = Tensor::full(&[3, 9], 7.0, DType::F32).unwrap().to_device(x.device()).unwrap();
+                let weight = Weight::new([weight]).unwrap();
+                let then = Then::Activate(Activation::Identity);
+                let step = LinearStep { x, norm: None, weight: &weight, bias: None, then, dtype: None };
+                out.storage().backend().linear(&out, &step).unwrap();
+                out
+            };
+            let on_x = on(device, &x);
+            close(&format!("{format} {columns}"), &product(&on_x, there), &read(&product(&x, here)), 2e-2);
         }
     }
 }

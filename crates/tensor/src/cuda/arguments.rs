@@ -1,6 +1,7 @@
 //! What kernels take besides tensors: the structs, numbers and lists that their sources have too.
 
-use crate::ops::Update;
+use super::geometry::RUN;
+use crate::ops::{Sampling, Update};
 use crate::{Activation, DType, Mask};
 
 /// The activations in the order of the kernels.
@@ -32,6 +33,73 @@ pub fn class(dtype: DType) -> DType {
         DType::F16 | DType::BF16 | DType::F32 => DType::F32,
         DType::F64 | DType::U64 => dtype,
         _ => DType::I64,
+    }
+}
+
+/// What kernels of sampling call Rows: logits, what is to be left of them, and where they keep what they find.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Rows {
+    logits: u64,
+    count: i64,
+    width: i32,
+    run: i32,
+    pub rounds: i32,
+    temperature: f32,
+    top_k: i32,
+    top_p: f32,
+    min_p: f32,
+    unused: u32,
+    weights: u64,
+    largest: u64,
+    bounds: u64,
+    kept: u64,
+}
+
+impl Rows {
+    /// `count` rows of `width` logits from an address on.
+    pub fn new(logits: u64, count: usize, width: usize, sampling: &Sampling) -> Rows {
+        /// Rounds for each of top-k and top-p.
+        const ROUNDS: i32 = 4;
+        let Sampling { temperature, top_k, top_p, min_p } = *sampling;
+        let rounds = ROUNDS * (i32::from((1..width).contains(&top_k)) + i32::from(top_p < 1.0));
+        let (count, width, run) = (count as i64, width as i32, RUN as i32);
+        let top_k = i32::try_from(top_k).unwrap_or(i32::MAX);
+        let [weights, largest, bounds, kept] = [0; 4];
+        Rows {
+            logits,
+            count,
+            width,
+            run,
+            rounds,
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            unused: 0,
+            weights,
+            largest,
+            bounds,
+            kept,
+        }
+    }
+
+    /// How many numbers of 64 bits are found: those that begin as zeros, and the others.
+    pub fn found(&self) -> [usize; 2] {
+        let (rows, rounds) = (self.count as usize, self.rounds as usize);
+        [rows * (256 * rounds + 1), rows * (2 * rounds + (self.width as usize).div_ceil(RUN))]
+    }
+
+    /// The same with so much memory for them.
+    pub fn with(self, zeros: u64, others: u64) -> Rows {
+        let rounds = self.count as u64 * self.rounds as u64;
+        Rows {
+            weights: zeros,
+            largest: zeros + 8 * 256 * rounds,
+            bounds: others,
+            kept: others + 16 * rounds,
+            ..self
+        }
     }
 }
 

@@ -151,6 +151,7 @@ impl Blas {
     /// Puts the product on the stream, if the library has an algorithm for it, and says whether it had one. Float32 is computed in TF32 where the
     /// caller has allowed that.
     pub(super) fn run(&self, gpu: &Gpu, product: &Product, tf32: bool) -> Result<bool> {
+        let _bound = gpu.bind()?;
         let Product { out, left, right, count, bias, add, function } = *product;
         let of = |m: Matrices| (m.shape, m.leading(), m.is_turned(), m.apart, m.dtype);
         let key = Key {

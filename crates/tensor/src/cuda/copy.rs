@@ -22,7 +22,7 @@ impl Gpu {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.bind()?;
+        let _bound = self.bind()?;
         if bytes.len() >= LARGE {
             return self.upload_in_chunks(address, bytes);
         }
@@ -67,7 +67,7 @@ impl Gpu {
             return Ok(());
         }
         graph::expect_not_recording(self, "a copy to the processor")?;
-        self.bind()?;
+        let _bound = self.bind()?;
         // SAFETY: the device has as many bytes there, and they are waited for below.
         let asked = unsafe { result::memcpy_dtoh_async(bytes, address, self.stream()) };
         let waited = self.synchronize();
@@ -79,7 +79,7 @@ impl Gpu {
         if bytes == 0 {
             return Ok(());
         }
-        self.bind()?;
+        let _bound = self.bind()?;
         // SAFETY: both places are of this device, and as long, as the caller has them from tensors.
         unsafe { result::memcpy_dtod_async(to, from, bytes, self.stream()) }
             .map_err(|error| self.failed("a copy within it", error))
@@ -105,7 +105,7 @@ impl Gpu {
         if bytes == 0 {
             return Ok(());
         }
-        self.bind()?;
+        let _bound = self.bind()?;
         // SAFETY: the device has as many bytes there.
         unsafe { result::memset_d8_async(address, 0, bytes, self.stream()) }
             .map_err(|error| self.failed("setting its memory", error))
@@ -114,7 +114,7 @@ impl Gpu {
     /// Has what is asked of this device from now on wait for all that was asked of `other` until now.
     pub(crate) fn follow(&self, other: &Gpu) -> Result<()> {
         let said = |error| self.failed("waiting for another device", error);
-        other.bind()?;
+        let _bound = other.bind()?;
         let event = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(said)?;
         // SAFETY: the event is alive; the driver keeps it until who waits for it has done so.
         unsafe {
@@ -126,7 +126,7 @@ impl Gpu {
                 cudarc::driver::sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT,
             );
             _ = result::event::destroy(event);
-            recorded.and(waiting).map_err(said).and(bound)
+            recorded.and(waiting).map_err(said).and(bound.map(drop))
         }
     }
 }
@@ -152,7 +152,7 @@ impl Gpu {
     pub fn precede(&self, stream: usize) -> Result<()> {
         let said = |error| self.failed("having another stream wait", error);
         graph::expect_not_recording(self, "another stream")?;
-        self.bind()?;
+        let _bound = self.bind()?;
         let event = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING).map_err(said)?;
         let flags = cudarc::driver::sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
         // SAFETY: the event is alive, and the stream is its owner's word; the driver keeps the event until who waits for it has done so.
@@ -169,7 +169,7 @@ impl Gpu {
     /// # Errors
     /// `Device` when it is lost.
     pub fn settle(&self) -> Result<()> {
-        self.bind()?;
+        let _bound = self.bind()?;
         result::ctx::synchronize().map_err(|error| self.failed("its work", error))
     }
 }

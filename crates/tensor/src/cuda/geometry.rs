@@ -90,12 +90,6 @@ pub fn decode(rows: usize, kv_heads: usize, chunks: usize, keys: usize) -> (Geom
     (Geometry { grid, block: [(DECODE_WARPS * WARP) as u32, 1, 1], shared: 0 }, parts)
 }
 
-/// Products of a matrix of `rows` rows with `vectors` vectors: a warp for each row.
-pub fn gemv(rows: usize, vectors: usize) -> Geometry {
-    let grid = [rows.div_ceil(4).clamp(1, HIGHEST) as u32, vectors.clamp(1, HIGHEST) as u32, 1];
-    Geometry { grid, block: [WARP as u32, 4, 1], shared: 0 }
-}
-
 /// Vectors that a matrix of floats meets as fast as it can be read.
 pub const STREAMED: usize = 4;
 /// Warps of a block that has rows of a matrix, and of one that has columns.
@@ -113,11 +107,7 @@ pub fn stream(
     const AT_ONCE: usize = 8 * WARP * 16;
     let together = if vectors <= 2 { 2 } else { 4 };
     let warps = outputs.div_ceil(together);
-    // So many warps, with what they have asked for, keep the memory of a processor busy. Fewer rows are shared by more, while there is something to
-    // share.
-    let is_enough =
-        |shares: usize| warps * shares >= 12 * processors || depth * size * together <= shares * AT_ONCE;
-    let shares = [1, 2, 4].into_iter().find(|&shares| is_enough(shares)).unwrap_or(ROW_WARPS);
+    let shares = shares(warps, (depth * size * together).div_ceil(AT_ONCE), processors);
     let blocks = warps.div_ceil(ROW_WARPS / shares);
     // No more than run at once, and as many rows for each: what they do first, they do once.
     let turns = blocks.div_ceil((2 * processors).max(1));
@@ -139,4 +129,40 @@ pub fn stream_turned(
 fn vectors_in_blocks(blocks: usize, warps: usize, bytes: usize) -> Geometry {
     let grid = [blocks.clamp(1, BLOCKS) as u32, 1, 1];
     Geometry { grid, block: [(warps * WARP) as u32, 1, 1], shared: bytes as u32 }
+}
+
+/// Vectors that share one reading of blocks, of `vectors` that meet them as they are stored.
+pub fn sharing(vectors: usize) -> usize {
+    if vectors == 1 { 1 } else { 4 }
+}
+
+/// Products of `vectors` vectors with a matrix in blocks, of `rows` rows of `columns` elements: a warp for some rows, to read vectors once for all of
+/// them.
+pub fn blocks(rows: usize, vectors: usize, columns: usize, processors: usize) -> Geometry {
+    /// Elements of a row that a warp reads at once.
+    const AT_ONCE: usize = 32 * WARP;
+    let together = if vectors == 1 { 4 } else { 2 };
+    let warps = rows.div_ceil(together);
+    let shares = shares(warps, columns.div_ceil(AT_ONCE), processors);
+    let side = (4 / shares).max(1);
+    let groups = vectors.div_ceil(sharing(vectors)).clamp(1, HIGHEST);
+    let grid = [warps.div_ceil(side).clamp(1, HIGHEST) as u32, groups as u32, 1];
+    Geometry { grid, block: [WARP as u32, shares as u32, side as u32], shared: 0 }
+}
+
+/// How many warps have the same rows, of which `warps` would have their own, each in so many `steps`. What they have asked for is to keep the memory of all
+/// processors busy: where they are too few, rows are shared by more, while there is something to share.
+fn shares(warps: usize, steps: usize, processors: usize) -> usize {
+    let is_enough = |shares: &usize| warps * shares >= 12 * processors || steps <= *shares;
+    [1, 2, 4].into_iter().find(is_enough).unwrap_or(ROW_WARPS)
+}
+
+/// Tokens of a row that a block looks through where they are drawn: so many blocks that few rows fill a GPU.
+pub const RUN: usize = 2048;
+
+/// Tokens drawn from `rows` rows of `width` logits: a block for each run of each row, and then one for each row.
+pub fn drawing(rows: usize, width: usize) -> (Geometry, Geometry) {
+    let (runs, down) = (width.div_ceil(RUN).max(1), rows.clamp(1, HIGHEST));
+    let of = |x: usize, y: usize| Geometry { grid: [x as u32, y as u32, 1], block: [256, 1, 1], shared: 0 };
+    (of(runs, down), of(down, 1))
 }

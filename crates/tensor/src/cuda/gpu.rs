@@ -1,9 +1,9 @@
 //! A device: its context, the stream on which all of its work stands in line, and what is kept for it.
 
 use std::ffi::c_int;
-use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::{process, ptr};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
@@ -41,6 +41,34 @@ pub(super) struct Handle<T>(pub(super) T);
 unsafe impl<T> Send for Handle<T> {}
 // SAFETY: likewise.
 unsafe impl<T> Sync for Handle<T> {}
+
+/// That a device is this thread's. Then the thread has again what it had before: another library may have chosen another device for it, which
+/// it knows by no more than this.
+#[must_use]
+pub(super) struct Bound {
+    before: Option<sys::CUcontext>,
+}
+
+impl Bound {
+    fn to(context: sys::CUcontext) -> Result<Bound, DriverError> {
+        let before = result::ctx::get_current()?.unwrap_or(ptr::null_mut());
+        if before == context {
+            return Ok(Bound { before: None });
+        }
+        // SAFETY: a primary context that is never released here.
+        unsafe { result::ctx::set_current(context)? };
+        Ok(Bound { before: Some(before) })
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            // SAFETY: it was current until then, or it is none. The driver refuses one that has been destroyed.
+            _ = unsafe { result::ctx::set_current(before) };
+        }
+    }
+}
 
 /// One GPU. Its work is done in the order in which it was asked for, whichever threads ask, so memory that was given back may be handed
 /// out again at once: whoever had it is done with it before.
@@ -128,16 +156,16 @@ impl Gpu {
         let said = |error| Error::Device(format!("cuda:{index} does not open: {}", sentence(error)));
         let device = result::device::get(index as c_int).map_err(said)?;
         // SAFETY: the device is the driver's own; a primary context is never released here.
-        let (context, total, capability, processors) = unsafe {
+        let (context, _bound, total, capability, processors) = unsafe {
             let context = result::primary_ctx::retain(device).map_err(said)?;
-            result::ctx::set_current(context).map_err(said)?;
+            let bound = Bound::to(context).map_err(said)?;
             let attribute = |which| result::device::get_attribute(device, which).map_err(said);
             let capability = [
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
             ];
             let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
-            (context, result::device::total_mem(device).map_err(said)?, capability, processors)
+            (context, bound, result::device::total_mem(device).map_err(said)?, capability, processors)
         };
         let stream = || result::stream::create(result::stream::StreamKind::NonBlocking).map_err(said);
         Ok(Gpu {
@@ -188,7 +216,7 @@ impl Gpu {
     /// # Errors
     /// `Device` when it is lost.
     pub fn free_and_total(&self) -> Result<(usize, usize)> {
-        self.bind()?;
+        let _bound = self.bind()?;
         let (free, total) = result::mem_get_info().map_err(|error| self.failed("its memory", error))?;
         Ok((free, total.max(self.total)))
     }
@@ -202,8 +230,8 @@ impl Gpu {
         graph::stream(self).unwrap_or(self.stream.0)
     }
 
-    /// Makes it the device of this thread, as every use of the driver needs.
-    pub(super) fn bind(&self) -> Result<()> {
+    /// Makes it the device of this thread, as every use of the driver needs, as long as there is what this returns.
+    pub(super) fn bind(&self) -> Result<Bound> {
         if self.process != process::id() {
             let message = format!(
                 "cuda:{} was in use before this process was forked, and a fork cannot go on with it: start processes by \"spawn\"",
@@ -211,8 +239,7 @@ impl Gpu {
             );
             return Err(Error::Device(message));
         }
-        // SAFETY: the context lives as long as the process.
-        unsafe { result::ctx::set_current(self.context.0) }.map_err(|error| self.failed("its context", error))
+        Bound::to(self.context.0).map_err(|error| self.failed("its context", error))
     }
 
     /// Waits until all that was asked of it is done.
@@ -220,7 +247,7 @@ impl Gpu {
     /// # Errors
     /// `Device` when any of it has failed.
     pub fn synchronize(&self) -> Result<()> {
-        self.bind()?;
+        let _bound = self.bind()?;
         // SAFETY: the stream lives as long as the process.
         unsafe { result::stream::synchronize(self.stream.0) }.map_err(|error| self.failed("its work", error))
     }
@@ -232,8 +259,11 @@ impl Gpu {
 
     /// The products of matrices.
     pub(super) fn blas(&self) -> Result<&Blas> {
-        self.bind()?;
-        self.blas.get_or_init(|| Blas::new(gpu(self.index)?)).as_ref().map_err(Clone::clone)
+        let make = || {
+            let _bound = self.bind()?;
+            Blas::new(gpu(self.index)?)
+        };
+        self.blas.get_or_init(make).as_ref().map_err(Clone::clone)
     }
 
     /// What went wrong with `what` of this device.

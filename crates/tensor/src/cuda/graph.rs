@@ -98,7 +98,7 @@ impl Graph {
     /// # Errors
     /// What `work` returns; `Device` when it did what cannot be recorded.
     pub fn record<T>(gpu: &'static Gpu, work: impl FnOnce() -> Result<T>) -> Result<(Graph, T)> {
-        gpu.bind()?;
+        let _bound = gpu.bind()?;
         let said = |error| gpu.failed("recording a graph", error);
         expect_not_recording(gpu, "recording another graph")?;
         let arena = Arc::new(Arena::default());
@@ -133,7 +133,7 @@ impl Graph {
     /// # Errors
     /// `Device` when it is lost.
     pub fn launch(&self) -> Result<()> {
-        self.gpu.bind()?;
+        let _bound = self.gpu.bind()?;
         // SAFETY: graph and stream are alive, and so is all memory, see `Graph`.
         unsafe { result::graph::launch(self.launched.0, self.gpu.stream()) }
             .map_err(|error| self.gpu.failed("a graph", error))
@@ -143,7 +143,7 @@ impl Graph {
 impl Drop for Graph {
     fn drop(&mut self) {
         // Its memory is handed to others when it goes, on the same stream and so behind its last launch.
-        if self.gpu.bind().is_ok() {
+        if let Ok(_bound) = self.gpu.bind() {
             // SAFETY: not launched again; the driver keeps it until its last launch is done.
             _ = unsafe { result::graph::exec_destroy(self.launched.0) };
         }

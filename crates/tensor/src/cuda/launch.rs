@@ -58,7 +58,7 @@ impl Gpu {
     /// Puts a launch on the stream. Tensors among the arguments must stay until it is there, and no longer: their memory is reused in the order
     /// of the stream.
     pub(super) fn launch(&self, kernel: Kernel, geometry: Geometry, arguments: &[Argument]) -> Result<()> {
-        self.bind()?;
+        let _bound = self.bind()?;
         let module = self.modules.get(self, kernel.file, kernel.macros)?;
         let function = module.function(self, kernel.name, geometry.shared)?;
         let mut places: SmallVec<[*mut c_void; 24]> =

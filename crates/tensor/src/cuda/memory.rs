@@ -85,7 +85,7 @@ impl Block {
     }
 
     fn fresh(gpu: &'static Gpu, size: usize) -> Result<u64> {
-        gpu.bind()?;
+        let _bound = gpu.bind()?;
         // SAFETY: the device is bound to this thread.
         let fresh = || unsafe { result::malloc_sync(size) };
         if let Ok(address) = fresh() {
@@ -122,7 +122,7 @@ impl Idle for Block {
 
     fn free(self) {
         // A device that is lost, or another process's, has no memory to be given back.
-        if self.gpu.bind().is_ok() {
+        if let Ok(_bound) = self.gpu.bind() {
             // SAFETY: allocated by this driver, and not used again; the driver waits for work that is under way.
             _ = unsafe { result::free_sync(self.address) };
         }

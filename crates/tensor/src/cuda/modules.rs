@@ -19,8 +19,9 @@ macro_rules! sources {
 }
 
 /// What kernels include.
-const HEADERS: [(&str, &str); 9] = sources![
+const HEADERS: [(&str, &str); 10] = sources![
     "attention.cuh",
+    "blocks.cuh",
     "common.cuh",
     "functions.cuh",
     "joins.cuh",
@@ -109,7 +110,7 @@ impl Module {
     fn load(gpu: &Gpu, file: &str, macros: &str) -> Result<Module> {
         let [major, minor] = gpu.capability();
         let source = Source { file, macros, capability: 10 * major + minor };
-        gpu.bind()?;
+        let _bound = gpu.bind()?;
         let load = |image: &[u8]| {
             // SAFETY: an image as the compiler made it, checked where it comes from disk; the driver reads no further than it says.
             unsafe { result::module::load_data(image.as_ptr().cast()) }
@@ -191,7 +192,9 @@ impl Source<'_> {
         let names = names.into_iter().collect::<Result<Vec<_>>>()?;
         let texts = texts.into_iter().collect::<Result<Vec<_>>>()?;
         let pointers = |all: &[CString]| all.iter().map(|text| text.as_ptr()).collect::<Vec<_>>();
-        let architecture = architecture(self.capability, &architectures(nvrtc));
+        // SAFETY: what they are there for.
+        let known = unsafe { architectures(nvrtc.nvrtcGetNumSupportedArchs, nvrtc.nvrtcGetSupportedArchs) };
+        let architecture = architecture(self.capability, &known);
         let is_code = architecture.starts_with("sm_");
         let mut options = vec![format!("--gpu-architecture={architecture}"), "--std=c++17".into()];
         options.extend(self.macros.split_whitespace().map(|choice| format!("-D{choice}")));
@@ -270,16 +273,24 @@ fn compiler() -> Result<&'static Nvrtc> {
     unsafe { Nvrtc::found("compiler (NVRTC)", file) }
 }
 
-/// What the compiler compiles for.
-fn architectures(nvrtc: &Nvrtc) -> Vec<c_int> {
-    let mut count = 0;
-    // SAFETY: it writes one number, and then as many as it said.
+/// What the compiler compiles for; nothing where it does not say.
+///
+/// # Safety
+/// `count` must write one number, and `write` as many as that says.
+unsafe fn architectures(
+    count: unsafe extern "C" fn(*mut c_int) -> nvrtcResult,
+    write: unsafe extern "C" fn(*mut c_int) -> nvrtcResult,
+) -> Vec<c_int> {
+    let mut number = 0;
+    // SAFETY: as the caller promises.
     unsafe {
-        if (nvrtc.nvrtcGetNumSupportedArchs)(&mut count).result().is_err() {
+        if count(&mut number).result().is_err() {
             return Vec::new();
         }
-        let mut all = vec![0; count.max(0) as usize];
-        _ = (nvrtc.nvrtcGetSupportedArchs)(all.as_mut_ptr());
+        let mut all = vec![0; number.max(0) as usize];
+        if write(all.as_mut_ptr()).result().is_err() {
+            all.clear();
+        }
         all
     }
 }
@@ -366,6 +377,29 @@ mod tests {
         let mut own: Vec<&str> = HEADERS.iter().chain(&KERNELS).map(|(name, _)| *name).collect();
         own.sort_unstable();
         assert_eq!(files, own);
+    }
+
+    #[test]
+    fn a_compiler_may_not_say_what_it_compiles_for() {
+        type Ask = unsafe extern "C" fn(*mut c_int) -> nvrtcResult;
+        unsafe extern "C" fn refuse(_: *mut c_int) -> nvrtcResult {
+            nvrtcResult::NVRTC_ERROR_INTERNAL_ERROR
+        }
+        unsafe extern "C" fn two(to: *mut c_int) -> nvrtcResult {
+            // SAFETY: there is room for a number.
+            unsafe { to.write(2) };
+            nvrtcResult::NVRTC_SUCCESS
+        }
+        unsafe extern "C" fn known(to: *mut c_int) -> nvrtcResult {
+            // SAFETY: there is room for two numbers.
+            unsafe { to.cast::<[c_int; 2]>().write([80, 90]) };
+            nvrtcResult::NVRTC_SUCCESS
+        }
+        let [whole, uncounted, unwritten] = [(two as Ask, known as Ask), (refuse, known), (two, refuse)]
+            // SAFETY: those that succeed write as much as they should.
+            .map(|(count, write)| unsafe { architectures(count, write) });
+        assert_eq!(whole, [80, 90]);
+        assert!(uncounted.is_empty() && unwritten.is_empty());
     }
 
     #[test]

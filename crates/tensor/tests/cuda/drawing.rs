@@ -1,10 +1,11 @@
 //! What is drawn: random numbers, dropout and tokens, the same as the processor draws.
 
-use trustformers_tensor::ops::Distribution;
+use trustformers_tensor::ops::{Distribution, Sampling};
 use trustformers_tensor::{DType, Tensor};
 
+use crate::arguments::Rows;
 use crate::device::{Argument, Memory, Module};
-use crate::geometry::{Geometry, elements};
+use crate::geometry::{Geometry, drawing, elements};
 use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
 
 /// Seed and block of a stream, both of which need 64 bits.
@@ -73,9 +74,28 @@ fn sampled(x: &[f64], temperature: f64, top_k: usize, top_p: f64, share: f64) ->
     kept.last().map_or(-1, |last| last.0 as i64)
 }
 
-/// What the kernel calls a Sampling.
-fn settings(temperature: f32, top_k: i32, top_p: f32, min_p: f32) -> Argument {
-    Argument::of([temperature.to_bits(), top_k as u32, top_p.to_bits(), min_p.to_bits()])
+/// What the kernels draw, in two grids: the product's, and one so small that blocks go on.
+fn drawn(module: &Module, x: &Tensor, sampling: &Sampling, stream: (u64, u64)) -> Vec<f64> {
+    let (count, width) = (x.shape()[0], x.shape()[1]);
+    let logits = Memory::of(x);
+    let rows = Rows::new(logits.address(), count, width, sampling);
+    let draw = |(of_runs, of_rows): (Geometry, Geometry)| {
+        let [zeros, others] = rows.found();
+        let (zeros, others) = (Memory::of_slice(&vec![0u64; zeros]), Memory::new(8 * others));
+        let rows = rows.with(zeros.address(), others.address());
+        let tokens = Memory::new(8 * count);
+        launch!(module, "largest", of_runs, [Argument::of(rows)]);
+        for round in 0..rows.rounds {
+            launch!(module, "weigh", of_runs, [Argument::of(rows), round]);
+        }
+        launch!(module, "keep", of_runs, [Argument::of(rows)]);
+        launch!(module, "draw", of_rows, [&tokens, Argument::of(rows), stream.0, stream.1]);
+        numbers(&tokens.tensor(&[count], DType::I64))
+    };
+    let tokens = draw(drawing(count, width));
+    let small = Geometry { grid: [2, 3, 1], block: [64, 1, 1], shared: 0 };
+    assert_eq!(draw((small, Geometry { grid: [2, 1, 1], ..small })), tokens);
+    tokens
 }
 
 #[test]
@@ -89,14 +109,16 @@ fn tokens() {
             (40, 300, 1.5, 5, 1.0),
             (40, 1000, 1.0, 50, 0.5),
             (3, 20, 1.0, 100, 1e-9),
+            // Several runs, the last of one token.
+            (3, 4097, 0.8, 600, 0.9),
         ] {
             let x = draw(&[rows, width], (-6.0, 6.0), dtype, 1);
-            let out = Memory::new(rows * 8);
-            let at = Geometry { grid: [rows as u32, 1, 1], block: [128, 1, 1], shared: 0 };
-            let (many, wide) = (rows as i64, width as i32);
-            let sampling = settings(temperature as f32, top_k as i32, top_p as f32, 0.0);
-            launch!(module, "sample", at, [&out, &Memory::of(&x), many, wide, sampling, 7u64, 100u64]);
-            let got = numbers(&out.tensor(&[rows], DType::I64));
+            let sampling =
+                Sampling { temperature: temperature as f32, top_k, top_p: top_p as f32, min_p: 0.0 };
+            let got = drawn(&module, &x, &sampling, (7, 100));
+            if dtype == DType::F32 {
+                assert_eq!(got, numbers(&cpu().sample(&x, &sampling, (7, 100)).unwrap()));
+            }
             let uniform = cpu().random(Distribution::Uniform, (7, 100), &[2 * rows], DType::F64).unwrap();
             let (shares, logits) = (numbers(&uniform), numbers(&single(&x)));
             for (row, got) in got.iter().enumerate() {
@@ -111,26 +133,14 @@ fn tokens() {
         let broken =
             [[f32::NAN, 0.0], [f32::INFINITY, 0.0], [f32::NEG_INFINITY; 2], [f32::NEG_INFINITY, 3.0]];
         let x = Tensor::from_slice(broken.as_flattened(), &[4, 2]).unwrap().to_dtype(dtype).unwrap();
-        let out = Memory::new(4 * 8);
-        let at = Geometry { grid: [4, 1, 1], block: [32, 1, 1], shared: 0 };
-        launch!(
-            module,
-            "sample",
-            at,
-            [&out, &Memory::of(&x), 4i64, 2i32, settings(1.0, 0, 1.0, 0.0), 7u64, 0u64]
-        );
-        assert_eq!(numbers(&out.tensor(&[4], DType::I64)), [-1.0, -1.0, -1.0, 1.0]);
+        assert_eq!(drawn(&module, &x, &Sampling::default(), (7, 0)), [-1.0, -1.0, -1.0, 1.0]);
     }
     // As often as they should.
     let module = Module::new("sampling", &["T=f32"]);
     let row = Tensor::from_slice(&[0.0f32, f32::NEG_INFINITY, 2f32.ln(), 0.0], &[1, 4]).unwrap();
     let x = row.expand(&[2000, 4]).unwrap();
-    let out = Memory::new(2000 * 8);
-    let at = Geometry { grid: [50, 1, 1], block: [32, 1, 1], shared: 0 };
     let often = |min_p: f32, token: f64| {
-        let all = settings(1.0, 0, 1.0, min_p);
-        launch!(module, "sample", at, [&out, &Memory::of(&x), 2000i64, 4i32, all, 3u64, 0u64]);
-        let tokens = numbers(&out.tensor(&[2000], DType::I64));
+        let tokens = drawn(&module, &x, &Sampling { min_p, ..Sampling::default() }, (3, 0));
         tokens.iter().filter(|&&other| other == token).count()
     };
     assert_eq!(often(0.0, 1.0), 0);

@@ -1,11 +1,11 @@
 //! Matrices in blocks, optimizers, lookups and stores.
 
 use trustformers_tensor::ops::{StoreForm, Update, rope, store_rows, stored_rows};
-use trustformers_tensor::{BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
+use trustformers_tensor::{Activation, BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
 
 use crate::arguments::{ACTIVATIONS, code, place_in, rule};
 use crate::device::{Argument, Memory, Module};
-use crate::geometry::{Geometry, STREAMED, elements, gemv, rows, stream, stream_turned};
+use crate::geometry::{self, Geometry, STREAMED, elements, rows, sharing, stream, stream_turned};
 use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
 
 /// Random blocks: any bytes are valid codes, but scales must be numbers.
@@ -37,16 +37,21 @@ fn blocks(format: BlockFormat, shape: [usize; 2]) -> Quantized {
 fn matrices_in_blocks() {
     for &format in BlockFormat::ALL {
         let macro_of = format!("FORMAT={}", format.name());
-        let columns = if format == BlockFormat::Int8 { 83 } else { 2 * format.block_elements().max(64) };
-        let (count, row_bytes) = (9, format.row_bytes(columns).unwrap() as i64);
-        let matrix = blocks(format, [count, columns]);
-        let bytes = Memory::of(&matrix.blocks().unwrap());
-        for (dtype, together) in [(DType::F32, 1), (DType::BF16, 4)] {
-            let group = format!("VECTORS={together}");
+        // One block or little more, and so much that a warp goes on, and shares a row with others.
+        let wide = [2 * format.block_elements().max(64), 2304];
+        let wide = if format == BlockFormat::Int8 { [83, 1104] } else { wide };
+        for ((dtype, vectors), columns) in [(DType::F32, 1), (DType::BF16, 5)]
+            .into_iter()
+            .flat_map(|case| wide.map(move |wide| (case, wide)))
+        {
+            let (count, row_bytes) = (9, format.row_bytes(columns).unwrap() as i64);
+            let matrix = blocks(format, [count, columns]);
+            let bytes = Memory::of(&matrix.blocks().unwrap());
+            let group = format!("VECTORS={}", sharing(vectors));
             let module = Module::new("quant", &[&format!("T={}", name(dtype)), &macro_of, &group]);
             let ids = [3i64, 0, 8, 3];
             let out = Memory::new(4 * columns * dtype.size());
-            let at = elements(4 * columns, 16);
+            let at = elements(4 * columns, 32);
             let (ids_at, wide) = (Memory::of_slice(&ids), columns as i32);
             launch!(module, "dequantize", at, [&out, &bytes, &ids_at, 4i64, wide, row_bytes]);
             let want = matrix.rows(&ids).unwrap();
@@ -56,36 +61,47 @@ fn matrices_in_blocks() {
             let all = matrix.dequantize().unwrap();
             close(&format!("{format}"), &out.tensor(&[count, columns], dtype), &all, tolerance(dtype));
 
-            for vectors in [1, 5] {
-                let x = draw(&[vectors, columns], (-1.0, 1.0), dtype, 2);
-                let bias = draw(&[count], (-1.0, 1.0), dtype, 3);
-                let out = Memory::new(vectors * count * dtype.size());
-                let at = gemv(count, vectors.div_ceil(together));
-                let with = vectors > 1;
+            let x = draw(&[vectors, columns], (-1.0, 1.0), dtype, 2);
+            let (bias, add) =
+                (draw(&[count], (-1.0, 1.0), dtype, 3), draw(&[vectors, count], (-1.0, 1.0), dtype, 4));
+            let behind =
+                Tensor::full(&[vectors, columns.next_multiple_of(32) - columns], 0.0, dtype).unwrap();
+            let x_at = Memory::of(&Tensor::cat(&[&x, &behind], 1).unwrap());
+            let product = single(&x).matmul(&all.mt().unwrap()).unwrap();
+            for (processors, is_more) in [(0, false), (132, true)] {
+                // Results lie apart.
+                let more = 3;
+                let apart = Tensor::full(&[vectors, more], 0.5, dtype).unwrap();
+                let out = Memory::of(&Tensor::cat(&[&add, &apart], 1).unwrap());
                 let bias_at = Memory::of(&bias);
+                let activation = if is_more { Activation::GeluTanh } else { Activation::Identity };
                 launch!(
                     module,
                     "gemv",
-                    at,
+                    geometry::blocks(count, vectors, columns, processors),
                     [
                         &out,
-                        &Memory::of(&x),
+                        (count + more) as i64,
+                        &x_at,
                         &bytes,
-                        with.then_some(&bias_at),
+                        is_more.then_some(&bias_at),
+                        is_more.then_some(&out),
+                        place_in(&ACTIVATIONS, activation),
                         count as i64,
                         wide,
                         row_bytes,
                         vectors as i32
                     ]
                 );
-                let product = single(&x).matmul(&all.mt().unwrap()).unwrap();
-                let want = if with { product.add(&single(&bias)).unwrap() } else { product };
-                close(
-                    &format!("{format} gemv"),
-                    &out.tensor(&[vectors, count], dtype),
-                    &want,
-                    4.0 * tolerance(dtype),
-                );
+                let mut want = product.clone();
+                if is_more {
+                    want = want.add(&single(&bias)).unwrap().add(&single(&add)).unwrap();
+                }
+                let want = activation.apply(&want).unwrap();
+                let got = out.tensor(&[vectors, count + more], dtype);
+                let what = format!("{format} {dtype} gemv of {columns}");
+                close(&what, &got.narrow(1, 0, count).unwrap(), &want, 4.0 * tolerance(dtype));
+                close(&what, &got.narrow(1, count, count + more).unwrap(), &apart, 0.0);
             }
         }
     }
@@ -220,6 +236,13 @@ fn streams_keep_memory_busy() {
     assert_eq!(shape(2048, 1, 8192), (256, 2));
     assert_eq!(shape(2304, 1, 768), (144, 1));
     assert_eq!(shape(64, 2, 16_384), (32, 8));
+    let shape = |rows, vectors, columns| {
+        let at = geometry::blocks(rows, vectors, columns, 132);
+        (at.grid, at.block)
+    };
+    assert_eq!(shape(14_336, 1, 4096), ([896, 1, 1], [32, 1, 4]));
+    assert_eq!(shape(4096, 1, 14_336), ([512, 1, 1], [32, 2, 2]));
+    assert_eq!(shape(1024, 5, 4096), ([512, 2, 1], [32, 4, 1]));
     let turned = |outputs, depth| {
         let (at, across) = stream_turned(outputs, (1, depth, 2), 132);
         (at.grid[0], across)

@@ -4,26 +4,29 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::matmul::{matrices, plain};
+use super::matmul::{activation, matrices, plain};
 use super::stream::Stream;
 use super::{Gpu, of, rows};
+use crate::cuda::arguments::{ACTIVATIONS, place_in};
 use crate::cuda::blas::{Function, Matrices, Product};
-use crate::cuda::geometry::{elements, gemv};
+use crate::cuda::geometry::{blocks as of_blocks, elements, sharing};
 use crate::cuda::launch::launch;
-use crate::ops::{BinaryOp, LinearStep, Then};
+use crate::ops::{LinearStep, Then};
 use crate::{Activation, Backend, DType, Layout, Matrix, Quantized, Result, Tensor};
 
 /// Vectors that meet blocks as they are stored; more of them are worth expanding the blocks for.
 const FEW: usize = 8;
-/// Vectors that share one reading of the blocks.
-const TOGETHER: usize = 4;
+/// Elements of a row that a lane reads at once.
+const UNIT: usize = 32;
+/// On whose boundary there is what kernels read as words.
+const BOUNDARY: usize = 16;
 
 pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
     let LinearStep { weight, bias, then, .. } = *step;
     let (inputs, outputs) = (weight.in_features(), weight.out_features());
     let vectors = step.x.shape()[..step.x.ndim() - 1].iter().product();
     let parts = joined(weight.parts());
-    if let Some(stream) = whole(out, step, &parts, vectors) {
+    if let Some(stream) = few(out, step, &parts, vectors) {
         return stream.run(gpu);
     }
     let x = match &step.norm {
@@ -31,12 +34,10 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
         None => step.x.detach(),
     };
     let x = flat(&x, [vectors, inputs]);
-    // The matrix units can end with an activation; blocks that meet vectors as they are stored do not reach them.
-    let multiplied = |part: &Matrix| vectors > FEW || matches!(part, Matrix::Dense(_));
-    let is_multiplied = parts.iter().all(multiplied);
+    // Products can end with these.
     let (function, last) = match then {
-        Then::Activate(Activation::Relu) if is_multiplied => (Function::Relu, Activation::Identity),
-        Then::Activate(Activation::GeluTanh) if is_multiplied => (Function::GeluTanh, Activation::Identity),
+        Then::Activate(Activation::Relu) => (Function::Relu, Activation::Identity),
+        Then::Activate(Activation::GeluTanh) => (Function::GeluTanh, Activation::Identity),
         Then::Activate(activation) => (Function::Identity, activation),
         Then::Gate(_) | Then::Add(_) => (Function::Identity, Activation::Identity),
     };
@@ -67,7 +68,7 @@ pub(super) fn linear(gpu: &Gpu, out: &Tensor, step: &LinearStep) -> Result<()> {
 }
 
 /// The whole layer as one launch, if few vectors meet one matrix of their own dtype.
-fn whole<'a>(out: &Tensor, step: &'a LinearStep, parts: &[Matrix], vectors: usize) -> Option<Stream<'a>> {
+fn few<'a>(out: &Tensor, step: &'a LinearStep, parts: &[Matrix], vectors: usize) -> Option<Stream<'a>> {
     let ([Matrix::Dense(part)], true) = (parts, vectors > 0) else { return None };
     let (inputs, outputs) = (step.weight.in_features(), step.weight.out_features());
     let (activation, is_gated, add) = match step.then {
@@ -150,14 +151,6 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// These columns of a tensor of as many rows and columns as the sums have.
-    fn of(&self, x: &Tensor) -> Tensor {
-        let [vectors, outputs] = [self.sums.shape()[0], self.sums.shape()[1]];
-        let start = x.layout().offset() + self.first;
-        let layout = Layout::strided(&[vectors, self.count], &[outputs as isize, 1], start);
-        Tensor::over(x.storage().clone(), layout, x.dtype())
-    }
-
     /// Their first element in a tensor of as many columns as the sums have.
     fn in_tensor(&self, x: &Tensor) -> u64 {
         x.as_ptr() as u64 + (self.first * x.dtype().size()) as u64
@@ -199,34 +192,47 @@ impl Columns<'_> {
     }
 
     fn of_blocks(&self, gpu: &Gpu, x: &mut Converted, blocks: &Quantized) -> Result<()> {
-        let vectors = self.sums.shape()[0];
-        if vectors > FEW {
+        let (vectors, columns) = (self.sums.shape()[0], blocks.shape()[1]);
+        if vectors > FEW || columns == 0 {
             return self.of_floats(gpu, x, &dequantize(gpu, blocks, None, x.x.dtype())?);
         }
-        let together = if vectors == 1 { 1 } else { TOGETHER };
-        let at = gemv(self.count, vectors.div_ceil(together));
-        // Its results lie one after another, as the sums do where there is one part or one vector.
-        let is_whole = vectors == 1 || self.count == self.sums.shape()[1];
-        let place = self.of(self.sums);
-        let out = if is_whole { place.clone() } else { gpu.fresh(&[vectors, self.count], place.dtype())? };
-        let macros = format!("{} FORMAT={} VECTORS={together}", of(out.dtype()), blocks.format().name());
-        let (rows, columns) = (self.count as i64, blocks.shape()[1] as i32);
-        let bytes = blocks.blocks()?;
+        let (out, dtype) = (self.in_tensor(self.sums), self.sums.dtype());
+        let macros = format!("{} FORMAT={} VECTORS={}", of(dtype), blocks.format().name(), sharing(vectors));
+        let at = of_blocks(self.count, vectors, columns, gpu.processors() as usize);
+        let x = whole(gpu, &x.to(dtype)?)?;
+        let bytes = aligned(blocks)?;
         let row_bytes = bytes.shape()[1] as i64;
-        let bias = self.bias.map_or(0, |bias| self.in_tensor(bias));
+        let [bias, add] = [self.bias, self.add].map(|x| x.map_or(0, |x| self.in_tensor(x)));
+        let function = place_in(&ACTIVATIONS, activation(self.function));
+        let apart = self.sums.shape()[1] as i64;
+        let (rows, columns, vectors) = (self.count as i64, columns as i32, vectors as i32);
         launch!(
             gpu,
             "quant",
             &macros,
             "gemv",
             at,
-            [&out, &x.to(out.dtype())?, &bytes, bias, rows, columns, row_bytes, vectors as i32]
-        )?;
-        if let Some(add) = self.add {
-            gpu.binary(BinaryOp::Add, &out, &out, &self.of(add))?;
-        }
-        if is_whole { Ok(()) } else { gpu.assign(&place, &out) }
+            [out, apart, &x, &bytes, bias, add, function, rows, columns, row_bytes, vectors]
+        )
     }
+}
+
+/// `x` (vectors, columns) as the kernel reads it: in whole units with zeros behind the columns, on a boundary.
+fn whole(gpu: &Gpu, x: &Tensor) -> Result<Tensor> {
+    let [vectors, columns] = [x.shape()[0], x.shape()[1]];
+    if columns.is_multiple_of(UNIT) && (x.as_ptr() as usize).is_multiple_of(BOUNDARY) {
+        return Ok(x.clone());
+    }
+    let filled = gpu.fresh(&[vectors, columns.next_multiple_of(UNIT)], x.dtype())?;
+    gpu.zero(&filled)?;
+    gpu.assign(&filled.narrow(1, 0, columns)?, x)?;
+    Ok(filled)
+}
+
+/// The bytes of a matrix, on a boundary as they always are unless they were cut out of other bytes.
+fn aligned(matrix: &Quantized) -> Result<Tensor> {
+    let bytes = matrix.blocks()?;
+    if (bytes.as_ptr() as usize).is_multiple_of(BOUNDARY) { Ok(bytes) } else { bytes.copy() }
 }
 
 pub(super) fn dequantize(
@@ -240,8 +246,8 @@ pub(super) fn dequantize(
     let count = rows.map_or(matrix.shape()[0], <[i64]>::len);
     let out = gpu.fresh(&[count, columns], dtype)?;
     let macros = format!("{} FORMAT={} VECTORS=1", of(dtype), matrix.format().name());
-    let bytes = matrix.blocks()?;
-    let (at, row_bytes) = (elements(out.numel(), 16), bytes.shape()[1] as i64);
+    let bytes = aligned(matrix)?;
+    let (at, row_bytes) = (elements(out.numel(), UNIT), bytes.shape()[1] as i64);
     let (count, columns) = (count as i64, columns as i32);
     launch!(
         gpu,

@@ -69,3 +69,24 @@ template <typename By, typename V> DEVICE V reduce_row(V value) {
     for (int warp = 1; warp < int(blockDim.x) / WARP; warp++) value = By::join(value, of_warp[warp]);
     return value;
 }
+
+// The most warps of a block that has rows of a matrix.
+constexpr int MOST_WARPS = 8;
+
+// Of sums that `shares` warps, one behind the other, have a part of: lane i of the first of them gets the i-th sum, and zero where there is none.
+template <int SUMS> DEVICE float sum_of_lane(const float (&sums)[SUMS], int shares) {
+    __shared__ float of_warp[MOST_WARPS][SUMS];
+    int lane = threadIdx.x % WARP, warp = ((threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x) / WARP;
+    float own = 0;
+#pragma unroll
+    for (int i = 0; i < SUMS; i++) {
+        float sum = reduce_warp<Sum>(sums[i]);
+        if (lane == i) own = sum;
+    }
+    if (shares == 1) return own;
+    if (lane < SUMS) of_warp[warp][lane] = own;
+    __syncthreads();
+    for (int other = 1; warp % shares == 0 && lane < SUMS && other < shares; other++) own += of_warp[warp + other][lane];
+    __syncthreads();
+    return own;
+}

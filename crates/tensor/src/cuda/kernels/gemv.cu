@@ -79,7 +79,7 @@ DEVICE void bring(T* to, const T* x, i64 apart, Norm norm, int depth) {
 
 // Rows of the matrix that a warp has together: what is read of several vectors serves as many, and a gate is beside what it is for.
 constexpr int TOGETHER = VECTORS <= 2 ? 2 : 4, AHEAD = ASKED / TOGETHER;
-constexpr int SUMS = TOGETHER * VECTORS, WARPS = 8;
+constexpr int SUMS = TOGETHER * VECTORS, WARPS = MOST_WARPS;
 
 // out (VECTORS, rows) = function(norm(x) (VECTORS, depth) matrixᵀ + bias + add): a bias for each column, and what is laid out as the result is, which
 // may be the result. Both may be null. If it is gated, the first half of the sums are gates of the second, half as many results: function(gate) up. What
@@ -87,7 +87,6 @@ constexpr int SUMS = TOGETHER * VECTORS, WARPS = 8;
 KERNEL(WARPS * WARP) gemv(OUT* out, i64 out_apart, const T* x, i64 x_apart, Norm norm, const T* __restrict__ matrix, i64 apart, const OUT* bias,
                           const OUT* add, int function, int is_gated, i64 rows, int depth, int shares) {
     DYNAMIC_SHARED(memory);
-    __shared__ float of_warp[WARPS][SUMS];
     T* vectors = reinterpret_cast<T*>(memory);
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, share = warp % shares, groups = WARPS / shares;
     i64 units = ceil_div(rows, TOGETHER), step = i64(gridDim.x) * groups, results = is_gated ? rows / 2 : rows;
@@ -141,19 +140,7 @@ KERNEL(WARPS * WARP) gemv(OUT* out, i64 out_apart, const T* x, i64 x_apart, Norm
                 ask(is_last ? unit + step : unit, is_last ? start : from + stride, i);
             }
         }
-        float own = 0;
-#pragma unroll
-        for (int i = 0; i < SUMS; i++) {
-            float sum = reduce_warp<Sum>(sums[i]);
-            if (lane == i) own = sum;
-        }
-        if (shares > 1) {
-            if (lane < SUMS) of_warp[warp][lane] = own;
-            __syncthreads();
-            for (int other = 1; has_sum && other < shares; other++) own += of_warp[warp + other][lane];
-            __syncthreads();
-        }
-        own += widen(of_bias) + widen(of_add);
+        float own = sum_of_lane(sums, shares) + widen(of_bias) + widen(of_add);
         float up = shuffle(own, lane + VECTORS), result = activate(function, own);
         if (has_result) out[at] = narrow<OUT>(is_gated ? result * up : result);
     }

@@ -93,12 +93,24 @@ inline unsigned __ballot_sync(unsigned, bool value) {
     for (unsigned lane = 0; lane < emulator::LANES; lane++) bits |= unsigned(values[lane][0]) << lane;
     return bits;
 }
+// Each byte of the result is that of the eight bytes of both words whose number a nibble of `which` is.
+inline unsigned __byte_perm(unsigned low, unsigned high, unsigned which) {
+    unsigned long long both = (unsigned long long)high << 32 | low;
+    unsigned out = 0;
+    for (int i = 0; i < 4; i++) out |= unsigned(both >> 8 * (which >> 4 * i & 7) & 255) << 8 * i;
+    return out;
+}
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 // Threads give way only at barriers, so everything between is atomic.
 template <typename V, typename W> V atomicAdd(V* to, W value) {
     V old = *to;
     *to += value;
+    return old;
+}
+template <typename V> V atomicMax(V* to, V value) {
+    V old = *to;
+    if (old < value) *to = value;
     return old;
 }
 inline unsigned atomicCAS(unsigned* to, unsigned compare, unsigned value) {
