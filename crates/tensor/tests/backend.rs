@@ -1028,17 +1028,18 @@ fn a_thread_keeps_its_device() {
         let product = x.matmul(&x.mt().unwrap()).unwrap().add(&x.narrow(1, 0, 2).unwrap()).unwrap();
         assert_eq!(read(&product), [4.0; 4]);
     };
+    // SAFETY: it is not released.
+    let of = |index: usize| unsafe { primary_ctx::retain(device::get(index as i32).unwrap()).unwrap() };
     assert_eq!(current(), 0);
-    work(0);
-    assert_eq!(current(), 0);
+    for index in (0..cuda::count().unwrap()).rev() {
+        work(index);
+        // The first is that of every thread that has chosen none.
+        assert_eq!(current(), if index == 0 { of(0) as usize } else { 0 });
+    }
     for index in 0..cuda::count().unwrap() {
-        let device = device::get(index as i32).unwrap();
-        // SAFETY: primary contexts, which are not released.
-        let chosen = unsafe {
-            let context = primary_ctx::retain(device).unwrap();
-            ctx::set_current(context).unwrap();
-            context as usize
-        };
+        let chosen = of(index) as usize;
+        // SAFETY: a primary context, as above.
+        unsafe { ctx::set_current(of(index)).unwrap() };
         for other in 0..cuda::count().unwrap() {
             work(other);
             assert_eq!(current(), chosen);

@@ -50,14 +50,16 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    fn to(context: sys::CUcontext) -> Result<Bound, DriverError> {
+    fn to(context: sys::CUcontext, index: usize) -> Result<Bound, DriverError> {
         let before = result::ctx::get_current()?.unwrap_or(ptr::null_mut());
         if before == context {
             return Ok(Bound { before: None });
         }
         // SAFETY: a primary context that is never released here.
         unsafe { result::ctx::set_current(context)? };
-        Ok(Bound { before: Some(before) })
+        // The first device is that of every thread that has chosen none: it may keep it, and is not asked again at each call.
+        let is_kept = before.is_null() && index == 0;
+        Ok(Bound { before: (!is_kept).then_some(before) })
     }
 }
 
@@ -158,7 +160,7 @@ impl Gpu {
         // SAFETY: the device is the driver's own; a primary context is never released here.
         let (context, _bound, total, capability, processors) = unsafe {
             let context = result::primary_ctx::retain(device).map_err(said)?;
-            let bound = Bound::to(context).map_err(said)?;
+            let bound = Bound::to(context, index).map_err(said)?;
             let attribute = |which| result::device::get_attribute(device, which).map_err(said);
             let capability = [
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
@@ -239,7 +241,7 @@ impl Gpu {
             );
             return Err(Error::Device(message));
         }
-        Bound::to(self.context.0).map_err(|error| self.failed("its context", error))
+        Bound::to(self.context.0, self.index).map_err(|error| self.failed("its context", error))
     }
 
     /// Waits until all that was asked of it is done.
