@@ -45,7 +45,7 @@ pub fn cuda_set_device(py: Python<'_>, index: usize) -> PyResult<()> {
 #[pyo3(signature = (device=None))]
 pub fn cuda_device(py: Python<'_>, device: Option<At>) -> PyResult<(String, [i32; 2], i32, usize)> {
     let gpu = gpu(py, device)?;
-    Ok((gpu.name().into(), gpu.capability(), gpu.processors(), gpu.total()))
+    Ok((gpu.name().into(), gpu.capability(), gpu.processors().count, gpu.total()))
 }
 
 /// The number of the device that is meant.

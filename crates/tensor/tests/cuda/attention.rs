@@ -5,7 +5,7 @@ use trustformers_tensor::{Attention, DType, Device, Generator, Mask, Ragged, Ten
 
 use crate::arguments::{Shared, reach};
 use crate::device::{Argument, Memory, Module};
-use crate::geometry::{Geometry, WARP, decode, decode_group, prefill};
+use crate::geometry::{Form, Geometry, Processors, WARP, decode, decode_group, prefill};
 use crate::{close, draw, launch, name, numbers, single, tolerance};
 
 /// One attention to be tried.
@@ -129,31 +129,37 @@ impl Case {
             "{dtype} {} {heads}/{kv_heads} {dim}/{value_dim} {:?} {:?}",
             self.kept, self.lengths, self.mask
         );
-        let macros = |more: String| {
-            [
-                format!("T={}", name(dtype)),
-                format!("KEPT={}", self.kept),
-                format!("HEAD_DIM={dim}"),
-                format!("VALUE_DIM={value_dim}"),
-                more,
-            ]
+        let module = |file: &str, more: String| {
+            let own =
+                format!("T={} KEPT={} HEAD_DIM={dim} VALUE_DIM={value_dim} {more}", name(dtype), self.kept);
+            Module::new(file, &own.split(' ').collect::<Vec<_>>())
         };
         let near = 4.0 * tolerance(dtype);
+        let arguments = || Argument::of(shared);
 
         let longest = self.lengths.iter().map(|length| length.0).max().unwrap_or(0);
-        let (at, warps) = prefill(self.lengths.len(), longest, heads, (dim, value_dim, dtype.size()));
-        let names = macros(format!("WARPS={warps}"));
-        let module = Module::new("prefill", &names.each_ref().map(String::as_str));
-        let (out, sums) = (Memory::new(want.numel() * dtype.size()), Memory::new(rows * heads * 4));
-        let arguments = || Argument::of(shared);
-        launch!(
-            module,
-            "prefill",
-            at,
-            [&out, &sums, query_at, &key, &value, &sequences, places.as_ref(), arguments()]
-        );
-        close(&format!("prefill {what}"), &out.tensor(want.shape(), dtype), &want, near);
-        assert!(numbers(&sums.tensor(&[rows, heads], DType::F32)).iter().all(|sum| !sum.is_nan()), "{what}");
+        let sizes = (dim, value_dim, dtype.size());
+        // GPUs that few blocks fill, and one that none do.
+        let forms = [1, 1000].map(|count| {
+            prefill(self.lengths.len(), longest, heads, sizes, Processors { count, shared: 228 << 10 })
+        });
+        for (at, Form { warps, tall, keys }, tiles) in &forms[usize::from(forms[0] == forms[1])..] {
+            let module = module("prefill", format!("WARPS={warps} TALL={tall} KEYS={keys}"));
+            let (out, sums) = (Memory::new(want.numel() * dtype.size()), Memory::new(rows * heads * 4));
+            // Forwards, and backwards.
+            for _ in 0..2 {
+                let (shared, tiles) = (arguments(), *tiles as i32);
+                launch!(
+                    module,
+                    "prefill",
+                    *at,
+                    [&out, &sums, query_at, &key, &value, &sequences, places.as_ref(), shared, tiles]
+                );
+                close(&format!("prefill {what} {tall}"), &out.tensor(want.shape(), dtype), &want, near);
+                let sums = numbers(&sums.tensor(&[rows, heads], DType::F32));
+                assert!(sums.iter().all(|sum| !sum.is_nan()), "{what}");
+            }
+        }
 
         if self.lengths.iter().all(|length| length.0 == 1) {
             let together = decode_group(heads / kv_heads, dim);
@@ -161,8 +167,7 @@ impl Case {
             let most = self.lengths.iter().map(|length| length.1).max().unwrap_or(0);
             let (mut at, mut parts) = decode(rows, kv_heads, chunks, most);
             for _ in 0..2 {
-                let names = macros(format!("GROUP={together}"));
-                let module = Module::new("decode", &names.each_ref().map(String::as_str));
+                let module = module("decode", format!("GROUP={together}"));
                 let left = Memory::new(rows * heads * parts * (value_dim + 2) * 4);
                 let out = Memory::new(want.numel() * dtype.size());
                 let (chunks, shared) = (chunks as i32, arguments());

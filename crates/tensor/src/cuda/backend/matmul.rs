@@ -88,7 +88,7 @@ fn by_stream(gpu: &Gpu, product: &Product) -> Result<()> {
     let [depth, rows] = right.shape;
     let vectors = out.shape[0];
     let macros = format!("T={} OUT={} VECTORS={vectors}", name(left.dtype), name(out.dtype));
-    let at = stream(rows, vectors, depth * left.dtype.size() / PIECE, gpu.processors() as usize);
+    let at = stream(rows, vectors, depth * left.dtype.size() / PIECE, gpu.processors().count);
     let [out_apart, x_apart, apart] = [out.strides[0], left.strides[0], right.strides[1]].map(|x| x as i64);
     let (bias, add, function) = (bias.unwrap_or(0), add.unwrap_or(0), activation(function));
     let (rows, depth) = (rows as i64, depth as i32);

@@ -19,13 +19,15 @@
 #endif
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#if __CUDA_ARCH__ >= 800
-// Matrix units for both 16-bit types. Turing's take f16 alone.
-#define TENSOR_CORES_BF16 1
 #endif
-#if __CUDA_ARCH__ >= 700
+
+// What NVIDIA's generations have, emulated ones too. Turing's matrix units take f16 alone, products eight deep of it.
+#if __CUDA_ARCH__ >= 750
 #define TENSOR_CORES_F16 1
 #endif
+#if __CUDA_ARCH__ >= 800
+#define TENSOR_CORES_BF16 1
+#define ASYNC_COPIES 1
 #endif
 
 #define DEVICE __device__ __forceinline__
@@ -94,4 +96,20 @@ using f16 = __half;
 DEVICE float widen(f16 x) { return __half2float(x); }
 DEVICE f16 f16_of(float x) { return __float2half(x); }
 DEVICE f16 f16_of_bits(u16 bits) { return __ushort_as_half(bits); }
+#endif
+
+// Two in one word, the first in its lower half.
+template <typename Of> DEVICE u32 pair_of(float low, float high);
+#if ON_CUDA
+template <> DEVICE u32 pair_of<f16>(float low, float high) {
+    __half2 pair = __floats2half2_rn(low, high);
+    return *reinterpret_cast<u32*>(&pair);
+}
+template <> DEVICE u32 pair_of<bf16>(float low, float high) {
+    __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<u32*>(&pair);
+}
+#elif defined(EMULATED)
+template <> DEVICE u32 pair_of<f16>(float low, float high) { return f16_of(low).bits | u32(f16_of(high).bits) << 16; }
+template <> DEVICE u32 pair_of<bf16>(float low, float high) { return bf16_of(low).bits | u32(bf16_of(high).bits) << 16; }
 #endif
