@@ -83,9 +83,10 @@ pub fn prefill(
     let bytes = |form: Form| rows(form) * dim + form.keys * (dim + value_dim);
     let tiles = |form: Form| longest.div_ceil(rows(form)).max(1);
     let suits = |form: Form| {
-        // Taller warps read less for what they compute: worth it where there are blocks enough for two on every processor, with room for both, and where
-        // a lane has registers for the sums.
-        let is_tall = longest >= rows(form)
+        // Taller warps read less for what they compute: worth it where matrix units compute it, where there are blocks enough for two on every
+        // processor, with room for both, and where a lane has registers for the sums.
+        let is_tall = element == 2
+            && longest >= rows(form)
             && sequences * heads * tiles(form) >= 2 * on.count
             && 2 * (bytes(form) + TAKEN) <= on.shared
             && value_dim / element <= 128;

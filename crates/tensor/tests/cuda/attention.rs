@@ -5,6 +5,7 @@ use trustformers_tensor::{Attention, DType, Device, Generator, Mask, Ragged, Ten
 
 use crate::arguments::{Shared, reach};
 use crate::device::{Argument, Memory, Module};
+use crate::driver::is_alone;
 use crate::geometry::{Form, Geometry, Processors, WARP, decode, decode_group, prefill};
 use crate::{close, draw, launch, name, numbers, single, tolerance};
 
@@ -101,7 +102,7 @@ impl Case {
             .flat_map(|s| [s.start, s.rows, s.key_start, s.keys].map(|x| x as i64))
             .collect();
         let sequences = Memory::of_slice(&sequences);
-        let bias_memory: Vec<Memory> = biases.iter().map(Memory::of).collect();
+        let bias_memory: Vec<Memory> = biases.iter().filter(|_| self.biased).map(Memory::of).collect();
         let places: Vec<i64> = bias_memory
             .iter()
             .zip(ragged.sequences())
@@ -224,6 +225,43 @@ fn heads_and_dtypes() {
         Case::new(DType::BF16, "int8", lengths).heads(2, 1, 128, 128).run();
         Case::new(DType::BF16, "bf16", lengths).heads(2, 1, 256, 256).causal().run();
     }
+}
+
+/// More rows than warps of two tiles have, and steps in which some warps see nothing, and some everything.
+#[test]
+fn tall_warps() {
+    let lengths = &[(131, 200), (150, 150), (128, 70)];
+    for (dtype, kept) in [(DType::F16, "f16"), (DType::BF16, "bf16"), (DType::BF16, "int8")] {
+        let case = || Case::new(dtype, kept, lengths).heads(2, 1, 64, 64);
+        case().run();
+        case().causal().run();
+        case().window(true, 20).run();
+        case().window(false, 40).run();
+        Case { softcap: Some(2.0), biased: true, ..case().causal() }.run();
+    }
+    Case::new(DType::BF16, "bf16", &[(140, 160)]).heads(1, 1, 128, 128).causal().run();
+    // Heads of whole pieces of 16 bytes that are no whole products, and of none.
+    Case::new(DType::F16, "f16", lengths).heads(2, 1, 24, 40).causal().run();
+    Case::new(DType::F16, "f16", lengths).heads(2, 1, 20, 33).causal().run();
+}
+
+/// Turing's matrix units take f16 alone, eight deep, and it does not copy beside its work.
+#[test]
+fn an_older_gpu() {
+    if is_alone("attention::an_older_gpu", &[("EMULATED_CUDA_CAPABILITY", "7.5")], None) {
+        heads_and_dtypes();
+        tall_warps();
+    }
+}
+
+/// More than a grid is deep. Most have no rows.
+#[test]
+fn many_sequences() {
+    let mut lengths = vec![(0, 0); 70_000];
+    for (at, length) in [(1, (3, 5)), (65_535, (2, 40)), (65_536, (4, 4)), (69_999, (5, 9))] {
+        lengths[at] = length;
+    }
+    Case::new(DType::F32, "f32", &lengths).causal().run();
 }
 
 #[test]

@@ -23,14 +23,21 @@ template <typename Of, int DIM> struct Tile {
 
 #if !defined(EMULATED)
 #if TENSOR_CORES_F16
+// Where something lies in shared memory. What is computed from it is computed where it stands: before a loop, it would stay in registers throughout.
+using Place = u32;
+DEVICE Place place_of(const void* at) {
+    Place place = __cvta_generic_to_shared(at);
+    asm volatile("" : "+r"(place));
+    return place;
+}
 // Four matrices of 8 x 8, whose rows begin where lanes say, eight lanes a matrix. A lane gets two neighbours in row lane / 4 of each, or, TURNED, in
 // that column.
 #define READ_MATRICES(turned)                                                                                        \
     asm volatile("ldmatrix.sync.aligned.m8n8.x4" turned ".shared.b16 {%0, %1, %2, %3}, [%4];"                        \
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])                                                \
-                 : "r"(u32(__cvta_generic_to_shared(row)))                                                           \
+                 : "r"(row)                                                                                           \
                  : "memory")
-template <bool TURNED> DEVICE void read_matrices(u32 (&to)[4], const void* row) {
+template <bool TURNED> DEVICE void read_matrices(u32 (&to)[4], Place row) {
     if constexpr (TURNED) READ_MATRICES(".trans");
     else READ_MATRICES("");
 }
@@ -101,92 +108,123 @@ template <> constexpr bool HAS_UNITS<f16> = true;
 template <> constexpr bool HAS_UNITS<bf16> = true;
 #endif
 
-// A left factor of 16 x 16: of each quarter of 8 x 8, the upper ones first in both halves, a lane has a pair.
-template <typename Of, bool UNITS = HAS_UNITS<Of>> struct Left {
-    float at[4][2];
-
-    template <int DIM> DEVICE void read(const Tile<Of, DIM>& tile, int row, int column) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const Of* pair = tile(row + own_row() + i % 2 * 8, column + own_column() + i / 2 * 8);
-#pragma unroll
-            for (int c = 0; c < 2; c++) at[i][c] = widen(pair[c]);
-        }
-    }
-    // What the sums of 16 columns are, rounded.
-    DEVICE void take(Sums& left, Sums& right) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-#pragma unroll
-            for (int c = 0; c < 2; c++) at[i][c] = widen(narrow<Of>((i < 2 ? left : right)(i % 2, c)));
-        }
+#if TENSOR_CORES_F16
+// Where a lane reads its rows of a tile: others lie so many rows further down, whole groups of eight, and columns further right, whole products.
+template <typename Of, int DIM> struct Places {
+    Place first;
+    DEVICE Places(const Tile<Of, DIM>& tile, int row, int column) : first(place_of(tile(row, column))) {}
+    DEVICE Place at(int down, int right) const {
+        constexpr int BYTES = 16 * Tile<Of, DIM>::BANKS;
+        int bytes = right * sizeof(Of);
+        return (first ^ bytes % BYTES) + down * Tile<Of, DIM>::APART * sizeof(Of) + bytes / BYTES * BYTES;
     }
 };
 
-// sums += left right, whose rows and columns begin where it is said; TURNED: its rows are columns. Each part of `right` is read once for all of `left`.
-template <bool TURNED, typename Of, int DIM, int DOWN, int ACROSS>
-DEVICE void add(Sums (&sums)[DOWN][ACROSS], const Left<Of, false> (&left)[DOWN], const Tile<Of, DIM>& right, int row, int column) {
+// sums += a b of 16 columns from 8 n on: b has the upper and the lower half of the first eight, and of the others.
+template <typename Of, int DOWN, int ACROSS> DEVICE void multiply(Sums (&sums)[DOWN][ACROSS], int n, const u32 (&a)[DOWN][4], const u32 (&b)[4]) {
 #pragma unroll
-    for (int k = 0; k < TILE; k++) {
-        // The lane of four that has the column.
-        int lane = threadIdx.x % WARP / 4 * 4 + k % 8 / 2;
-        float factors[DOWN][2];
+    for (int m = 0; m < DOWN; m++) {
 #pragma unroll
-        for (int m = 0; m < DOWN; m++) {
-#pragma unroll
-            for (int r = 0; r < 2; r++) factors[m][r] = shuffle(left[m].at[k / 8 * 2 + r][k % 2], lane);
+        for (int i = 0; i < 2; i++) {
+#if TENSOR_CORES_BF16
+            multiply<Of>(sums[m][n + i].at, a[m], {b[2 * i], b[2 * i + 1]});
+#else
+            multiply<Of>(sums[m][n + i].at, {a[m][0], a[m][1]}, {b[2 * i]});
+            multiply<Of>(sums[m][n + i].at, {a[m][2], a[m][3]}, {b[2 * i + 1]});
+#endif
         }
+    }
+}
+#endif
+
+// sums += a b of 16 in depth by plain arithmetic, where a lane has of each quarter of 8 x 8 of a (the upper one of the left ones first) a pair, and
+// `b` says what is in a row and a column.
+template <int DOWN, int ACROSS, typename B> DEVICE void multiply_plainly(Sums (&sums)[DOWN][ACROSS], const float (&a)[DOWN][4][2], B b) {
+#pragma unroll 1
+    for (int pair = 0; pair < 4; pair++) {
+        // Of the four lanes of a row, the one that has these columns.
+        int lane = threadIdx.x % WARP / 4 * 4 + pair;
 #pragma unroll
-        for (int n = 0; n < ACROSS; n++) {
+        for (int i = 0; i < 4; i++) {
+            int half = i / 2, k = 8 * half + 2 * pair + i % 2;
+            float left[DOWN][2];
 #pragma unroll
-            for (int c = 0; c < 2; c++) {
-                int across = 8 * n + own_column() + c;
-                float x = widen(TURNED ? *right(row + across, column + k) : *right(row + k, column + across));
+            for (int r = 0; r < 2 * DOWN; r++) left[r / 2][r % 2] = shuffle(a[r / 2][2 * half + r % 2][i % 2], lane);
 #pragma unroll
-                for (int m = 0; m < DOWN; m++) {
+            for (int n = 0; n < ACROSS; n++) {
 #pragma unroll
-                    for (int r = 0; r < 2; r++) sums[m][n](r, c) += factors[m][r] * x;
+                for (int c = 0; c < 2; c++) {
+                    float right = b(k, 8 * n + own_column() + c);
+#pragma unroll
+                    for (int r = 0; r < 2 * DOWN; r++) sums[r / 2][n](r % 2, c) += left[r / 2][r % 2] * right;
                 }
             }
         }
     }
 }
 
+// sums += left right, where `right` has its columns as rows, and the rows of `left` begin with `row`. Each part of `right` is read once for all of them.
+template <typename Of, int DIM, int DOWN, int ACROSS>
+DEVICE void add_products(Sums (&sums)[DOWN][ACROSS], const Tile<Of, DIM>& left, int row, const Tile<Of, DIM>& right) {
+    int lane = threadIdx.x % WARP;
+    if constexpr (HAS_UNITS<Of>) {
 #if TENSOR_CORES_F16
-template <typename Of> struct Left<Of, true> {
-    u32 at[4];
-
-    template <int DIM> DEVICE void read(const Tile<Of, DIM>& tile, int row, int column) {
-        int lane = threadIdx.x % WARP;
-        read_matrices<false>(at, tile(row + lane % 16, column + lane / 16 * 8));
-    }
-    DEVICE void take(Sums& left, Sums& right) {
-        for (int i = 0; i < 4; i++) at[i] = pair_of<Of>((i < 2 ? left : right)(i % 2, 0), (i < 2 ? left : right)(i % 2, 1));
-    }
-};
-
-template <bool TURNED, typename Of, int DIM, int DOWN, int ACROSS>
-DEVICE void add(Sums (&sums)[DOWN][ACROSS], const Left<Of, true> (&left)[DOWN], const Tile<Of, DIM>& right, int row, int column) {
-    int lane = threadIdx.x % WARP, low = lane % 8 + lane / 16 * 8, high = lane / 8 % 2 * 8;
+        Places<Of, DIM> rows(left, row + lane % 16, lane / 16 * 8), columns(right, lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8);
 #pragma unroll
-    for (int n = 0; n < ACROSS; n += 2) {
-        // Upper and lower half of eight columns, and of the next eight.
-        u32 words[4];
-        if constexpr (TURNED) read_matrices<false>(words, right(row + 8 * n + low, column + high));
-        else read_matrices<true>(words, right(row + lane % 16, column + 8 * n + lane / 16 * 8));
+        for (int k = 0; k < Tile<Of, DIM>::DEEP; k += TILE) {
+            u32 a[DOWN][4], b[4];
 #pragma unroll
-        for (int m = 0; m < DOWN; m++) {
-            const u32(&a)[4] = left[m].at;
+            for (int m = 0; m < DOWN; m++) read_matrices<false>(a[m], rows.at(m * TILE, k));
 #pragma unroll
-            for (int half = 0; half < 2; half++) {
-#if TENSOR_CORES_BF16
-                multiply<Of>(sums[m][n + half].at, a, {words[2 * half], words[2 * half + 1]});
-#else
-                multiply<Of>(sums[m][n + half].at, {a[0], a[1]}, {words[2 * half]});
-                multiply<Of>(sums[m][n + half].at, {a[2], a[3]}, {words[2 * half + 1]});
-#endif
+            for (int n = 0; n < ACROSS; n += 2) {
+                read_matrices<false>(b, columns.at(8 * n, k));
+                multiply<Of>(sums, n, a, b);
             }
+        }
+#endif
+    } else {
+#pragma unroll 1
+        for (int k = 0; k < Tile<Of, DIM>::DEEP; k += TILE) {
+            float a[DOWN][4][2];
+#pragma unroll
+            for (int i = 0; i < 8 * DOWN; i++) {
+                int down = i / 8 * TILE + i / 2 % 2 * 8 + own_row(), column = k + i / 4 % 2 * 8 + own_column() + i % 2;
+                a[i / 8][i / 2 % 4][i % 2] = widen(*left(row + down, column));
+            }
+            multiply_plainly(sums, a, [&](int depth, int column) { return widen(*right(column, k + depth)); });
         }
     }
 }
+
+// sums += left right, where `left` are sums, rounded.
+template <typename Of, int DIM, int DOWN, int DEPTH, int ACROSS>
+DEVICE void add_products(Sums (&sums)[DOWN][ACROSS], Sums (&left)[DOWN][DEPTH], const Tile<Of, DIM>& right) {
+    int lane = threadIdx.x % WARP;
+    if constexpr (HAS_UNITS<Of>) {
+#if TENSOR_CORES_F16
+        Places<Of, DIM> rows(right, lane % 16, lane / 16 * 8);
+#pragma unroll
+        for (int k = 0; k < DEPTH; k += 2) {
+            u32 a[DOWN][4], b[4];
+#pragma unroll
+            for (int i = 0; i < 4 * DOWN; i++) {
+                Sums& half = left[i / 4][k + i / 2 % 2];
+                a[i / 4][i % 4] = pair_of<Of>(half(i % 2, 0), half(i % 2, 1));
+            }
+#pragma unroll
+            for (int n = 0; n < ACROSS; n += 2) {
+                read_matrices<true>(b, rows.at(8 * k, 8 * n));
+                multiply<Of>(sums, n, a, b);
+            }
+        }
 #endif
+    } else {
+#pragma unroll
+        for (int k = 0; k < DEPTH; k += 2) {
+            float a[DOWN][4][2];
+#pragma unroll
+            for (int i = 0; i < 8 * DOWN; i++) a[i / 8][i / 2 % 4][i % 2] = widen(narrow<Of>(left[i / 8][k + i / 4 % 2](i / 2 % 2, i % 2)));
+            multiply_plainly(sums, a, [&](int depth, int column) { return widen(*right(8 * k + depth, column)); });
+        }
+    }
+}

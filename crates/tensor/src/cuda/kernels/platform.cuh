@@ -97,19 +97,3 @@ DEVICE float widen(f16 x) { return __half2float(x); }
 DEVICE f16 f16_of(float x) { return __float2half(x); }
 DEVICE f16 f16_of_bits(u16 bits) { return __ushort_as_half(bits); }
 #endif
-
-// Two in one word, the first in its lower half.
-template <typename Of> DEVICE u32 pair_of(float low, float high);
-#if ON_CUDA
-template <> DEVICE u32 pair_of<f16>(float low, float high) {
-    __half2 pair = __floats2half2_rn(low, high);
-    return *reinterpret_cast<u32*>(&pair);
-}
-template <> DEVICE u32 pair_of<bf16>(float low, float high) {
-    __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    return *reinterpret_cast<u32*>(&pair);
-}
-#elif defined(EMULATED)
-template <> DEVICE u32 pair_of<f16>(float low, float high) { return f16_of(low).bits | u32(f16_of(high).bits) << 16; }
-template <> DEVICE u32 pair_of<bf16>(float low, float high) { return bf16_of(low).bits | u32(bf16_of(high).bits) << 16; }
-#endif

@@ -145,12 +145,7 @@ KERNEL(WARPS * WARP) prefill(T* out, float* log_sum, const T* query, const void*
             for (int m = 0; m < TALL; m++) {
                 for (Sums& part : scores[m]) part = {};
             }
-#pragma unroll
-            for (int k = 0; k < Keys::DEEP; k += TILE) {
-                Left<T> left[TALL];
-                for (int m = 0; m < TALL; m++) left[m].read(queries, low + m * TILE, k);
-                add<true>(scores, left, keys, 0, k);
-            }
+            add_products(scores, queries, low, keys);
             auto sees = [&](int row, int k) { return at + k >= from + low + row && at + k < least(to + low + row, end); };
             if (!is_plain) of_each(scores, [&](float& x, int, int) { x = score(attention, x); });
             if (biases) {
@@ -166,14 +161,7 @@ KERNEL(WARPS * WARP) prefill(T* out, float* log_sum, const T* query, const void*
         wait_for_copies();
         __syncthreads();
         if (at + KEYS < all) fetch_keys(at + KEYS);
-        if (is_seen) {
-#pragma unroll
-            for (int k = 0; k < KEYS; k += TILE) {
-                Left<T> left[TALL];
-                for (int m = 0; m < TALL; m++) left[m].take(scores[m][k / 8], scores[m][k / 8 + 1]);
-                add<false>(context, left, values, k, 0);
-            }
-        }
+        if (is_seen) add_products(context, scores, values);
     }
 
 #pragma unroll
@@ -190,7 +178,7 @@ KERNEL(WARPS * WARP) prefill(T* out, float* log_sum, const T* query, const void*
                 Sums& part = context[m][d / 8];
                 float x = part(r, 0) * share, y = part(r, 1) * share;
                 bool is_there = d + own_column() < VALUE_DIM, has_next = d + own_column() + 1 < VALUE_DIM;
-                if constexpr (sizeof(T) == 2 && VALUE_DIM % 2 == 0) {
+                if (sizeof(T) == 2 && VALUE_DIM % 2 == 0) {
                     if (is_there) *reinterpret_cast<u32*>(to_row + d) = pair_of<T>(x, y);
                 } else {
                     if (is_there) to_row[d] = narrow<T>(x);

@@ -46,7 +46,9 @@ inline Copies& own_copies() { return copies[state.running - state.all]; }
 
 #if __CUDA_ARCH__ >= 750
 // ldmatrix.sync.aligned.m8n8.x4{.trans}.shared.b16: lane i says where row i % 8 of matrix i / 8 begins.
-template <bool TURNED> void read_matrices(unsigned (&to)[4], const void* row) {
+using Place = size_t;
+inline Place place_of(const void* at) { return Place(at); }
+template <bool TURNED> void read_matrices(unsigned (&to)[4], Place row) {
     emulator::Brought rows = emulator::bring(row);
     unsigned g = emulator::lane() / 4, t = emulator::lane() % 4;
     auto at = [&](unsigned matrix, unsigned row, unsigned column) -> unsigned {
