@@ -32,8 +32,8 @@ DEVICE Range visible(const Attention& attention, const Sequence& s, i64 row) {
     return {least(most(position - attention.back, i64(0)), to), to};
 }
 
-// A product of a query and a key as it is compared with others, but for a bias. The tanh of a softcap is one exponential: what that is off beside 1, it
-// is off beside the cap.
+// A product of a query and a key as it is compared with others, but for a bias. The tanh of a softcap is one exponential: what that is off beside
+// 1, it is off beside the cap.
 DEVICE float score(const Attention& attention, float product) {
     float x = product * attention.scale, cap = attention.softcap;
     return cap == 0 ? x : cap - __fdividef(2 * cap, 1 + __expf(__fdividef(2 * x, cap)));

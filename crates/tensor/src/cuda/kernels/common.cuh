@@ -12,8 +12,8 @@ template <> DEVICE double narrow<double>(float x) { return x; }
 template <> DEVICE f16 narrow<f16>(float x) { return f16_of(x); }
 template <> DEVICE bf16 narrow<bf16>(float x) { return bf16_of(x); }
 
-template <typename A, typename B> constexpr bool IS_SAME = false;
-template <typename A> constexpr bool IS_SAME<A, A> = true;
+template <typename A, typename B> constexpr bool SAME = false;
+template <typename A> constexpr bool SAME<A, A> = true;
 
 // N neighbours that are read and written as one; they lie on a boundary of their size.
 template <typename Of, int N> struct alignas(sizeof(Of) * N) Pack {

@@ -10,26 +10,30 @@ constexpr int TILE = 16;
 // Rows of DIM elements in shared memory, in whole products. The same 16 bytes of eight rows that follow one another lie in eight different groups of
 // banks, since their order differs from row to row: so they are read at once.
 template <typename Of, int DIM> struct Tile {
-    static constexpr int PIECE = 16 / sizeof(Of), BANKS = 8, DEEP = (DIM + TILE - 1) / TILE * TILE;
-    static constexpr int APART = (DEEP + BANKS * PIECE - 1) / (BANKS * PIECE) * (BANKS * PIECE);
+    static constexpr u32 PIECE = 16 / sizeof(Of), BANKS = 8, DEEP = (DIM + TILE - 1) / TILE * TILE;
+    static constexpr u32 APART = (DEEP + BANKS * PIECE - 1) / (BANKS * PIECE) * (BANKS * PIECE);
     Of* at;
 
-    DEVICE Of* operator()(int row, int column) const {
+    DEVICE Of* operator()(u32 row, u32 column) const {
         return at + row * APART + (column / PIECE ^ row % BANKS) * PIECE + column % PIECE;
     }
 };
+
+// What follows from `x` is computed here and not before the loops around, where it would take registers from all that they do.
+template <typename X> DEVICE X stay(X x) {
+#if ON_CUDA
+    asm volatile("" : "+r"(x));
+#endif
+    return x;
+}
 
 // ---- instructions, which the emulator has as functions
 
 #if !defined(EMULATED)
 #if TENSOR_CORES_F16
-// Where something lies in shared memory. What is computed from it is computed where it stands: before a loop, it would stay in registers throughout.
+// Where something lies in shared memory.
 using Place = u32;
-DEVICE Place place_of(const void* at) {
-    Place place = __cvta_generic_to_shared(at);
-    asm volatile("" : "+r"(place));
-    return place;
-}
+DEVICE Place place_of(const void* at) { return __cvta_generic_to_shared(at); }
 // Four matrices of 8 x 8, whose rows begin where lanes say, eight lanes a matrix. A lane gets two neighbours in row lane / 4 of each, or, TURNED, in
 // that column.
 #define READ_MATRICES(turned)                                                                                        \
@@ -44,15 +48,15 @@ template <bool TURNED> DEVICE void read_matrices(u32 (&to)[4], Place row) {
 #endif
 // sums += a b: 16 x 8 sums of 16 columns, on Turing of eight.
 #if TENSOR_CORES_BF16
-#define MULTIPLY(type)                                                                                                                     \
+#define MMA(type)                                                                                                                     \
     asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
         : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])                                                                     \
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
-template <typename Of> DEVICE void multiply(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]);
-template <> DEVICE void multiply<f16>(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) { MULTIPLY("f16"); }
-template <> DEVICE void multiply<bf16>(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) { MULTIPLY("bf16"); }
+template <typename Of> DEVICE void mma(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]);
+template <> DEVICE void mma<f16>(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) { MMA("f16"); }
+template <> DEVICE void mma<bf16>(float (&sums)[4], const u32 (&a)[4], const u32 (&b)[2]) { MMA("bf16"); }
 #elif TENSOR_CORES_F16
-template <typename Of> DEVICE void multiply(float (&sums)[4], const u32 (&a)[2], const u32 (&b)[1]) {
+template <typename Of> DEVICE void mma(float (&sums)[4], const u32 (&a)[2], const u32 (&b)[1]) {
     asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
         : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
         : "r"(a[0]), "r"(a[1]), "r"(b[0]));
@@ -112,7 +116,7 @@ template <> constexpr bool HAS_UNITS<bf16> = true;
 // Where a lane reads its rows of a tile: others lie so many rows further down, whole groups of eight, and columns further right, whole products.
 template <typename Of, int DIM> struct Places {
     Place first;
-    DEVICE Places(const Tile<Of, DIM>& tile, int row, int column) : first(place_of(tile(row, column))) {}
+    DEVICE Places(const Tile<Of, DIM>& tile, int row, int column) : first(stay(place_of(tile(row, column)))) {}
     DEVICE Place at(int down, int right) const {
         constexpr int BYTES = 16 * Tile<Of, DIM>::BANKS;
         int bytes = right * sizeof(Of);
@@ -121,16 +125,16 @@ template <typename Of, int DIM> struct Places {
 };
 
 // sums += a b of 16 columns from 8 n on: b has the upper and the lower half of the first eight, and of the others.
-template <typename Of, int DOWN, int ACROSS> DEVICE void multiply(Sums (&sums)[DOWN][ACROSS], int n, const u32 (&a)[DOWN][4], const u32 (&b)[4]) {
+template <typename Of, int DOWN, int ACROSS> DEVICE void mma(Sums (&sums)[DOWN][ACROSS], int n, const u32 (&a)[DOWN][4], const u32 (&b)[4]) {
 #pragma unroll
     for (int m = 0; m < DOWN; m++) {
 #pragma unroll
         for (int i = 0; i < 2; i++) {
 #if TENSOR_CORES_BF16
-            multiply<Of>(sums[m][n + i].at, a[m], {b[2 * i], b[2 * i + 1]});
+            mma<Of>(sums[m][n + i].at, a[m], {b[2 * i], b[2 * i + 1]});
 #else
-            multiply<Of>(sums[m][n + i].at, {a[m][0], a[m][1]}, {b[2 * i]});
-            multiply<Of>(sums[m][n + i].at, {a[m][2], a[m][3]}, {b[2 * i + 1]});
+            mma<Of>(sums[m][n + i].at, {a[m][0], a[m][1]}, {b[2 * i]});
+            mma<Of>(sums[m][n + i].at, {a[m][2], a[m][3]}, {b[2 * i + 1]});
 #endif
         }
     }
@@ -163,7 +167,8 @@ template <int DOWN, int ACROSS, typename B> DEVICE void multiply_plainly(Sums (&
     }
 }
 
-// sums += left right, where `right` has its columns as rows, and the rows of `left` begin with `row`. Each part of `right` is read once for all of them.
+// sums += left right, where `right` has its columns as rows, and the rows of `left` begin with `row`. Each part of `right` is read once for all of
+// them.
 template <typename Of, int DIM, int DOWN, int ACROSS>
 DEVICE void add_products(Sums (&sums)[DOWN][ACROSS], const Tile<Of, DIM>& left, int row, const Tile<Of, DIM>& right) {
     int lane = threadIdx.x % WARP;
@@ -178,7 +183,7 @@ DEVICE void add_products(Sums (&sums)[DOWN][ACROSS], const Tile<Of, DIM>& left, 
 #pragma unroll
             for (int n = 0; n < ACROSS; n += 2) {
                 read_matrices<false>(b, columns.at(8 * n, k));
-                multiply<Of>(sums, n, a, b);
+                mma<Of>(sums, n, a, b);
             }
         }
 #endif
@@ -214,7 +219,7 @@ DEVICE void add_products(Sums (&sums)[DOWN][ACROSS], Sums (&left)[DOWN][DEPTH], 
 #pragma unroll
             for (int n = 0; n < ACROSS; n += 2) {
                 read_matrices<true>(b, rows.at(8 * k, 8 * n));
-                multiply<Of>(sums, n, a, b);
+                mma<Of>(sums, n, a, b);
             }
         }
 #endif

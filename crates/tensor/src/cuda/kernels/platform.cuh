@@ -1,4 +1,5 @@
-// What differs between CUDA (NVRTC), HIP (HIPRTC) and the plain C++ of the tests. No other file asks which of them reads it.
+// What differs between CUDA (NVRTC), HIP (HIPRTC) and the plain C++ of the tests. No other file but matrix.cuh,
+// which has NVIDIA's instructions, asks which of them reads it.
 //
 // A module is one .cu file compiled for one choice of its macros, such as -DT=bf16; kernels carry plain C names, and the host asks for
 // a module when it first needs one of its kernels.

@@ -20,7 +20,7 @@ DEVICE void fetch(const Tile<T, DIM>& to, const void* from, i64 row_stride, i64 
     // A thread has the same piece of some rows.
     int row = threadIdx.x / ACROSS, column = threadIdx.x % ACROSS * PIECE;
     if (column >= DEEP) return;
-    if constexpr (IS_SAME<Kept, T> && DIM % PIECE == 0) {
+    if constexpr (SAME<Kept, T> && DIM % PIECE == 0) {
         const T* piece = static_cast<const T*>(from) + offset + row * row_stride + column;
         if (is_packed<PIECE>(static_cast<const T*>(from) + offset) && row_stride % PIECE == 0) {
 #pragma unroll

@@ -62,7 +62,7 @@ template <bool TURNED> void read_matrices(unsigned (&to)[4], Place row) {
 
 #if __CUDA_ARCH__ >= 800
 // mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32, and of f16.
-template <typename Of> void multiply(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emulator::multiply<Of, 16>(sums, a, b); }
+template <typename Of> void mma(float (&sums)[4], const unsigned (&a)[4], const unsigned (&b)[2]) { emulator::multiply<Of, 16>(sums, a, b); }
 
 // cp.async.cg.shared.global of 16 bytes, or of none and zeros: until the thread has waited, what is there is anything.
 inline void copy_piece(void* to, const void* from, bool is_there) {
@@ -85,5 +85,5 @@ inline void wait_for_copies() {
 }
 #elif __CUDA_ARCH__ >= 750
 // mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32
-template <typename Of> void multiply(float (&sums)[4], const unsigned (&a)[2], const unsigned (&b)[1]) { emulator::multiply<Of, 8>(sums, a, b); }
+template <typename Of> void mma(float (&sums)[4], const unsigned (&a)[2], const unsigned (&b)[1]) { emulator::multiply<Of, 8>(sums, a, b); }
 #endif
