@@ -68,7 +68,7 @@ class Compiler:
 
     def ptx(self, path: Path, macros: tuple[str, ...], generation: int) -> str:
         """The source as PTX; what NVRTC has against it is raised."""
-        options = [f"-D{macro}" for macro in macros]
+        options = [f"-D{macro}" for macro in macros if not macro.startswith("FROM=")]
         options += [f"-arch=compute_{generation}", "-std=c++17"]
         options += [f"-I{folder}" for folder in (KERNELS, *self.includes)]
         # Templates compare with zero also what is never below it.
@@ -108,6 +108,11 @@ class Compiler:
                 int(in_memory[1]) if in_memory else 0,
             )
         return found
+
+
+def is_asked(macros: tuple[str, ...], generation: int) -> bool:
+    """Whether the product asks a generation for it."""
+    return all(not macro.startswith("FROM=") or int(macro[5:]) <= generation for macro in macros)
 
 
 def check(compiler: Compiler, module: tuple[Path, tuple[str, ...]], generation: int) -> list[str]:
@@ -159,7 +164,8 @@ def main() -> None:
     chosen = [module for module in modules() if module[0].stem.startswith(options.only)]
     compiler = Compiler(options.cuda)
     with ThreadPoolExecutor(options.jobs) as pool:
-        tasks = [pool.submit(check, compiler, module, sm) for module in chosen for sm in options.sm]
+        asked = [(module, sm) for module in chosen for sm in options.sm if is_asked(module[1], sm)]
+        tasks = [pool.submit(check, compiler, module, sm) for module, sm in asked]
         if hipcc := None if options.no_amd else shutil.which("hipcc"):
             tasks += [pool.submit(check_amd, hipcc, module, target) for module in chosen for target in AMD]
         else:

@@ -43,9 +43,9 @@ pub fn cuda_set_device(py: Python<'_>, index: usize) -> PyResult<()> {
 /// Of a device its name, its compute capability, its multiprocessors and its bytes.
 #[pyfunction]
 #[pyo3(signature = (device=None))]
-pub fn cuda_device(py: Python<'_>, device: Option<At>) -> PyResult<(String, [i32; 2], i32, usize)> {
+pub fn cuda_device(py: Python<'_>, device: Option<At>) -> PyResult<(String, [i32; 2], usize, usize)> {
     let gpu = gpu(py, device)?;
-    Ok((gpu.name().into(), gpu.capability(), gpu.processors(), gpu.total()))
+    Ok((gpu.name().into(), gpu.capability(), gpu.processors().count, gpu.total()))
 }
 
 /// The number of the device that is meant.

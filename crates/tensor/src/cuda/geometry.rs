@@ -47,30 +47,63 @@ pub fn columns(rows: usize, width: usize) -> (Geometry, usize) {
     (Geometry { grid: [across.grid[0], shares as u32, 1], ..across }, share)
 }
 
-/// Query rows that a warp of the prefill kernel has, and keys of a step.
-pub const ATTENTION_ROWS: usize = 16;
-/// Keys of a step of the prefill kernel.
-pub const ATTENTION_KEYS: usize = 32;
+/// What a GPU has for blocks: multiprocessors, and the bytes of shared memory of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Processors {
+    pub count: usize,
+    pub shared: usize,
+}
 
-/// Attention of many rows: a block for `warps * ATTENTION_ROWS` rows of a head of a sequence. `longest` is the most rows of one.
+/// How the prefill kernel shares out rows and keys, as its macros say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// Warps of a block.
+    pub warps: usize,
+    /// Tiles of 16 rows that each of them has.
+    pub tall: usize,
+    /// Keys of a step.
+    pub keys: usize,
+}
+
+/// Attention of many rows: a block for so many rows of a head of a sequence, `longest` of which is the most of one. With the form, and the tiles of
+/// rows that each sequence has.
 pub fn prefill(
     sequences: usize,
     longest: usize,
     heads: usize,
     (dim, value_dim, element): (usize, usize, usize),
-) -> (Geometry, usize) {
-    // Rows of whole tiles, each eight elements apart from the next, so that they begin in different banks.
-    let (dim, value_dim) = (dim.next_multiple_of(16) + 8, value_dim.next_multiple_of(16) + 8);
-    let bytes = |warps: usize| {
-        let rows = warps * ATTENTION_ROWS;
-        let scores = if element == 4 { 4 } else { 4 + element };
-        element * (rows * dim + ATTENTION_KEYS * dim.max(value_dim)) + scores * rows * ATTENTION_KEYS
+    on: Processors,
+) -> (Geometry, Form, usize) {
+    /// What a block may have of shared memory on every generation, and what it takes besides what it asks for.
+    const MOST: usize = 64 << 10;
+    const TAKEN: usize = 1 << 10;
+    // Rows of shared memory are whole rows of its banks.
+    let [dim, value_dim] = [dim, value_dim].map(|dim| (dim * element).next_multiple_of(128));
+    let rows = |form: Form| form.warps * form.tall * 16;
+    let bytes = |form: Form| rows(form) * dim + form.keys * (dim + value_dim);
+    let tiles = |form: Form| longest.div_ceil(rows(form)).max(1);
+    let suits = |form: Form| {
+        // Taller warps read less for what they compute: worth it where matrix units compute it, where there are blocks enough for two on every
+        // processor, with room for both, and where a lane has registers for the sums.
+        let is_tall = element == 2
+            && longest >= rows(form)
+            && sequences * heads * tiles(form) >= 2 * on.count
+            && 2 * (bytes(form) + TAKEN) <= on.shared
+            && value_dim / element <= 128;
+        bytes(form) <= MOST && (form.tall == 1 || is_tall)
     };
-    // Fewer rows share keys where more would not fit into what every generation has.
-    let warps = [4, 2, 1].into_iter().find(|&warps| bytes(warps) <= 60 << 10).unwrap_or(1);
-    let tiles = longest.div_ceil(warps * ATTENTION_ROWS).max(1);
-    let grid = [tiles as u32, heads as u32, sequences as u32];
-    (Geometry { grid, block: [(warps * WARP) as u32, 1, 1], shared: bytes(warps) as u32 }, warps)
+    const FORMS: [[usize; 3]; 4] = [[4, 2, 64], [4, 1, 64], [4, 1, 32], [2, 1, 16]];
+    let [.., least] = FORMS.map(|[warps, tall, keys]| Form { warps, tall, keys });
+    let form = FORMS
+        .map(|[warps, tall, keys]| Form { warps, tall, keys })
+        .into_iter()
+        .find(|&form| suits(form))
+        .unwrap_or(least);
+    let tiles = tiles(form);
+    // So many there are not.
+    let blocks = u32::try_from(tiles * sequences).unwrap_or(u32::MAX);
+    let grid = [blocks, heads as u32, 1];
+    (Geometry { grid, block: [(form.warps * WARP) as u32, 1, 1], shared: bytes(form) as u32 }, form, tiles)
 }
 
 /// Warps of a block of the decode kernel.

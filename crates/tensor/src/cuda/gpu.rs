@@ -10,6 +10,7 @@ use cudarc::driver::sys::{self, CUdevice_attribute as Attribute, CUresult};
 
 use super::blas::Blas;
 use super::copy::Pinned;
+use super::geometry::Processors;
 use super::memory::Pool;
 use super::modules::Modules;
 use super::{graph, library};
@@ -78,7 +79,7 @@ pub struct Gpu {
     index: usize,
     name: String,
     capability: [c_int; 2],
-    processors: c_int,
+    processors: Processors,
     total: usize,
     /// A context does not outlive a fork.
     process: u32,
@@ -166,7 +167,11 @@ impl Gpu {
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
                 attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
             ];
-            let processors = attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+            let processors = Processors {
+                count: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)? as usize,
+                shared: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR)?
+                    as usize,
+            };
             (context, bound, result::device::total_mem(device).map_err(said)?, capability, processors)
         };
         let stream = || result::stream::create(result::stream::StreamKind::NonBlocking).map_err(said);
@@ -203,8 +208,8 @@ impl Gpu {
         self.capability
     }
 
-    /// How many multiprocessors it has.
-    pub fn processors(&self) -> i32 {
+    /// Its multiprocessors.
+    pub fn processors(&self) -> Processors {
         self.processors
     }
 

@@ -5,7 +5,8 @@ use trustformers_tensor::{Attention, DType, Device, Generator, Mask, Ragged, Ten
 
 use crate::arguments::{Shared, reach};
 use crate::device::{Argument, Memory, Module};
-use crate::geometry::{Geometry, WARP, decode, decode_group, prefill};
+use crate::driver::is_alone;
+use crate::geometry::{Form, Geometry, Processors, WARP, decode, decode_group, prefill};
 use crate::{close, draw, launch, name, numbers, single, tolerance};
 
 /// One attention to be tried.
@@ -101,7 +102,7 @@ impl Case {
             .flat_map(|s| [s.start, s.rows, s.key_start, s.keys].map(|x| x as i64))
             .collect();
         let sequences = Memory::of_slice(&sequences);
-        let bias_memory: Vec<Memory> = biases.iter().map(Memory::of).collect();
+        let bias_memory: Vec<Memory> = biases.iter().filter(|_| self.biased).map(Memory::of).collect();
         let places: Vec<i64> = bias_memory
             .iter()
             .zip(ragged.sequences())
@@ -129,31 +130,37 @@ impl Case {
             "{dtype} {} {heads}/{kv_heads} {dim}/{value_dim} {:?} {:?}",
             self.kept, self.lengths, self.mask
         );
-        let macros = |more: String| {
-            [
-                format!("T={}", name(dtype)),
-                format!("KEPT={}", self.kept),
-                format!("HEAD_DIM={dim}"),
-                format!("VALUE_DIM={value_dim}"),
-                more,
-            ]
+        let module = |file: &str, more: String| {
+            let own =
+                format!("T={} KEPT={} HEAD_DIM={dim} VALUE_DIM={value_dim} {more}", name(dtype), self.kept);
+            Module::new(file, &own.split(' ').collect::<Vec<_>>())
         };
         let near = 4.0 * tolerance(dtype);
+        let arguments = || Argument::of(shared);
 
         let longest = self.lengths.iter().map(|length| length.0).max().unwrap_or(0);
-        let (at, warps) = prefill(self.lengths.len(), longest, heads, (dim, value_dim, dtype.size()));
-        let names = macros(format!("WARPS={warps}"));
-        let module = Module::new("prefill", &names.each_ref().map(String::as_str));
-        let (out, sums) = (Memory::new(want.numel() * dtype.size()), Memory::new(rows * heads * 4));
-        let arguments = || Argument::of(shared);
-        launch!(
-            module,
-            "prefill",
-            at,
-            [&out, &sums, query_at, &key, &value, &sequences, places.as_ref(), arguments()]
-        );
-        close(&format!("prefill {what}"), &out.tensor(want.shape(), dtype), &want, near);
-        assert!(numbers(&sums.tensor(&[rows, heads], DType::F32)).iter().all(|sum| !sum.is_nan()), "{what}");
+        let sizes = (dim, value_dim, dtype.size());
+        // GPUs that few blocks fill, and one that none do.
+        let forms = [1, 1000].map(|count| {
+            prefill(self.lengths.len(), longest, heads, sizes, Processors { count, shared: 228 << 10 })
+        });
+        for (at, Form { warps, tall, keys }, tiles) in &forms[usize::from(forms[0] == forms[1])..] {
+            let module = module("prefill", format!("WARPS={warps} TALL={tall} KEYS={keys}"));
+            let (out, sums) = (Memory::new(want.numel() * dtype.size()), Memory::new(rows * heads * 4));
+            // Forwards, and backwards.
+            for _ in 0..2 {
+                let (shared, tiles) = (arguments(), *tiles as i32);
+                launch!(
+                    module,
+                    "prefill",
+                    *at,
+                    [&out, &sums, query_at, &key, &value, &sequences, places.as_ref(), shared, tiles]
+                );
+                close(&format!("prefill {what} {tall}"), &out.tensor(want.shape(), dtype), &want, near);
+                let sums = numbers(&sums.tensor(&[rows, heads], DType::F32));
+                assert!(sums.iter().all(|sum| !sum.is_nan()), "{what}");
+            }
+        }
 
         if self.lengths.iter().all(|length| length.0 == 1) {
             let together = decode_group(heads / kv_heads, dim);
@@ -161,8 +168,7 @@ impl Case {
             let most = self.lengths.iter().map(|length| length.1).max().unwrap_or(0);
             let (mut at, mut parts) = decode(rows, kv_heads, chunks, most);
             for _ in 0..2 {
-                let names = macros(format!("GROUP={together}"));
-                let module = Module::new("decode", &names.each_ref().map(String::as_str));
+                let module = module("decode", format!("GROUP={together}"));
                 let left = Memory::new(rows * heads * parts * (value_dim + 2) * 4);
                 let out = Memory::new(want.numel() * dtype.size());
                 let (chunks, shared) = (chunks as i32, arguments());
@@ -219,6 +225,43 @@ fn heads_and_dtypes() {
         Case::new(DType::BF16, "int8", lengths).heads(2, 1, 128, 128).run();
         Case::new(DType::BF16, "bf16", lengths).heads(2, 1, 256, 256).causal().run();
     }
+}
+
+/// More rows than warps of two tiles have, and steps in which some warps see nothing, and some everything.
+#[test]
+fn tall_warps() {
+    let lengths = &[(131, 200), (150, 150), (128, 70)];
+    for (dtype, kept) in [(DType::F16, "f16"), (DType::BF16, "bf16"), (DType::BF16, "int8")] {
+        let case = || Case::new(dtype, kept, lengths).heads(2, 1, 64, 64);
+        case().run();
+        case().causal().run();
+        case().window(true, 20).run();
+        case().window(false, 40).run();
+        Case { softcap: Some(2.0), biased: true, ..case().causal() }.run();
+    }
+    Case::new(DType::BF16, "bf16", &[(140, 160)]).heads(1, 1, 128, 128).causal().run();
+    // Heads of whole pieces of 16 bytes that are no whole products, and of none.
+    Case::new(DType::F16, "f16", lengths).heads(2, 1, 24, 40).causal().run();
+    Case::new(DType::F16, "f16", lengths).heads(2, 1, 20, 33).causal().run();
+}
+
+/// Turing's matrix units take f16 alone, eight deep, and it does not copy beside its work.
+#[test]
+fn an_older_gpu() {
+    if is_alone("attention::an_older_gpu", &[("EMULATED_CUDA_CAPABILITY", "7.5")], None) {
+        heads_and_dtypes();
+        tall_warps();
+    }
+}
+
+/// More than a grid is deep. Most have no rows.
+#[test]
+fn many_sequences() {
+    let mut lengths = vec![(0, 0); 70_000];
+    for (at, length) in [(1, (3, 5)), (65_535, (2, 40)), (65_536, (4, 4)), (69_999, (5, 9))] {
+        lengths[at] = length;
+    }
+    Case::new(DType::F32, "f32", &lengths).causal().run();
 }
 
 #[test]

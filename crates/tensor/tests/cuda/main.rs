@@ -1,7 +1,7 @@
 //! The CUDA kernels against the processor's, over drawn shapes, strides and dtypes: run by an emulator, since there need not be a GPU.
 //!
-//! What this shows is that they compute what they should, stay within their memory and wait where they must. What it cannot show is how a GPU
-//! rounds its own functions, and the matrix units' path of attention, in whose place the portable one runs.
+//! What this shows is that they compute what they should, stay within their memory and wait where they must, with the instructions of several
+//! generations. What it cannot show is how a GPU rounds its own functions and the sums of its matrix units.
 
 // A failed step fails the test, also in its helpers.
 #![allow(clippy::unwrap_used, clippy::panic)]

@@ -2,7 +2,7 @@
 
 use super::{Gpu, host, name, of};
 use crate::cuda::arguments::{Shared, reach};
-use crate::cuda::geometry::{Geometry, WARP, decode, decode_group, elements, prefill};
+use crate::cuda::geometry::{Form, Geometry, HIGHEST, WARP, decode, decode_group, elements, prefill};
 use crate::cuda::launch::{Argument, launch};
 use crate::ops::{Attention, stored_dim};
 use crate::{Backend, DType, Result, Tensor};
@@ -66,7 +66,8 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
     };
     let of_heads = format!("KEPT={kept} HEAD_DIM={dim} VALUE_DIM={value_dim}");
     let longest = sequences.iter().map(|s| s.rows).max().unwrap_or(0).next_power_of_two();
-    if sequences.iter().all(|s| s.rows == 1) {
+    // What has a place of its own in a grid for each sequence takes no more of them.
+    if sequences.len() <= HIGHEST && sequences.iter().all(|s| s.rows == 1) {
         let together = decode_group(group, dim);
         let (chunks, rows) = (group.div_ceil(together), sequences.len());
         // A number of parts that stays while a text grows, so that a graph of the launch does.
@@ -90,15 +91,17 @@ pub(super) fn attention(gpu: &Gpu, out: &Tensor, attention: &Attention) -> Resul
         launch!(gpu, "decode", &macros, "combine", at, [out, &left, &table, parts as i32])?;
         return Ok(None);
     }
-    let (at, warps) = prefill(sequences.len(), longest, heads, (dim, value_dim, query.dtype().size()));
-    let macros = format!("{} {of_heads} WARPS={warps}", of(query.dtype()));
+    let sizes = (dim, value_dim, query.dtype().size());
+    let (at, Form { warps, tall, keys }, tiles) =
+        prefill(sequences.len(), longest, heads, sizes, gpu.processors());
+    let macros = format!("{} {of_heads} WARPS={warps} TALL={tall} KEYS={keys}", of(query.dtype()));
     launch!(
         gpu,
         "prefill",
         &macros,
         "prefill",
         at,
-        [out, None::<&Tensor>, query, key, value, &table, biases, Argument::of(shared)]
+        [out, None::<&Tensor>, query, key, value, &table, biases, Argument::of(shared), tiles as i32]
     )?;
     Ok(None)
 }

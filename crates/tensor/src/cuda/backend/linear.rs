@@ -198,7 +198,7 @@ impl Columns<'_> {
         }
         let (out, dtype) = (self.in_tensor(self.sums), self.sums.dtype());
         let macros = format!("{} FORMAT={} VECTORS={}", of(dtype), blocks.format().name(), sharing(vectors));
-        let at = of_blocks(self.count, vectors, columns, gpu.processors() as usize);
+        let at = of_blocks(self.count, vectors, columns, gpu.processors().count);
         let x = whole(gpu, &x.to(dtype)?)?;
         let bytes = aligned(blocks)?;
         let row_bytes = bytes.shape()[1] as i64;

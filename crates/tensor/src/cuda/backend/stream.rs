@@ -104,7 +104,7 @@ impl<'a> Stream<'a> {
         let Product { out, left, right, bias, add, .. } = self.product;
         let ([depth, outputs], vectors, size) = (right.shape, out.shape[0], left.dtype.size());
         let macros = format!("T={} OUT={} VECTORS={vectors}", name(left.dtype), name(out.dtype));
-        let processors = gpu.processors() as usize;
+        let processors = gpu.processors().count;
         let [out_apart, x_apart] = [out, left].map(|m| m.strides[0] as i64);
         let (bias, add) = (bias.unwrap_or(0), add.unwrap_or(0));
         let (function, norm) = (place_in(&ACTIVATIONS, self.activation), Argument::of(self.parameters()));

@@ -11,6 +11,8 @@ struct Sequence {
 struct Bias {
     const float* at;
     i64 head, row, key;
+
+    DEVICE float of(i64 of_head, i64 of_row, i64 of_key) const { return at[of_head * head + of_row * row + of_key * key]; }
 };
 
 // One attention. Strides are in elements of their tensor, in bytes for keys of 8 bits. A row sees `back` keys before its own, and fewer than
@@ -30,11 +32,11 @@ DEVICE Range visible(const Attention& attention, const Sequence& s, i64 row) {
     return {least(most(position - attention.back, i64(0)), to), to};
 }
 
-// What the softmax is taken of.
-DEVICE float score(const Attention& attention, const Bias* bias, float product, i64 head, i64 row, i64 key) {
-    float x = product * attention.scale;
-    if (attention.softcap != 0) x = attention.softcap * tanhf(x / attention.softcap);
-    return bias ? x + bias->at[head * bias->head + row * bias->row + key * bias->key] : x;
+// A product of a query and a key as it is compared with others, but for a bias. The tanh of a softcap is one exponential: what that is off beside
+// 1, it is off beside the cap.
+DEVICE float score(const Attention& attention, float product) {
+    float x = product * attention.scale, cap = attention.softcap;
+    return cap == 0 ? x : cap - __fdividef(2 * cap, 1 + __expf(__fdividef(2 * x, cap)));
 }
 
 // What e is raised to is the distance from this: hidden keys come out as zeros also where all are hidden.

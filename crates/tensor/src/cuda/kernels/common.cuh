@@ -12,6 +12,9 @@ template <> DEVICE double narrow<double>(float x) { return x; }
 template <> DEVICE f16 narrow<f16>(float x) { return f16_of(x); }
 template <> DEVICE bf16 narrow<bf16>(float x) { return bf16_of(x); }
 
+template <typename A, typename B> constexpr bool SAME = false;
+template <typename A> constexpr bool SAME<A, A> = true;
+
 // N neighbours that are read and written as one; they lie on a boundary of their size.
 template <typename Of, int N> struct alignas(sizeof(Of) * N) Pack {
     Of at[N];
@@ -27,6 +30,11 @@ template <typename Of, int N> DEVICE void write(Of* to, const float (&from)[N]) 
     Pack<Of, N> pack;
     for (int i = 0; i < N; i++) pack.at[i] = narrow<Of>(from[i]);
     *reinterpret_cast<Pack<Of, N>*>(to) = pack;
+}
+// Two of 16 bits in one word, the first in its lower half.
+template <typename Of> DEVICE u32 pair_of(float low, float high) {
+    Pack<Of, 2> pair = {narrow<Of>(low), narrow<Of>(high)};
+    return *reinterpret_cast<u32*>(&pair);
 }
 // Whether `at` lies on the boundary of a pack of N; null does.
 template <int N = EACH, typename Of> DEVICE bool is_packed(const Of* at) { return reinterpret_cast<u64>(at) % sizeof(Pack<Of, N>) == 0; }

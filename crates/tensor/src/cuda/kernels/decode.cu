@@ -70,7 +70,8 @@ KERNEL(WARPS * WARP) decode(T* out, float* parts, const T* query, const void* ke
             float product = 0;
             for (int i = 0; i < DEEP; i++) product += queries[g][i] * keyed[i];
             product = reduce_warp<Sum>(product, SHARERS);
-            if (is_there && g < count) partial[g].merge(score(attention, bias, product, first + g, 0, k), 1, valued);
+            if (!is_there || g >= count) continue;
+            partial[g].merge(score(attention, product) + (bias ? bias->of(first + g, 0, k) : 0), 1, valued);
         }
     }
 

@@ -6,8 +6,6 @@
 // In the order of the host's dtypes.
 enum Dtype : i32 { BOOL, U8, U16, U32, U64, I8, I16, I32, I64, F16, BF16, F32, F64 };
 
-template <typename A, typename B> constexpr bool SAME = false;
-template <typename A> constexpr bool SAME<A, A> = true;
 template <typename A> constexpr bool IS_HALF = SAME<A, f16> || SAME<A, bf16>;
 template <typename A> constexpr bool IS_WIDE = SAME<A, float> || SAME<A, double>;
 

@@ -1,4 +1,5 @@
-// What differs between CUDA (NVRTC), HIP (HIPRTC) and the plain C++ of the tests. No other file asks which of them reads it.
+// What differs between CUDA (NVRTC), HIP (HIPRTC) and the plain C++ of the tests. No other file but matrix.cuh,
+// which has NVIDIA's instructions, asks which of them reads it.
 //
 // A module is one .cu file compiled for one choice of its macros, such as -DT=bf16; kernels carry plain C names, and the host asks for
 // a module when it first needs one of its kernels.
@@ -19,13 +20,15 @@
 #endif
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#if __CUDA_ARCH__ >= 800
-// Matrix units for both 16-bit types. Turing's take f16 alone.
-#define TENSOR_CORES_BF16 1
 #endif
-#if __CUDA_ARCH__ >= 700
+
+// What NVIDIA's generations have, emulated ones too. Turing's matrix units take f16 alone, products eight deep of it.
+#if __CUDA_ARCH__ >= 750
 #define TENSOR_CORES_F16 1
 #endif
+#if __CUDA_ARCH__ >= 800
+#define TENSOR_CORES_BF16 1
+#define ASYNC_COPIES 1
 #endif
 
 #define DEVICE __device__ __forceinline__

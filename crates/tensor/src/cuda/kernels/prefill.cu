@@ -1,124 +1,191 @@
-// Attention of many rows (Dao et al. 2022): tiles of keys pass by a tile of rows, whose softmax is kept up to date on the way, so that scores
-// never leave the block. -DT: the type of queries and of the result, from which products are computed; -DKEPT: how keys and values are kept;
-// -DHEAD_DIM and -DVALUE_DIM: the elements of a head of keys and of values; -DWARPS: warps of a block, 16 rows each.
+// Attention of many rows (Dao 2023): tiles of keys pass by a tile of rows, whose softmax is kept up to date on the way, so that scores never leave
+// the registers of the lane that has them. -DT: the type of queries and of the result, from which products are computed; -DKEPT: how keys and values
+// are kept; -DHEAD_DIM and -DVALUE_DIM: the elements of a head of keys and of values; -DWARPS: warps of a block; -DTALL: tiles of 16 rows that
+// each of them has, for which it reads keys and values once; -DKEYS: keys of a step.
 #include "attention.cuh"
 #include "matrix.cuh"
 
-constexpr int ROWS = WARPS * TILE, KEYS = 32;
-// Whole tiles, and rows that begin in different banks.
-constexpr int DEEP = (HEAD_DIM + TILE - 1) / TILE * TILE, WIDE = (VALUE_DIM + TILE - 1) / TILE * TILE;
-constexpr int KEY_APART = DEEP + 8, VALUE_APART = WIDE + 8;
+constexpr int OWN = TALL * TILE, ROWS = WARPS * OWN, THREADS = WARPS * WARP;
+// Two rows of a lane in each tile.
+constexpr int HALVES = 2, APART = TILE / HALVES;
+__device__ constexpr int next_power(int x) { return x <= 1 ? 1 : 2 * next_power((x + 1) / 2); }
+using Keys = Tile<T, HEAD_DIM>;
+using Values = Tile<T, VALUE_DIM>;
 
-// `count` rows of `dim` elements from row `first` on, in shared memory as T, with zeros beyond.
-template <typename Kept, int DIM, int APART>
-DEVICE void fetch(T* to, const void* from, i64 row_stride, i64 offset, i64 first, i64 count, int rows) {
-    constexpr int WHOLE = APART - 8, TOGETHER = 8;
-    for (int i = threadIdx.x; i < rows * (WHOLE / TOGETHER); i += blockDim.x) {
-        int row = i / (WHOLE / TOGETHER), d = i % (WHOLE / TOGETHER) * TOGETHER;
-        float some[TOGETHER] = {};
-        if (row < count) {
-            Head<Kept> head(from, (first + row) * row_stride + offset);
-            if (d + TOGETHER <= DIM) head.take(some, d);
+// `count` rows of a head from `offset` on, in shared memory as T, with zeros beyond. They are on their way where they lie as T on boundaries of 16
+// bytes, and go through registers where they do not.
+template <typename Kept, int COUNT, int DIM>
+DEVICE void fetch(const Tile<T, DIM>& to, const void* from, i64 row_stride, i64 offset, int count) {
+    constexpr int PIECE = Tile<T, DIM>::PIECE, DEEP = Tile<T, DIM>::DEEP, ACROSS = next_power(DEEP / PIECE), DOWN = THREADS / ACROSS;
+    // A thread has the same piece of some rows.
+    int row = threadIdx.x / ACROSS, column = threadIdx.x % ACROSS * PIECE;
+    if (column >= DEEP) return;
+    if constexpr (SAME<Kept, T> && DIM % PIECE == 0) {
+        const T* piece = static_cast<const T*>(from) + offset + row * row_stride + column;
+        if (is_packed<PIECE>(static_cast<const T*>(from) + offset) && row_stride % PIECE == 0) {
+#pragma unroll
+            for (int n = 0; n < COUNT; n += DOWN, piece += DOWN * row_stride) {
+                copy_piece(to(n + row, column), piece, n + row < count && column < DIM);
+            }
+            return;
+        }
+    }
+#pragma unroll 1
+    for (int n = row; n < COUNT; n += DOWN) {
+        float some[PIECE] = {};
+        if (n < count) {
+            Head<Kept> head(from, offset + n * row_stride);
+            if (column + PIECE <= DIM) head.take(some, column);
             else {
-                for (int k = 0; k < TOGETHER && d + k < DIM; k++) some[k] = head[d + k];
+                for (int k = 0; k < PIECE && column + k < DIM; k++) some[k] = head[column + k];
             }
         }
-        write(to + row * APART + d, some);
+        write(to(n, column), some);
     }
 }
 
-// Block (x, y, z): rows from x ROWS on of head y of sequence z. The context (rows, heads, VALUE_DIM) is contiguous. `log_sum` (rows, heads), the
-// logarithm of each row's sum, is for whoever needs the probabilities again; may be null.
+// Changes each score by its row among those of a warp and its key among those of a step.
+template <typename F> DEVICE void of_each(Sums (&scores)[TALL][KEYS / 8], F change) {
+#pragma unroll
+    for (int i = 0; i < TALL * KEYS / 2; i++) {
+        int m = i / (KEYS / 2), n = i / 4 % (KEYS / 8), r = i / 2 % 2, c = i % 2;
+        change(scores[m][n](r, c), m * TILE + r * APART + own_row(), n * 8 + own_column() + c);
+    }
+}
+
+// What a lane knows of the softmax of its rows.
+struct Softmax {
+    float max[TALL][HALVES], sum[TALL][HALVES];
+
+    // Makes weights of scores, whose products with `unit` are exponents of 2. What has been added up with earlier weights is scaled as they are.
+    DEVICE void weigh(Sums (&scores)[TALL][KEYS / 8], Sums (&context)[TALL][Values::DEEP / 8], float unit) {
+#pragma unroll
+        for (int m = 0; m < TALL; m++) {
+#pragma unroll
+            for (int r = 0; r < HALVES; r++) {
+                float most = max[m][r];
+#pragma unroll
+                for (Sums& part : scores[m]) most = fmaxf(most, fmaxf(part(r, 0), part(r, 1)));
+                for (int apart = 1; apart < 4; apart *= 2) most = fmaxf(most, shuffle_xor(most, apart));
+                float base = base_of(most) * unit, factor = power_of_2(max[m][r] * unit - base), more = 0;
+#pragma unroll
+                for (Sums& part : scores[m]) {
+#pragma unroll
+                    for (int c = 0; c < 2; c++) {
+                        part(r, c) = power_of_2(part(r, c) * unit - base);
+                        more += part(r, c);
+                    }
+                }
+                max[m][r] = most;
+                sum[m][r] = sum[m][r] * factor + more;
+#pragma unroll
+                for (Sums& part : context[m]) part(r, 0) *= factor, part(r, 1) *= factor;
+            }
+        }
+    }
+};
+
+// Block (x, y): ROWS rows of head y of sequence x / tiles; the last ones, which see most, come first. The context (rows, heads, VALUE_DIM) is
+// contiguous. `log_sum` (rows, heads), the logarithm of each row's sum, is for whoever needs the probabilities again; may be null.
 KERNEL(WARPS * WARP) prefill(T* out, float* log_sum, const T* query, const void* key, const void* value, const Sequence* sequences,
-                             const Bias* biases, Attention attention) {
+                             const Bias* biases, Attention attention, int tiles) {
     DYNAMIC_SHARED(memory);
-    T* queries = reinterpret_cast<T*>(memory);
-    T* tile = queries + ROWS * KEY_APART;
-    float* scores = reinterpret_cast<float*>(tile + KEYS * (KEY_APART > VALUE_APART ? KEY_APART : VALUE_APART));
-    // Weights take the place of scores of their own size.
-    T* weights = sizeof(T) == 4 ? reinterpret_cast<T*>(scores) : reinterpret_cast<T*>(scores + ROWS * KEYS);
-    __shared__ float factors[ROWS];
+    Keys queries{reinterpret_cast<T*>(memory)}, keys{queries.at + ROWS * Keys::APART};
+    Values values{keys.at + KEYS * Keys::APART};
 
-    Sequence s = sequences[blockIdx.z];
-    i64 first = i64(blockIdx.x) * ROWS, head = blockIdx.y, heads = gridDim.y;
+    int number = blockIdx.x / tiles, head = blockIdx.y, heads = gridDim.y, kv_head = head / int(attention.group);
+    Sequence s = sequences[number];
+    i64 first = i64(tiles - 1 - blockIdx.x % tiles) * ROWS;
     if (first >= s.rows) return;
-    const Bias* bias = biases ? biases + blockIdx.z : nullptr;
-    i64 count = least(s.rows - first, i64(ROWS)), kv_head = head / attention.group;
-    fetch<T, HEAD_DIM, KEY_APART>(queries, query, attention.query_row, head * attention.query_head, s.start + first, count, ROWS);
+    // Of rows of the block: how many there are, and the first and the last of this warp.
+    int count = least(s.rows - first, i64(ROWS)), low = threadIdx.x / WARP * OWN, high = least(low + OWN, count) - 1;
 
-    // A lane keeps the softmax of half a row: every second lane the other half.
-    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, own = warp * TILE + lane / 2, half = lane % 2 * (KEYS / 2);
-    i64 row = first + own;
-    Range sees = own < count ? visible(attention, s, row) : Range{0, 0};
-    float max = -INFINITY, sum = 0;
-    Sums<T> context[WIDE / TILE];
-    for (auto& part : context) part.clear();
+    // Keys are counted from the first that the block sees. Its row r sees those from `from` + r on, before `to` + r and before `end`.
+    constexpr i64 FAR = 1 << 30;
+    i64 position = most(s.keys - s.rows, i64(0)) + first, start = most(position - attention.back, i64(0));
+    int from = most(position - attention.back - start, -FAR), to = least(position + attention.ahead - start, FAR), end = s.keys - start;
+    int all = least(to + count - 1, end);
 
-    Sums<T>::Rows rows(scores + warp * TILE * KEYS, KEYS);
+    // A score is a product of `unit` and what the softmax is taken of: of products at once, where they are all that there is to it.
+    constexpr float LOG2_E = 1.44269504f;
+    bool is_plain = !biases && attention.softcap == 0 && attention.scale > 0;
+    float scale = is_plain ? attention.scale : 1, unit = scale * LOG2_E;
 
-    // Neither end of what rows see falls from row to row.
-    i64 to = visible(attention, s, first + count - 1).to;
-    for (i64 at = visible(attention, s, first).from; at < to; at += KEYS) {
-        __syncthreads();
-        fetch<KEPT, HEAD_DIM, KEY_APART>(tile, key, attention.key_row, kv_head * attention.key_head, s.key_start + at, to - at, KEYS);
-        __syncthreads();
-        Sums<T> products[KEYS / TILE];
-        for (auto& product : products) product.clear();
-        // All at once of a long head would want more registers than there are.
-#pragma unroll 4
-        for (int d = 0; d < DEEP; d += TILE) {
-            Sums<T>::Left left(queries + warp * TILE * KEY_APART + d, KEY_APART);
-#pragma unroll
-            for (int n = 0; n < KEYS / TILE; n++) products[n].add<true>(left, tile + n * TILE * KEY_APART + d, KEY_APART);
-        }
-#pragma unroll
-        for (int n = 0; n < KEYS / TILE; n++) products[n].store(scores + warp * TILE * KEYS + n * TILE, KEYS);
-        sync_warp();
+    auto fetch_keys = [&](int at) {
+        i64 offset = (s.key_start + start + at) * attention.key_row + kv_head * attention.key_head;
+        fetch<KEPT, KEYS>(keys, key, attention.key_row, offset, all - at);
+    };
+    auto fetch_values = [&](int at) {
+        i64 offset = (s.key_start + start + at) * attention.value_row + kv_head * attention.value_head;
+        fetch<KEPT, KEYS>(values, value, attention.value_row, offset, all - at);
+    };
 
-        float mine[KEYS / 2], high = max;
-        for (int i = 0; i < KEYS / 2; i++) {
-            i64 k = at + half + i;
-            bool is_seen = k >= sees.from && k < sees.to;
-            mine[i] = is_seen ? score(attention, bias, scores[own * KEYS + half + i], head, row, k) : -INFINITY;
-            high = Max::join(high, mine[i]);
-        }
-        high = Max::join(high, shuffle_xor(high, 1));
-        float base = base_of(high), more = 0, factor = expf(max - base);
-        for (int i = 0; i < KEYS / 2; i++) {
-            float weight = expf(mine[i] - base);
-            more += weight;
-            weights[own * KEYS + half + i] = narrow<T>(weight);
-        }
-        sum = sum * factor + more + shuffle_xor(more, 1);
-        max = high;
-        if (lane % 2 == 0) factors[own] = factor;
-        // Keys make room for values.
-        __syncthreads();
-        fetch<KEPT, VALUE_DIM, VALUE_APART>(tile, value, attention.value_row, kv_head * attention.value_head, s.key_start + at, to - at, KEYS);
-        __syncthreads();
-        // What is not unrolled has its sums in memory.
-#pragma unroll
-        for (int n = 0; n < WIDE / TILE; n++) context[n].scale_rows(rows, factors + warp * TILE);
-#pragma unroll
-        for (int k = 0; k < KEYS; k += TILE) {
-            Sums<T>::Left left(weights + warp * TILE * KEYS + k, KEYS);
-#pragma unroll
-            for (int n = 0; n < WIDE / TILE; n++) context[n].add<false>(left, tile + k * VALUE_APART + n * TILE, VALUE_APART);
-        }
+    Softmax softmax;
+    Sums context[TALL][Values::DEEP / 8];
+    for (int m = 0; m < TALL; m++) {
+        for (int r = 0; r < HALVES; r++) softmax.max[m][r] = -INFINITY, softmax.sum[m][r] = 0;
+        for (Sums& part : context[m]) part = {};
+    }
+    if (all > 0) {
+        fetch<T, ROWS>(queries, query, attention.query_row, (s.start + first) * attention.query_row + head * attention.query_head, count);
+        fetch_keys(0);
     }
 
-    // Through shared memory, for a lane to know its row.
-    float scale = sum == 0 ? 0 : 1 / sum;
+    for (int at = 0; at < all; at += KEYS) {
+        // Keys are there, and everybody is done with the values of before.
+        wait_for_copies();
+        __syncthreads();
+        fetch_values(at);
+
+        // Neither end of what rows see falls from row to row. A warp may have no rows.
+        bool is_seen = low <= high && at + KEYS > from + low && at < least(to + high, end);
+        bool is_whole = at >= from + high && at + KEYS <= least(to + low, end);
+        Sums scores[TALL][KEYS / 8];
+        if (is_seen) {
+            for (int m = 0; m < TALL; m++) {
+                for (Sums& part : scores[m]) part = {};
+            }
+            add_products(scores, queries, low, keys);
+            auto sees = [&](int row, int k) { return at + k >= from + low + row && at + k < least(to + low + row, end); };
+            if (!is_plain) of_each(scores, [&](float& x, int, int) { x = score(attention, x); });
+            if (biases) {
+                Bias bias = biases[number];
+                of_each(scores, [&](float& x, int row, int k) {
+                    if (low + row < count && sees(row, k)) x += bias.of(head, first + low + row, start + at + k);
+                });
+            }
+            if (!is_whole) of_each(scores, [&](float& x, int row, int k) { x = sees(row, k) ? x : -INFINITY; });
+            softmax.weigh(scores, context, unit);
+        }
+
+        wait_for_copies();
+        __syncthreads();
+        if (at + KEYS < all) fetch_keys(at + KEYS);
+        if (is_seen) add_products(context, scores, values);
+    }
+
 #pragma unroll
-    for (int n = 0; n < WIDE / TILE; n++) {
-        sync_warp();
-        context[n].store(scores + warp * TILE * KEYS, KEYS);
-        sync_warp();
-        for (int i = 0; i < TILE / 2; i++) {
-            int d = n * TILE + lane % 2 * (TILE / 2) + i;
-            float x = scores[own * KEYS + lane % 2 * (TILE / 2) + i];
-            if (own < count && d < VALUE_DIM) out[((s.start + row) * heads + head) * VALUE_DIM + d] = narrow<T>(x * scale);
+    for (int m = 0; m < TALL; m++) {
+#pragma unroll
+        for (int r = 0; r < HALVES; r++) {
+            float sum = reduce_warp<Sum>(softmax.sum[m][r], 4), share = sum == 0 ? 0 : __fdividef(1, sum);
+            int within = low + m * TILE + r * APART + own_row();
+            if (within >= count) continue;
+            i64 row = (s.start + first + within) * heads + head;
+            T* to_row = out + row * VALUE_DIM + own_column();
+#pragma unroll
+            for (int d = 0; d < Values::DEEP; d += 8) {
+                Sums& part = context[m][d / 8];
+                float x = part(r, 0) * share, y = part(r, 1) * share;
+                bool is_there = d + own_column() < VALUE_DIM, has_next = d + own_column() + 1 < VALUE_DIM;
+                if (sizeof(T) == 2 && VALUE_DIM % 2 == 0) {
+                    if (is_there) *reinterpret_cast<u32*>(to_row + d) = pair_of<T>(x, y);
+                } else {
+                    if (is_there) to_row[d] = narrow<T>(x);
+                    if (has_next) to_row[d + 1] = narrow<T>(y);
+                }
+            }
+            if (log_sum && own_column() == 0) log_sum[row] = sum == 0 ? -INFINITY : base_of(softmax.max[m][r]) * scale + logf(sum);
         }
     }
-    if (log_sum && own < count && lane % 2 == 0) log_sum[(s.start + row) * heads + head] = sum == 0 ? -INFINITY : base_of(max) + logf(sum);
 }

@@ -15,7 +15,7 @@ const RELAXED: c_int = 2;
 
 #[test]
 fn a_captured_step_is_one_launch() {
-    if !is_alone("captures::a_captured_step_is_one_launch", &[], None) {
+    if !is_alone("driver::captures::a_captured_step_is_one_launch", &[], None) {
         return;
     }
     let (add, stream, x) = (add(), stream(NON_BLOCKING), allocate(3));
@@ -39,7 +39,7 @@ fn a_captured_step_is_one_launch() {
 
 #[test]
 fn what_a_graph_leaves_is_in_the_way_of_the_next_launch() {
-    if !is_alone("captures::what_a_graph_leaves_is_in_the_way_of_the_next_launch", &[], None) {
+    if !is_alone("driver::captures::what_a_graph_leaves_is_in_the_way_of_the_next_launch", &[], None) {
         return;
     }
     let (add, stream) = (add(), stream(NON_BLOCKING));
@@ -57,7 +57,7 @@ fn what_a_graph_leaves_is_in_the_way_of_the_next_launch() {
 
 #[test]
 fn a_graph_takes_another_of_its_form() {
-    if !is_alone("captures::a_graph_takes_another_of_its_form", &[], None) {
+    if !is_alone("driver::captures::a_graph_takes_another_of_its_form", &[], None) {
         return;
     }
     let (add, stream, x) = (add(), stream(NON_BLOCKING), allocate(3));
@@ -80,7 +80,7 @@ fn a_graph_takes_another_of_its_form() {
 
 #[test]
 fn a_capture_is_spoiled_by_what_it_cannot_hold() {
-    if !is_alone("captures::a_capture_is_spoiled_by_what_it_cannot_hold", &[], None) {
+    if !is_alone("driver::captures::a_capture_is_spoiled_by_what_it_cannot_hold", &[], None) {
         return;
     }
     let (add, stream, other, event, x) =

@@ -8,7 +8,7 @@ const OUT_OF_MEMORY: c_int = 2;
 #[test]
 fn memory_is_freed_in_the_order_of_its_stream() {
     if !is_alone(
-        "memory::memory_is_freed_in_the_order_of_its_stream",
+        "driver::memory::memory_is_freed_in_the_order_of_its_stream",
         &[LAZY, ("EMULATED_CUDA_MEMORY", "4096")],
         None,
     ) {
@@ -35,7 +35,7 @@ fn memory_is_freed_in_the_order_of_its_stream() {
 
 #[test]
 fn the_host_may_not_read_what_was_freed() {
-    if !is_alone("memory::the_host_may_not_read_what_was_freed", &[], Some("")) {
+    if !is_alone("driver::memory::the_host_may_not_read_what_was_freed", &[], Some("")) {
         return;
     }
     let x = allocate(1);
@@ -46,8 +46,11 @@ fn the_host_may_not_read_what_was_freed() {
 
 #[test]
 fn the_host_may_not_read_a_strict_device() {
-    if !is_alone("memory::the_host_may_not_read_a_strict_device", &[("EMULATED_CUDA_STRICT", "1")], Some(""))
-    {
+    if !is_alone(
+        "driver::memory::the_host_may_not_read_a_strict_device",
+        &[("EMULATED_CUDA_STRICT", "1")],
+        Some(""),
+    ) {
         return;
     }
     let (add, x) = (add(), allocate(2));
@@ -61,7 +64,7 @@ fn the_host_may_not_read_a_strict_device() {
 #[test]
 fn a_kernel_may_not_read_behind_its_memory() {
     if !is_alone(
-        "memory::a_kernel_may_not_read_behind_its_memory",
+        "driver::memory::a_kernel_may_not_read_behind_its_memory",
         &[],
         Some(", 0 bytes behind an allocation of 256 bytes"),
     ) {

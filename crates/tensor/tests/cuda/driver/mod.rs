@@ -12,9 +12,9 @@ use crate::cuda::{self, Handle, attribute, bind, compile};
 const LAZY: (&str, &str) = ("EMULATED_CUDA_ORDER", "lazy");
 const NON_BLOCKING: u32 = 1;
 
-/// In the process of a test, whether this is one that was started for it alone. Otherwise starts one, which must pass or, where there are
+/// In the process of a test, by its path, whether this is one that was started for it alone. Otherwise starts one, which must pass or, where there are
 /// `last_words`, die of reading memory after them.
-fn is_alone(test: &str, settings: &[(&str, &str)], last_words: Option<&str>) -> bool {
+pub fn is_alone(test: &str, settings: &[(&str, &str)], last_words: Option<&str>) -> bool {
     const MARK: &str = "TRUSTFORMERS_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {
         return true;
@@ -25,10 +25,9 @@ fn is_alone(test: &str, settings: &[(&str, &str)], last_words: Option<&str>) -> 
     }
     // Or all processes would build them at once.
     cuda::emulated();
-    let name = format!("driver::{test}");
     let mut command = Command::new(std::env::current_exe().unwrap());
     let said = command
-        .args(["--exact", &name, "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(MARK, "1")
         .envs(settings.iter().copied())
         .output()

@@ -14,7 +14,7 @@ const OUT_OF_RESOURCES: c_int = 701;
 
 #[test]
 fn launches_are_refused_as_cuda_refuses_them() {
-    if !is_alone("refusals::launches_are_refused_as_cuda_refuses_them", &[], None) {
+    if !is_alone("driver::refusals::launches_are_refused_as_cuda_refuses_them", &[], None) {
         return;
     }
     let (add, x) = (add(), allocate(1));
@@ -45,7 +45,7 @@ fn launches_are_refused_as_cuda_refuses_them() {
 
 #[test]
 fn a_lost_device_stays_lost() {
-    if !is_alone("refusals::a_lost_device_stays_lost", &[("EMULATED_CUDA_LOST_AFTER", "2")], None) {
+    if !is_alone("driver::refusals::a_lost_device_stays_lost", &[("EMULATED_CUDA_LOST_AFTER", "2")], None) {
         return;
     }
     let (add, x) = (add(), allocate(1));
@@ -57,7 +57,7 @@ fn a_lost_device_stays_lost() {
 
 #[test]
 fn there_may_be_no_device() {
-    if !is_alone("refusals::there_may_be_no_device", &[("EMULATED_CUDA_DEVICES", "0")], None) {
+    if !is_alone("driver::refusals::there_may_be_no_device", &[("EMULATED_CUDA_DEVICES", "0")], None) {
         return;
     }
     answers!(NOT_INITIALIZED, cuDeviceGetCount(&mut 0));
@@ -66,7 +66,11 @@ fn there_may_be_no_device() {
 
 #[test]
 fn modules_are_for_a_generation() {
-    if !is_alone("refusals::modules_are_for_a_generation", &[("EMULATED_CUDA_CAPABILITY", "8.6")], None) {
+    if !is_alone(
+        "driver::refusals::modules_are_for_a_generation",
+        &[("EMULATED_CUDA_CAPABILITY", "8.6")],
+        None,
+    ) {
         return;
     }
     bind();
@@ -102,7 +106,11 @@ fn modules_are_for_a_generation() {
 
 #[test]
 fn devices_have_contexts_of_their_own() {
-    if !is_alone("refusals::devices_have_contexts_of_their_own", &[("EMULATED_CUDA_DEVICES", "2")], None) {
+    if !is_alone(
+        "driver::refusals::devices_have_contexts_of_their_own",
+        &[("EMULATED_CUDA_DEVICES", "2")],
+        None,
+    ) {
         return;
     }
     let (add, first, x) = (add(), stream(NON_BLOCKING), allocate(2));

@@ -6,7 +6,7 @@ const NOT_READY: c_int = 600;
 
 #[test]
 fn work_is_done_when_someone_waits() {
-    if !is_alone("streams::work_is_done_when_someone_waits", &[LAZY], None) {
+    if !is_alone("driver::streams::work_is_done_when_someone_waits", &[LAZY], None) {
         return;
     }
     let (add, first, second) = (add(), stream(NON_BLOCKING), stream(NON_BLOCKING));
@@ -32,7 +32,7 @@ fn work_is_done_when_someone_waits() {
 
 #[test]
 fn streams_wait_for_events() {
-    if !is_alone("streams::streams_wait_for_events", &[LAZY], None) {
+    if !is_alone("driver::streams::streams_wait_for_events", &[LAZY], None) {
         return;
     }
     let (add, first, second, event) = (add(), stream(NON_BLOCKING), stream(NON_BLOCKING), event());
@@ -54,7 +54,7 @@ fn streams_wait_for_events() {
 
 #[test]
 fn the_null_stream_waits_for_blocking_streams() {
-    if !is_alone("streams::the_null_stream_waits_for_blocking_streams", &[LAZY], None) {
+    if !is_alone("driver::streams::the_null_stream_waits_for_blocking_streams", &[LAZY], None) {
         return;
     }
     let (add, blocking, null) = (add(), stream(0), null_mut());

@@ -9,8 +9,9 @@ namespace emulated {
 
 struct Stream;
 
-// EMULATED_CUDA_DEVICES, _MEMORY (bytes of each), _DRIVER_VERSION, _CAPABILITY ("9.0"), _ORDER ("eager": work is done when it is given; "lazy":
-// when someone waits for it), _STRICT (the host may not touch a device's memory), _LOST_AFTER (launches, after which the device is lost).
+// EMULATED_CUDA_DEVICES, _MEMORY (bytes of each), _DRIVER_VERSION, _CAPABILITY ("9.0", which says what instructions kernels have), _ORDER
+// ("eager": work is done when it is given; "lazy": when someone waits for it), _STRICT (the host may not touch a device's memory), _LOST_AFTER
+// (launches, after which the device is lost).
 struct Settings {
     int devices, driver_version, major, minor;
     size_t memory;

@@ -55,15 +55,24 @@ template <typename... P, void (*kernel)(P...)> struct Launch<kernel> {
     }
 };
 
-template <typename V> V exchange(V value, int from) {
-    static_assert(sizeof(V) <= 16);
+// What all lanes of the warp have brought.
+struct Brought {
+    const unsigned char (&values)[LANES][32];
+    template <typename V> V of(unsigned lane) const {
+        V value;
+        memcpy(&value, values[lane % LANES], sizeof value);
+        return value;
+    }
+};
+template <typename V> Brought bring(const V& value) {
+    static_assert(sizeof(V) <= 32);
     Thread& self = *state.running;
     auto& values = self.warp->values[self.turn++ & 1];
     memcpy(values[self.lane], &value, sizeof value);
     wait(self.warp->barrier);
-    memcpy(&value, values[from & (LANES - 1)], sizeof value);
-    return value;
+    return {values};
 }
+template <typename V> V exchange(V value, int from) { return bring(value).template of<V>(from); }
 
 inline int lane() { return int(state.running->lane); }
 
@@ -85,12 +94,9 @@ template <typename V> V __shfl_up_sync(unsigned, V value, int delta) {
 }
 // Of whole warps.
 inline unsigned __ballot_sync(unsigned, bool value) {
-    emulator::Thread& self = *emulator::state.running;
-    auto& values = self.warp->values[self.turn++ & 1];
-    values[self.lane][0] = value;
-    emulator::wait(self.warp->barrier);
+    emulator::Brought all = emulator::bring(value);
     unsigned bits = 0;
-    for (unsigned lane = 0; lane < emulator::LANES; lane++) bits |= unsigned(values[lane][0]) << lane;
+    for (unsigned lane = 0; lane < emulator::LANES; lane++) bits |= unsigned(all.of<bool>(lane)) << lane;
     return bits;
 }
 // Each byte of the result is that of the eight bytes of both words whose number a nibble of `which` is.
@@ -131,6 +137,8 @@ inline double __longlong_as_double(long long bits) { return bits_as<double>(bits
 inline long long __double_as_longlong(double x) { return bits_as<long long>(x); }
 inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b) { return (unsigned __int128)a * b >> 64; }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+inline float __expf(float x) { return expf(x); }
+inline float __fdividef(float x, float y) { return x / y; }
 
 struct f16 {
     unsigned short bits;
@@ -150,6 +158,8 @@ inline f16 f16_of(float x) {
     if (magnitude < 0x38800000) return {(unsigned short)(sign | (bits_as<unsigned>(bits_as<float>(magnitude) + 0.5f) - 0x3f000000))};
     return {(unsigned short)(sign | (magnitude - 0x38000000 + 0xfff + (magnitude >> 13 & 1)) >> 13)};
 }
+
+#include "units.h"
 
 // Makes `kernel`, of at most `threads` threads to a block, known to who loads the library. All else is hidden, or libraries would share it.
 #define LAUNCH(kernel, threads)                                                                                   \

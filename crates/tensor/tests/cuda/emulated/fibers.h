@@ -42,7 +42,7 @@ struct Barrier {
 struct Warp {
     Barrier barrier;
     // Two, by turns: a lane may write its next value while another still reads the last.
-    unsigned char values[2][LANES][16];
+    unsigned char values[2][LANES][32];
 };
 
 struct Thread {

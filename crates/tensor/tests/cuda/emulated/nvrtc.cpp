@@ -36,6 +36,7 @@ enum nvrtcResult : int {
 EMBED(emulator_header, "emulator.h")
 EMBED(fibers_header, "fibers.h")
 EMBED(kernel_header, "kernel.h")
+EMBED(units_header, "units.h")
 
 namespace emulated {
 
@@ -107,7 +108,7 @@ static bool build(Program& program, const std::vector<std::string>& options, con
     mkdir(folder.c_str(), 0700);
     for (const File& file : program.headers) write_below(folder, file);
     write_below(folder, {program.name, program.source});
-    for (auto& [name, contents] : {File{"emulator.h", emulator_header}, {"fibers.h", fibers_header}, {"kernel.h", kernel_header}}) {
+    for (auto& [name, contents] : {File{"emulator.h", emulator_header}, {"fibers.h", fibers_header}, {"kernel.h", kernel_header}, {"units.h", units_header}}) {
         write_file(folder + "/" + name, contents);
     }
     write_file(unit, "#include \"emulator.h\"\n#include \"" + program.name + "\"\n" + launches_of(program.source) +
@@ -115,7 +116,7 @@ static bool build(Program& program, const std::vector<std::string>& options, con
                          std::to_string(program.architecture) + ";\n");
     const char* compiler = getenv("CXX");
     std::vector<std::string> command = {compiler ? compiler : "c++", "-std=c++17", "-O2", "-shared", "-fPIC", "-fvisibility=hidden",
-                                        "-fno-strict-aliasing", "-w", "-DEMULATED", "-I" + folder};
+                                        "-fno-strict-aliasing", "-w", "-DEMULATED", "-D__CUDA_ARCH__=" + std::to_string(10 * program.architecture), "-I" + folder};
     command.insert(command.end(), options.begin(), options.end());
     command.insert(command.end(), {unit, "-o", made});
     bool is_built = run(command, said);
@@ -161,7 +162,7 @@ EXPORT nvrtcResult nvrtcCompileProgram(Program* program, int count, const char* 
     const char* compiler = getenv("CXX");
     std::vector<std::string> parts = understood;
     parts.insert(parts.end(), {program->name, program->source, std::to_string(program->architecture), compiler ? compiler : "", emulator_header,
-                               fibers_header, kernel_header});
+                               fibers_header, kernel_header, units_header});
     for (auto& file : program->headers) parts.insert(parts.end(), {file.name, file.contents});
     char key[17];
     snprintf(key, sizeof key, "%016llx", (unsigned long long)emulated::hash(parts));
