@@ -206,4 +206,21 @@ pub trait Backend: Send + Sync {
     /// Scaled dot-product attention within each sequence of a ragged batch. The context is written to `out` (rows, heads * value_dim),
     /// contiguous and of the dtype of the queries; the probabilities are returned if they are asked for. See [`Attention`].
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>>;
+
+    /// Whether [`Backend::attention`] drops probabilities, those that are dropped by [`Backend::dropout`] sequence by sequence.
+    fn drops(&self) -> bool {
+        false
+    }
+
+    /// The gradients of queries, keys and values for the gradient `grad` (rows, heads * value_dim) of the context, contiguous and of the dtype of all
+    /// others, as which they come out; if `of_biases`, then for each sequence that of its bias, float32 (heads, rows, keys). Nothing where there is no
+    /// kernel for that.
+    fn attention_gradient(
+        &self,
+        _attention: &Attention,
+        _grad: &Tensor,
+        _of_biases: bool,
+    ) -> Result<Option<Vec<Tensor>>> {
+        Ok(None)
+    }
 }

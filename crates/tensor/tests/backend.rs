@@ -5,6 +5,8 @@
 // A failed step fails the test, also in its helpers.
 #![allow(clippy::unwrap_used)]
 
+#[path = "backend/attention.rs"]
+mod attention;
 #[path = "backend/drawing.rs"]
 mod drawing;
 #[path = "backend/order.rs"]

@@ -148,6 +148,17 @@ pub struct Shared {
     pub softcap: f32,
 }
 
+/// What kernels call a Dropped. A limit of 0 drops nothing.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Dropped {
+    /// The first block of each sequence.
+    pub from: u64,
+    pub seed: u64,
+    pub limit: u32,
+    pub scale: f32,
+}
+
 /// Farther than any text is long.
 const FAR: i64 = 1 << 40;
 

@@ -106,6 +106,27 @@ pub fn prefill(
     (Geometry { grid, block: [(form.warps * WARP) as u32, 1, 1], shared: bytes(form) as u32 }, form, tiles)
 }
 
+/// The gradients of attention: a block for so many rows of queries or of keys, `longest` of which is the most of a sequence. With the warps, 16 rows each,
+/// and the tiles of rows that each sequence has.
+pub fn gradient(
+    sequences: usize,
+    longest: usize,
+    heads: usize,
+    (dim, value_dim, element): (usize, usize, usize),
+) -> (Geometry, usize, usize) {
+    /// Rows of the other side that pass by at a time.
+    const STEP: usize = 32;
+    // Rows of shared memory are whole rows of its banks.
+    let wide: usize = [dim, value_dim].map(|dim| (dim * element).next_multiple_of(128)).into_iter().sum();
+    let bytes = |warps: usize| (warps * 16 + STEP) * wide;
+    let warps = [4, 2].into_iter().find(|&warps| bytes(warps) <= 60 << 10).unwrap_or(1);
+    let tiles = longest.div_ceil(warps * 16).max(1);
+    // So many there are not.
+    let blocks = u32::try_from(tiles * sequences).unwrap_or(u32::MAX);
+    let grid = [blocks, heads as u32, 1];
+    (Geometry { grid, block: [(warps * WARP) as u32, 1, 1], shared: bytes(warps) as u32 }, warps, tiles)
+}
+
 /// Warps of a block of the decode kernel.
 pub const DECODE_WARPS: usize = 4;
 /// Query heads of one key head that read keys together: as many as have room in registers.

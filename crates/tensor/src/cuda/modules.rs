@@ -19,10 +19,11 @@ macro_rules! sources {
 }
 
 /// What kernels include.
-const HEADERS: [(&str, &str); 10] = sources![
+const HEADERS: [(&str, &str); 12] = sources![
     "attention.cuh",
     "blocks.cuh",
     "common.cuh",
+    "dropped.cuh",
     "functions.cuh",
     "joins.cuh",
     "keys.cuh",
@@ -30,12 +31,14 @@ const HEADERS: [(&str, &str); 10] = sources![
     "numbers.cuh",
     "philox.cuh",
     "platform.cuh",
+    "tiles.cuh",
 ];
 
 /// One file a family.
-const KERNELS: [(&str, &str); 20] = sources![
+const KERNELS: [(&str, &str); 21] = sources![
     "accumulate.cu",
     "activation.cu",
+    "attention_gradient.cu",
     "decode.cu",
     "elementwise.cu",
     "gemv.cu",

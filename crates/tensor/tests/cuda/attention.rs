@@ -3,10 +3,10 @@
 use trustformers_tensor::ops::{StoreForm, store_rows};
 use trustformers_tensor::{Attention, DType, Device, Generator, Mask, Ragged, Tensor};
 
-use crate::arguments::{Shared, reach};
+use crate::arguments::{Dropped, Shared, reach};
 use crate::device::{Argument, Memory, Module};
 use crate::driver::is_alone;
-use crate::geometry::{Form, Geometry, Processors, WARP, decode, decode_group, prefill};
+use crate::geometry::{Form, Geometry, Processors, WARP, decode, decode_group, gradient, prefill};
 use crate::{close, draw, launch, name, numbers, single, tolerance};
 
 /// One attention to be tried.
@@ -145,16 +145,28 @@ impl Case {
             prefill(self.lengths.len(), longest, heads, sizes, Processors { count, shared: 228 << 10 })
         });
         for (at, Form { warps, tall, keys }, tiles) in &forms[usize::from(forms[0] == forms[1])..] {
-            let module = module("prefill", format!("WARPS={warps} TALL={tall} KEYS={keys}"));
+            let module = module("prefill", format!("WARPS={warps} TALL={tall} KEYS={keys} DROPS=0"));
             let (out, sums) = (Memory::new(want.numel() * dtype.size()), Memory::new(rows * heads * 4));
             // Forwards, and backwards.
             for _ in 0..2 {
                 let (shared, tiles) = (arguments(), *tiles as i32);
+                let dropped = Argument::of(Dropped::default());
                 launch!(
                     module,
                     "prefill",
                     *at,
-                    [&out, &sums, query_at, &key, &value, &sequences, places.as_ref(), shared, tiles]
+                    [
+                        &out,
+                        &sums,
+                        query_at,
+                        &key,
+                        &value,
+                        &sequences,
+                        places.as_ref(),
+                        shared,
+                        dropped,
+                        tiles
+                    ]
                 );
                 close(&format!("prefill {what} {tall}"), &out.tensor(want.shape(), dtype), &want, near);
                 let sums = numbers(&sums.tensor(&[rows, heads], DType::F32));
@@ -251,6 +263,16 @@ fn an_older_gpu() {
     if is_alone("attention::an_older_gpu", &[("EMULATED_CUDA_CAPABILITY", "7.5")], None) {
         heads_and_dtypes();
         tall_warps();
+    }
+}
+
+/// Every generation has room for the tiles of heads of 16 bits, and of most of 32.
+#[test]
+fn gradients_have_room() {
+    for (dim, element) in [(16, 2), (64, 2), (100, 2), (256, 2), (64, 4), (128, 4)] {
+        let (at, warps, tiles) = gradient(3, 100, 2, (dim, dim, element));
+        assert!(at.shared < 63 << 10, "{dim} {element}");
+        assert_eq!((at.grid, tiles), ([3 * tiles as u32, 2, 1], 100usize.div_ceil(16 * warps)));
     }
 }
 

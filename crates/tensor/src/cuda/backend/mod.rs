@@ -1,6 +1,7 @@
 //! What a GPU runs: each operation as the launches of its kernels.
 
 mod attention;
+mod attention_gradient;
 mod elementwise;
 mod host;
 mod index;
@@ -286,6 +287,19 @@ impl Backend for Gpu {
 
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {
         attention::attention(self, out, attention)
+    }
+
+    fn drops(&self) -> bool {
+        true
+    }
+
+    fn attention_gradient(
+        &self,
+        attention: &Attention,
+        grad: &Tensor,
+        of_biases: bool,
+    ) -> Result<Option<Vec<Tensor>>> {
+        attention_gradient::attention_gradient(self, attention, grad, of_biases)
     }
 }
 

@@ -1,48 +1,13 @@
 // Attention of many rows (Dao 2023): tiles of keys pass by a tile of rows, whose softmax is kept up to date on the way, so that scores never leave
 // the registers of the lane that has them. -DT: the type of queries and of the result, from which products are computed; -DKEPT: how keys and values
 // are kept; -DHEAD_DIM and -DVALUE_DIM: the elements of a head of keys and of values; -DWARPS: warps of a block; -DTALL: tiles of 16 rows that
-// each of them has, for which it reads keys and values once; -DKEYS: keys of a step.
-#include "attention.cuh"
-#include "matrix.cuh"
+// each of them has, for which it reads keys and values once; -DKEYS: keys of a step; -DDROPS: whether weights are dropped.
+#include "dropped.cuh"
+#include "tiles.cuh"
 
-constexpr int OWN = TALL * TILE, ROWS = WARPS * OWN, THREADS = WARPS * WARP;
-// Two rows of a lane in each tile.
-constexpr int HALVES = 2, APART = TILE / HALVES;
-__device__ constexpr int next_power(int x) { return x <= 1 ? 1 : 2 * next_power((x + 1) / 2); }
+constexpr int OWN = TALL * TILE, ROWS = WARPS * OWN;
 using Keys = Tile<T, HEAD_DIM>;
 using Values = Tile<T, VALUE_DIM>;
-
-// `count` rows of a head from `offset` on, in shared memory as T, with zeros beyond. They are on their way where they lie as T on boundaries of 16
-// bytes, and go through registers where they do not.
-template <typename Kept, int COUNT, int DIM>
-DEVICE void fetch(const Tile<T, DIM>& to, const void* from, i64 row_stride, i64 offset, int count) {
-    constexpr int PIECE = Tile<T, DIM>::PIECE, DEEP = Tile<T, DIM>::DEEP, ACROSS = next_power(DEEP / PIECE), DOWN = THREADS / ACROSS;
-    // A thread has the same piece of some rows.
-    int row = threadIdx.x / ACROSS, column = threadIdx.x % ACROSS * PIECE;
-    if (column >= DEEP) return;
-    if constexpr (SAME<Kept, T> && DIM % PIECE == 0) {
-        const T* piece = static_cast<const T*>(from) + offset + row * row_stride + column;
-        if (is_packed<PIECE>(static_cast<const T*>(from) + offset) && row_stride % PIECE == 0) {
-#pragma unroll
-            for (int n = 0; n < COUNT; n += DOWN, piece += DOWN * row_stride) {
-                copy_piece(to(n + row, column), piece, n + row < count && column < DIM);
-            }
-            return;
-        }
-    }
-#pragma unroll 1
-    for (int n = row; n < COUNT; n += DOWN) {
-        float some[PIECE] = {};
-        if (n < count) {
-            Head<Kept> head(from, offset + n * row_stride);
-            if (column + PIECE <= DIM) head.take(some, column);
-            else {
-                for (int k = 0; k < PIECE && column + k < DIM; k++) some[k] = head[column + k];
-            }
-        }
-        write(to(n, column), some);
-    }
-}
 
 // Changes each score by its row among those of a warp and its key among those of a step.
 template <typename F> DEVICE void of_each(Sums (&scores)[TALL][KEYS / 8], F change) {
@@ -88,7 +53,7 @@ struct Softmax {
 // Block (x, y): ROWS rows of head y of sequence x / tiles; the last ones, which see most, come first. The context (rows, heads, VALUE_DIM) is
 // contiguous. `log_sum` (rows, heads), the logarithm of each row's sum, is for whoever needs the probabilities again; may be null.
 KERNEL(WARPS * WARP) prefill(T* out, float* log_sum, const T* query, const void* key, const void* value, const Sequence* sequences,
-                             const Bias* biases, Attention attention, int tiles) {
+                             const Bias* biases, Attention attention, Dropped dropped, int tiles) {
     DYNAMIC_SHARED(memory);
     Keys queries{reinterpret_cast<T*>(memory)}, keys{queries.at + ROWS * Keys::APART};
     Values values{keys.at + KEYS * Keys::APART};
@@ -156,6 +121,11 @@ KERNEL(WARPS * WARP) prefill(T* out, float* log_sum, const T* query, const void*
             }
             if (!is_whole) of_each(scores, [&](float& x, int row, int k) { x = sees(row, k) ? x : -INFINITY; });
             softmax.weigh(scores, context, unit);
+            if constexpr (DROPS != 0) {
+                of_each(scores, [&](float& x, int row, int k) {
+                    if (x != 0) x *= dropped.factor(number, (head * s.rows + first + low + row) * s.keys + start + at + k);
+                });
+            }
         }
 
         wait_for_copies();

@@ -13,7 +13,7 @@ pub use store::{Places, StoreForm, store_rows, stored_dim, stored_rows};
 use smallvec::SmallVec;
 
 use super::{Dropout, Generator};
-use crate::autograd::{fused, is_grad_enabled, no_grad};
+use crate::autograd::{Grads, differentiate, is_grad_enabled, no_grad, record};
 use crate::layout::broadcast_shapes;
 use crate::{DType, Error, Result, Tensor, Workspace};
 
@@ -50,6 +50,34 @@ pub struct Attended {
     pub context: Tensor,
     /// If asked for, one (heads, rows, keys) tensor per sequence.
     pub probabilities: Option<Vec<Tensor>>,
+}
+
+/// What an attention is besides its tensors, for its gradient.
+struct Settings {
+    ragged: Ragged,
+    scale: f32,
+    mask: Mask,
+    softcap: Option<f32>,
+    dropout: Option<Dropout>,
+    biased: bool,
+}
+
+impl Settings {
+    fn of(attention: &Attention) -> Settings {
+        let Attention { ragged, scale, mask, bias, softcap, dropout, .. } = *attention;
+        Settings { ragged: ragged.clone(), scale, mask, softcap, dropout, biased: bias.is_some() }
+    }
+
+    /// The attention of query, key, value and biases.
+    fn with<'a>(&'a self, tensors: &'a [Tensor]) -> Result<Attention<'a>> {
+        let [query, key, value, bias @ ..] = tensors else {
+            return Err(Error::argument("attention", "query, key and value must be given"));
+        };
+        let Settings { scale, mask, softcap, dropout, .. } = *self;
+        let bias = self.biased.then_some(bias);
+        let attention = Attention::new(query, key, value, &self.ragged);
+        Ok(Attention { scale, mask, bias, softcap, dropout, ..attention })
+    }
 }
 
 impl<'a> Attention<'a> {
@@ -100,7 +128,7 @@ impl<'a> Attention<'a> {
         if asked && self.probabilities {
             return self.composed();
         }
-        let Attended { context, probabilities } = if is_taken && self.dropout.is_none() {
+        let Attended { context, probabilities } = if is_taken && (self.dropout.is_none() || backend.drops()) {
             let value_dim = store::stored_dim(self.value).unwrap_or(0);
             let shape = [self.query.shape()[0], self.query.shape()[1] * value_dim];
             let context = workspace.take(&shape, dtype, self.query.device())?;
@@ -113,24 +141,22 @@ impl<'a> Attention<'a> {
         if !asked {
             return Ok(Attended { context, probabilities });
         }
-        let Attention { mask, scale, softcap, dropout, .. } = *self;
-        let ragged = self.ragged.clone();
-        let biased = self.bias.is_some();
-        let context = fused("attention", context, &sources, move |x| {
-            let [query, key, value, bias @ ..] = x else {
-                return Err(Error::argument("attention", "query, key and value must be given"));
-            };
-            let bias = biased.then_some(bias);
-            let ragged = &ragged;
-            let attention = Attention {
-                scale,
-                mask,
-                bias,
-                softcap,
-                dropout,
-                ..Attention::new(query, key, value, ragged)
-            };
-            Ok(attention.composed()?.context)
+        let settings = Settings::of(self);
+        let context = record("attention", context, &sources, &sources, move |b| {
+            // Gradients of gradients are those of one operation after another.
+            if !is_grad_enabled() {
+                let (grad, attention) = (b.grad().contiguous()?, settings.with(b.saved)?);
+                let of_biases = (3..b.saved.len()).any(|bias| b.needs(bias));
+                let backend = attention.query.backend();
+                if let Some(found) = backend.attention_gradient(&attention, &grad, of_biases)? {
+                    let mut all: Grads = b.saved.iter().map(|_| None).collect();
+                    for (to, (found, source)) in all.iter_mut().zip(found.into_iter().zip(b.saved)) {
+                        *to = Some(found.sum_to(source.shape())?);
+                    }
+                    return Ok(all);
+                }
+            }
+            differentiate(b, |tensors| Ok(settings.with(tensors)?.composed()?.context))
         });
         Ok(Attended { context, probabilities })
     }
