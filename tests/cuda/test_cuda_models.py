@@ -1,13 +1,13 @@
 """Models on a GPU: every architecture answers there what it answers on the processor."""
 
 import copy
-import ctypes
 import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from counting import counted, counts
 
 import trustformers
 from agreement import TOLERANCE, TOLERANCE_OF_BFLOAT16, worst
@@ -97,16 +97,7 @@ def test_a_model_goes_there_and_back() -> None:
     assert next(model.parameters()).is_cuda
 
 
-def brought_back() -> int:
-    """How many bytes have come from the emulated GPU so far."""
-    counter = ctypes.CDLL("libcuda.so.1").emulated_cuda_counter
-    counter.restype = ctypes.c_uint64
-    return int(counter(b"bytes_to_host"))
-
-
-@pytest.mark.skipif(
-    not cuda.is_available() or cuda.get_device_name()[:8] != "Emulated", reason="it counts bytes"
-)
+@counts
 @pytest.mark.parametrize(
     ("asked", "is_lean"),
     [
@@ -124,11 +115,11 @@ def test_tokens_alone_come_from_a_gpu(asked: dict[str, Any], is_lean: bool) -> N
     trustformers.manual_seed(3)
     expected = model.generate(IDS, **asked)
     model.cuda()
-    before = brought_back()
+    before = counted("bytes_to_host")
     trustformers.manual_seed(3)
     np.testing.assert_array_equal(model.generate(IDS, **asked), expected)
     tokens, rows = 6 * len(IDS) * 8, 6 * len(IDS) * 60 * 4
-    brought = brought_back() - before
+    brought = counted("bytes_to_host") - before
     assert tokens <= brought < rows if is_lean else brought >= rows, brought
 
 

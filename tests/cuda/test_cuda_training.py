@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from counting import counted, counts
 
 import trustformers
 from trustformers import (
@@ -165,3 +166,25 @@ def test_an_async_engine_runs_a_model_there() -> None:
 
     for found, wanted in zip(asyncio.run(together()), expected, strict=True):
         np.testing.assert_array_equal(found, wanted)
+
+
+@counts
+def test_more_texts_take_no_more_launches() -> None:
+    """Each would cost some microseconds, for every layer that is learnt through."""
+    config = BertConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, vocab_size=60
+    )
+    model = BertForSequenceClassification(config, seed=3).to("cuda").train()
+    optimizer = AdamW(model.parameters(), lr=1e-4)
+
+    def step(texts: int) -> int:
+        before = counted("launches", "products")
+        ids = trustformers.tensor(np.full((texts, 6), 7))
+        model(input_ids=ids, labels=trustformers.tensor(np.zeros(texts, np.int64))).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return counted("launches", "products") - before
+
+    # The first step also makes what is kept.
+    step(3)
+    assert step(3) == step(9)
