@@ -5,7 +5,7 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test lint rust python fuzz cuda-check emulated-cuda gpu-kit gpu-rehearsal parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
+.PHONY: demo test lint rust python kernels fuzz cuda-check emulated-cuda gpu-kit gpu-rehearsal parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
@@ -13,7 +13,7 @@ demo: $(BIN)/uv
 	$(BIN)/trustformers demo $(SENTENCES)
 
 test: export FUZZ_SEED := 7
-test: lint rust python fuzz
+test: lint rust python kernels fuzz
 
 # Formatting, lints and types, Rust and Python.
 lint: $(BIN)/uv
@@ -68,6 +68,11 @@ WHEELS_13 := nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cuda-nvcc nvidia-cuda-
 cuda-check: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(WHEELS_$(CUDA))
 	$(BIN)/python tests/gpu/compile.py --cuda $(CUDA)
+
+# The same for one choice of macros of each file and one generation: what g++ takes, which compiles for the emulator, NVRTC may not.
+kernels: $(BIN)/uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(WHEELS_12)
+	$(BIN)/python tests/gpu/compile.py --first --sm 90 --no-amd
 
 # A CUDA that runs on the processor, for tests of what uses it: LD_LIBRARY_PATH=target/emulated-cuda gives any program a device.
 emulated-cuda:

@@ -159,9 +159,12 @@ def main() -> None:
     parser.add_argument("--sm", type=int, nargs="*", default=GENERATIONS)
     parser.add_argument("--cuda", type=int, default=12, help="the version whose compiler is used")
     parser.add_argument("--no-amd", action="store_true")
+    parser.add_argument("--first", action="store_true", help="of each file the first choice of macros alone")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     chosen = [module for module in modules() if module[0].stem.startswith(options.only)]
+    if options.first:
+        chosen = list({path: (path, macros) for path, macros in reversed(chosen)}.values())
     compiler = Compiler(options.cuda)
     with ThreadPoolExecutor(options.jobs) as pool:
         asked = [(module, sm) for module in chosen for sm in options.sm if is_asked(module[1], sm)]

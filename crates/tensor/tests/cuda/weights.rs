@@ -208,10 +208,10 @@ fn matrices_of_floats() {
                     is_added.then_some(&out).into(),
                     place_in(&ACTIVATIONS, activation).into(),
                 ];
+                arguments.extend([(count as i64).into(), (depth as i32).into(), (split as i32).into()]);
                 if !is_turned {
                     arguments.push(i32::from(is_gated).into());
                 }
-                arguments.extend([(count as i64).into(), (depth as i32).into(), (split as i32).into()]);
                 module.launch(if is_turned { "gemv_turned" } else { "gemv" }, at, &arguments);
                 let got = out.tensor(&[vectors, results + more], made).narrow(1, 0, results).unwrap();
                 let what = format!(

@@ -6,7 +6,7 @@ use super::{Gpu, name};
 use crate::cuda::arguments::{ACTIVATIONS, place_in};
 use crate::cuda::blas::{Matrices, Product};
 use crate::cuda::geometry::{STREAMED, stream, stream_turned};
-use crate::cuda::launch::{Argument, launch};
+use crate::cuda::launch::{Argument, Kernel};
 use crate::ops::Norm;
 use crate::{Activation, DType, Result, Tensor};
 
@@ -108,58 +108,31 @@ impl<'a> Stream<'a> {
         let [out_apart, x_apart] = [out, left].map(|m| m.strides[0] as i64);
         let (bias, add) = (bias.unwrap_or(0), add.unwrap_or(0));
         let (function, norm) = (place_in(&ACTIVATIONS, self.activation), Argument::of(self.parameters()));
-        let (wide, depth) = (outputs as i64, depth as i32);
-        if self.has_outputs_in_rows() {
-            let (at, shares) = stream(outputs, (vectors, depth as usize, size), processors);
-            let (apart, is_gated) = (right.strides[1] as i64, i32::from(self.is_gated));
-            return launch!(
-                gpu,
-                "gemv",
-                &macros,
-                "gemv",
-                at,
-                [
-                    out.address,
-                    out_apart,
-                    left.address,
-                    x_apart,
-                    norm,
-                    right.address,
-                    apart,
-                    bias,
-                    add,
-                    function,
-                    is_gated,
-                    wide,
-                    depth,
-                    shares as i32
-                ]
-            );
-        }
-        let (at, across) = stream_turned(outputs, (vectors, depth as usize, size), processors);
-        let apart = right.strides[0] as i64;
-        launch!(
-            gpu,
-            "gemv",
-            &macros,
-            "gemv_turned",
-            at,
-            [
-                out.address,
-                out_apart,
-                left.address,
-                x_apart,
-                norm,
-                right.address,
-                apart,
-                bias,
-                add,
-                function,
-                wide,
-                depth,
-                across as i32
-            ]
-        )
+        let sizes = (vectors, depth, size);
+        let is_in_rows = self.has_outputs_in_rows();
+        let (name, (at, split), apart) = match is_in_rows {
+            true => ("gemv", stream(outputs, sizes, processors), right.strides[1]),
+            false => ("gemv_turned", stream_turned(outputs, sizes, processors), right.strides[0]),
+        };
+        let arguments = [
+            out.address.into(),
+            out_apart.into(),
+            left.address.into(),
+            x_apart.into(),
+            norm,
+            right.address.into(),
+            (apart as i64).into(),
+            bias.into(),
+            add.into(),
+            function.into(),
+            (outputs as i64).into(),
+            (depth as i32).into(),
+            (split as i32).into(),
+            i32::from(self.is_gated).into(),
+        ];
+        // Gates are rows.
+        let taken = if is_in_rows { &arguments[..] } else { &arguments[..arguments.len() - 1] };
+        gpu.launch(Kernel { file: "gemv", macros: &macros, name }, at, taken)
     }
 
     fn parameters(&self) -> Parameters {

@@ -85,7 +85,7 @@ constexpr int SUMS = TOGETHER * VECTORS, WARPS = MOST_WARPS;
 // may be the result. Both may be null. If it is gated, the first half of the sums are gates of the second, half as many results: function(gate) up. What
 // is `apart` are rows; those of both factors are whole pieces. So many warps, `shares`, have the same rows.
 KERNEL(WARPS * WARP) gemv(OUT* out, i64 out_apart, const T* x, i64 x_apart, Norm norm, const T* __restrict__ matrix, i64 apart, const OUT* bias,
-                          const OUT* add, int function, int is_gated, i64 rows, int depth, int shares) {
+                          const OUT* add, int function, i64 rows, int depth, int shares, int is_gated) {
     DYNAMIC_SHARED(memory);
     T* vectors = reinterpret_cast<T*>(memory);
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, share = warp % shares, groups = WARPS / shares;
