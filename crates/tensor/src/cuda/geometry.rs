@@ -74,11 +74,15 @@ pub fn prefill(
     (dim, value_dim, element): (usize, usize, usize),
     on: Processors,
 ) -> (Geometry, Form, usize) {
-    /// What a block may have of shared memory on every generation, and what it takes besides what it asks for.
+    /// What a block may have of shared memory on every generation.
     const MOST: usize = 64 << 10;
-    const TAKEN: usize = 1 << 10;
-    // Rows of shared memory are whole rows of its banks.
-    let [dim, value_dim] = [dim, value_dim].map(|dim| (dim * element).next_multiple_of(128));
+    const FORMS: [Form; 4] = [
+        Form { warps: 4, tall: 2, keys: 64 },
+        Form { warps: 4, tall: 1, keys: 64 },
+        Form { warps: 4, tall: 1, keys: 32 },
+        Form { warps: 2, tall: 1, keys: 16 },
+    ];
+    let [dim, value_dim] = [dim, value_dim].map(|dim| row_bytes(dim, element));
     let rows = |form: Form| form.warps * form.tall * 16;
     let bytes = |form: Form| rows(form) * dim + form.keys * (dim + value_dim);
     let tiles = |form: Form| longest.div_ceil(rows(form)).max(1);
@@ -92,18 +96,25 @@ pub fn prefill(
             && value_dim / element <= 128;
         bytes(form) <= MOST && (form.tall == 1 || is_tall)
     };
-    const FORMS: [[usize; 3]; 4] = [[4, 2, 64], [4, 1, 64], [4, 1, 32], [2, 1, 16]];
-    let [.., least] = FORMS.map(|[warps, tall, keys]| Form { warps, tall, keys });
-    let form = FORMS
-        .map(|[warps, tall, keys]| Form { warps, tall, keys })
-        .into_iter()
-        .find(|&form| suits(form))
-        .unwrap_or(least);
+    let [.., least] = FORMS;
+    let form = FORMS.into_iter().find(|&form| suits(form)).unwrap_or(least);
     let tiles = tiles(form);
+    (of_tiles(tiles * sequences, heads, form.warps, bytes(form)), form, tiles)
+}
+
+/// Bytes of shared memory that a block of attention takes besides what it asks for.
+pub const TAKEN: usize = 1 << 10;
+
+/// What a row of `dim` elements has of shared memory: whole rows of its banks.
+fn row_bytes(dim: usize, element: usize) -> usize {
+    (dim * element).next_multiple_of(128)
+}
+
+/// A block of `warps` warps with so many bytes of shared memory for each tile of each head.
+fn of_tiles(tiles: usize, heads: usize, warps: usize, bytes: usize) -> Geometry {
     // So many there are not.
-    let blocks = u32::try_from(tiles * sequences).unwrap_or(u32::MAX);
-    let grid = [blocks, heads as u32, 1];
-    (Geometry { grid, block: [(form.warps * WARP) as u32, 1, 1], shared: bytes(form) as u32 }, form, tiles)
+    let tiles = u32::try_from(tiles).unwrap_or(u32::MAX);
+    Geometry { grid: [tiles, heads as u32, 1], block: [(warps * WARP) as u32, 1, 1], shared: bytes as u32 }
 }
 
 /// The gradients of attention: a block for so many rows of queries or of keys, `longest` of which is the most of a sequence. With the warps, 16 rows each,
@@ -116,15 +127,11 @@ pub fn gradient(
 ) -> (Geometry, usize, usize) {
     /// Rows of the other side that pass by at a time.
     const STEP: usize = 32;
-    // Rows of shared memory are whole rows of its banks.
-    let wide: usize = [dim, value_dim].map(|dim| (dim * element).next_multiple_of(128)).into_iter().sum();
+    let wide = row_bytes(dim, element) + row_bytes(value_dim, element);
     let bytes = |warps: usize| (warps * 16 + STEP) * wide;
     let warps = [4, 2].into_iter().find(|&warps| bytes(warps) <= 60 << 10).unwrap_or(1);
     let tiles = longest.div_ceil(warps * 16).max(1);
-    // So many there are not.
-    let blocks = u32::try_from(tiles * sequences).unwrap_or(u32::MAX);
-    let grid = [blocks, heads as u32, 1];
-    (Geometry { grid, block: [(warps * WARP) as u32, 1, 1], shared: bytes(warps) as u32 }, warps, tiles)
+    (of_tiles(tiles * sequences, heads, warps, bytes(warps)), warps, tiles)
 }
 
 /// Warps of a block of the decode kernel.

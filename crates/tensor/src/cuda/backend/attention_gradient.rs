@@ -2,13 +2,10 @@
 
 use super::attention::{Given, LONGEST_HEAD, is_dropped, is_read, of_rows};
 use super::{Gpu, of};
-use crate::cuda::geometry::{Geometry, gradient, rows};
+use crate::cuda::geometry::{Geometry, TAKEN, gradient, rows};
 use crate::cuda::launch::{Argument, Kernel, launch};
 use crate::ops::{Attention, Sequence};
 use crate::{Backend, DType, Result, Tensor};
-
-/// Bytes of shared memory that a block takes besides what it asks for.
-const TAKEN: usize = 1 << 10;
 
 /// What kernels call Given: tensors of one type, logarithms of sums and deltas, and sequences, biases and where their gradients go.
 #[repr(C)]

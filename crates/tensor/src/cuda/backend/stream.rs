@@ -42,6 +42,11 @@ fn are_whole<const N: usize>(bytes: [usize; N]) -> bool {
     bytes.into_iter().all(|bytes| bytes.is_multiple_of(PIECE))
 }
 
+/// Whether a right matrix lies so that each output has a row of its memory, else a column.
+fn has_outputs_in_rows(right: &Matrices) -> bool {
+    right.strides[0] == 1
+}
+
 /// Whether the elements of each row are neighbours.
 fn has_rows(m: &Matrices) -> bool {
     m.strides[1] == 1 || m.shape[1] == 1
@@ -53,7 +58,7 @@ impl<'a> Stream<'a> {
         let Product { out, left, right, count, .. } = *product;
         let size = left.dtype.size();
         // Kept together by rows or by columns, one of which are whole pieces.
-        let (apart, run) = if right.strides[0] == 1 {
+        let (apart, run) = if has_outputs_in_rows(&right) {
             (right.strides[1], right.shape[0])
         } else {
             (right.strides[0], right.shape[1])
@@ -91,13 +96,8 @@ impl<'a> Stream<'a> {
 
     /// With what becomes of its sums.
     pub(super) fn before(self, activation: Activation, is_gated: bool) -> Option<Stream<'a>> {
-        let is_taken = !is_gated || self.has_outputs_in_rows();
+        let is_taken = !is_gated || has_outputs_in_rows(&self.product.right);
         is_taken.then_some(Stream { activation, is_gated, ..self })
-    }
-
-    /// Whether the matrix has a row for each output, else a column.
-    fn has_outputs_in_rows(&self) -> bool {
-        self.product.right.strides[0] == 1
     }
 
     pub(super) fn run(&self, gpu: &Gpu) -> Result<()> {
@@ -109,7 +109,7 @@ impl<'a> Stream<'a> {
         let (bias, add) = (bias.unwrap_or(0), add.unwrap_or(0));
         let (function, norm) = (place_in(&ACTIVATIONS, self.activation), Argument::of(self.parameters()));
         let sizes = (vectors, depth, size);
-        let is_in_rows = self.has_outputs_in_rows();
+        let is_in_rows = has_outputs_in_rows(&right);
         let (name, (at, split), apart) = match is_in_rows {
             true => ("gemv", stream(outputs, sizes, processors), right.strides[1]),
             false => ("gemv_turned", stream_turned(outputs, sizes, processors), right.strides[0]),
