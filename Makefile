@@ -35,14 +35,17 @@ rust:
 # The tests of what a user sees, against the installed package; its own Python code must be covered. Those of GPUs run with an emulated one.
 EMULATED := $(CURDIR)/target/emulated-cuda
 ON_EMULATED := LD_LIBRARY_PATH=$(EMULATED) EMULATED_CUDA_CACHE=$(EMULATED)/compiled TRUSTFORMERS_CUDA_CACHE=$(EMULATED)/kernels
+# Where there are cores for it, several tests at once.
+TOGETHER := $(BIN)/python -m pytest -n auto --maxprocesses 4
 python: $(BIN)/uv emulated-cuda
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[test]'
-	$(BIN)/python -m pytest --cov=trustformers --cov-fail-under=90 --cov-report=term:skip-covered
-	$(ON_EMULATED) $(BIN)/python -m pytest tests/cuda
+	$(TOGETHER) -m 'not alone' --cov=trustformers --cov-report=
+	$(BIN)/python -m pytest -m alone --cov=trustformers --cov-append --cov-fail-under=90 --cov-report=term:skip-covered
+	$(ON_EMULATED) $(TOGETHER) tests/cuda
 
 # Broken files, for so many seconds each reader of files. fuzz/src/main.rs says how to see a finding again, and what `cargo fuzz` adds.
 # `make test` throws the same ones each time; `make fuzz` others.
-SECONDS ?= 25
+SECONDS ?= 12
 fuzz:
 	cargo run --quiet -p trustformers-fuzz -- $(SECONDS)
 

@@ -54,6 +54,7 @@ def write(path: Path, size: int, count: int) -> None:
         file.truncate(8 + len(text) + each * 4 * count)
 
 
+@pytest.mark.alone
 def test_opening_a_gigabyte_reads_none_of_it(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     write(path, LARGE, 400)

@@ -255,6 +255,7 @@ def test_one_engine_in_two_loops() -> None:
     asyncio.run(ask())
 
 
+@pytest.mark.alone
 def test_a_batch_that_nobody_waits_for_ends() -> None:
     rows = np.arange(64 * 64).reshape(64, 64) % 900 + 5
 

@@ -14,6 +14,8 @@ from async_models import wide_encoder
 
 import trustformers as tf
 
+pytestmark = pytest.mark.alone
+
 PATIENCE = 0.1
 LONG = np.arange(32 * 512).reshape(32, 512) % 900 + 5
 

@@ -14,7 +14,7 @@ from async_models import decoder
 import trustformers as tf
 
 #: Python that is traced takes three times as long.
-pytestmark = pytest.mark.no_cover
+pytestmark = [pytest.mark.alone, pytest.mark.no_cover]
 
 #: How late the loop may be for our sake, in seconds.
 LATE = 0.010

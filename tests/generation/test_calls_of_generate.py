@@ -322,7 +322,7 @@ def test_scores_that_are_no_distribution_are_refused(gpt2: Any) -> None:
         ({"bad_words_ids": []}, "bad_words_ids"),
         ({"sequence_bias": {(9999,): 1.0}}, "vocabulary size"),
         ({"stop_strings": "a"}, "tokenizer"),
-        ({"streamer": object(), "num_beams": 2}, "streamer"),
+        ({"streamer": "somebody", "num_beams": 2}, "streamer"),
         ({"suppress_tokens": [2], "forced_eos_token_id": 2}, "suppress_tokens"),
         ({"prompt_lookup_num_tokens": 2}, "batch_size = 1"),
         (

@@ -33,6 +33,8 @@ class File:
     """Status and headers of the next answers."""
     pause: float = 0.0
     """Seconds between pieces of the body."""
+    stalls: list[float] = field(default_factory=list)
+    """Seconds before the body of each of the next downloads."""
     silence: float = 0.0
     """Seconds before any answer."""
     served: bytes | None = None
@@ -246,6 +248,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return None
+        if file.stalls:
+            time.sleep(file.stalls.pop(0))
         body = body[start:]
         cut = file.cuts.pop(0) if file.cuts else None
         pieces = body if cut is None else body[:cut]
