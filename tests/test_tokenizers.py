@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,10 +149,15 @@ class TestArrays:
         with pytest.raises(ImportError, match="PyTorch is not installed"):
             minilm("a", return_tensors="pt")
 
-    @pytest.mark.parametrize("kind", ["np", "tensor"])
-    def test_rows_of_different_lengths_are_refused(self, minilm: Fast, kind: str) -> None:
+    def test_rows_of_different_lengths(self, minilm: Fast) -> None:
         with pytest.raises(ValueError, match=r"padding=True.*`input_ids` in this case"):
-            minilm(["a b c", "a"], return_tensors=kind)
+            minilm(["a b c", "a"], return_tensors="tensor")
+        # NumPy can hold them, each as an array of its own, as transformers gives them.
+        encoded = minilm(["a b c", "a"], return_tensors="np", return_offsets_mapping=True, return_length=True)
+        assert encoded["input_ids"].dtype == object
+        assert [row.tolist() for row in encoded["input_ids"]] == minilm(["a b c", "a"])["input_ids"]
+        assert [row.shape for row in encoded["offset_mapping"]] == [(5, 2), (3, 2)]
+        assert encoded["length"].tolist() == [5, 3]
 
     def test_padding_beyond_all_memory_is_refused(self, minilm: Fast) -> None:
         with pytest.raises(ValueError, match="lower max_length"):
@@ -304,6 +310,29 @@ class TestDecoding:
         assert minilm.decode(ids[0, 1]) == minilm.decode(7592) == "hello"
         assert minilm.decode(minilm("hello world")) == texts[0]
         assert minilm.decode(minilm(["hello world"])) == texts[:1]
+
+    def test_no_rows_are_no_texts(self, minilm: Fast) -> None:
+        assert minilm.batch_decode([]) == []
+        assert minilm.batch_decode([[]]) == [""]
+        assert minilm.decode([]) == ""
+
+    def test_cleaning_up_after_byte_pairs_has_to_be_insisted_on(
+        self, byte_level: Fast, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ids = byte_level("a , b")["input_ids"]
+        assert byte_level.decode(ids, clean_up_tokenization_spaces=True) == byte_level.decode(ids)
+        assert "Ignoring clean_up_tokenization_spaces=True" in caplog.text
+        caplog.clear()
+        byte_level.decode(ids, clean_up_tokenization_spaces=True)
+        assert not caplog.text  # it was said
+        byte_level.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = True
+        text = byte_level.decode(ids)
+        assert byte_level.decode(ids, clean_up_tokenization_spaces=True) == text.replace(" ,", ",")
+
+    def test_what_transformers_does_not_look_at(self, minilm: Fast) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert minilm.decode([7592], spaces_between_special_tokens=False) == "hello"
 
     def test_many_rows_are_decoded_in_parallel_as_one_by_one(self, byte_level: Fast) -> None:
         rows = byte_level(["the quick brown fox 東京 👩‍🚀 " * 9, "", "a"] * 300)["input_ids"]

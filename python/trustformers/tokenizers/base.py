@@ -92,6 +92,8 @@ class PreTrainedTokenizerBase(Conversations, Decoding, AsyncTokenizer):
         self.truncation_side = _side("Truncation", kwargs.pop("truncation_side", self.truncation_side))
         self.model_input_names = list(kwargs.pop("model_input_names", self.model_input_names))
         self.clean_up_tokenization_spaces = kwargs.pop("clean_up_tokenization_spaces", False)
+        name = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"
+        self.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = kwargs.pop(name, False)
         self.split_special_tokens: bool = kwargs.pop("split_special_tokens", False)
         template = kwargs.pop("chat_template", None)
         if isinstance(template, (list, tuple)):  # as tokenizer_config.json has several of them
