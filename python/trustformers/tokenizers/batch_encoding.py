@@ -267,12 +267,12 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
 
 def _array_or_rows(value: Any) -> np.ndarray[Any, Any]:
     """An array; of rows of different lengths, as in transformers, an array of objects that are arrays."""
-    if isinstance(value, (list, tuple)) and value and all(isinstance(row, (list, tuple)) for row in value):
-        if len({len(row) for row in value}) > 1:
-            rows = np.empty(len(value), dtype=object)
-            rows[:] = [_array(row) for row in value]
-            return rows
-    return _array(value)
+    nested = isinstance(value, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in value)
+    if not nested or len({len(row) for row in value}) < 2:
+        return _array(value)
+    rows = np.empty(len(value), dtype=object)
+    rows[:] = [_array(row) for row in value]
+    return rows
 
 
 def _from_start(token: int, row: Encoding) -> int:

@@ -251,9 +251,9 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         if self._tokenizer.model_type == "BPE" and not insists:
             self._warn_once(
                 "clean-up-of-bpe",
-                "Ignoring clean_up_tokenization_spaces=True for a BPE tokenizer: it is made for WordPiece and "
-                "would take spaces away that were in the text. Leave it out, or set "
-                "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output=True to have it done.",
+                "Ignoring clean_up_tokenization_spaces=True for a BPE tokenizer: made for WordPiece, it "
+                "takes spaces away that were in the text. Leave it out, or have it done by setting "
+                "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output=True.",
             )
             return texts
         return [self.clean_up_tokenization(text) for text in texts]
