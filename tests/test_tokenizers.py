@@ -514,9 +514,35 @@ class TestFiles:
             "my-tokenizer_config.json",
         }
 
+    def test_uploading_goes_through_huggingface_hub(
+        self, bert: Fast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hub = pytest.importorskip("huggingface_hub")
+        seen: list[dict[str, Any]] = []
+
+        class Api:
+            def __init__(self, token: Any = None) -> None:
+                self.token = token
+
+            def create_repo(self, repo_id: str, **keywords: Any) -> Any:
+                return type("Url", (), {"repo_id": f"me/{repo_id}"})
+
+            def upload_folder(self, **keywords: Any) -> str:
+                files = sorted(path.name for path in Path(keywords["folder_path"]).iterdir())
+                seen.append({**keywords, "files": files, "token": self.token})
+                return "done"
+
+        monkeypatch.setattr(hub, "HfApi", Api)
+        assert bert.push_to_hub("mine", token="secret", private=True) == "done"
+        assert bert.save_pretrained(tmp_path / "other", push_to_hub=True, commit_message="First")
+        assert [one["repo_id"] for one in seen] == ["me/mine", "me/other"]
+        assert [one["commit_message"] for one in seen] == ["Upload tokenizer", "First"]
+        assert [one["token"] for one in seen] == ["secret", None]
+        assert all({"tokenizer.json", "tokenizer_config.json"} <= {*one["files"]} for one in seen)
+
     def test_what_cannot_be_saved(self, bert: Fast, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="push_to_hub"):
-            bert.save_pretrained(tmp_path, push_to_hub=True)
+        with pytest.raises(TypeError, match="privat"):
+            bert.save_pretrained(tmp_path, privat=True)
         with pytest.raises(ValueError, match="no legacy format"):
             bert.save_pretrained(tmp_path, legacy_format=True)
         (tmp_path / "file").touch()
