@@ -334,6 +334,18 @@ class TestDecoding:
             warnings.simplefilter("error")
             assert minilm.decode([7592], spaces_between_special_tokens=False) == "hello"
 
+    def test_how_a_text_is_read_step_by_step(self, minilm: Fast, byte_level: Fast) -> None:
+        engine = minilm.backend_tokenizer
+        assert engine.normalizer is not None
+        assert engine.normalizer.normalize_str("Héllò hôw are ü?") == "hello how are u?"
+        assert engine.pre_tokenizer is not None
+        pieces = engine.pre_tokenizer.pre_tokenize_str("Hello, how are  you?")
+        assert pieces[:3] == [("Hello", (0, 5)), (",", (5, 6)), ("how", (7, 10))]
+        assert pieces[-1] == ("?", (19, 20))
+        assert byte_level.backend_tokenizer.normalizer is None
+        assert byte_level.backend_tokenizer.pre_tokenizer is not None
+        assert byte_level.backend_tokenizer.pre_tokenizer.pre_tokenize_str("é b")[-1] == ("Ġb", (1, 3))
+
     def test_many_rows_are_decoded_in_parallel_as_one_by_one(self, byte_level: Fast) -> None:
         rows = byte_level(["the quick brown fox 東京 👩‍🚀 " * 9, "", "a"] * 300)["input_ids"]
         assert byte_level.batch_decode(rows) == [byte_level.decode(row) for row in rows]
@@ -458,6 +470,16 @@ class TestAddedToken:
         assert token != "x"
         with pytest.raises(AttributeError):
             token.lstrip = False  # type: ignore[misc]
+
+    def test_special_ones_are_not_normalized_unless_that_was_said(self, minilm_path: Path) -> None:
+        for said, normalized in ((None, False), (True, True), (False, False)):
+            token = AddedToken("<p>", lstrip=True, normalized=said)
+            assert token.normalized is (said is not False)
+            assert pickle.loads(pickle.dumps(token)).as_special().normalized is normalized
+            tokenizer = AutoTokenizer.from_pretrained(minilm_path, pad_token=token)
+            assert tokenizer.added_tokens_decoder[tokenizer.pad_token_id].normalized is normalized
+            assert tokenizer.add_special_tokens({"mask_token": AddedToken("<m>", normalized=said)}) == 1
+            assert tokenizer.added_tokens_decoder[tokenizer.mask_token_id].normalized is normalized
 
 
 class TestFiles:

@@ -94,7 +94,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         for token in self.all_special_tokens_extended:
             if str(token) not in known:
                 tokens.append(AddedToken(token, special=True) if isinstance(token, str) else token)
-        self._add_tokens([_as_special(token) if str(token) in named else token for token in tokens], False)
+        self._add_tokens([token.as_special() if str(token) in named else token for token in tokens], False)
 
     def update_post_processor(self) -> None:
         """Make the template anew, as `add_bos_token` and `add_eos_token` say."""
@@ -405,10 +405,6 @@ def engine_of(tokenizer_object: Any, tokenizer_file: str | os.PathLike[str] | No
         f"Couldn't instantiate the backend tokenizer: {given}. Give tokenizer_file=... (a tokenizer.json) or "
         "tokenizer_object=... (a tokenizer)"
     )
-
-
-def _as_special(token: AddedToken) -> AddedToken:
-    return token if token.special else AddedToken(**{**token.__getstate__(), "special": True})
 
 
 def _inputs(text: Any, text_pair: Any, words: bool) -> tuple[list[Any] | tuple[Any, ...], bool]:
