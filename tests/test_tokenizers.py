@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,10 +149,15 @@ class TestArrays:
         with pytest.raises(ImportError, match="PyTorch is not installed"):
             minilm("a", return_tensors="pt")
 
-    @pytest.mark.parametrize("kind", ["np", "tensor"])
-    def test_rows_of_different_lengths_are_refused(self, minilm: Fast, kind: str) -> None:
+    def test_rows_of_different_lengths(self, minilm: Fast) -> None:
         with pytest.raises(ValueError, match=r"padding=True.*`input_ids` in this case"):
-            minilm(["a b c", "a"], return_tensors=kind)
+            minilm(["a b c", "a"], return_tensors="tensor")
+        # NumPy can hold them, each as an array of its own, as transformers gives them.
+        encoded = minilm(["a b c", "a"], return_tensors="np", return_offsets_mapping=True, return_length=True)
+        assert encoded["input_ids"].dtype == object
+        assert [row.tolist() for row in encoded["input_ids"]] == minilm(["a b c", "a"])["input_ids"]
+        assert [row.shape for row in encoded["offset_mapping"]] == [(5, 2), (3, 2)]
+        assert encoded["length"].tolist() == [5, 3]
 
     def test_padding_beyond_all_memory_is_refused(self, minilm: Fast) -> None:
         with pytest.raises(ValueError, match="lower max_length"):
@@ -305,6 +311,41 @@ class TestDecoding:
         assert minilm.decode(minilm("hello world")) == texts[0]
         assert minilm.decode(minilm(["hello world"])) == texts[:1]
 
+    def test_no_rows_are_no_texts(self, minilm: Fast) -> None:
+        assert minilm.batch_decode([]) == []
+        assert minilm.batch_decode([[]]) == [""]
+        assert minilm.decode([]) == ""
+
+    def test_cleaning_up_after_byte_pairs_has_to_be_insisted_on(
+        self, byte_level: Fast, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        ids = byte_level("a , b")["input_ids"]
+        assert byte_level.decode(ids, clean_up_tokenization_spaces=True) == byte_level.decode(ids)
+        assert "Ignoring clean_up_tokenization_spaces=True" in caplog.text
+        caplog.clear()
+        byte_level.decode(ids, clean_up_tokenization_spaces=True)
+        assert not caplog.text  # it was said
+        byte_level.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = True
+        text = byte_level.decode(ids)
+        assert byte_level.decode(ids, clean_up_tokenization_spaces=True) == text.replace(" ,", ",")
+
+    def test_what_transformers_does_not_look_at(self, minilm: Fast) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert minilm.decode([7592], spaces_between_special_tokens=False) == "hello"
+
+    def test_how_a_text_is_read_step_by_step(self, minilm: Fast, byte_level: Fast) -> None:
+        engine = minilm.backend_tokenizer
+        assert engine.normalizer is not None
+        assert engine.normalizer.normalize_str("Héllò hôw are ü?") == "hello how are u?"
+        assert engine.pre_tokenizer is not None
+        pieces = engine.pre_tokenizer.pre_tokenize_str("Hello, how are  you?")
+        assert pieces[:3] == [("Hello", (0, 5)), (",", (5, 6)), ("how", (7, 10))]
+        assert pieces[-1] == ("?", (19, 20))
+        assert byte_level.backend_tokenizer.normalizer is None
+        assert byte_level.backend_tokenizer.pre_tokenizer is not None
+        assert byte_level.backend_tokenizer.pre_tokenizer.pre_tokenize_str("é b")[-1] == ("Ġb", (1, 3))
+
     def test_many_rows_are_decoded_in_parallel_as_one_by_one(self, byte_level: Fast) -> None:
         rows = byte_level(["the quick brown fox 東京 👩‍🚀 " * 9, "", "a"] * 300)["input_ids"]
         assert byte_level.batch_decode(rows) == [byte_level.decode(row) for row in rows]
@@ -430,6 +471,16 @@ class TestAddedToken:
         with pytest.raises(AttributeError):
             token.lstrip = False  # type: ignore[misc]
 
+    def test_special_ones_are_not_normalized_unless_that_was_said(self, minilm_path: Path) -> None:
+        for said, normalized in ((None, False), (True, True), (False, False)):
+            token = AddedToken("<p>", lstrip=True, normalized=said)
+            assert token.normalized is (said is not False)
+            assert pickle.loads(pickle.dumps(token)).as_special().normalized is normalized
+            tokenizer = AutoTokenizer.from_pretrained(minilm_path, pad_token=token)
+            assert tokenizer.added_tokens_decoder[tokenizer.pad_token_id].normalized is normalized
+            assert tokenizer.add_special_tokens({"mask_token": AddedToken("<m>", normalized=said)}) == 1
+            assert tokenizer.added_tokens_decoder[tokenizer.mask_token_id].normalized is normalized
+
 
 class TestFiles:
     def test_what_is_saved_is_loaded_again(self, bert: Fast, tmp_path: Path) -> None:
@@ -485,9 +536,35 @@ class TestFiles:
             "my-tokenizer_config.json",
         }
 
+    def test_uploading_goes_through_huggingface_hub(
+        self, bert: Fast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        hub = pytest.importorskip("huggingface_hub")
+        seen: list[dict[str, Any]] = []
+
+        class Api:
+            def __init__(self, token: Any = None) -> None:
+                self.token = token
+
+            def create_repo(self, repo_id: str, **keywords: Any) -> Any:
+                return type("Url", (), {"repo_id": f"me/{repo_id}"})
+
+            def upload_folder(self, **keywords: Any) -> str:
+                files = sorted(path.name for path in Path(keywords["folder_path"]).iterdir())
+                seen.append({**keywords, "files": files, "token": self.token})
+                return "done"
+
+        monkeypatch.setattr(hub, "HfApi", Api)
+        assert bert.push_to_hub("mine", token="secret", private=True) == "done"
+        assert bert.save_pretrained(tmp_path / "other", push_to_hub=True, commit_message="First")
+        assert [one["repo_id"] for one in seen] == ["me/mine", "me/other"]
+        assert [one["commit_message"] for one in seen] == ["Upload tokenizer", "First"]
+        assert [one["token"] for one in seen] == ["secret", None]
+        assert all({"tokenizer.json", "tokenizer_config.json"} <= {*one["files"]} for one in seen)
+
     def test_what_cannot_be_saved(self, bert: Fast, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="push_to_hub"):
-            bert.save_pretrained(tmp_path, push_to_hub=True)
+        with pytest.raises(TypeError, match="privat"):
+            bert.save_pretrained(tmp_path, privat=True)
         with pytest.raises(ValueError, match="no legacy format"):
             bert.save_pretrained(tmp_path, legacy_format=True)
         (tmp_path / "file").touch()

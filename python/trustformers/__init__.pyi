@@ -82,6 +82,6 @@ from .models import *
 from .pipelines import *
 from .tokenizers import *
 from .training import *
-from .utils import logging as logging, show_versions as show_versions
+from .utils import *
 
 __version__: str

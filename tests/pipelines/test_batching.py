@@ -58,6 +58,7 @@ def test_datasets(pipe: Pipeline, expected: list[Any]) -> None:
     rows = Dataset([{"text": text, "other": "x"} for text in MANY])
     answers = pipe(KeyDataset(rows, "text"), batch_size=4)
     assert not isinstance(answers, list)
+    assert len(answers) == len(MANY)
     assert labels(answers) == labels(expected)
     pairs = list(pipe(KeyPairDataset(rows, "text", "other"), top_k=1))
     assert labels(pair[0] for pair in pairs) == labels(

@@ -114,6 +114,7 @@ class TestChats:
         assert writer((message for message in CHATS[1]), **GREEDY) == answers[1]
         assert writer(tuple(CHATS[1]), **GREEDY) == answers[1]
         assert writer(Chat(CHATS[1]), **GREEDY) == answers[1]
+        assert writer(tuple(CHATS), **GREEDY) == answers
         assert list(writer((text for text in ()), **GREEDY)) == []
         assert writer([], **GREEDY) == []
 

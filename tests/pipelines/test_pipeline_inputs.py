@@ -58,9 +58,24 @@ def test_zero_shot() -> None:
         pipe("a text", candidate_labels=["a"], hypothesis_template="It is so.")
     with pytest.raises(ValueError, match="Unable to understand extra arguments"):
         pipe("a text", ["a"], ["b"])
-    with pytest.raises(ValueError, match="multi_label"):
-        pipe("a text", candidate_labels=["a"], multi_class=True)
+    with pytest.warns(DeprecationWarning, match="multi_label"):
+        old = pipe("a text", candidate_labels=["a", "b"], multi_class=True)
+    assert old == pipe("a text", candidate_labels=["a", "b"], multi_label=True)
     assert pipe("a text", ["a", "b"]) == pipe("a text", candidate_labels="a, b")
+
+
+def test_all_scores_as_in_transformers_4() -> None:
+    folder = str(CHECKPOINTS["labels"].folder)
+    pipe = pipeline("text-classification", model=folder)
+    ranked, best = pipe("a text", top_k=None), pipe("a text")
+    with pytest.warns(DeprecationWarning, match="use `top_k=None`"):
+        old = pipeline("text-classification", model=folder, return_all_scores=True)
+    by_label = sorted(ranked, key=lambda one: pipe.model.config.label2id[one["label"]])
+    assert old("a text") == [by_label]
+    assert old(["a text", "a text"]) == [by_label, by_label]
+    assert old("a text", top_k=1) == best
+    with pytest.warns(DeprecationWarning, match="top_k=1"):
+        assert pipe("a text", return_all_scores=False) == best
 
 
 def test_text_classification() -> None:

@@ -53,8 +53,8 @@ mod _engine {
     use crate::threads::{cpu_capabilities, get_num_threads, set_num_threads};
     #[pymodule_export]
     use crate::tokenizer::{
-        PyAddedToken, PyBatch, PyEncoding, PyTokenizer, chat_template_texts, extra_special_tokens,
-        render_chat, tokenizer_kinds,
+        PyAddedToken, PyBatch, PyEncoding, PyNormalizer, PyPreTokenizer, PyTokenizer, chat_template_texts,
+        extra_special_tokens, render_chat, tokenizer_kinds,
     };
     #[pymodule_export]
     use crate::training::{

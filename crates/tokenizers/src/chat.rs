@@ -11,11 +11,10 @@ use minijinja::machinery::{self, Token};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, ErrorKind, State, Value};
-use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::Value as Json;
 
 use crate::bounded::{FILTER, bounded, with_bounds};
-use crate::{Error, Result, json};
+use crate::{Error, Result, json, python};
 
 /// What a rendering may use: instructions, and 64 bytes that it makes, cost one. So at most 256 MiB.
 const FUEL: u64 = 4 << 20;
@@ -81,7 +80,7 @@ fn environment(clock: Option<Clock>) -> std::result::Result<Environment<'static>
     let mut environment = Environment::new();
     environment.set_syntax(syntax()?);
     environment.set_fuel(Some(FUEL));
-    environment.set_unknown_method_callback(unknown_method_callback);
+    python::add_to(&mut environment);
     environment.add_filter("tojson", tojson);
     environment.add_filter(FILTER, bounded);
     // Two that Jinja does not have, and whose lists would go unmeasured.

@@ -12,7 +12,12 @@ from .question_answering import (
     QuestionAnsweringPipeline as QuestionAnsweringPipeline,
     SquadExample as SquadExample,
 )
-from .registry import PIPELINE_REGISTRY as PIPELINE_REGISTRY, PipelineRegistry as PipelineRegistry
+from .registry import (
+    PIPELINE_REGISTRY as PIPELINE_REGISTRY,
+    PipelineRegistry as PipelineRegistry,
+    check_task as check_task,
+    get_supported_tasks as get_supported_tasks,
+)
 from .sentence_similarity import SentenceSimilarityPipeline as SentenceSimilarityPipeline
 from .text2text_generation import (
     SummarizationPipeline as SummarizationPipeline,

@@ -168,7 +168,8 @@ class Pipeline(Generating):
         if isinstance(inputs, list):
             return list(batching.run(inputs, steps, size, self.tokenizer))
         if is_stream(inputs):
-            return batching.run(inputs, steps, size, self.tokenizer)
+            answers = batching.run(inputs, steps, size, self.tokenizer)
+            return batching.Answers(answers, len(inputs)) if isinstance(inputs, Sized) else answers
         return batching.run_one(inputs, steps, size, self.tokenizer)
 
     async def acall(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:

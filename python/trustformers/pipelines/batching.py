@@ -74,6 +74,20 @@ def run(inputs: Iterable[Any] | Indexed, steps: Steps, batch_size: int, tokenize
         yield from _run_window(window, steps, batch_size, tokenizer)
 
 
+class Answers(Iterator[Any]):
+    """The answers to inputs of a known number, as they come: ``tqdm(pipe(dataset))`` knows how far it is."""
+
+    def __init__(self, answers: Iterator[Any], count: int) -> None:
+        self._answers = answers
+        self._count = count
+
+    def __next__(self) -> Any:
+        return next(self._answers)
+
+    def __len__(self) -> int:
+        return self._count
+
+
 def run_one(one: Any, steps: Steps, batch_size: int, tokenizer: Any) -> Any:
     """The answer to one input, whose chunks run together."""
     return next(_run_window([_Item(None, steps.prepare(one))], steps, batch_size, tokenizer))

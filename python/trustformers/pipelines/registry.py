@@ -150,6 +150,8 @@ class PipelineRegistry:
 
 
 PIPELINE_REGISTRY = PipelineRegistry(SUPPORTED_TASKS, TASK_ALIASES)
+get_supported_tasks = PIPELINE_REGISTRY.get_supported_tasks
+check_task = PIPELINE_REGISTRY.check_task
 
 
 def pipeline_class(entry: dict[str, Any]) -> type:

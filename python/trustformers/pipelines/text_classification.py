@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ class TextClassificationPipeline(Pipeline):
     :param top_k: how many labels; ``None`` for all.
     :param function_to_apply: "softmax", "sigmoid" or "none"; if it is left out, what the model's
         ``problem_type`` and its number of labels ask for.
+    :param return_all_scores: the name of transformers 4 for ``top_k=None``.
     :param kwargs: others are for the tokenizer: ``truncation=True``.
     """
 
@@ -35,11 +37,24 @@ class TextClassificationPipeline(Pipeline):
     _tasks = ("SequenceClassification",)
 
     def _sanitize_parameters(
-        self, function_to_apply: Any = None, top_k: Any = "", **tokenizer_kwargs: Any
+        self,
+        return_all_scores: bool | None = None,
+        function_to_apply: Any = None,
+        top_k: Any = "",
+        **tokenizer_kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         postprocess: dict[str, Any] = {}
         if isinstance(top_k, int) or top_k is None:
             postprocess |= {"top_k": top_k, "_legacy": False}
+        elif return_all_scores is not None:
+            warnings.warn(
+                "`return_all_scores` is deprecated, use `top_k=None` instead of `return_all_scores=True`, or "
+                "`top_k=1` instead of `return_all_scores=False`.",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+            # All of them come in the order of the model's labels, as in transformers 4.
+            postprocess["top_k"] = None if return_all_scores else 1
         if function_to_apply is not None:
             name = function_to_apply.lower() if isinstance(function_to_apply, str) else function_to_apply
             postprocess["function_to_apply"] = ClassificationFunction(name)

@@ -164,6 +164,8 @@ class TextGenerationPipeline(Pipeline):
         if isinstance(text_inputs, (list, tuple)):
             if text_inputs and is_message(text_inputs[0]):
                 text_inputs = Chat(text_inputs)
+            elif text_inputs and isinstance(text_inputs[0], (list, tuple)):
+                text_inputs = list(text_inputs)  # several chats, also in a tuple
         elif isinstance(text_inputs, Iterator):
             first = list(itertools.islice(text_inputs, 1))
             if first and is_message(first[0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,8 +55,13 @@ class ZeroShotClassificationPipeline(ChunkPipeline):
         multi_label: bool | None = None,
         **kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        if kwargs.pop("multi_class", None) is not None:
-            raise ValueError("multi_class= is called multi_label= now")
+        if (old := kwargs.pop("multi_class", None)) is not None:
+            warnings.warn(
+                "`multi_class` is deprecated, it is called `multi_label` now.",
+                DeprecationWarning,
+                stacklevel=3,
+            )
+            multi_label = old
         preprocess: dict[str, Any] = {}
         if candidate_labels is not None:
             if isinstance(candidate_labels, str):

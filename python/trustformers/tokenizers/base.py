@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from .._engine import AddedToken
-from .._hub import split_gguf, take_source
+from .._hub import push_folder, split_gguf, take_source
 from ..asynchronous.pool import in_loading_pool
 from ..asynchronous.tokenizers import AsyncTokenizer
 from .batch_encoding import BatchEncoding
@@ -92,6 +92,8 @@ class PreTrainedTokenizerBase(Conversations, Decoding, AsyncTokenizer):
         self.truncation_side = _side("Truncation", kwargs.pop("truncation_side", self.truncation_side))
         self.model_input_names = list(kwargs.pop("model_input_names", self.model_input_names))
         self.clean_up_tokenization_spaces = kwargs.pop("clean_up_tokenization_spaces", False)
+        name = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output"
+        self.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output = kwargs.pop(name, False)
         self.split_special_tokens: bool = kwargs.pop("split_special_tokens", False)
         template = kwargs.pop("chat_template", None)
         if isinstance(template, (list, tuple)):  # as tokenizer_config.json has several of them
@@ -142,13 +144,36 @@ class PreTrainedTokenizerBase(Conversations, Decoding, AsyncTokenizer):
         filename_prefix: str | None = None,
         push_to_hub: bool = False,
         save_jinja_files: bool = True,
+        **kwargs: Any,
     ) -> tuple[str, ...]:
-        """Write the files that `from_pretrained` reads, here and in transformers, and give their paths."""
+        """Write the files that `from_pretrained` reads, here and in transformers, and give their paths.
+
+        With `push_to_hub` the folder is then uploaded; `kwargs` are those of `push_to_hub`.
+
+        :raises OSError: when a file cannot be written.
+        :raises TypeError: for other keywords.
+        """
         from .saving import save
 
+        if kwargs and not push_to_hub:
+            raise TypeError(f"save_pretrained() got unexpected keyword arguments: {', '.join(kwargs)}")
+        written = save(self, save_directory, legacy_format, filename_prefix, save_jinja_files)
         if push_to_hub:
-            raise ValueError("push_to_hub is not available: upload the saved folder with `hf upload`")
-        return save(self, save_directory, legacy_format, filename_prefix, save_jinja_files)
+            repo_id = kwargs.pop("repo_id", os.path.basename(os.path.abspath(save_directory)))
+            push_folder(save_directory, repo_id, **{"commit_message": "Upload tokenizer", **kwargs})
+        return written
+
+    def push_to_hub(self, repo_id: str, *, commit_message: str | None = None, **kwargs: Any) -> Any:
+        """Upload the tokenizer to a repository of the hub, which is made if need be.
+
+        :param kwargs: `commit_description`, `private`, `token`, `revision` and `create_pr`.
+        :raises ImportError: without `huggingface_hub`, which does it.
+        """
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return push_folder(folder, repo_id, commit_message=commit_message or "Upload tokenizer", **kwargs)
 
     @overload
     def __call__(

@@ -245,7 +245,7 @@ def converter(tensor_type: TensorType) -> tuple[Callable[[Any], bool], Callable[
         from .._engine import Tensor
 
         return lambda value: isinstance(value, Tensor), lambda value: Tensor.from_numpy(_array(value))
-    return lambda value: isinstance(value, np.ndarray), _array
+    return lambda value: isinstance(value, np.ndarray), _array_or_rows
 
 
 def no_tensor(key: str) -> ValueError:
@@ -263,6 +263,16 @@ def _array(value: Any) -> np.ndarray[Any, Any]:
     if array.dtype == object:
         raise ValueError("not numbers")
     return array.astype(np.int64) if array.size == 0 else array
+
+
+def _array_or_rows(value: Any) -> np.ndarray[Any, Any]:
+    """An array; of rows of different lengths, as in transformers, an array of objects that are arrays."""
+    nested = isinstance(value, (list, tuple)) and all(isinstance(row, (list, tuple)) for row in value)
+    if not nested or len({len(row) for row in value}) < 2:
+        return _array(value)
+    rows = np.empty(len(value), dtype=object)
+    rows[:] = [_array(row) for row in value]
+    return rows
 
 
 def _from_start(token: int, row: Encoding) -> int:

@@ -13,11 +13,15 @@ from .special_tokens import SpecialTokens
 if TYPE_CHECKING:
     import torch
 
+#: Keywords that transformers' tokenizers of today take and do not look at.
+_UNUSED = ("use_source_tokenizer", "spaces_between_special_tokens")
+
 
 class Decoding(SpecialTokens):
     """What a tokenizer does with ids."""
 
     clean_up_tokenization_spaces: bool
+    clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output: bool
 
     def decode(
         self,
@@ -31,7 +35,8 @@ class Decoding(SpecialTokens):
         :param skip_special_tokens: whether special tokens are left out.
         :param clean_up_tokenization_spaces: whether spaces before punctuation are removed.
         """
-        kwargs.pop("use_source_tokenizer", None)
+        for name in _UNUSED:
+            kwargs.pop(name, None)
         warn_about(kwargs)
         rows = _lists(token_ids)
         clean_up = (
@@ -52,7 +57,9 @@ class Decoding(SpecialTokens):
         clean_up_tokenization_spaces: bool | None = None,
         **kwargs: Any,
     ) -> list[str]:
-        """Turn rows of ids into texts."""
+        """Turn rows of ids into texts; no rows into none."""
+        if isinstance(sequences, (list, tuple)) and not sequences:
+            return []
         texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **kwargs)
         return [texts] if isinstance(texts, str) else texts
 

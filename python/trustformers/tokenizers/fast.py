@@ -94,7 +94,7 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         for token in self.all_special_tokens_extended:
             if str(token) not in known:
                 tokens.append(AddedToken(token, special=True) if isinstance(token, str) else token)
-        self._add_tokens([_as_special(token) if str(token) in named else token for token in tokens], False)
+        self._add_tokens([token.as_special() if str(token) in named else token for token in tokens], False)
 
     def update_post_processor(self) -> None:
         """Make the template anew, as `add_bos_token` and `add_eos_token` say."""
@@ -227,26 +227,36 @@ class PreTrainedTokenizerFast(PreTrainedTokenizerBase):
         return self._encode(text, text_pair, engine=self._target_engine(), **options)
 
     def _warn_about_length(self, batch: EncodedBatch) -> None:
-        told = "sequence-length-is-longer-than-the-specified-maximum"
-        if self.model_max_length > LARGE_INTEGER or self.deprecation_warnings.get(told):
-            return
-        if batch.longest > self.model_max_length > 0:
+        if LARGE_INTEGER >= self.model_max_length > 0 and batch.longest > self.model_max_length:
+            self._warn_once(
+                "sequence-length-is-longer-than-the-specified-maximum",
+                "Token indices sequence length is longer than the specified maximum sequence length for this "
+                f"model ({batch.longest} > {self.model_max_length}). Running this sequence through the model "
+                "will result in indexing errors",
+            )
+
+    def _warn_once(self, about: str, message: str) -> None:
+        if not self.deprecation_warnings.get(about):
             import logging
 
-            logging.getLogger("trustformers").warning(
-                "Token indices sequence length is longer than the specified maximum sequence length for this "
-                "model (%s > %s). Running this sequence through the model will result in indexing errors",
-                batch.longest,
-                self.model_max_length,
-            )
-            self.deprecation_warnings[told] = True
+            logging.getLogger("trustformers").warning(message)
+            self.deprecation_warnings[about] = True
 
     def _decode(self, rows: list[Any], skip_special_tokens: bool, clean_up: bool) -> list[str]:
         texts = self._tokenizer.decode_batch(rows, skip_special_tokens)
+        if not clean_up:
+            return texts
         # The cleaning is made for WordPiece: it would eat spaces that byte-pair models encode on purpose.
-        if clean_up and self._tokenizer.model_type != "BPE":
-            texts = [self.clean_up_tokenization(text) for text in texts]
-        return texts
+        insists = self.clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output
+        if self._tokenizer.model_type == "BPE" and not insists:
+            self._warn_once(
+                "clean-up-of-bpe",
+                "Ignoring clean_up_tokenization_spaces=True for a BPE tokenizer: made for WordPiece, it "
+                "takes spaces away that were in the text. Leave it out, or have it done by setting "
+                "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output=True.",
+            )
+            return texts
+        return [self.clean_up_tokenization(text) for text in texts]
 
     def _id_of(self, token: str) -> int | None:
         index = self._tokenizer.token_to_id(token)
@@ -397,10 +407,6 @@ def engine_of(tokenizer_object: Any, tokenizer_file: str | os.PathLike[str] | No
     )
 
 
-def _as_special(token: AddedToken) -> AddedToken:
-    return token if token.special else AddedToken(**{**token.__getstate__(), "special": True})
-
-
 def _inputs(text: Any, text_pair: Any, words: bool) -> tuple[list[Any] | tuple[Any, ...], bool]:
     """Give the inputs of a batch, and whether they were given as a batch."""
     if not _is_text(text) or (text_pair is not None and not _is_text(text_pair)):
@@ -440,6 +446,8 @@ def _tensors(batch: EncodedBatch, keys: Sequence[str], tensor_type: TensorType) 
     for key in keys:
         try:
             tensors[key] = make(batch.array(key))
-        except ValueError as error:
-            raise no_tensor(key) from error
+        except ValueError as error:  # rows of different lengths
+            if tensor_type is not TensorType.NUMPY:
+                raise no_tensor(key) from error
+            tensors[key] = make(batch.lists(key))
     return tensors

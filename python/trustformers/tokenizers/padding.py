@@ -44,9 +44,7 @@ def pad(
     return_tensors = return_tensors or _kind_of(encoded[main])
     whole_masks = _whole_masks(encoded.get("attention_mask"))
     values = {
-        key: value.tolist()
-        if hasattr(value, "tolist")
-        else [v.tolist() if hasattr(v, "tolist") else v for v in value]
+        key: _plain(value)
         for key, value in encoded.items()
         if not (key == "attention_mask" and whole_masks is not None)
     }
@@ -98,6 +96,15 @@ def _width(strategy: PaddingStrategy, rows: list[Any], max_length: int | None, m
 def rounded_up(length: int, multiple: int | None) -> int:
     """The next multiple, if there is to be one."""
     return length if not multiple else -(-length // multiple) * multiple
+
+
+def _plain(value: Any) -> Any:
+    """An array, or a list of arrays, as lists; a number as it is."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [row.tolist() if hasattr(row, "tolist") else row for row in value]
+    return value
 
 
 def _kind_of(value: Any) -> TensorType | None:

@@ -1,4 +1,4 @@
-"""What scripts take from ``transformers.utils``: how much is said, and on what it runs."""
+"""What scripts take from ``transformers.utils``: how much is said, what is installed, names of files."""
 
 from .._lazy import attach
 

@@ -14,8 +14,32 @@ use trustformers::tokenizers::AddedToken;
 /// :param special: whether decoding may skip it.
 /// :param normalized: whether it is looked for in normalized text; special tokens are not, others are.
 #[pyclass(frozen, weakref, eq, name = "AddedToken", module = "trustformers._engine")]
-#[derive(Clone, PartialEq)]
-pub struct PyAddedToken(pub AddedToken);
+#[derive(Clone)]
+pub struct PyAddedToken {
+    token: AddedToken,
+    /// Whether it was said if the token is looked for in normalized text: otherwise that changes when it becomes a special one.
+    decided: bool,
+}
+
+impl PyAddedToken {
+    /// The token, as a special one.
+    fn special(&self) -> AddedToken {
+        let normalized = self.token.normalized && (self.decided || self.token.special);
+        AddedToken { special: true, normalized, ..self.token.clone() }
+    }
+}
+
+impl PartialEq for PyAddedToken {
+    fn eq(&self, other: &Self) -> bool {
+        self.token == other.token
+    }
+}
+
+impl From<AddedToken> for PyAddedToken {
+    fn from(token: AddedToken) -> Self {
+        Self { token, decided: true }
+    }
+}
 
 #[pymethods]
 impl PyAddedToken {
@@ -29,53 +53,60 @@ impl PyAddedToken {
         special: bool,
         normalized: Option<bool>,
     ) -> Self {
+        let decided = normalized.is_some();
         let normalized = normalized.unwrap_or(!special);
-        Self(AddedToken { content: content.to_owned(), single_word, lstrip, rstrip, normalized, special })
+        let content = content.to_owned();
+        Self { token: AddedToken { content, single_word, lstrip, rstrip, normalized, special }, decided }
     }
 
     /// The token.
     #[getter]
     fn content(&self) -> &str {
-        &self.0.content
+        &self.token.content
     }
 
     /// Whether it must stand alone and not inside a word.
     #[getter]
     fn single_word(&self) -> bool {
-        self.0.single_word
+        self.token.single_word
     }
 
     /// Whether it takes the spaces to its left.
     #[getter]
     fn lstrip(&self) -> bool {
-        self.0.lstrip
+        self.token.lstrip
     }
 
     /// Whether it takes the spaces to its right.
     #[getter]
     fn rstrip(&self) -> bool {
-        self.0.rstrip
+        self.token.rstrip
     }
 
     /// Whether decoding may skip it.
-    #[getter]
-    fn special(&self) -> bool {
-        self.0.special
+    #[getter(special)]
+    fn is_special(&self) -> bool {
+        self.token.special
+    }
+
+    /// The same token as a special one, which is not looked for in normalized text unless that was said.
+    fn as_special(&self) -> Self {
+        Self { token: self.special(), decided: self.decided }
     }
 
     /// Whether it is looked for in normalized text.
     #[getter]
     fn normalized(&self) -> bool {
-        self.0.normalized
+        self.token.normalized
     }
 
     fn __str__(&self) -> &str {
-        &self.0.content
+        &self.token.content
     }
 
     fn __repr__(&self) -> String {
         let flag = |flag: bool| if flag { "True" } else { "False" };
-        let AddedToken { content, single_word, lstrip, rstrip, normalized, special } = &self.0;
+        let AddedToken { content, single_word, lstrip, rstrip, normalized, special } = &self.token;
         format!(
             "AddedToken(\"{content}\", rstrip={}, lstrip={}, single_word={}, normalized={}, special={})",
             flag(*rstrip),
@@ -87,24 +118,25 @@ impl PyAddedToken {
     }
 
     fn __hash__(&self, py: Python<'_>) -> PyResult<isize> {
-        PyString::new(py, &self.0.content).hash()
+        PyString::new(py, &self.token.content).hash()
     }
 
     /// What makes the token, by name.
     fn __getstate__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let state = PyDict::new(py);
-        state.set_item("content", &self.0.content)?;
-        state.set_item("single_word", self.0.single_word)?;
-        state.set_item("lstrip", self.0.lstrip)?;
-        state.set_item("rstrip", self.0.rstrip)?;
-        state.set_item("normalized", self.0.normalized)?;
-        state.set_item("special", self.0.special)?;
+        state.set_item("content", &self.token.content)?;
+        state.set_item("single_word", self.token.single_word)?;
+        state.set_item("lstrip", self.token.lstrip)?;
+        state.set_item("rstrip", self.token.rstrip)?;
+        state.set_item("normalized", self.token.normalized)?;
+        state.set_item("special", self.token.special)?;
         Ok(state)
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
-        let AddedToken { content, single_word, lstrip, rstrip, normalized, special } = &slf.get().0;
-        let arguments = (content, single_word, lstrip, rstrip, special, normalized);
+        let PyAddedToken { token, decided } = slf.get();
+        let AddedToken { content, single_word, lstrip, rstrip, normalized, special } = token;
+        let arguments = (content, single_word, lstrip, rstrip, special, decided.then_some(normalized));
         Ok((slf.get_type().into_any(), arguments.into_pyobject(slf.py())?))
     }
 }
@@ -115,7 +147,8 @@ pub fn extract(token: &Bound<'_, PyAny>, special: bool) -> PyResult<AddedToken> 
         return Ok(AddedToken::from(content.to_str()?, special));
     }
     if let Ok(token) = token.cast::<PyAddedToken>() {
-        return Ok(AddedToken { special: special || token.get().0.special, ..token.get().0.clone() });
+        let token = token.get();
+        return Ok(if special { token.special() } else { token.token.clone() });
     }
     let of_tokenizers = || -> PyResult<AddedToken> {
         Ok(AddedToken {

@@ -6,6 +6,7 @@ mod chat;
 mod encoding;
 mod inputs;
 mod slow;
+mod steps;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ pub use self::chat::{chat_template_texts, render_chat};
 pub use self::encoding::PyEncoding;
 use self::inputs::Id;
 pub use self::slow::{extra_special_tokens, tokenizer_kinds};
+pub use self::steps::{PyNormalizer, PyPreTokenizer};
 use crate::{errors, interrupt};
 
 /// How many texts are encoded or decoded before it is asked whether to go on.
@@ -244,7 +246,7 @@ impl PyTokenizer {
     fn get_added_tokens_decoder<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let tokens = PyDict::new(py);
         for (id, token) in self.get().added_tokens() {
-            tokens.set_item(id, PyAddedToken(token))?;
+            tokens.set_item(id, PyAddedToken::from(token))?;
         }
         Ok(tokens)
     }
@@ -303,6 +305,18 @@ impl PyTokenizer {
     #[pyo3(signature = (is_pair))]
     fn num_special_tokens_to_add(&self, is_pair: bool) -> usize {
         self.lock().num_special_tokens(is_pair)
+    }
+
+    /// What is done to a text before it is split, if anything is.
+    #[getter]
+    fn normalizer(&self) -> Option<PyNormalizer> {
+        Some(self.get()).filter(|tokenizer| tokenizer.has_normalizer()).map(PyNormalizer)
+    }
+
+    /// How a text is split before the model splits what comes of it, if it is.
+    #[getter]
+    fn pre_tokenizer(&self) -> Option<PyPreTokenizer> {
+        Some(self.get()).filter(|tokenizer| tokenizer.has_pre_tokenizer()).map(PyPreTokenizer)
     }
 
     /// The kind of model inside.
