@@ -139,9 +139,7 @@ def test_parts_of_a_model_are_trained_alone(tmp_path: Path, said: str) -> None:
         for parameter in model.base_model.parameters():
             parameter.requires_grad = False
     else:
-        for name, parameter in model.named_parameters():
-            if name.startswith("classifier"):
-                parameter.requires_grad_()
+        model.requires_grad_(False).classifier.requires_grad_()
     trainer = tasks.trainer(tmp_path, model)
     trainer.train()
     assert trainer.get_num_trainable_parameters() == 16 * 2 + 2
@@ -239,7 +237,7 @@ def test_a_stop_when_nothing_gets_better(tmp_path: Path) -> None:
     trainer = tasks.trainer(tmp_path, parts=parts, **settings)
     assert trainer.train().global_step == 8
     refused = tasks.trainer(tmp_path, parts={"callbacks": [tf.EarlyStoppingCallback]})
-    with pytest.raises(ValueError, match="metric_for_best_model"):
+    with pytest.raises(AssertionError, match="metric_for_best_model"):
         refused.train()
     missing = tasks.trainer(
         tmp_path, parts={"eval_dataset": tasks.examples(4)}, **{**settings, "metric_for_best_model": "f1"}
@@ -401,3 +399,35 @@ def test_labels_that_cannot_be_smoothed_are_said(kind: Any, labels: Any, tmp_pat
     )
     with pytest.raises(ValueError, match="label_smoothing_factor is for"):
         trainer.train()
+
+
+def test_the_model_takes_the_special_tokens_of_its_tokenizer(
+    tmp_path: Path, minilm_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = tf.AutoTokenizer.from_pretrained(minilm_path)
+    tokenizer.add_special_tokens({"eos_token": "[SEP]"})
+    config = tf.GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=1)
+    model = tf.GPT2LMHeadModel(config, seed=0)
+    data = [{"input_ids": row["input_ids"], "labels": row["input_ids"]} for row in tasks.examples()]
+    tasks.trainer(
+        tmp_path, model, parts={"train_dataset": data, "processing_class": tokenizer}, max_steps=1
+    ).train()
+    end, padding = tokenizer.eos_token_id, tokenizer.pad_token_id
+    assert (model.config.eos_token_id, model.generation_config.eos_token_id) == (end, [end, 1])
+    assert model.config.pad_token_id == model.generation_config.pad_token_id == padding
+    assert model.config.bos_token_id == 1, "the tokenizer has none"
+    assert "Updated tokens" in caplog.text
+
+
+def test_metrics_by_batch_are_made_of_tensors(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def metrics(given: tf.EvalPrediction, compute_result: bool) -> dict[str, float]:
+        seen.append((given.predictions, given.label_ids))
+        return {"count": float(len(seen)), "eval_own": 1.0} if compute_result else {}
+
+    parts = {"eval_dataset": tasks.examples(6), "compute_metrics": metrics}
+    trainer = tasks.trainer(tmp_path, parts=parts, batch_eval_metrics=True, per_device_eval_batch_size=4)
+    found = trainer.evaluate()
+    assert all(isinstance(one, tf.Tensor) for pair in seen for one in pair)
+    assert list(found)[:3] == ["eval_own", "eval_loss", "eval_count"], "transformers' order"
