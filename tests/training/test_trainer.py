@@ -292,7 +292,7 @@ def test_metrics_may_be_asked_batch_by_batch(tmp_path: Path) -> None:
 def test_metrics_are_written_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = tasks.trainer(tmp_path, max_steps=1)
     trainer.log_metrics("train", {"loss": 0.123456, "epoch": 1})
-    assert "  loss  =     0.1235\n" in capsys.readouterr().out
+    assert "  loss  = 0.1235\n" in capsys.readouterr().out
     trainer.save_metrics("train", {"loss": 0.5})
     trainer.save_metrics("eval", {"accuracy": 1.0})
     assert json.loads((tmp_path / "train_results.json").read_text()) == {"loss": 0.5}
@@ -431,3 +431,46 @@ def test_metrics_by_batch_are_made_of_tensors(tmp_path: Path) -> None:
     found = trainer.evaluate()
     assert all(isinstance(one, tf.Tensor) for pair in seen for one in pair)
     assert list(found)[:3] == ["eval_own", "eval_loss", "eval_count"], "transformers' order"
+
+
+def test_a_second_training_begins_with_the_first_learning_rate(tmp_path: Path) -> None:
+    trainer = tasks.trainer(tmp_path, num_train_epochs=1)
+    trainer.train()
+    assert trainer.get_learning_rates() == [0.0, 0.0]
+    before = tasks.weights(trainer.model)
+    trainer.train()
+    rates = [entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry]
+    assert rates[0] == 5e-3
+    assert not np.array_equal(before["classifier.weight"], tasks.weights(trainer.model)["classifier.weight"])
+    group = trainer.get_optimizer_group(next(trainer.model.parameters()))
+    assert group is trainer.optimizer.param_groups[0]
+    assert [len(one) for one in trainer.get_optimizer_group()] == [
+        len(one["params"]) for one in trainer.optimizer.param_groups
+    ]
+
+
+def test_a_model_without_a_head_is_trained_by_a_loss_of_ones_own(tmp_path: Path) -> None:
+    class Pulled(tf.Trainer):
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            outputs = model(inputs["input_ids"])
+            loss = outputs.last_hidden_state.square().mean()
+            return (loss, outputs) if return_outputs else loss
+
+    trainer = tasks.trainer(tmp_path, tasks.model(kind=tf.BertModel), kind=Pulled)
+    trainer.train()
+    assert tasks.losses(trainer)[-1] < tasks.losses(trainer)[0]
+
+
+def test_metrics_are_printed_as_people_read_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"train_runtime": 61.256, "total_flos": 2.0**31, "train_loss": 0.123456, "epoch": 1.0, "n": 9}
+    tasks.trainer(tmp_path).log_metrics("train", metrics)
+    assert capsys.readouterr().out.splitlines() == [
+        "***** train metrics *****",
+        "  epoch         =        1.0",
+        "  n             =          9",
+        "  total_flos    =        2GF",
+        "  train_loss    =     0.1235",
+        "  train_runtime = 0:01:01.25",
+    ]
