@@ -272,17 +272,24 @@ class PeftModel(AdapterFiles, Modules):
                         raise ValueError(
                             f"NaNs detected in the merged weights ({name}): the adapter is broken"
                         )
+        return self._given_up(replaced)
+
+    def unload(self) -> PreTrainedModel:
+        """The model itself without adapters, but with what the active ones trained as a whole."""
+        adapters = [self._adapters[name] for name in self._active]
+        return self._given_up({name: copy for one in adapters for name, copy in one.copies.items()})
+
+    def _given_up(self, replaced: Mapping[str, Tensor]) -> PreTrainedModel:
+        """The model itself with other parameters, which stay frozen as the others are."""
+        with no_grad():
             own = self.model.dtype
             converted = {name: tensor.detach().to(own).clone() for name, tensor in replaced.items()}
         for tensor in converted.values():
             tensor.requires_grad_(False)
         if converted.keys() & _tied(self.model._current_engine()):
             self.model.config.tie_word_embeddings = False
-        self.model._replace(converted)
-        return self.unload()
-
-    def unload(self) -> PreTrainedModel:
-        """The model itself, as it was before it had adapters."""
+        if converted:
+            self.model._replace(converted)
         return self.model
 
     # Parameters.
