@@ -61,7 +61,7 @@ class Setup:
         """Take the parts; nothing is computed yet.
 
         :raises RuntimeError: without a model, and for parts that exclude each other.
-        :raises ValueError: for a model that has no loss, and for arguments that the parts contradict.
+        :raises ValueError: for arguments that the parts contradict.
         """
         self.args = args = TrainingArguments("tmp_trainer") if args is None else args
         if args.log_level != "passive":
