@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import trustformers
 from trustformers import (
     AutoConfig,
     BartConfig,
@@ -168,3 +169,31 @@ def test_old_spellings() -> None:
     assert PretrainedConfig is PreTrainedConfig
     assert PreTrainedConfig().use_return_dict
     assert PreTrainedConfig().model_type == ""
+
+
+def test_names_of_labels_belong_together(caplog: pytest.LogCaptureFixture) -> None:
+    names = {0: "x", 1: "y", 2: "z"}
+    for kind in (BertConfig, trustformers.BartConfig):
+        assert kind(id2label=names).label2id == {"x": 0, "y": 1, "z": 2}
+    config = BertConfig(id2label=names, num_labels=2)
+    assert config.id2label == {0: "LABEL_0", 1: "LABEL_1"}
+    assert "`num_labels=2` which is incompatible to the `id2label` map of length `3`" in caplog.text
+
+
+def test_texts_and_files_change_values(tmp_path: Path) -> None:
+    config = trustformers.GPT2Config()
+    config.update_from_string("n_embd=10,resid_pdrop=0.2,scale_attn_weights=false,summary_type=mean")
+    assert (config.hidden_size, config.resid_pdrop) == (10, 0.2)
+    assert (config.scale_attn_weights, config.summary_type) == (False, "mean")
+    with pytest.raises(ValueError, match="key nothing isn't in the original config dict"):
+        config.update_from_string("nothing=1")
+    with pytest.raises(ValueError, match="can't derive true or false from 2"):
+        config.update_from_string("scale_attn_weights=2")
+    assert "n_embd" in config
+    assert "nothing" not in list(config)
+    config.to_json_file(tmp_path / "config.json", use_diff=False)
+    assert trustformers.GPT2Config.from_json_file(tmp_path / "config.json") == config
+    values, rest = trustformers.GPT2Config.get_config_dict(tmp_path, own=1)
+    assert (values["n_embd"], rest) == (10, {"own": 1})
+    made, rest = trustformers.GPT2Config.from_dict(values, n_layer=3, own=1, return_unused_kwargs=True)
+    assert (made.n_layer, made.n_embd, rest) == (3, 10, {"own": 1})

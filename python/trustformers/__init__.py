@@ -5,11 +5,14 @@ this file says which names there are.
 """
 
 import os
+import sys
 
 from ._lazy import attach
+from ._modules import Modules
 
 __version__ = "0.1.0"
 __getattr__, __dir__ = attach(__name__)
+sys.meta_path.append(Modules())
 
 if os.environ.get("TRUSTFORMERS_TYPECHECK", "0") not in ("", "0"):
     from ._typecheck import install

@@ -42,7 +42,7 @@ def to_torch(tensor: Tensor) -> torch.Tensor:
     """
     if any(stride < 0 for stride in tensor.strides):
         raise ValueError("PyTorch has no negative strides: call contiguous() first")
-    if tensor.requires_grad and torch.is_grad_enabled() and is_grad_enabled():
+    if tensor._is_recorded and torch.is_grad_enabled() and is_grad_enabled():
         places: list[_Place] = _bridges(tensor)
         sources = [source for source, _ in places]
         crossed: torch.Tensor = _Crossing.apply(torch.empty(0, requires_grad=True), tensor, places, *sources)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import trustformers
 from trustformers import training
 from trustformers.training import Seq2SeqTrainingArguments, TrainingArguments
 
@@ -109,7 +110,6 @@ def test_what_there_is_not_says_so(keywords: dict[str, Any]) -> None:
         {"train_sampling_strategy": "best"},
         {"dataloader_prefetch_factor": 2},
         {"eval_strategy": "never"},
-        {"save_total_limit": 0},
         {"log_level": "loud"},
     ],
 )
@@ -228,3 +228,27 @@ def test_settings_that_cannot_be_are_not_set(name: str, keywords: dict[str, Any]
     with pytest.raises(ValueError, match=r".+"):
         getattr(args, name)(**keywords)
     assert args == TrainingArguments("out")
+
+
+def test_what_scripts_ask_of_one_process() -> None:
+    args = trustformers.TrainingArguments("out", log_level="info", dataloader_pin_memory=False)
+    assert args.parallel_mode == trustformers.ParallelMode.NOT_PARALLEL
+    assert (args.local_rank, args.deepspeed, args.fsdp, args.full_determinism) == (-1, None, None, False)
+    assert (args.dataloader_pin_memory, trustformers.TrainingArguments("out").dataloader_pin_memory) == (
+        False,
+        True,
+    )
+    assert args.get_process_log_level() == 20
+    assert (
+        trustformers.TrainingArguments("out").get_process_log_level() == trustformers.logging.get_verbosity()
+    )
+    with args.main_process_first(desc="map"):
+        pass
+    with pytest.raises(AttributeError, match="no attribute 'no_such'"):
+        args.no_such  # noqa: B018
+
+
+def test_limits_that_limit_nothing() -> None:
+    args = trustformers.TrainingArguments("out", save_total_limit=0, max_grad_norm=None)
+    assert (args.save_total_limit, args.max_grad_norm) == (0, None)
+    assert trustformers.TrainingArguments("out", max_grad_norm=-1).max_grad_norm == -1

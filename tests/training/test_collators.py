@@ -79,6 +79,12 @@ def test_labels_of_tokens_are_filled_up(tokenizer: tf.PreTrainedTokenizerBase, s
         training.DataCollatorForTokenClassification(tokenizer)([{"input_ids": [1, 2], "labels": [0, 0, 0]}])
 
 
+def test_scores_are_float32_in_tensors(tokenizer: tf.PreTrainedTokenizerBase) -> None:
+    examples = [{"input_ids": [1, 2], "label": 0.5}, {"input_ids": [3], "label": 2.0}]
+    batch = training.DataCollatorWithPadding(tokenizer, return_tensors="tensor")(examples)
+    assert (batch["labels"].dtype, batch["labels"].tolist()) == (tf.float32, [0.5, 2.0])
+
+
 def test_targets_have_lengths_of_their_own(tokenizer: tf.PreTrainedTokenizerBase) -> None:
     examples = [{**row, "labels": list(range(n))} for row, n in zip(rows(tokenizer), (3, 50, 1), strict=True)]
     collator = training.DataCollatorForSeq2Seq(tokenizer)

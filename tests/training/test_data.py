@@ -271,7 +271,6 @@ def test_parts_that_contradict_each_other(tmp_path: Path) -> None:
         ({}, RuntimeError, "either a `model` or `model_init`"),
         ({"model": model, "model_init": tasks.model}, ValueError, "not both"),
         ({"model_init": lambda: None}, RuntimeError, "None"),
-        ({"model": tf.BertModel(model.config)}, ValueError, "hidden states"),
         ({"model_init": tasks.model, "optimizers": (optimizer, None)}, RuntimeError, "model_init"),
         (
             {"model": model, "optimizers": (optimizer, None), "optimizer_cls_and_kwargs": (training.SGD, {})},

@@ -139,9 +139,7 @@ def test_parts_of_a_model_are_trained_alone(tmp_path: Path, said: str) -> None:
         for parameter in model.base_model.parameters():
             parameter.requires_grad = False
     else:
-        for name, parameter in model.named_parameters():
-            if name.startswith("classifier"):
-                parameter.requires_grad_()
+        model.requires_grad_(False).classifier.requires_grad_()
     trainer = tasks.trainer(tmp_path, model)
     trainer.train()
     assert trainer.get_num_trainable_parameters() == 16 * 2 + 2
@@ -239,7 +237,7 @@ def test_a_stop_when_nothing_gets_better(tmp_path: Path) -> None:
     trainer = tasks.trainer(tmp_path, parts=parts, **settings)
     assert trainer.train().global_step == 8
     refused = tasks.trainer(tmp_path, parts={"callbacks": [tf.EarlyStoppingCallback]})
-    with pytest.raises(ValueError, match="metric_for_best_model"):
+    with pytest.raises(AssertionError, match="metric_for_best_model"):
         refused.train()
     missing = tasks.trainer(
         tmp_path, parts={"eval_dataset": tasks.examples(4)}, **{**settings, "metric_for_best_model": "f1"}
@@ -294,7 +292,7 @@ def test_metrics_may_be_asked_batch_by_batch(tmp_path: Path) -> None:
 def test_metrics_are_written_and_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = tasks.trainer(tmp_path, max_steps=1)
     trainer.log_metrics("train", {"loss": 0.123456, "epoch": 1})
-    assert "  loss  =     0.1235\n" in capsys.readouterr().out
+    assert "  loss  = 0.1235\n" in capsys.readouterr().out
     trainer.save_metrics("train", {"loss": 0.5})
     trainer.save_metrics("eval", {"accuracy": 1.0})
     assert json.loads((tmp_path / "train_results.json").read_text()) == {"loss": 0.5}
@@ -401,3 +399,78 @@ def test_labels_that_cannot_be_smoothed_are_said(kind: Any, labels: Any, tmp_pat
     )
     with pytest.raises(ValueError, match="label_smoothing_factor is for"):
         trainer.train()
+
+
+def test_the_model_takes_the_special_tokens_of_its_tokenizer(
+    tmp_path: Path, minilm_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tokenizer = tf.AutoTokenizer.from_pretrained(minilm_path)
+    tokenizer.add_special_tokens({"eos_token": "[SEP]"})
+    config = tf.GPT2Config(vocab_size=40, n_embd=16, n_layer=1, n_head=2, bos_token_id=1, eos_token_id=1)
+    model = tf.GPT2LMHeadModel(config, seed=0)
+    data = [{"input_ids": row["input_ids"], "labels": row["input_ids"]} for row in tasks.examples()]
+    tasks.trainer(
+        tmp_path, model, parts={"train_dataset": data, "processing_class": tokenizer}, max_steps=1
+    ).train()
+    end, padding = tokenizer.eos_token_id, tokenizer.pad_token_id
+    assert (model.config.eos_token_id, model.generation_config.eos_token_id) == (end, [end, 1])
+    assert model.config.pad_token_id == model.generation_config.pad_token_id == padding
+    assert model.config.bos_token_id == 1, "the tokenizer has none"
+    assert "Updated tokens" in caplog.text
+
+
+def test_metrics_by_batch_are_made_of_tensors(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    def metrics(given: tf.EvalPrediction, compute_result: bool) -> dict[str, float]:
+        seen.append((given.predictions, given.label_ids))
+        return {"count": float(len(seen)), "eval_own": 1.0} if compute_result else {}
+
+    parts = {"eval_dataset": tasks.examples(6), "compute_metrics": metrics}
+    trainer = tasks.trainer(tmp_path, parts=parts, batch_eval_metrics=True, per_device_eval_batch_size=4)
+    found = trainer.evaluate()
+    assert all(isinstance(one, tf.Tensor) for pair in seen for one in pair)
+    assert list(found)[:3] == ["eval_own", "eval_loss", "eval_count"], "transformers' order"
+
+
+def test_a_second_training_begins_with_the_first_learning_rate(tmp_path: Path) -> None:
+    trainer = tasks.trainer(tmp_path, num_train_epochs=1)
+    trainer.train()
+    assert trainer.get_learning_rates() == [0.0, 0.0]
+    before = tasks.weights(trainer.model)
+    trainer.train()
+    rates = [entry["learning_rate"] for entry in trainer.state.log_history if "learning_rate" in entry]
+    assert rates[0] == 5e-3
+    assert not np.array_equal(before["classifier.weight"], tasks.weights(trainer.model)["classifier.weight"])
+    group = trainer.get_optimizer_group(next(trainer.model.parameters()))
+    assert group is trainer.optimizer.param_groups[0]
+    assert [len(one) for one in trainer.get_optimizer_group()] == [
+        len(one["params"]) for one in trainer.optimizer.param_groups
+    ]
+
+
+def test_a_model_without_a_head_is_trained_by_a_loss_of_ones_own(tmp_path: Path) -> None:
+    class Pulled(tf.Trainer):
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            outputs = model(inputs["input_ids"])
+            loss = outputs.last_hidden_state.square().mean()
+            return (loss, outputs) if return_outputs else loss
+
+    trainer = tasks.trainer(tmp_path, tasks.model(kind=tf.BertModel), kind=Pulled)
+    trainer.train()
+    assert tasks.losses(trainer)[-1] < tasks.losses(trainer)[0]
+
+
+def test_metrics_are_printed_as_people_read_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"train_runtime": 61.256, "total_flos": 2.0**31, "train_loss": 0.123456, "epoch": 1.0, "n": 9}
+    tasks.trainer(tmp_path).log_metrics("train", metrics)
+    assert capsys.readouterr().out.splitlines() == [
+        "***** train metrics *****",
+        "  epoch         =        1.0",
+        "  n             =          9",
+        "  total_flos    =        2GF",
+        "  train_loss    =     0.1235",
+        "  train_runtime = 0:01:01.25",
+    ]

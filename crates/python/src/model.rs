@@ -325,8 +325,12 @@ impl PyModel {
     }
 
     /// A parameter, by any of its names: over the memory of the checkpoint, or made now, in float32, if it is kept in blocks.
+    /// A gradient of it is expected, unless it was frozen or is a buffer.
     fn parameter(&self, py: Python<'_>, name: &str) -> PyResult<PyTensor> {
         let parameter = self.find(name)?;
+        if let Some(tensor) = parameter.dense().filter(|_| !self.0.buffers().iter().any(|own| own == name)) {
+            tensor.expect_grad();
+        }
         detached(py, || parameter.tensor()).map(PyTensor).map_err(errors::models)
     }
 

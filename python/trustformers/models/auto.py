@@ -11,6 +11,9 @@ from .configuration import PreTrainedConfig
 from .loading import chosen, loading_options, open_model
 from .modeling import PreTrainedModel
 
+#: transformers has modules in it, which are found by their names.
+__path__: list[str] = []
+
 
 class _Virtual(type):
     """Makes an auto class a base of the models that it opens, as ``isinstance`` and type checkers see it."""

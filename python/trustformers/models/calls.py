@@ -12,6 +12,7 @@ from .._grad import enable_grad, no_grad
 from .arrays import Kind, from_tensor, kind_of, to_array, to_tensor
 from .cache import Cache, new_cache
 from .outputs import BaseModelOutput, ModelOutput, output_class
+from .trainable import make_trainable
 
 if TYPE_CHECKING:
     from .modeling import PreTrainedModel
@@ -34,6 +35,8 @@ _LABELS: dict[str, tuple[str, ...]] = {
     "NextSentencePrediction": ("labels", "next_sentence_label"),
     "PreTraining": ("labels", "next_sentence_label", "sentence_order_label"),
 }
+#: What a loss is asked for by.
+_LOSS = frozenset({"labels", *(name for names in _LABELS.values() for name in names)})
 #: Tasks whose logits are one for every token of the vocabulary.
 _LANGUAGE = ("CausalLM", "Seq2SeqLM")
 #: What every model may be asked.
@@ -64,6 +67,9 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
     tensors = {name: to_tensor(name, value) for name, value in arrays.items()}
 
     may_record = _may_record(model, kind)
+    if may_record and kind != "numpy" and not engine.requires_grad and _LOSS.intersection(arrays):
+        # A loss is asked for to be trained on, unless that is within no_grad().
+        make_trainable(model.parameters())
 
     def asked(name: str) -> bool:
         value = others.get(name)

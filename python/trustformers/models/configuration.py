@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from .. import _engine
@@ -13,6 +13,8 @@ from .._hub import split_gguf, take_source
 from ..asynchronous.pool import in_loading_pool
 
 ConfigT = TypeVar("ConfigT", bound="PreTrainedConfig")
+
+_TRUE, _FALSE = ("true", "1", "y", "yes"), ("false", "0", "n", "no")
 
 
 class PreTrainedConfig:
@@ -48,6 +50,14 @@ class PreTrainedConfig:
         num_labels = values.pop("num_labels", None)
         id2label = _mapping("id2label", values.pop("id2label", None))
         label2id = _mapping("label2id", values.pop("label2id", None))
+        if "id2label" in kwargs and "label2id" not in kwargs:
+            label2id = None  # A default goes with the default names.
+        if id2label is not None and "num_labels" in kwargs and num_labels not in (None, len(id2label)):
+            _warn(
+                f"You passed `num_labels={num_labels}` which is incompatible to the `id2label` map of length "
+                f"`{len(id2label)}`."
+            )
+            id2label = label2id = None
         for key, value in values.items():
             # A file may hold fields that are names of ours, such as the retired `use_return_dict`.
             if not hasattr(type(self), key):
@@ -145,9 +155,7 @@ class PreTrainedConfig:
             wanted = ", ".join(classes) or "none"
             raise ValueError(f"{name_or_path} is a {named} model, but {wanted} was asked for")
         if only is not None and named not in (only, None):
-            import logging
-
-            logging.getLogger(__name__).warning(
+            _warn(
                 f"You are using a model of type `{named}` to instantiate a model of type `{only}`. This may "
                 "be expected if you are loading a checkpoint that shares a subset of the architecture, but "
                 "is otherwise not supported and can yield errors. Please verify that the checkpoint is "
@@ -180,15 +188,37 @@ class PreTrainedConfig:
         return self
 
     @classmethod
-    def from_dict(cls: type[ConfigT], config_dict: Mapping[str, Any], **kwargs: Any) -> ConfigT:
-        """Make a configuration of the given values, with ``kwargs`` over them."""
-        return cls(**{**config_dict, **kwargs})
+    def from_dict(cls: type[ConfigT], config_dict: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Make a configuration of the given values, with those of its fields in ``kwargs`` over them.
+
+        With ``return_unused_kwargs=True`` the result is the configuration and the other ``kwargs``.
+        """
+        return_unused = kwargs.pop("return_unused_kwargs", False)
+        config = cls(**config_dict)
+        config._set(kwargs)
+        return (config, kwargs) if return_unused else config
+
+    @classmethod
+    def get_config_dict(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The values of config.json as they are there, and the keywords that do not say where that is.
+
+        :raises OSError: when there is no such folder or repository, or the file is not JSON.
+        """
+        repo = _engine.Repo(pretrained_model_name_or_path, **take_source(kwargs))
+        path = repo.require("config.json")
+        try:
+            with open(path, encoding="utf-8") as file:
+                return json.load(file), kwargs
+        except ValueError as error:
+            raise OSError(f"It looks like the config file at '{path}' is not a valid JSON file.") from error
 
     @classmethod
     def from_json_file(cls: type[ConfigT], json_file: str | os.PathLike[str]) -> ConfigT:
         """Make a configuration of the values in a JSON file."""
         with open(json_file, encoding="utf-8") as file:
-            return cls.from_dict(json.load(file))
+            return cls(**json.load(file))
 
     def to_dict(self) -> dict[str, Any]:
         """All values, ``model_type`` included."""
@@ -210,6 +240,11 @@ class PreTrainedConfig:
             json.dumps(self.to_diff_dict() if use_diff else self.to_dict(), indent=2, sort_keys=True) + "\n"
         )
 
+    def to_json_file(self, json_file_path: str | os.PathLike[str], use_diff: bool = True) -> None:
+        """Write :meth:`to_json_string` to a file."""
+        with open(json_file_path, "w", encoding="utf-8") as file:
+            file.write(self.to_json_string(use_diff))
+
     def _as_json(self) -> str:
         """The values as the engine reads them."""
         return json.dumps(self.to_dict(), default=plain)
@@ -228,6 +263,33 @@ class PreTrainedConfig:
         """Set several values."""
         for key, value in config_dict.items():
             setattr(self, key, value)
+
+    def update_from_string(self, update_str: str) -> None:
+        """Set several values from a text such as ``"n_embd=10,resid_pdrop=0.2,scale_attn_weights=false"``.
+
+        :raises ValueError: for values that there are not, and those of another type than there are.
+        """
+        for name, _, text in (one.partition("=") for one in update_str.split(",")):
+            if not hasattr(self, name):
+                raise ValueError(f"key {name} isn't in the original config dict")
+            old = getattr(self, name)
+            if isinstance(old, bool):
+                if text.lower() not in (*_TRUE, *_FALSE):
+                    raise ValueError(f"can't derive true or false from {text} (key {name})")
+                setattr(self, name, text.lower() in _TRUE)
+            elif isinstance(old, (int, float, str)):
+                setattr(self, name, type(old)(text))
+            else:
+                raise TypeError(
+                    "You can only update int, float, bool or string values in the config, got "
+                    f"{text} for key {name}"
+                )
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.__dict__
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__dict__)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PreTrainedConfig) and self.to_dict() == other.to_dict()
@@ -252,6 +314,12 @@ def _completed(model_type: str, given: Mapping[str, Any]) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """What JSON does not know as something that it does: NumPy's numbers, and names of dtypes."""
     return value.item() if hasattr(value, "item") else str(value)
+
+
+def _warn(message: str) -> None:
+    import logging
+
+    logging.getLogger(__name__).warning(message)
 
 
 def _mapping(field: str, value: Any) -> dict[Any, Any] | None:

@@ -5,34 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import calls
+from .modules import Module
 from .outputs import BaseModelOutputWithPastAndCrossAttentions
 
 if TYPE_CHECKING:
     from .modeling import PreTrainedModel
 
 
-class Encoder:
+class Encoder(Module):
     """The encoder of an encoder-decoder."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+        super().__init__(model.base_model, "encoder")
+        self._whole = model
         self.config = model.config
 
     def forward(self, input_ids: Any = None, attention_mask: Any = None, **kwargs: Any) -> Any:
         """Run the encoder alone over a batch: the same keywords as for the model's source."""
-        return calls.encode(self._model, {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs})
+        return calls.encode(self._whole, {"input_ids": input_ids, "attention_mask": attention_mask, **kwargs})
 
     __call__ = forward
 
     def __repr__(self) -> str:
-        return f"Encoder of {self._model!r}"
+        return f"Encoder of {self._whole!r}"
 
 
-class Decoder:
+class Decoder(Module):
     """The decoder of an encoder-decoder."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model.base_model
+        super().__init__(model.base_model, "decoder")
         self.config = model.config
 
     def forward(

@@ -16,6 +16,7 @@ from . import calls
 from .configuration import PreTrainedConfig
 from .halves import Decoder, Encoder
 from .loading import open_model
+from .modules import Module, part_or_parameter
 from .outputs import ModelOutput
 from .trainable import make_trainable
 from .tree import tree
@@ -251,9 +252,9 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         """Return the model, with dropout as its configuration says, or without.
 
         What is dropped follows from :func:`trustformers.manual_seed`, whatever the number of threads.
-        Gradients are recorded in both modes, for parameters with ``requires_grad``. If none has it, as none
-        has in a model that was just opened, training mode gives it to all but those that were frozen by
-        setting it to False. :meth:`generate` drops nothing.
+        Gradients are recorded in both modes, for parameters that are trained: all but those whose
+        ``requires_grad`` was set to False. That begins with training mode, with an optimizer, or with the
+        first loss, so that a model that was only opened records nothing. :meth:`generate` drops nothing.
 
         :raises ValueError: for a mode that is not a bool.
         """
@@ -301,6 +302,15 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         """:meth:`activation_checkpointing_disable` under the name that it had."""
         self.activation_checkpointing_disable()
 
+    def enable_input_require_grads(self) -> None:
+        """Nothing: gradients pass through frozen layers that are computed again without it, too."""
+
+    def disable_input_require_grads(self) -> None:
+        """Nothing, as :meth:`enable_input_require_grads`."""
+
+    #: All of them compute layers again if asked for.
+    supports_gradient_checkpointing: ClassVar[bool] = True
+
     @property
     def is_gradient_checkpointing(self) -> bool:
         """What ``is_activation_checkpointing`` was called."""
@@ -325,12 +335,41 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         return base
 
     def __getattr__(self, name: str) -> Any:
-        # Called only for what is not there: `model.bert`, `model.transformer`, `model.model`.
+        # Called only for what is not there: `model.bert`, `model.classifier`, `model.shared`.
         if name == "hf_device_map" and self.__dict__.get("_devices"):
             return self._devices
         if name and name == type(self)._base:
             return self.base_model
+        if not name.startswith("_") and (found := part_or_parameter(self, name)) is not None:
+            return found
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def get_submodule(self, target: str) -> Any:
+        """The part of a name such as ``"bert.encoder.layer.0"``; itself for an empty one.
+
+        :raises AttributeError: when there is no such part.
+        """
+        first, _, rest = target.partition(".")
+        if not first:
+            return self
+        if first == type(self)._base:
+            return self.base_model.get_submodule(rest)
+        if not any(name.startswith(f"{target}.") for name in self._engine.parameter_names(tied=True)):
+            raise AttributeError(f"{type(self).__name__} has no part `{target}`")
+        return self._part(target)
+
+    def _part(self, path: str) -> Any:
+        """The part of a name that there is."""
+        if self._engine.family == "encoder-decoder" and path in ("encoder", "decoder"):
+            return Encoder(self) if path == "encoder" else Decoder(self)
+        head = self._engine.output_embeddings()
+        for weight, part in (
+            (self._engine.input_embeddings(), self.get_input_embeddings),
+            (head and head[0], self.get_output_embeddings),
+        ):
+            if weight == f"{path}.weight":
+                return part()
+        return Module(self, path)
 
     def get_encoder(self) -> Any:
         """The encoder, which is called like a model: of an encoder-decoder its own, else the base model."""

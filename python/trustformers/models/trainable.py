@@ -6,9 +6,8 @@ from .. import _engine
 
 
 def make_trainable(parameters: Iterable[_engine.Tensor]) -> None:
-    """Let gradients flow to all parameters but frozen ones, if nobody has said to which."""
-    parameters = list(parameters)
-    if not any(parameter.requires_grad for parameter in parameters):
-        for parameter in parameters:
-            if parameter.is_floating_point() and not parameter._is_frozen:
-                parameter.requires_grad_()
+    """Record gradients of all parameters but frozen ones; if none is a model's, of all that may have them."""
+    parameters = [one for one in parameters if one.is_floating_point()]
+    trained = [one for one in parameters if one.requires_grad]
+    for parameter in trained or [one for one in parameters if not one._is_frozen]:
+        parameter.requires_grad_()

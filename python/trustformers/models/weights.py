@@ -13,6 +13,7 @@ from .._hub import push_folder
 from ..generation.configuration import GenerationConfig
 from .arrays import from_tensor, kind_of, to_tensor
 from .configuration import PreTrainedConfig
+from .modules import Modules
 from .placing import placed
 
 WeightsT = TypeVar("WeightsT", bound="Weights")
@@ -27,7 +28,7 @@ class IncompatibleKeys(NamedTuple):
     unexpected_keys: list[str]
 
 
-class Embedding:
+class Embedding(Modules):
     """A table of embeddings: calling it looks numbers up."""
 
     def __init__(self, weight: Tensor) -> None:
@@ -39,11 +40,17 @@ class Embedding:
         numbers = to_tensor("ids", ids).to(self.weight.device)
         return from_tensor(self.weight[numbers], kind_of(ids))
 
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """The table, as ``weight``."""
+        yield f"{prefix}.weight" if prefix else "weight", self.weight
+
     def __repr__(self) -> str:
         return f"Embedding({self.num_embeddings}, {self.embedding_dim})"
 
 
-class Linear:
+class Linear(Modules):
     """The last layer of a language model: calling it gives a score for every token."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -56,11 +63,19 @@ class Linear:
         logits = to_tensor("states", states).to(self.weight.device) @ self.weight.T
         return from_tensor(logits if self.bias is None else logits + self.bias, kind_of(states))
 
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """``weight``, and ``bias`` if there is one."""
+        for name in ("weight", "bias"):
+            if (parameter := getattr(self, name)) is not None:
+                yield f"{prefix}.{name}" if prefix else name, parameter
+
     def __repr__(self) -> str:
         return f"Linear({self.in_features}, {self.out_features}, bias={self.bias is not None})"
 
 
-class Weights:
+class Weights(Modules):
     """What can be asked of a model's weights, and done to them."""
 
     config: PreTrainedConfig
@@ -97,13 +112,8 @@ class Weights:
         engine = self._engine
         buffers = set(engine.buffers())
         for name in engine.parameter_names(tied=not remove_duplicate):
-            if name not in buffers:
+            if name not in buffers and (recurse or "." not in name):
                 yield f"{prefix}.{name}" if prefix else name, engine.parameter(name)
-
-    def parameters(self, recurse: bool = True) -> Iterator[Tensor]:
-        """Every parameter."""
-        for _, parameter in self.named_parameters():
-            yield parameter
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """The constants that are saved with the parameters and not trained."""
@@ -115,10 +125,12 @@ class Weights:
             yield buffer
 
     def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
-        """The number of numbers in all parameters, or in those that are no embeddings. All are trainable."""
+        """The number of numbers in all parameters, or in those that are trained or no embeddings."""
         left_out = set(self._engine.buffers())
         if exclude_embeddings:
             left_out.update(self._engine.embeddings())
+        if only_trainable:
+            left_out.update(name for name, one in self.named_parameters() if not one.requires_grad)
         sizes = self._engine.parameter_sizes()
         return sum(math.prod(shape) for name, shape, _ in sizes if name not in left_out)
 

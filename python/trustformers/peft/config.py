@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from .. import _engine
 from .._hub import take_source
@@ -26,6 +26,12 @@ class TaskType(str, Enum):
     TOKEN_CLS = "TOKEN_CLS"
     QUESTION_ANS = "QUESTION_ANS"
     FEATURE_EXTRACTION = "FEATURE_EXTRACTION"
+
+
+class PeftType(str, Enum):
+    """The kinds of adapters: there is one."""
+
+    LORA = "LORA"
 
 
 #: Fields of peft's that there are not, with the values that ask for nothing.
@@ -139,10 +145,18 @@ class LoraConfig(metaclass=_Keywords):
                 "When `layers_pattern` is specified, `layers_to_transform` must also be specified."
             )
 
+    #: It adds to matrices, and not to what is asked.
+    is_prompt_learning: ClassVar[bool] = False
+
+    @property
+    def peft_type(self) -> PeftType:
+        """The kind of adapter."""
+        return PeftType.LORA
+
     def to_dict(self) -> dict[str, Any]:
         """Every field, of types that JSON has, with what peft wants to know of the kind."""
         task = None if self.task_type is None else TaskType(self.task_type).value
-        return {**asdict(self), "task_type": task, "peft_type": "LORA"}
+        return {**asdict(self), "task_type": task, "peft_type": self.peft_type.value}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write ``adapter_config.json`` into a folder."""
@@ -183,3 +197,7 @@ class LoraConfig(metaclass=_Keywords):
 
 def _names(given: Iterable[str] | str | None) -> list[str] | str | None:
     return given if given is None or isinstance(given, str) else list(given)
+
+
+#: peft's base of all configurations, of which there is one here: it reads whatever can be read.
+PeftConfig = LoraConfig

@@ -15,8 +15,9 @@ from .._engine import Tensor
 from .._grad import no_grad
 from ..models.arrays import to_tensor
 from ..models.modeling import PreTrainedModel
+from ..models.modules import Modules
 from ..models.weights import IncompatibleKeys
-from .config import LoraConfig
+from .config import LoraConfig, PeftType
 from .files import AdapterFiles
 from .lora import PREFIX, Adapter
 
@@ -35,7 +36,7 @@ def get_peft_model(
     return PeftModel(model, peft_config, adapter_name)
 
 
-class PeftModel(AdapterFiles):
+class PeftModel(AdapterFiles, Modules):
     """A model whose own parameters stay as they are, with adapters, of which one or several are active.
 
     It is called, generates and is trained as the model is, and has all that the model has. Where gradients
@@ -69,6 +70,14 @@ class PeftModel(AdapterFiles):
             with no_grad():
                 return getattr(self._adapted(), name)
         return getattr(self.model, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What was computed is computed again.
+        return {**self.__dict__, "_kept": None, "_beside": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.model.requires_grad_(False)
 
     @property
     def base_model(self) -> PeftModel:
@@ -168,7 +177,9 @@ class PeftModel(AdapterFiles):
             for module, added in adapter.layers.items():
                 weight = f"{module}.weight"
                 before = replaced[weight] if weight in replaced else engine.parameter(weight)
-                replaced[weight] = added.added_to(before)
+                changed = added.added_to(before)
+                # Where nothing is recorded it is nobody's to train.
+                replaced[weight] = changed if changed.requires_grad else changed.requires_grad_(False)
         return replaced
 
     def _with(self, replaced: Mapping[str, Tensor]) -> PreTrainedModel:
@@ -261,15 +272,24 @@ class PeftModel(AdapterFiles):
                         raise ValueError(
                             f"NaNs detected in the merged weights ({name}): the adapter is broken"
                         )
-            own = self.model.dtype
-            converted = {name: tensor.detach().to(own).clone() for name, tensor in replaced.items()}
-        if converted.keys() & _tied(self.model._current_engine()):
-            self.model.config.tie_word_embeddings = False
-        self.model._replace(converted)
-        return self.unload()
+        return self._given_up(replaced)
 
     def unload(self) -> PreTrainedModel:
-        """The model itself, as it was before it had adapters."""
+        """The model itself without adapters, but with what the active ones trained as a whole."""
+        adapters = [self._adapters[name] for name in self._active]
+        return self._given_up({name: copy for one in adapters for name, copy in one.copies.items()})
+
+    def _given_up(self, replaced: Mapping[str, Tensor]) -> PreTrainedModel:
+        """The model itself with other parameters, which stay frozen as the others are."""
+        with no_grad():
+            own = self.model.dtype
+            converted = {name: tensor.detach().to(own).clone() for name, tensor in replaced.items()}
+        for tensor in converted.values():
+            tensor.requires_grad_(False)
+        if converted.keys() & _tied(self.model._current_engine()):
+            self.model.config.tie_word_embeddings = False
+        if converted:
+            self.model._replace(converted)
         return self.model
 
     # Parameters.
@@ -288,10 +308,34 @@ class PeftModel(AdapterFiles):
         for name, parameter in trained.items():
             yield f"{prefix}.{name}" if prefix else name, parameter
 
-    def parameters(self, recurse: bool = True) -> Iterator[Tensor]:
-        """Every parameter."""
-        for _, parameter in self.named_parameters():
-            yield parameter
+    def num_parameters(self, only_trainable: bool = False, exclude_embeddings: bool = False) -> int:
+        """The number of numbers in the parameters of the model and of all adapters, or in those trained."""
+        adapters, names = self._adapters.values(), self.model._engine.parameter_names()
+        # Biases that are trained take the place of the model's.
+        replaced = {PREFIX + adapter.wrapped(name) for adapter in adapters for name in names}
+        added = (
+            parameter.numel()
+            for name, parameter in self._saved_parameters().items()
+            if (parameter.requires_grad if only_trainable else name not in replaced)
+        )
+        return self.model.num_parameters(only_trainable, exclude_embeddings) + sum(added)
+
+    def get_submodule(self, target: str) -> Any:
+        """The part of the model of a name, with or without peft's prefix, as it is without adapters."""
+        return self.model.get_submodule(target.removeprefix(PREFIX))
+
+    def _paths(self) -> list[str]:
+        return self.model._paths()
+
+    @property
+    def peft_type(self) -> PeftType:
+        """The kind of its adapters."""
+        return self.active_peft_config.peft_type
+
+    @property
+    def active_peft_config(self) -> LoraConfig:
+        """What the active adapter was asked."""
+        return self.peft_config[self.active_adapter]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Name to tensor, as :meth:`named_parameters` has them, without gradients."""

@@ -1,7 +1,9 @@
+from .argument_parser import HfArgumentParser as HfArgumentParser
 from .arguments import (
     HubStrategy as HubStrategy,
     IntervalStrategy as IntervalStrategy,
     OptimizerNames as OptimizerNames,
+    ParallelMode as ParallelMode,
     SaveStrategy as SaveStrategy,
     Seq2SeqTrainingArguments as Seq2SeqTrainingArguments,
     TrainingArguments as TrainingArguments,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -15,9 +17,10 @@ from .. import cuda
 from .._device import Device
 from ..generation.configuration import GenerationConfig
 from ..tokenizers.strategies import ExplicitEnum
+from ..utils.logging import get_verbosity
 from .schedules import SchedulerType
 from .setters import Setters
-from .spellings import Spelled
+from .spellings import OtherSettings, Spelled
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,14 @@ class HubStrategy(ExplicitEnum):
     EVERY_SAVE = "every_save"
     CHECKPOINT = "checkpoint"
     ALL_CHECKPOINTS = "all_checkpoints"
+
+
+class ParallelMode(Enum):
+    """How a training is shared among devices."""
+
+    NOT_PARALLEL = "not_parallel"
+    NOT_DISTRIBUTED = "not_distributed"
+    DISTRIBUTED = "distributed"
 
 
 class OptimizerNames(ExplicitEnum):
@@ -90,7 +101,7 @@ _LEVELS = ("debug", "info", "warning", "error", "critical", "passive")
 
 
 @dataclass
-class TrainingArguments(Setters, metaclass=Spelled):
+class TrainingArguments(Setters, OtherSettings, metaclass=Spelled):
     """All settings of a training, under transformers' names and with its defaults.
 
     The spellings of transformers 4 are taken with a ``DeprecationWarning``. ``bf16`` and ``fp16`` compute
@@ -100,8 +111,10 @@ class TrainingArguments(Setters, metaclass=Spelled):
 
     Steps may be fractions below 1 of all steps: ``logging_steps``, ``eval_steps``, ``save_steps``,
     ``warmup_steps``. ``train_sampling_strategy`` is ``"random"``, ``"sequential"`` or ``"group_by_length"``.
-    ``report_to`` names what is written beside the checkpoints: ``"tensorboard"``, ``"csv"``, ``"jsonl"``.
-    With ``dataloader_num_workers`` a thread collates batches while the model runs.
+    Gradients are clipped to ``max_grad_norm`` if that is above 0, and old checkpoints deleted beyond
+    ``save_total_limit`` if that is. ``report_to`` names what is written beside the checkpoints:
+    ``"tensorboard"``, ``"csv"``, ``"jsonl"``. With ``dataloader_num_workers`` a thread collates batches while
+    the model runs.
 
     :raises TypeError: for keywords that do not exist, naming the nearest.
     :raises ValueError: for values that cannot be, contradict each other, or ask for what there is not
@@ -125,7 +138,7 @@ class TrainingArguments(Setters, metaclass=Spelled):
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8
-    max_grad_norm: float = 1.0
+    max_grad_norm: float | None = 1.0
     label_smoothing_factor: float = 0.0
 
     activation_checkpointing: bool = False
@@ -241,14 +254,12 @@ class TrainingArguments(Setters, metaclass=Spelled):
             raise ValueError(
                 f"gradient_accumulation_steps must be at least 1, got {self.gradient_accumulation_steps}"
             )
-        for name in ("learning_rate", "weight_decay", "max_grad_norm", "warmup_steps", "num_train_epochs"):
+        for name in ("learning_rate", "weight_decay", "warmup_steps", "num_train_epochs"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0) and not (name == "max_grad_norm" and value > 0):
+            if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"Got {name} = {value}, Expected value {name} >= 0")
         if not 0 <= self.label_smoothing_factor < 1:
             raise ValueError(f"label_smoothing_factor must be in [0, 1), got {self.label_smoothing_factor}")
-        if self.save_total_limit is not None and self.save_total_limit < 1:
-            raise ValueError(f"save_total_limit must be at least 1, or None, got {self.save_total_limit}")
         if self.dataloader_num_workers < 0:
             raise ValueError(f"dataloader_num_workers must be at least 0, got {self.dataloader_num_workers}")
         if self.log_level not in _LEVELS:
@@ -353,6 +364,22 @@ class TrainingArguments(Setters, metaclass=Spelled):
     local_process_index = 0
     should_log = True
     should_save = True
+
+    @property
+    def parallel_mode(self) -> ParallelMode:
+        """How the training is shared: not at all."""
+        return ParallelMode.NOT_PARALLEL
+
+    @contextlib.contextmanager
+    def main_process_first(self, local: bool = True, desc: str = "work") -> Iterator[None]:
+        """What several processes would wait for one another with; here there is one."""
+        yield
+
+    def get_process_log_level(self) -> int:
+        """``log_level`` as a number; ``"passive"`` is the level that is there."""
+        if self.log_level == "passive":
+            return get_verbosity()
+        return int(getattr(logging, self.log_level.upper()))
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
         """The number of steps in which the learning rate goes up."""

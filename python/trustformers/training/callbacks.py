@@ -244,7 +244,7 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
     ) -> None:
         """Refuse what cannot work.
 
-        :raises ValueError: without a metric or evaluations.
+        :raises AssertionError: without a metric or evaluations.
         """
         if not args.load_best_model_at_end:
             logger.warning(
@@ -252,9 +252,9 @@ class EarlyStoppingCallback(TrainerCallback, ExportableState):
                 "Once training is finished, the best model will not be loaded automatically."
             )
         if args.metric_for_best_model is None:
-            raise ValueError("EarlyStoppingCallback requires metric_for_best_model to be defined")
+            raise AssertionError("EarlyStoppingCallback requires metric_for_best_model to be defined")
         if args.eval_strategy == IntervalStrategy.NO:
-            raise ValueError("EarlyStoppingCallback requires IntervalStrategy of steps or epoch")
+            raise AssertionError("EarlyStoppingCallback requires IntervalStrategy of steps or epoch")
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

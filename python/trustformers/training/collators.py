@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..models.arrays import from_tensor, to_tensor
+from ..models.arrays import Kind, from_tensor, to_tensor
 from ..tokenizers.base import PreTrainedTokenizerBase
 from ..tokenizers.padding import rounded_up
 from ..tokenizers.strategies import PaddingStrategy, TensorType
@@ -188,11 +188,13 @@ def converted(batch: dict[str, Any], kind: str) -> dict[str, Any]:
         return batch
     if kind not in (TensorType.PYTORCH, TensorType.TENSOR):
         raise ValueError(f"Framework '{kind}' not recognized!")
-    into = "torch" if kind == TensorType.PYTORCH else "tensor"
-    return {
-        name: from_tensor(to_tensor(name, value), into)  # type: ignore[arg-type]
-        for name, value in batch.items()
-    }
+    into: Kind = "torch" if kind == TensorType.PYTORCH else "tensor"
+    return {name: from_tensor(to_tensor(name, _single(value)), into) for name, value in batch.items()}
+
+
+def _single(value: Any) -> Any:
+    """Floats of Python's, which NumPy takes for float64, as torch takes them: as float32."""
+    return value.astype(np.float32) if getattr(value, "dtype", None) == np.float64 else value
 
 
 def _padded(collator: Any, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -138,9 +138,9 @@ class Batches:
         if hasattr(self.dataset, "set_epoch"):
             self.dataset.set_epoch(self.epoch)
         examples = itertools.islice(iter(self.dataset), first * self.batch_size, None)
+        # Of a stream nothing is dropped, as in transformers.
         while group := list(itertools.islice(examples, self.batch_size)):
-            if len(group) == self.batch_size or not self.drop_last:
-                yield group
+            yield group
 
     def _batch(self, number: int, group: Iterable[Any]) -> Mapping[str, Any]:
         examples = list(group)

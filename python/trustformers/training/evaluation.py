@@ -101,16 +101,16 @@ class Evaluation(Losses):
             loss, logits, labels = self.prediction_step(self.model, dict(inputs), only_loss, ignore_keys)
             if logits is not None and self.preprocess_logits_for_metrics is not None:
                 logits = self.preprocess_logits_for_metrics(logits, labels)
-            seen = {"predictions": _numpy(logits), "labels": _numpy(labels), "inputs": None}
+            seen = {"predictions": logits, "labels": labels, "inputs": None}
             if "inputs" in args.include_for_metrics:
                 name = getattr(self.model, "main_input_name", "input_ids")
-                seen["inputs"] = to_array(inputs[name])
+                seen["inputs"] = _engine.as_tensor(inputs[name])
             if loss is not None:
                 losses += [float(np.asarray(_numpy(loss)).mean())] * size
             if whole:
                 for name, value in seen.items():
                     if value is not None:
-                        kept[name].append(value)
+                        kept[name].append(_numpy(value))
             self._event("on_prediction_step")
             if args.batch_eval_metrics and self.compute_metrics is not None and seen["labels"] is not None:
                 given = self._for_metrics(seen["predictions"], seen["labels"], seen["inputs"], losses[-size:])
@@ -128,7 +128,9 @@ class Evaluation(Losses):
             counted = finite if args.logging_nan_inf_filter and finite else losses
             metrics[f"{metric_key_prefix}_loss"] = sum(counted) / len(counted)
         prefix = f"{metric_key_prefix}_"
-        metrics = {name if name.startswith(prefix) else prefix + name: v for name, v in metrics.items()}
+        # Those that have the prefix come first, as in transformers.
+        for name in [name for name in metrics if not name.startswith(prefix)]:
+            metrics[prefix + name] = metrics.pop(name)
         samples = len(dataloader.dataset) if has_length(dataloader.dataset) else count
         return EvalLoopOutput(predictions, label_ids, metrics, samples)
 

@@ -53,8 +53,11 @@ def written(folder: Path) -> Iterator[Path]:
 
 
 def rotate(folder: Path, limit: int | None, keep: str | None) -> None:
-    """Delete the oldest checkpoints beyond ``limit``, but neither the newest nor the one to ``keep``."""
-    if limit is None:
+    """Delete the oldest checkpoints beyond ``limit``, but neither the newest nor the one to ``keep``.
+
+    Without a limit, or with one that is not above 0, all stay.
+    """
+    if limit is None or limit < 1:
         return
     # As many as fit the limit, of which the newest and the best are always two.
     oldest_first = sorted(_checkpoints(folder), key=lambda path: (path.stat().st_mtime_ns, _step(path)))

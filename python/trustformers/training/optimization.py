@@ -115,6 +115,20 @@ class Optimization(Evaluation):
             )
         return [group["lr"] for group in self.optimizer.param_groups]
 
+    def get_optimizer_group(self, param: Any = None) -> Any:
+        """The group that a parameter is in; the parameters of all groups for one that is in none.
+
+        :raises ValueError: before there is an optimizer.
+        """
+        if self.optimizer is None:
+            raise ValueError(
+                "Trainer optimizer is None, please make sure you have setup the optimizer before."
+            )
+        for group in self.optimizer.param_groups:
+            if param is not None and any(one.data_ptr() == param.data_ptr() for one in group["params"]):
+                return group
+        return [group["params"] for group in self.optimizer.param_groups]
+
     def _get_learning_rate(self) -> float:
         if isinstance(self.lr_scheduler, MetricLR):
             return float(self.optimizer.param_groups[0]["lr"])

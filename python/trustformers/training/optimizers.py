@@ -21,7 +21,8 @@ class Optimizer:
     ``param_groups`` are dictionaries with the parameters as ``params`` and the settings, which may be changed
     between steps.
 
-    :param params: tensors with ``requires_grad``, or groups of them with settings of their own.
+    :param params: tensors with ``requires_grad``, as a model's are, or groups of them with settings of their
+        own. Their gradients are recorded from now on.
     :raises ValueError: for settings that cannot be, no parameters at all, parameters that are no leaves, and
         one that is in two places.
     """
@@ -57,6 +58,9 @@ class Optimizer:
                 raise TypeError(
                     f"optimizer can only optimize Tensors, but one of the params is {type(tensor)}"
                 )
+            if tensor.requires_grad:
+                # Of a model that was only opened: its gradients are recorded from now on.
+                tensor.requires_grad_()
         group = {**self.defaults, **param_group, "params": tensors}
         self._engine.add_group(self._described(group), tensors)
         self.param_groups.append(group)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 
@@ -52,6 +53,22 @@ class EvalPrediction:
         if not 0 <= index < len(self.elements):
             raise IndexError("tuple index out of range")
         return self.elements[index]
+
+
+def metrics_format(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Metrics as people read them: times with minutes, operations by 2**30, numbers of four places."""
+    result = dict(metrics)
+    for name, value in metrics.items():
+        if "_mem_" in name:
+            result[name] = f"{value >> 20}MB"
+        elif "_runtime" in name:
+            hundredths = int(value % 1 * 100)
+            result[name] = f"{timedelta(seconds=int(value))}.{hundredths:02d}"
+        elif name == "total_flos":
+            result[name] = f"{int(value) >> 30}GF"
+        elif isinstance(value, float):
+            result[name] = round(value, 4)
+    return result
 
 
 def speed_metrics(split: str, start: float, **counts: float | None) -> dict[str, float]:

@@ -50,7 +50,8 @@ class LambdaLR:
         groups = optimizer.param_groups
         for group in groups:
             if last_epoch == -1:
-                group["initial_lr"] = group["lr"]
+                # One that had a schedule before begins anew where that began.
+                group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
                 raise KeyError(
                     "param 'initial_lr' is not specified in param_groups when resuming an optimizer"

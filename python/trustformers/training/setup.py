@@ -21,8 +21,8 @@ from .callbacks import CallbackHandler, DefaultFlowCallback, TrainerCallback
 from .collators import DataCollator, DataCollatorWithPadding, default_data_collator
 from .data import Batches, Columns, Order, by_length, has_length, in_turn, lengths_of, shuffled
 from .loggers import LOGGERS
-from .outputs import speed_metrics
-from .progress import PrinterCallback, ProgressCallback, shown
+from .outputs import metrics_format, speed_metrics
+from .progress import PrinterCallback, ProgressCallback
 from .state import ExportableState, TrainerControl, TrainerState
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Setup:
         """Take the parts; nothing is computed yet.
 
         :raises RuntimeError: without a model, and for parts that exclude each other.
-        :raises ValueError: for a model that has no loss, and for arguments that the parts contradict.
+        :raises ValueError: for arguments that the parts contradict.
         """
         self.args = args = TrainingArguments("tmp_trainer") if args is None else args
         if args.log_level != "passive":
@@ -126,6 +126,15 @@ class Setup:
         """Transformers 4's name of ``processing_class``."""
         return self.processing_class
 
+    #: What code for other machines asks.
+    is_deepspeed_enabled = False
+    is_fsdp_enabled = False
+
+    @property
+    def model_wrapped(self) -> Any:
+        """The model: nothing is around it."""
+        return self.model
+
     @property
     def is_model_parallel(self) -> bool:
         """Whether the model is spread over several devices."""
@@ -150,18 +159,12 @@ class Setup:
                 raise RuntimeError("model_init should not return None.")
         elif self.model_init is not None:
             raise ValueError("`Trainer` requires either a `model` or `model_init` argument, but not both.")
-        if isinstance(own := _without_adapters(model), PreTrainedModel):
-            if own._task in ("Base", "TextEncoding"):
-                raise ValueError(
-                    f"The model you have picked ({type(own).__name__}) cannot be used as is for training: "
-                    "it only computes hidden states and does not accept any labels. You should choose a "
-                    "model with a head suitable for your task like any of the `AutoModelForXxx`"
-                )
-            if own.is_quantized and own is model:
-                raise ValueError(
-                    "The weights of this model are kept in blocks of few bits, which cannot be trained: open "
-                    "it with dtype='float32', or train an adapter"
-                )
+        own = _without_adapters(model)
+        if isinstance(own, PreTrainedModel) and own.is_quantized and own is model:
+            raise ValueError(
+                "The weights of this model are kept in blocks of few bits, which cannot be trained: open it "
+                "with dtype='float32', or train an adapter"
+            )
         return model
 
     def _check(self) -> None:
@@ -340,9 +343,11 @@ class Setup:
     def log_metrics(self, split: str, metrics: dict[str, Any]) -> None:
         """Print metrics, one on a line."""
         print(f"***** {split} metrics *****")
-        width = max(map(len, metrics), default=0)
-        for name, value in sorted(shown(metrics).items()):
-            print(f"  {name:<{width}} = {value:>10}")
+        formatted = metrics_format(metrics)
+        width = max(map(len, formatted), default=0)
+        most = max((len(str(value)) for value in formatted.values()), default=0)
+        for name, value in sorted(formatted.items()):
+            print(f"  {name:<{width}} = {value:>{most}}")
 
     def save_metrics(self, split: str, metrics: dict[str, Any], combined: bool = True) -> None:
         """Write ``<split>_results.json``, and with ``combined`` add to ``all_results.json``."""

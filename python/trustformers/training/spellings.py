@@ -29,16 +29,26 @@ _SWITCHES: dict[str, tuple[str, Any]] = {
 }
 #: Of no effect any more: an output folder is always written to, and files are always safetensors.
 _WITHOUT_EFFECT = ("overwrite_output_dir", "save_safetensors", "use_mps_device")
-#: These say nothing of a training by one process on the CPU, in transformers as here.
-_OF_OTHER_MACHINES = frozenset(
-    {
-        *("average_tokens_across_devices", "ddp_backend", "ddp_broadcast_buffers", "ddp_bucket_cap_mb"),
-        *("ddp_find_unused_parameters", "ddp_static_graph", "ddp_timeout", "dataloader_in_order"),
-        *("dataloader_persistent_workers", "dataloader_pin_memory", "eval_accumulation_steps"),
-        *("eval_use_gather_object", "full_determinism", "log_level_replica", "log_on_each_node"),
-        *("save_on_each_node", "torch_empty_cache_steps"),
-    }
-)
+#: These say nothing of a training by one process on the CPU, in transformers as here; with their defaults.
+_OF_OTHER_MACHINES: dict[str, Any] = {
+    "average_tokens_across_devices": True,
+    "dataloader_in_order": True,
+    "dataloader_persistent_workers": False,
+    "dataloader_pin_memory": True,
+    "ddp_backend": None,
+    "ddp_broadcast_buffers": None,
+    "ddp_bucket_cap_mb": None,
+    "ddp_find_unused_parameters": None,
+    "ddp_static_graph": None,
+    "ddp_timeout": 1800,
+    "eval_accumulation_steps": None,
+    "eval_use_gather_object": False,
+    "full_determinism": False,
+    "log_level_replica": "warning",
+    "log_on_each_node": True,
+    "save_on_each_node": False,
+    "torch_empty_cache_steps": None,
+}
 #: What there is not, with the value that asks for nothing.
 _MISSING: dict[str, Any] = {
     "accelerator_config": None,
@@ -98,7 +108,29 @@ class Spelled(type):
         :raises ValueError: for those that ask for what there is not.
         """
         fields = [field.name for field in dataclasses.fields(cls) if field.init]  # type: ignore[arg-type]
-        return super().__call__(*args, **understood(cls.__name__, kwargs, fields))
+        made = super().__call__(*args, **understood(cls.__name__, kwargs, fields))
+        # They say nothing here, but a script may read what it wrote.
+        made.__dict__.update({name: kwargs[name] for name in _OF_OTHER_MACHINES if name in kwargs})
+        return made
+
+
+class OtherSettings:
+    """The settings that are no fields, as nobody needs them here: what asks for nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        for settings in (_OF_OTHER_MACHINES, _MISSING):
+            if name in settings:
+                return settings[name]
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+
+def other_spellings(made: Any) -> list[str]:
+    """The keywords that a class of arguments takes and that are not its fields."""
+    if not isinstance(made, Spelled):
+        return []
+    fields = {field.name for field in dataclasses.fields(made)}  # type: ignore[arg-type]
+    others = (_RENAMED, _SWITCHES, _WITHOUT_EFFECT, _OF_OTHER_MACHINES, _MISSING)
+    return [name for names in others for name in names if name not in fields]
 
 
 def understood(where: str, keywords: dict[str, Any], fields: list[str]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from .. import _engine
 from .._seed import set_seed
 from ..models.arrays import to_array
 from ..models.trainable import make_trainable
+from ..tokenizers.base import PreTrainedTokenizerBase
+from .aligning import align_special_tokens
 from .arguments import SaveStrategy
 from .checkpoints import Saved, scaler
 from .data import Batches, has_length
@@ -45,12 +47,12 @@ class _Plan:
 class Trainer(Search):
     """Trains and evaluates a model. Takes what transformers' ``Trainer`` takes, and is subclassed as it is.
 
-    The model is trained in place. Gradients flow to the parameters with ``requires_grad``. If none has it, as
-    none has in a model that was just opened, they flow to all but those that were frozen by setting it to
-    False. With ``bf16`` and ``fp16`` products are computed in 16 bits: linear layers, matrix products and
-    attention take operands and give results of that dtype, which are added up in float32; parameters, norms,
-    losses and the optimizer stay in float32. With ``fp16`` the loss is scaled, and a step whose gradients
-    overflow is left out. On the CPU that saves memory, and no time.
+    The model is trained in place: all parameters but those whose ``requires_grad`` was set to False. Its
+    configuration takes the tokens that pad, begin and end texts from the tokenizer. With ``bf16`` and
+    ``fp16`` products are computed in 16 bits: linear layers, matrix products and attention take operands and
+    give results of that dtype, which are added up in float32; parameters, norms, losses and the optimizer
+    stay in float32. With ``fp16`` the loss is scaled, and a step whose gradients overflow is left out. On the
+    CPU that saves memory, and no time.
 
     The same arguments give the same bits: the order of examples and all random numbers of a step follow from
     the seed and the step, so that a training that is resumed from a checkpoint goes on as if it had never
@@ -105,6 +107,8 @@ class Trainer(Search):
             self.model = self._given_model(None, self._trial)
             self._place_model()
             self.optimizer = self.lr_scheduler = None
+        if isinstance(self.processing_class, PreTrainedTokenizerBase) and hasattr(self.model, "config"):
+            align_special_tokens(self.model, self.processing_class)
         batches = self.get_train_dataloader()
         plan = self._planned(batches)
         self._prepare(plan, saved)
@@ -167,7 +171,7 @@ class Trainer(Search):
         self.create_optimizer_and_scheduler(plan.steps)
         if saved is not None:
             self._take_up(saved)
-        self.state.max_steps, self.state.num_train_epochs = plan.steps, min(plan.epochs, 2**53)
+        self.state.max_steps, self.state.num_train_epochs = plan.steps, plan.epochs
 
     def _run_epoch(
         self, epoch: int, batches: Batches, plan: _Plan, saved: Saved | None, ignore_keys: list[str] | None
@@ -259,7 +263,11 @@ class Trainer(Search):
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         finite = True if self._scaler is None else self._scaler.unscale(parameters)
         limit = self.args.max_grad_norm
-        norm = clip_grad_norm_(parameters, limit) if limit > 0 else get_total_norm(parameters)
+        norm = (
+            clip_grad_norm_(parameters, limit)
+            if limit is not None and limit > 0
+            else get_total_norm(parameters)
+        )
         if self._scaler is None and not math.isfinite(norm):
             self.optimizer.zero_grad()
             raise FloatingPointError(

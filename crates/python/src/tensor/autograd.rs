@@ -85,10 +85,11 @@ pub fn _backward_to_bridges(
 
 #[pymethods]
 impl PyTensor {
-    /// Whether operations on this tensor are recorded, so that gradients can be computed.
+    /// Whether operations on this tensor are recorded, so that gradients can be computed. Of a parameter of a model that was only opened,
+    /// whether they will be where it is trained.
     #[getter]
     fn requires_grad(&self) -> bool {
-        self.0.requires_grad()
+        self.0.requires_grad() || self.0.expects_grad()
     }
 
     #[setter]
@@ -107,6 +108,12 @@ impl PyTensor {
     #[getter]
     fn _is_frozen(&self) -> bool {
         self.0.is_frozen()
+    }
+
+    /// Whether operations on this tensor are recorded by now.
+    #[getter]
+    fn _is_recorded(&self) -> bool {
+        self.0.requires_grad()
     }
 
     /// The gradient that :meth:`backward` has left here, or ``None``. Assign ``None`` to forget it.

@@ -1,6 +1,6 @@
 //! Where a tensor's gradient goes: to a leaf that keeps it, or to the operation that made the tensor.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::node::Node;
@@ -49,8 +49,19 @@ pub(crate) struct History {
     /// The storage's version at which the edge, or its absence, held: a view compares it with that of its base.
     stamp: AtomicU64,
     edge: Mutex<Option<Edge>>,
-    /// Whether somebody said that no gradient is wanted, where nothing was said at first.
-    frozen: AtomicBool,
+    /// What is wanted of the gradient of a leaf for which none is recorded: a [`Wish`].
+    wish: AtomicU8,
+}
+
+/// What is wanted of a gradient that is not recorded.
+#[repr(u8)]
+enum Wish {
+    /// Nothing was said.
+    Unsaid,
+    /// It is that of a parameter, and will be recorded where training begins.
+    Expected,
+    /// Somebody said that none is wanted.
+    Frozen,
 }
 
 impl History {
@@ -88,7 +99,7 @@ impl Tensor {
     pub fn set_requires_grad(&self, requires_grad: bool) -> Result<()> {
         let edge = self.edge();
         if !matches!(edge, Some(Edge::Node(..))) {
-            self.history().frozen.store(!requires_grad, Ordering::Release);
+            self.wish(if requires_grad { Wish::Unsaid } else { Wish::Frozen });
         }
         match (edge, requires_grad) {
             (Some(Edge::Node(..)), false) => {
@@ -125,7 +136,29 @@ impl Tensor {
 
     /// Whether it was said last that no gradient of this leaf is wanted. Of a new tensor nothing was said: who trains may ask for its.
     pub fn is_frozen(&self) -> bool {
-        self.history().frozen.load(Ordering::Acquire)
+        self.wishes(Wish::Frozen)
+    }
+
+    /// Says that a gradient of this leaf will be asked for where training begins, unless it was said that none is wanted.
+    ///
+    /// Nothing is recorded yet, so that a model that was only opened computes as fast as can be.
+    pub fn expect_grad(&self) {
+        if self.dtype().is_float() && !self.requires_grad() && self.wishes(Wish::Unsaid) {
+            self.wish(Wish::Expected);
+        }
+    }
+
+    /// Whether [`Tensor::expect_grad`] was the last that was said.
+    pub fn expects_grad(&self) -> bool {
+        self.wishes(Wish::Expected)
+    }
+
+    fn wish(&self, wish: Wish) {
+        self.history().wish.store(wish as u8, Ordering::Release);
+    }
+
+    fn wishes(&self, wish: Wish) -> bool {
+        self.history().wish.load(Ordering::Acquire) == wish as u8
     }
 
     /// Whether this tensor was not made by a recorded operation.

@@ -202,3 +202,19 @@ fn a_leaf_is_frozen_once_that_is_said() {
     x.set_requires_grad(false).unwrap();
     assert!(x.is_frozen() && !x.requires_grad());
 }
+
+#[test]
+fn a_gradient_that_is_expected_is_not_recorded_yet() {
+    let x = Tensor::ones(&[2], DType::F64).unwrap();
+    x.expect_grad();
+    assert!(x.expects_grad() && !x.requires_grad() && !x.exp().unwrap().requires_grad());
+    x.set_requires_grad(false).unwrap();
+    x.expect_grad();
+    assert!(!x.expects_grad() && x.is_frozen());
+    x.set_requires_grad(true).unwrap();
+    x.expect_grad();
+    assert!(!x.expects_grad() && x.requires_grad());
+    let whole = Tensor::ones(&[2], DType::I64).unwrap();
+    whole.expect_grad();
+    assert!(!whole.expects_grad());
+}
