@@ -29,7 +29,7 @@ lint: $(BIN)/uv
 rust:
 	cargo test --workspace --quiet
 	$(MAKE) --no-print-directory emulated-cuda
-	LD_LIBRARY_PATH=$(CURDIR)/target/emulated-cuda cargo test --quiet -p trustformers-tensor -p trustformers-generation --test backend --test devices
+	LD_LIBRARY_PATH=$(CURDIR)/target/emulated-cuda cargo test --quiet -p trustformers-tensor -p trustformers-generation --test backend --test devices --test launches
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 
 # The tests of what a user sees, against the installed package; its own Python code must be covered. Those of GPUs run with an emulated one.

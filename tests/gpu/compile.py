@@ -110,6 +110,19 @@ class Compiler:
         return found
 
 
+def too_early(ptx: str) -> list[str]:
+    """The kernels that wait for those in front of them and may read before what these write: plainly, or
+    by what the compiler takes to be written by nobody, which it moves to where it likes.
+    """
+    kernels = [part.partition("griddepcontrol.wait") for part in ptx.split(".entry ")[1:]]
+    return [
+        before.split("(")[0]
+        for before, wait, behind in kernels
+        if wait
+        and (re.search(r"\b(ld|st|atom|red)\.(?!param|local|shared)", before) or "ld.global.nc" in behind)
+    ]
+
+
 def is_asked(macros: tuple[str, ...], generation: int) -> bool:
     """Whether the product asks a generation for it."""
     return all(not macro.startswith("FROM=") or int(macro[5:]) <= generation for macro in macros)
@@ -120,12 +133,13 @@ def check(compiler: Compiler, module: tuple[Path, tuple[str, ...]], generation: 
     path, macros = module
     title = f"sm_{generation} {path.stem} {' '.join(macros)}"
     try:
-        resources = compiler.resources(compiler.ptx(path, macros, generation), generation)
+        ptx = compiler.ptx(path, macros, generation)
+        resources = compiler.resources(ptx, generation)
     except ValueError as error:
         return [f"{title}: {error}"]
     told = ", ".join(f"{kernel} {registers}" for kernel, (registers, _) in resources.items())
     print(f"{title}: {told}", flush=True)
-    return [
+    return [f"{title}: {kernel} may read before it waits" for kernel in too_early(ptx)] + [
         f"{title}: {kernel} has {in_memory} bytes in memory"
         for kernel, (_, in_memory) in resources.items()
         if in_memory > IN_MEMORY

@@ -1,10 +1,12 @@
 //! A launch: a kernel, its geometry and its arguments, put on the stream of a device.
 
 use std::ffi::c_void;
+use std::ptr;
 
-use cudarc::driver::result;
+use cudarc::driver::sys;
 use smallvec::SmallVec;
 
+use super::early;
 use super::geometry::Geometry;
 use super::gpu::Gpu;
 use crate::{Result, Tensor};
@@ -63,18 +65,24 @@ impl Gpu {
         let function = module.function(self, kernel.name, geometry.shared)?;
         let mut places: SmallVec<[*mut c_void; 24]> =
             arguments.iter().map(|argument| argument.0.as_ptr().cast_mut().cast()).collect();
-        let three = |[x, y, z]: [u32; 3]| (x, y, z);
+        let Geometry { grid, block, shared } = geometry;
+        let mut early = early::attribute();
+        let config = sys::CUlaunchConfig {
+            gridDimX: grid[0],
+            gridDimY: grid[1],
+            gridDimZ: grid[2],
+            blockDimX: block[0],
+            blockDimY: block[1],
+            blockDimZ: block[2],
+            sharedMemBytes: shared,
+            hStream: self.stream(),
+            attrs: &mut early,
+            numAttrs: u32::from(function.comes_early),
+        };
         // SAFETY: the function is alive; the arguments are those that the kernel declares, which its caller here has beside it and tests
-        // compare; they are copied before this returns.
+        // compare; they are copied before this returns, and so is what is said of the launch.
         unsafe {
-            result::launch_kernel(
-                function,
-                three(geometry.grid),
-                three(geometry.block),
-                geometry.shared,
-                self.stream(),
-                &mut places,
-            )
+            sys::cuLaunchKernelEx(&config, function.handle.0, places.as_mut_ptr(), ptr::null_mut()).result()
         }
         .map_err(|error| self.failed(&format!("the kernel {}", kernel.name), error))
     }

@@ -7,6 +7,7 @@ mod backend;
 mod blas;
 mod copy;
 mod cublaslt;
+mod early;
 mod geometry;
 mod gpu;
 mod graph;

@@ -10,6 +10,7 @@ use std::{env, fs, process, ptr};
 use cudarc::driver::{result, sys};
 use cudarc::nvrtc::sys::{nvrtcProgram, nvrtcResult};
 
+use super::early::may_come_early;
 use super::gpu::{Gpu, Handle};
 use super::library::{self, functions};
 use crate::{Error, Result};
@@ -19,11 +20,12 @@ macro_rules! sources {
 }
 
 /// What kernels include.
-const HEADERS: [(&str, &str); 12] = sources![
+const HEADERS: [(&str, &str); 13] = sources![
     "attention.cuh",
     "blocks.cuh",
     "common.cuh",
     "dropped.cuh",
+    "early.cuh",
     "functions.cuh",
     "joins.cuh",
     "keys.cuh",
@@ -35,7 +37,7 @@ const HEADERS: [(&str, &str); 12] = sources![
 ];
 
 /// One file a family.
-const KERNELS: [(&str, &str); 21] = sources![
+pub(super) const KERNELS: [(&str, &str); 21] = sources![
     "accumulate.cu",
     "activation.cu",
     "attention_gradient.cu",
@@ -91,7 +93,16 @@ pub(super) struct Modules(Mutex<HashMap<String, Arc<Module>>>);
 /// A file of kernels for one choice of its macros.
 pub(super) struct Module {
     module: Handle<sys::CUmodule>,
-    functions: Mutex<HashMap<&'static str, Handle<sys::CUfunction>>>,
+    source: &'static str,
+    functions: Mutex<HashMap<&'static str, Function>>,
+}
+
+/// A kernel of a module that is loaded.
+#[derive(Clone, Copy)]
+pub(super) struct Function {
+    pub(super) handle: Handle<sys::CUfunction>,
+    /// Whether it may begin before those in front of it are done.
+    pub(super) comes_early: bool,
 }
 
 impl Modules {
@@ -130,30 +141,33 @@ impl Module {
                 load(&image).map_err(|error| gpu.failed(&format!("loading the kernels of {file}"), error))?
             }
         };
-        Ok(Module { module: Handle(module), functions: Mutex::default() })
+        Ok(Module { module: Handle(module), source: source.text()?, functions: Mutex::default() })
     }
 
     /// The kernel of this name, which may have up to `shared` bytes of shared memory asked for at a launch.
-    pub(super) fn function(&self, gpu: &Gpu, name: &'static str, shared: u32) -> Result<sys::CUfunction> {
+    pub(super) fn function(&self, gpu: &Gpu, name: &'static str, shared: u32) -> Result<Function> {
         /// What every kernel may ask for without saying so first.
         const FREE: u32 = 48 << 10;
         let mut known = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         let said = |error| gpu.failed(&format!("the kernel {name}"), error);
         let function = match known.get(name) {
-            Some(function) => function.0,
+            Some(&function) => function,
             None => {
                 let symbol = CString::new(name).map_err(|_| Error::Device(format!("{name} is no name")))?;
                 // SAFETY: the module is never unloaded.
-                let function =
-                    unsafe { result::module::get_function(self.module.0, symbol) }.map_err(said)?;
-                known.insert(name, Handle(function));
+                let function = unsafe {
+                    let handle = result::module::get_function(self.module.0, symbol).map_err(said)?;
+                    let comes_early = may_come_early(library::driver()?, self.source, name, handle);
+                    Function { handle: Handle(handle), comes_early: comes_early.map_err(said)? }
+                };
+                known.insert(name, function);
                 function
             }
         };
         if shared > FREE {
             let most = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
             // SAFETY: the function is one of a module that is loaded.
-            unsafe { result::function::set_function_attribute(function, most, shared as c_int) }
+            unsafe { result::function::set_function_attribute(function.handle.0, most, shared as c_int) }
                 .map_err(said)?;
         }
         Ok(function)

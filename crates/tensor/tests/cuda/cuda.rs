@@ -93,6 +93,26 @@ macro_rules! functions {
 /// Objects of CUDA's, which only it looks into.
 pub type Handle = *mut c_void;
 
+/// What a launch is told besides its arguments.
+#[repr(C)]
+pub struct LaunchConfig {
+    pub grid: [c_uint; 3],
+    pub block: [c_uint; 3],
+    pub shared: c_uint,
+    pub stream: Handle,
+    pub attributes: *const LaunchAttribute,
+    pub count: c_uint,
+}
+
+/// One of its attributes, by CUDA's number, whose value is a number.
+#[repr(C)]
+pub struct LaunchAttribute {
+    pub id: c_int,
+    pub pad: c_int,
+    pub value: c_int,
+    pub rest: [c_int; 15],
+}
+
 functions! {
     "libcuda.so.1" {
         cuInit(flags: c_uint);
@@ -144,6 +164,7 @@ functions! {
             function: Handle, grid_x: c_uint, grid_y: c_uint, grid_z: c_uint, block_x: c_uint, block_y: c_uint, block_z: c_uint,
             shared: c_uint, stream: Handle, arguments: *const *const c_void, extra: *const *const c_void
         );
+        cuLaunchKernelEx(config: &LaunchConfig, function: Handle, arguments: *const *const c_void, extra: *const *const c_void);
     }
     "libnvrtc.so.12" {
         nvrtcCreateProgram(

@@ -2,6 +2,7 @@
 // type of queries and of the result; -DKEPT: how keys and values are kept; -DHEAD_DIM and -DVALUE_DIM: the elements of a
 // head of keys and of values; -DGROUP: query heads of one key head that read it together.
 #include "attention.cuh"
+#include "early.cuh"
 
 // A key is read by eight lanes, so that a warp has four on their way and sums are three steps.
 constexpr int WARPS = 4, SHARERS = 8, AT_ONCE = WARP / SHARERS;
@@ -34,6 +35,7 @@ template <int DIM, int N> DEVICE void fetch(float (&to)[N], const Head<KEPT>& he
 // heads, parts, LEFT); a part that is all goes to `out` (rows, heads, VALUE_DIM) at once.
 KERNEL(WARPS * WARP) decode(T* out, float* parts, const T* query, const void* key, const void* value, const Sequence* sequences, const Bias* biases,
                             Attention attention, int chunks) {
+    come_early();
     __shared__ float left[WARPS][GROUP][LEFT];
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, sharer = lane % SHARERS;
     i64 kv_head = blockIdx.y / chunks, within = blockIdx.y % chunks * GROUP, first = kv_head * attention.group + within;
@@ -111,6 +113,7 @@ KERNEL(WARPS * WARP) decode(T* out, float* parts, const T* query, const void* ke
 
 // The parts put together: block (x, y) has head x of sequence y.
 KERNEL(WARPS * WARP) combine(T* out, const float* parts, const Sequence* sequences, int count) {
+    come_early();
     const float* of_head = parts + (i64(blockIdx.y) * gridDim.x + blockIdx.x) * count * LEFT;
     float max = -INFINITY;
     for (int part = 0; part < count; part++) max = Max::join(max, of_head[part * LEFT]);

@@ -1,6 +1,7 @@
 // Layer norm and root-mean-square norm over rows, with the residual added on the way, and their gradients. -DT: the type of rows, -DP: that
 // of weights and biases.
 #include "common.cuh"
+#include "early.cuh"
 
 // The mean of a row and the inverse of its deviation from it, or from zero: what it is normalised by. Two passes, since the difference of
 // large squares would lose the variance of rows far from zero.
@@ -116,10 +117,12 @@ DEVICE void normalise(T* out, T* sum, const T* x, const T* residual, const P* we
 }
 
 KERNEL(1024) layer_norm(T* out, T* sum, const T* x, const T* residual, const P* weight, const P* bias, i64 rows, int width, float eps) {
+    come_early();
     normalise(out, sum, x, residual, weight, bias, rows, width, eps, true);
 }
 
 KERNEL(1024) rms_norm(T* out, T* sum, const T* x, const T* residual, const P* weight, i64 rows, int width, float eps) {
+    come_early();
     normalise(out, sum, x, residual, weight, nullptr, rows, width, eps, false);
 }
 

@@ -1,5 +1,5 @@
-// What differs between CUDA (NVRTC), HIP (HIPRTC) and the plain C++ of the tests. No other file but matrix.cuh,
-// which has NVIDIA's instructions, asks which of them reads it.
+// What differs between CUDA (NVRTC), HIP (HIPRTC) and the plain C++ of the tests. No other files but matrix.cuh and early.cuh,
+// which have NVIDIA's instructions, ask which of them reads it.
 //
 // A module is one .cu file compiled for one choice of its macros, such as -DT=bf16; kernels carry plain C names, and the host asks for
 // a module when it first needs one of its kernels.
@@ -30,9 +30,13 @@
 #define TENSOR_CORES_BF16 1
 #define ASYNC_COPIES 1
 #endif
+#if __CUDA_ARCH__ >= 900
+#define EARLY_STARTS 1
+#endif
 
 #define DEVICE __device__ __forceinline__
-#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+// The most threads of a block, and how many blocks a processor must have registers for, where that is said.
+#define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 #if !defined(EMULATED)
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(128) unsigned char name[]
 #endif

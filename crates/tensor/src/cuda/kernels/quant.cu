@@ -1,6 +1,7 @@
 // Matrices in blocks: expanded, and multiplied with few vectors as they are stored. -DT: the type of activations; -DFORMAT: how rows are stored;
 // -DVECTORS: how many vectors share one reading of the matrix.
 #include "blocks.cuh"
+#include "early.cuh"
 #include "functions.cuh"
 
 // Activations that a thread reads and writes at once: 16 bytes.
@@ -43,8 +44,9 @@ constexpr int TOGETHER = VECTORS == 1 ? 4 : 2;
 constexpr int SUMS = TOGETHER * VECTORS;
 
 // out (vectors, rows) = function(x (vectors, columns) matrixᵀ + bias + add), as in gemv.cu. Rows of x are whole units, zeros behind the columns.
-KERNEL(32 * MOST_WARPS) gemv(T* out, i64 out_apart, const T* __restrict__ x, const u8* __restrict__ matrix, const T* bias, const T* add, int function,
-                             i64 rows, int columns, i64 row_bytes, int vectors) {
+KERNEL(32 * MOST_WARPS) gemv(T* out, i64 out_apart, const T* x, const u8* matrix, const T* bias, const T* add, int function, i64 rows, int columns,
+                             i64 row_bytes, int vectors) {
+    come_early();
     int lane = threadIdx.x, units = (columns + UNIT - 1) / UNIT, step = blockDim.y * WARP;
     i64 of_block = blockDim.z * TOGETHER;
     for (i64 from = blockIdx.x * of_block; from < rows; from += gridDim.x * of_block) {

@@ -1,5 +1,6 @@
 // Rotary position embeddings (Su et al. 2021). -DT: the type of heads; -DA: that of cosines and sines.
 #include "common.cuh"
+#include "early.cuh"
 
 // Where (row, head) lie, in elements; the elements of a head are neighbours.
 struct Heads {
@@ -17,6 +18,7 @@ DEVICE void turn(float& a, float& b, float cos, float sin) {
 // A thread turns a pair, or a pack of pairs, or copies two of the elements beyond all pairs, so `out` may be `x`.
 KERNEL(256) rope(T* out, const T* x, const A* cos, const A* sin, i64 rows, int heads, int head_dim, int pairs, int interleaved, Heads to,
                  Heads from) {
+    come_early();
     bool is_whole = !interleaved && pairs % EACH == 0 && (to.row | to.head | from.row | from.head) % EACH == 0 && is_packed(out) &&
                     is_packed(x) && is_packed(cos) && is_packed(sin);
     int each = is_whole ? EACH : 1, turning = pairs / each, turns = turning + (head_dim - 2 * pairs + 1) / 2;

@@ -1,4 +1,5 @@
 // Rows looked up, spread and kept. -DT: the type of activations.
+#include "early.cuh"
 #include "numbers.cuh"
 
 // One table of an embedding and the row of it that each position takes.
@@ -37,6 +38,7 @@ struct Stores {
 // Keys (blockIdx.y 0) and values (1) written to the rows of their stores that `places` names: pairs of a row of `x` and one of the store. A store
 // is of f32, of f16 whose greatest number stands for what is greater, or of 8 bits, each head behind a scale of its own. A warp has a head.
 KERNEL(256) store_rows(Stores stores, int form, const i64* places, i64 count, int heads) {
+    come_early();
     Stored own = stores.at[blockIdx.y];
     u8* to = own.to;
     int dim = int(own.dim);

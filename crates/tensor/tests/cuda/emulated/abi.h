@@ -166,10 +166,19 @@ struct CUgraphExecUpdateResultInfo {
     CUgraphNode error_node, error_from;
 };
 
+enum CUlaunchAttributeID : int { LAUNCH_IGNORE = 0, LAUNCH_PROGRAMMATIC_STREAM_SERIALIZATION = 6 };
+struct CUlaunchAttribute {
+    CUlaunchAttributeID id;
+    char pad[4];
+    union {
+        int is_allowed;
+        char all[64];
+    } value;
+};
 struct CUlaunchConfig {
     unsigned grid[3], block[3], shared;
     CUstream stream;
-    void* attributes;
+    const CUlaunchAttribute* attributes;
     unsigned attribute_count;
 };
 

@@ -26,6 +26,7 @@ EXPORT uint64_t emulated_cuda_counter(const char* name) {
         {"frees", counters.frees},
         {"synchronizations", counters.synchronizations},
         {"kernels", counters.kernels},
+        {"early_kernels", counters.early_kernels},
         {"products", counters.products},
         {"copies", counters.copies},
         {"bytes_to_device", counters.bytes_to_device},

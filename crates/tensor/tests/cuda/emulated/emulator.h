@@ -11,7 +11,7 @@
 #define __device__
 #define __global__
 #define __forceinline__ inline
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 // One for all blocks, which run one after another.
 #define __shared__ static
 
@@ -37,13 +37,14 @@ template <typename... P, void (*kernel)(P...)> struct Launch<kernel> {
     }
     static void thread(void* const* arguments) { call(arguments, std::index_sequence_for<P...>{}); }
 
-    static void run(const unsigned* geometry, size_t shared, void* const* arguments, int backwards) {
+    static size_t run(const unsigned* geometry, size_t shared, void* const* arguments, int backwards) {
         state.grid_size = {geometry[0], geometry[1], geometry[2]};
         state.block_size = {geometry[3], geometry[4], geometry[5]};
         state.shared = shared_memory(shared);
         state.kernel = thread;
         state.arguments = arguments;
         state.step = backwards ? -1 : 1;
+        state.waited = 0;
         uint3 grid = state.grid_size;
         unsigned long long blocks = 1ull * grid.x * grid.y * grid.z;
         for (unsigned long long i = 0; i < blocks; i++) {
@@ -52,6 +53,7 @@ template <typename... P, void (*kernel)(P...)> struct Launch<kernel> {
             memset(state.shared, 0xff, shared);
             run_block();
         }
+        return state.waited;
     }
 };
 

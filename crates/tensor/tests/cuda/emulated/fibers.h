@@ -67,6 +67,8 @@ struct State {
     unsigned threads;
     Barrier block;
     void* caller;
+    // Threads that have waited for what was launched before.
+    size_t waited;
     // Stacks on which no thread is.
     void* free[MOST_THREADS];
     unsigned free_stacks, stacks;

@@ -7,6 +7,8 @@
 #include "stream.h"
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string>
 
@@ -17,6 +19,7 @@ namespace emulated {
 struct Module {
     const std::shared_ptr<Context> context;
     void* const library;
+    int architecture() const { return *static_cast<const int*>(dlsym(library, "emulated_architecture")); }
     Module(std::shared_ptr<Context> context, void* library) : context(std::move(context)), library(library) {}
     Module(const Module&) = delete;
     ~Module() { dlclose(library); }
@@ -48,7 +51,20 @@ static CUresult load(CUmodule* handle, const void* image) {
 
 struct Geometry {
     unsigned grid[3], block[3], shared;
+    size_t threads() const { return size_t(1) * grid[0] * grid[1] * grid[2] * block[0] * block[1] * block[2]; }
 };
+
+// Whether a launch may begin before what is in front of it is done. What else there is to say of one is not known here.
+static bool is_early(const CUlaunchConfig& of) {
+    bool is_early = false;
+    for (unsigned i = 0; i < of.attribute_count; i++) {
+        const CUlaunchAttribute& one = of.attributes[i];
+        if (one.id == LAUNCH_IGNORE) continue;
+        require(one.id == LAUNCH_PROGRAMMATIC_STREAM_SERIALIZATION && settings().major >= 9, CUDA_ERROR_NOT_SUPPORTED);
+        is_early = one.value.is_allowed;
+    }
+    return is_early;
+}
 
 static void require_launchable(const Function& function, const Geometry& at) {
     const unsigned MOST_BLOCKS[] = {0x7fffffff, 65535, 65535}, MOST_THREADS[] = {1024, 1024, 64};
@@ -71,15 +87,20 @@ static std::vector<size_t> offsets(const emulator::Kernel& kernel) {
     return starts;
 }
 
-static CUresult launch(CUfunction handle, const Geometry& at, CUstream in, void** arguments, void** extra) {
+static CUresult launch(CUfunction handle, const CUlaunchConfig& of, void** arguments, void** extra) {
     return call(Needs::CONTEXT, [&] {
+        Geometry at;
+        memcpy(&at, of.grid, sizeof at);
+        bool early = is_early(of);
         std::shared_ptr<Function> function = functions.at(handle);
-        std::shared_ptr<Stream> stream = stream_at(in);
+        std::shared_ptr<Stream> stream = stream_at(of.stream);
         std::shared_ptr<Context> context = current();
         require(stream->context == context && function->module->context == context, CUDA_ERROR_INVALID_HANDLE);
         require_launchable(*function, at);
         const emulator::Kernel& kernel = *function->kernel;
         require(!extra && (arguments || kernel.count == 0), CUDA_ERROR_INVALID_VALUE);
+        // Graphs know such launches from CUDA 12.3 on.
+        if (early && stream->capture && settings().driver_version < 12030) stream->capture->fail(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
         if (++counters.launches > settings().lost_after) {
             device(context->device).lost = CUDA_ERROR_ECC_UNCORRECTABLE;
             throw Failure{CUDA_ERROR_ECC_UNCORRECTABLE};
@@ -94,7 +115,12 @@ static CUresult launch(CUfunction handle, const Geometry& at, CUstream in, void*
                              void* const* given = const_cast<void* const*>(places.data());
                              unsigned numbers[] = {at.grid[0], at.grid[1], at.grid[2], at.block[0], at.block[1], at.block[2]};
                              counters.kernels++;
-                             function->kernel->run(numbers, at.shared, given, function->runs++ % 2);
+                             counters.early_kernels += early;
+                             size_t waited = function->kernel->run(numbers, at.shared, given, function->runs++ % 2);
+                             if (!early || waited == at.threads()) return;
+                             fprintf(stderr, "emulated CUDA: %s was launched to begin early, and %zu of its %zu threads have waited\n",
+                                     function->name.c_str(), waited, at.threads());
+                             abort();
                          }, function->name.c_str()});
     });
 }
@@ -152,7 +178,7 @@ EXPORT CUresult cuFuncGetAttribute(int* value, CUfunction_attribute of, CUfuncti
         switch (of) {
             case FUNCTION_MAX_THREADS_PER_BLOCK: *value = int(function->kernel->threads); return;
             case FUNCTION_NUM_REGS: *value = 32; return;
-            case FUNCTION_PTX_VERSION:
+            case FUNCTION_PTX_VERSION: *value = function->module->architecture(); return;
             case FUNCTION_BINARY_VERSION: *value = settings().major * 10 + settings().minor; return;
             case FUNCTION_MAX_DYNAMIC_SHARED_SIZE_BYTES: *value = int(function->most_shared); return;
             case FUNCTION_PREFERRED_SHARED_MEMORY_CARVEOUT: *value = -1; return;
@@ -193,13 +219,9 @@ EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, CUfunct
 
 EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned x, unsigned y, unsigned z, unsigned across, unsigned down, unsigned deep,
                                unsigned shared, CUstream stream, void** arguments, void** extra) {
-    return launch(function, {{x, y, z}, {across, down, deep}, shared}, stream, arguments, extra);
+    return launch(function, {{x, y, z}, {across, down, deep}, shared, stream, nullptr, 0}, arguments, extra);
 }
 
 EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig* of, CUfunction function, void** arguments, void** extra) {
-    if (!of) return CUDA_ERROR_INVALID_VALUE;
-    if (of->attribute_count) return CUDA_ERROR_NOT_SUPPORTED;
-    Geometry at;
-    memcpy(&at, of->grid, sizeof at);
-    return launch(function, at, of->stream, arguments, extra);
+    return of ? launch(function, *of, arguments, extra) : CUDA_ERROR_INVALID_VALUE;
 }

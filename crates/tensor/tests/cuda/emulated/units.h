@@ -1,4 +1,5 @@
-// What matrix.cuh has NVIDIA's generations do by instructions, as the PTX ISA says it: ldmatrix, mma and cp.async.
+// What matrix.cuh and early.cuh have NVIDIA's generations do by instructions, as the PTX ISA says it: ldmatrix, mma and cp.async, prefetch and
+// griddepcontrol.
 #pragma once
 
 // Elements are told apart by overloads that come later.
@@ -86,4 +87,12 @@ inline void wait_for_copies() {
 #elif __CUDA_ARCH__ >= 750
 // mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32
 template <typename Of> void mma(float (&sums)[4], const unsigned (&a)[2], const unsigned (&b)[1]) { emulator::multiply<Of, 8>(sums, a, b); }
+#endif
+
+#if __CUDA_ARCH__ >= 900
+// Whoever asks for what is not there finds out.
+inline void prefetch(const void* at) { (void)*static_cast<const volatile char*>(at); }
+// Kernels run one after another.
+inline void launch_dependents() {}
+inline void wait_for_prerequisites() { emulator::state.waited++; }
 #endif
