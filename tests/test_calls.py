@@ -308,3 +308,23 @@ def test_common_names_reach_the_fields_of_an_architecture() -> None:
     config.num_hidden_layers = 2
     assert config.n_layers == 2
     assert "hidden_size" not in config.to_dict()
+
+
+@pytest.mark.parametrize(
+    "name", ["BertForQuestionAnswering", "GPT2ForQuestionAnswering", "LlamaForQuestionAnswering"]
+)
+def test_the_span_of_an_answer_is_learnt_among_all_positions(name: str) -> None:
+    """Also among those of padding, as in transformers; a mask for each row hides no row itself."""
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 50}
+    model = getattr(trustformers, name)(
+        getattr(trustformers, name.replace("ForQuestionAnswering", "Config"))(**shape), seed=3
+    ).eval()
+    ids, mask = np.arange(12).reshape(2, 6) + 5, np.array([[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 1]])
+    seen = np.broadcast_to(mask[:, None, None] == 1, (2, 1, 6, 6))
+    if "Bert" not in name:
+        seen = seen & np.tril(np.ones((6, 6), bool))
+    asked: dict[str, Any] = {"input_ids": ids, "start_positions": [1, 2], "end_positions": [2, 5]}
+    loss, want = (float(model(attention_mask=each, **asked).loss) for each in (mask, seen))
+    assert loss == pytest.approx(want, rel=1e-5)
+    hidden = model(attention_mask=mask, **asked).start_logits[0, 4:]
+    assert not np.asarray(hidden).any(), "nobody is told what is there"

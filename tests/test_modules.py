@@ -106,6 +106,8 @@ def test_a_loop_of_ones_own_needs_no_training_mode(bert: Any) -> None:
     ("module", "name"),
     [
         ("trainer_utils", "get_last_checkpoint"),
+        ("models.nllb.tokenization_nllb", "NllbTokenizer"),
+        ("utils.chat_template_utils", "get_json_schema"),
         ("training_args", "TrainingArguments"),
         ("data.data_collator", "DataCollatorWithPadding"),
         ("modeling_outputs", "SequenceClassifierOutput"),

@@ -25,7 +25,7 @@ _NAMES = (
     r"tokenization_utils_(base|fast)",
     r"trainer(_callback|_seq2seq)?",
     r"training_args(_seq2seq)?",
-    r"utils\.(generic|import_utils)",
+    r"utils\.(chat_template_utils|generic|hub|import_utils)",
 )
 #: The modules of a model type, such as ``models.bert.modeling_bert``.
 _MODEL = r"models\.(\w+)(\.(configuration|modeling|tokenization)_\1(_fast)?)?"
@@ -61,5 +61,7 @@ class Modules:
 
 def _is_model(name: str) -> bool:
     from .models.named import CONFIGS
+    from .tokenizers.named import BY_MODEL_TYPE
 
-    return name in {model_type.replace("-", "_") for model_type in CONFIGS}
+    # Some have a tokenizer of their own and nothing else.
+    return name in {model_type.replace("-", "_") for model_type in [*CONFIGS, *BY_MODEL_TYPE]}

@@ -181,17 +181,19 @@ impl Head {
     }
 
     /// Whether it needs a place of texts of `length` positions, `sequence * length + position`, even where the mask hides it: one that stands
-    /// for the text, one of the [`Head::kept`] positions, as what is written behind padding follows from the last one in transformers, or
-    /// one with a label.
+    /// for the text, one of the [`Head::kept`] positions, as what is written behind padding follows from the last one in transformers, one
+    /// with a label, or any where a span is to be learnt, which is chosen among all.
     pub fn asks<'a>(
         &'a self,
+        inputs: &Inputs,
         length: usize,
         kept: Option<&'a [usize]>,
         labels: Option<&'a [i64]>,
-    ) -> impl Fn(usize) -> bool + 'a {
+    ) -> impl Fn(usize) -> bool + use<'a> {
+        let all = matches!(self, Head::Span(_)) && inputs.span().is_some();
         move |place| {
             let position = place % length;
-            matches!(self, Head::Sequence { pool, .. } if pool.asks(position, length))
+            all || matches!(self, Head::Sequence { pool, .. } if pool.asks(position, length))
                 || kept.is_some_and(|kept| kept.contains(&position))
                 || labels.is_some_and(|labels| labels[place] != loss::IGNORED)
         }
@@ -313,14 +315,15 @@ impl Head {
             }
             Head::Span(classifier) => {
                 let logits = classifier.forward(hidden, dropout)?;
-                let logits = packing.unpack(&logits)?;
-                let (start, end) = (logits.select(2, 0)?.contiguous()?, logits.select(2, 1)?.contiguous()?);
-                if let (Some(starts), Some(ends)) = (&inputs.start_positions, &inputs.end_positions) {
-                    let both = loss::position(&start, starts)?.add(&loss::position(&end, ends)?)?;
-                    outputs.loss = Some(both.div(2.0)?);
+                let of = |logits: &Tensor, end: usize| logits.select(2, end)?.contiguous();
+                if let Some([starts, ends]) = inputs.span() {
+                    let all = packing.unpack_all(&logits)?;
+                    let start = loss::position(&of(&all, 0)?, starts)?;
+                    outputs.loss = Some(start.add(&loss::position(&of(&all, 1)?, ends)?)?.div(2.0)?);
                 }
-                outputs.start_logits = Some(start);
-                outputs.end_logits = Some(end);
+                let logits = packing.unpack(&logits)?;
+                outputs.start_logits = Some(of(&logits, 0)?);
+                outputs.end_logits = Some(of(&logits, 1)?);
             }
             Head::Sequence { pool, classifier, labels: reading } => {
                 let logits = classifier.forward(&finished.pool(*pool)?, dropout)?;

@@ -87,6 +87,11 @@ impl Keep {
 }
 
 impl Inputs {
+    /// Where answers start and end, if both are told.
+    pub(crate) fn span(&self) -> Option<[&Tensor; 2]> {
+        Some([self.start_positions.as_ref()?, self.end_positions.as_ref()?])
+    }
+
     /// The hidden states of another model's encoder, `width` wide, packed.
     pub(crate) fn encoded(&self, width: usize) -> Result<Option<(Tensor, Packing)>> {
         let Some(states) = &self.encoder_hidden_states else { return Ok(None) };

@@ -82,14 +82,25 @@ impl Packing {
 
     /// (rows, width) to (batch, length, width), zero where the mask hides.
     pub fn unpack(&self, x: &Tensor) -> Result<Tensor> {
-        let shape = [self.batch, self.length, x.shape()[1]];
-        if self.is_dense() {
-            return Ok(x.view(&shape)?);
-        }
         let visible = self.visible_rows();
-        let positions: Vec<usize> = visible.iter().map(|&row| self.rows[row]).collect();
-        let x = if visible.len() == self.rows.len() { x.clone() } else { x.gather_rows(&visible)? };
-        Ok(x.scatter_rows(&positions, self.batch * self.length)?.view(&shape)?)
+        if visible.len() == self.rows.len() {
+            return self.unpack_all(x);
+        }
+        let places: Vec<usize> = visible.iter().map(|&row| self.rows[row]).collect();
+        self.spread(&x.gather_rows(&visible)?, &places)
+    }
+
+    /// The same with what hidden positions have that are needed nevertheless; zero at all others.
+    pub fn unpack_all(&self, x: &Tensor) -> Result<Tensor> {
+        if self.is_dense() {
+            return Ok(x.view(&[self.batch, self.length, x.shape()[1]])?);
+        }
+        self.spread(x, &self.rows)
+    }
+
+    fn spread(&self, x: &Tensor, places: &[usize]) -> Result<Tensor> {
+        let all = x.scatter_rows(places, self.batch * self.length)?;
+        Ok(all.view(&[self.batch, self.length, x.shape()[1]])?)
     }
 
     /// Hidden states (rows, width) as callers get them: [`Packing::unpack`], as float32.

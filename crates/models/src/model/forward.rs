@@ -65,7 +65,7 @@ impl Model {
         let (batch, length) = text.batch_and_length(stack.embedding_width())?;
         let labels = self.position_labels(inputs, [batch, length])?;
         let kept = self.head.kept(inputs, length)?;
-        let asks = self.head.asks(length, kept.as_deref(), labels.as_deref());
+        let asks = self.head.asks(inputs, length, kept.as_deref(), labels.as_deref());
         let asked = |place: usize| pooler.is_some() && place.is_multiple_of(length) || asks(place);
         let packing = packed(stack, &text, cache.as_deref(), asked)?;
         let encoded = inputs.encoded(stack.output_width())?;
@@ -160,7 +160,7 @@ impl Model {
         let (batch, length) = decoder_text.batch_and_length(both.decoder.embedding_width())?;
         let labels = self.position_labels(inputs, [batch, length])?;
         let kept = self.head.kept(inputs, length)?;
-        let asked = self.head.asks(length, kept.as_deref(), labels.as_deref());
+        let asked = self.head.asks(inputs, length, kept.as_deref(), labels.as_deref());
         let packing = packed(&both.decoder, &decoder_text, cache.as_deref(), asked)?;
         let passed = both.decoder.forward(Pass {
             cache: cache.take(),
