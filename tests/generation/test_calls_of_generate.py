@@ -417,6 +417,15 @@ def test_settings_come_with_the_model_and_are_saved_with_it(tmp_path: Path) -> N
     assert other.generate(IDS).shape == (2, 6)
 
 
+def test_flags_of_criteria_are_of_the_kind_of_the_texts() -> None:
+    criteria = [tf.EosTokenCriteria(2), tf.MaxLengthCriteria(2), tf.MaxTimeCriteria(-1.0)]
+    for one in (*criteria, tf.StoppingCriteriaList(criteria)):
+        flags = one(tf.tensor([[2]]), None)
+        assert isinstance(flags, tf.Tensor)
+        assert flags.dtype == tf.bool
+        assert flags.tolist() == one(np.array([[2]]), None).tolist()
+
+
 def test_a_stop_string_stops_as_a_setting_and_as_a_criterion(gpt2: Any) -> None:
     tokenizer = tf.AutoTokenizer.from_pretrained(FIXTURES / "tokenizers" / "byte_level")
     options: dict[str, Any] = {

@@ -22,6 +22,7 @@ def test_a_whole_array_comes_back_as_itself(array: np.ndarray) -> None:
     assert tensor.size() == array.shape
     assert tensor.ndim == array.ndim
     assert tensor.numel() == array.size
+    assert tensor.nelement() == array.size
     assert tensor.dtype == array.dtype
     assert tensor.itemsize == array.itemsize
     assert tensor.nbytes == array.nbytes

@@ -51,6 +51,22 @@ def test_examples_that_cannot_be_stacked() -> None:
         training.default_data_collator([{"a": 1}], return_tensors="tf")
 
 
+@pytest.mark.parametrize("kind", ["np", "tensor"])
+def test_rows_that_are_filled_up_are_an_encoding(tokenizer: tf.PreTrainedTokenizerBase, kind: str) -> None:
+    examples = [{**row, "labels": row["input_ids"]} for row in rows(tokenizer)]
+    kinds = (
+        *(training.DataCollatorForTokenClassification, training.DataCollatorForSeq2Seq),
+        training.DataCollatorForLanguageModeling,
+    )
+    for collator in kinds:
+        batch = collator(tokenizer, return_tensors=kind)(examples)
+        assert isinstance(batch, tf.BatchEncoding)
+        assert batch.to("cpu").labels.shape == batch.input_ids.shape
+        assert batch["input_ids"] is batch.input_ids
+    padded = training.DataCollatorWithPadding(tokenizer, return_tensors=kind)(rows(tokenizer))
+    assert isinstance(padded, tf.BatchEncoding)
+
+
 def test_rows_are_filled_up(tokenizer: tf.PreTrainedTokenizerBase) -> None:
     examples = [{**row, "label": index} for index, row in enumerate(rows(tokenizer))]
     batch = training.DataCollatorWithPadding(tokenizer)(examples)

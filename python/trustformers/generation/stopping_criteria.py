@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import _engine
-from ..models.arrays import to_array, to_tensor
+from ..models.arrays import from_tensor, kind_of, to_array, to_tensor
 
 
 class StoppingCriteria:
@@ -33,7 +33,7 @@ class MaxLengthCriteria(StoppingCriteria):
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         """Flags for the texts so far."""
-        return np.full(len(input_ids), input_ids.shape[1] >= self.max_length)
+        return _given(np.full(len(input_ids), input_ids.shape[1] >= self.max_length), input_ids)
 
 
 class MaxTimeCriteria(StoppingCriteria):
@@ -45,7 +45,8 @@ class MaxTimeCriteria(StoppingCriteria):
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         """Flags for the texts so far."""
-        return np.full(len(input_ids), time.time() - self.initial_timestamp > self.max_time)
+        over = time.time() - self.initial_timestamp > self.max_time
+        return _given(np.full(len(input_ids), over), input_ids)
 
 
 class EosTokenCriteria(StoppingCriteria):
@@ -56,7 +57,7 @@ class EosTokenCriteria(StoppingCriteria):
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         """Flags for the texts so far."""
-        return np.isin(to_array(input_ids)[:, -1], self.eos_token_id)
+        return _given(np.isin(to_array(input_ids)[:, -1], self.eos_token_id), input_ids)
 
 
 class StopStringCriteria(StoppingCriteria):
@@ -69,7 +70,8 @@ class StopStringCriteria(StoppingCriteria):
 
     def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
         """Flags for the texts so far."""
-        return np.array(self._ends(to_tensor("input_ids", input_ids)), dtype=bool)
+        ends = self._ends(to_tensor("input_ids", input_ids))
+        return _given(np.array(ends, dtype=bool), input_ids)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_ends"}
@@ -87,12 +89,18 @@ class StoppingCriteriaList(list[StoppingCriteria]):
         stopped = np.zeros(len(input_ids), dtype=bool)
         for criterion in self:
             stopped |= flags(criterion(input_ids, scores, **kwargs), len(input_ids))
-        return stopped
+        return _given(stopped, input_ids)
 
     @property
     def max_length(self) -> int | None:
         """The length at which one of them stops."""
         return next((one.max_length for one in self if isinstance(one, MaxLengthCriteria)), None)
+
+
+def _given(stopped: np.ndarray[Any, np.dtype[np.bool_]], input_ids: Any) -> Any:
+    """The flags as an array of the kind that the texts are."""
+    kind = kind_of(input_ids)
+    return stopped if kind == "numpy" else from_tensor(to_tensor("flags", stopped), kind)
 
 
 def flags(value: Any, rows: int) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from ..models.arrays import Kind, from_tensor, to_tensor
 from ..tokenizers.base import PreTrainedTokenizerBase
+from ..tokenizers.batch_encoding import BatchEncoding
 from ..tokenizers.padding import rounded_up
 from ..tokenizers.strategies import PaddingStrategy, TensorType
 
@@ -17,6 +18,8 @@ from ..tokenizers.strategies import PaddingStrategy, TensorType
 DataCollator: TypeAlias = Callable[[list[Any]], Mapping[str, Any]]
 
 _LABELS = ("label", "label_ids")
+
+_Batch = TypeVar("_Batch", dict[str, Any], BatchEncoding[Any])
 
 
 def default_data_collator(features: Sequence[Any], return_tensors: str = "np") -> dict[str, Any]:
@@ -64,7 +67,7 @@ class DataCollatorWithPadding:
     pad_to_multiple_of: int | None = None
     return_tensors: str = "np"
 
-    def __call__(self, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def __call__(self, features: Sequence[Mapping[str, Any]]) -> BatchEncoding[Any]:
         """Fill up, and stack; ``label`` and ``label_ids`` become ``labels``."""
         batch = _padded(self, features)
         for name in _LABELS:
@@ -89,7 +92,7 @@ class DataCollatorForTokenClassification:
 
     def __call__(
         self, features: Sequence[Mapping[str, Any]], return_tensors: str | None = None
-    ) -> dict[str, Any]:
+    ) -> BatchEncoding[Any]:
         """Fill up, and stack."""
         name, labels, others = _without_labels(features)
         batch = _padded(self, others)
@@ -117,7 +120,7 @@ class DataCollatorForSeq2Seq:
 
     def __call__(
         self, features: Sequence[Mapping[str, Any]], return_tensors: str | None = None
-    ) -> dict[str, Any]:
+    ) -> BatchEncoding[Any]:
         """Fill up, and stack."""
         _, labels, others = _without_labels(features)
         batch = _padded(self, others)
@@ -179,8 +182,8 @@ def filled_up(rows: Sequence[Any], length: int, value: int, side: str) -> np.nda
     return result
 
 
-def converted(batch: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The arrays of a batch as NumPy's, torch's or our own.
+def converted(batch: _Batch, kind: str) -> _Batch:
+    """The batch, its arrays made NumPy's, torch's or our own.
 
     :raises ValueError: for another kind.
     """
@@ -189,7 +192,9 @@ def converted(batch: dict[str, Any], kind: str) -> dict[str, Any]:
     if kind not in (TensorType.PYTORCH, TensorType.TENSOR):
         raise ValueError(f"Framework '{kind}' not recognized!")
     into: Kind = "torch" if kind == TensorType.PYTORCH else "tensor"
-    return {name: from_tensor(to_tensor(name, _single(value)), into) for name, value in batch.items()}
+    for name, value in batch.items():
+        batch[name] = from_tensor(to_tensor(name, _single(value)), into)
+    return batch
 
 
 def _single(value: Any) -> Any:
@@ -197,17 +202,17 @@ def _single(value: Any) -> Any:
     return value.astype(np.float32) if getattr(value, "dtype", None) == np.float64 else value
 
 
-def _padded(collator: Any, features: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _padded(collator: Any, features: Sequence[Mapping[str, Any]]) -> BatchEncoding[Any]:
     """The rows filled up by the tokenizer, as a collator's fields say."""
     _dictionaries(features)
-    batch = collator.tokenizer.pad(
+    batch: BatchEncoding[Any] = collator.tokenizer.pad(
         list(features),
         padding=collator.padding,
         max_length=collator.max_length,
         pad_to_multiple_of=collator.pad_to_multiple_of,
         return_tensors="np",
     )
-    return dict(batch)
+    return batch
 
 
 def _without_labels(

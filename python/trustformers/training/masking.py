@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..tokenizers.base import PreTrainedTokenizerBase
+from ..tokenizers.batch_encoding import BatchEncoding
 from .collators import converted
 
 _Array = np.ndarray[Any, np.dtype[Any]]
@@ -67,18 +68,18 @@ class DataCollatorForLanguageModeling:
             self.mask_replace_prob, self.random_replace_prob = 1.0, 0.0
         self.generator = None if self.seed is None else np.random.default_rng(self.seed)
 
-    def __call__(self, features: Sequence[Any], return_tensors: str | None = None) -> dict[str, Any]:
+    def __call__(self, features: Sequence[Any], return_tensors: str | None = None) -> BatchEncoding[Any]:
         """Fill up, stack, and make labels. Examples are dictionaries, or the ids alone."""
         rows = [dict(one) if isinstance(one, Mapping) else {"input_ids": one} for one in features]
         if not rows:
             raise ValueError("there are no examples to collate")
         offsets = [row.pop("offset_mapping", None) for row in rows]
         given_ids_alone = not isinstance(features[0], Mapping)
-        batch = dict(
-            self.tokenizer.pad(rows, pad_to_multiple_of=self.pad_to_multiple_of, return_tensors="np")
+        batch: BatchEncoding[Any] = self.tokenizer.pad(
+            rows, pad_to_multiple_of=self.pad_to_multiple_of, return_tensors="np"
         )
         if given_ids_alone:
-            batch = {"input_ids": batch["input_ids"]}
+            batch = BatchEncoding({"input_ids": batch["input_ids"]})
         special = batch.pop("special_tokens_mask", None)
         ids = np.array(batch["input_ids"])
         if self.mlm:

@@ -175,6 +175,11 @@ impl PyTensor {
         self.0.numel()
     }
 
+    /// The number of elements, by torch's other name for it.
+    fn nelement(&self) -> usize {
+        self.0.numel()
+    }
+
     /// Bytes of one element.
     #[getter]
     fn itemsize(&self) -> usize {
