@@ -35,8 +35,6 @@ pub struct Heads {
     pub query: Tensor,
     pub key: Tensor,
     pub value: Tensor,
-    /// Queries and keys as they lie side by side, if they do.
-    pub turning: Option<Tensor>,
 }
 
 /// What the heads look at and how.
@@ -133,30 +131,28 @@ impl MultiHead {
             let x = entry.normed()?;
             let [key, value] = self.project_keys(&x, entry.dropout)?;
             let query = self.project_queries(Entry::of(&x, entry.dropout))?;
-            return Ok(Heads { query, key, value, turning: None });
+            return Ok(Heads { query, key, value });
         };
         let AttentionSpec { heads, kv_heads, head_dim, .. } = self.spec;
         let rows = entry.x.shape()[0];
         let all = linear.step(entry, Then::Activate(Activation::Identity), workspace)?;
-        let (query, key, value, turning) = match self.spec.projection {
+        let (query, key, value) = match self.spec.projection {
             Projection::Fused(_, FusedOrder::Grouped) => {
                 let group = heads / kv_heads;
                 let all = all.view(&[rows, kv_heads, group + 2, head_dim])?;
                 let query = all.narrow(2, 0, group)?.reshape(&[rows, heads, head_dim])?;
-                (query, all.select(2, group)?, all.select(2, group + 1)?, None)
+                (query, all.select(2, group)?, all.select(2, group + 1)?)
             }
             _ => {
                 let all = all.view(&[rows, heads + 2 * kv_heads, head_dim])?;
                 let (keys, values) = (heads + kv_heads, heads + 2 * kv_heads);
                 let part = |from, to| all.narrow(1, from, to);
-                (part(0, heads)?, part(heads, keys)?, part(keys, values)?, Some(part(0, keys)?))
+                (part(0, heads)?, part(heads, keys)?, part(keys, values)?)
             }
         };
         match &self.norms {
-            Some([q, k]) => {
-                Ok(Heads { query: q.forward(&query)?, key: k.forward(&key)?, value, turning: None })
-            }
-            None => Ok(Heads { query, key, value, turning }),
+            Some([q, k]) => Ok(Heads { query: q.forward(&query)?, key: k.forward(&key)?, value }),
+            None => Ok(Heads { query, key, value }),
         }
     }
 

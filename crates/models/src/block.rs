@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use trustformers_tensor::ops::Angles;
 use trustformers_tensor::profile::Module;
 use trustformers_tensor::{DType, Device, Ragged, Tensor, Workspace, ops};
 
@@ -90,17 +91,18 @@ impl Rotary {
         Ok(Rotary { cos: cos?, sin: sin?, interleaved: self.interleaved })
     }
 
+    /// For operations.
+    pub fn angles(&self) -> Angles<'_> {
+        Angles { cos: &self.cos, sin: &self.sin, interleaved: self.interleaved }
+    }
+
     /// Turns queries and keys, which nobody else needs as they are.
     fn turn(&self, heads: &mut Heads) -> Result<()> {
-        let Rotary { cos, sin, interleaved } = self;
-        if let Some(both) = heads.turning.take().filter(|both| !both.requires_grad()) {
-            return Ok(ops::rope_(&both, cos, sin, *interleaved)?);
+        if !heads.query.requires_grad() && !heads.key.requires_grad() {
+            return Ok(ops::rope_both_(&heads.query, &heads.key, self.angles())?);
         }
         for x in [&mut heads.query, &mut heads.key] {
-            match x.requires_grad() {
-                true => *x = ops::rope(x, cos, sin, *interleaved)?,
-                false => ops::rope_(x, cos, sin, *interleaved)?,
-            }
+            *x = ops::rope(x, self.angles())?;
         }
         Ok(())
     }
@@ -118,11 +120,11 @@ fn self_attention(
     let _measured = part.module().enter();
     let shared = step.shared;
     let mut heads = part.project(entry, &mut step.workspace)?;
-    if let Some(rotary) = part.rotary().and_then(|number| shared.rotaries.get(number)) {
-        rotary.turn(&mut heads)?;
-    }
-    if let Some(cache) = &mut step.cache {
-        (heads.key, heads.value) = cache.append(index, heads.key, heads.value)?;
+    let rotary = part.rotary().and_then(|number| shared.rotaries.get(number));
+    match (&mut step.cache, rotary) {
+        (Some(cache), rotary) => cache.append(index, &mut heads, rotary)?,
+        (None, Some(rotary)) => rotary.turn(&mut heads)?,
+        (None, None) => {}
     }
     if let Some(readers) = readers {
         heads.query = heads.query.gather_rows(&readers.rows)?;
@@ -184,7 +186,7 @@ fn cross_attention(
             made
         }
     };
-    let heads = Heads { query: part.project_queries(entry)?, key, value, turning: None };
+    let heads = Heads { query: part.project_queries(entry)?, key, value };
     let look = Look {
         ragged: &source.ragged(packing),
         causal: false,

@@ -5,9 +5,12 @@ mod parts;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use trustformers_tensor::autograd::is_grad_enabled;
 use trustformers_tensor::ops::{Places, Sequence, StoreForm};
 use trustformers_tensor::{Ragged, Tensor, Workspace, ops};
 
+use crate::attention::Heads;
+use crate::block::Rotary;
 use crate::embeddings::Past;
 use crate::packing::Packing;
 use crate::recorded::Recorder;
@@ -219,11 +222,11 @@ impl Cache {
         self.keys.iter().any(|&keys| keys > 0)
     }
 
-    /// Writes the step's keys and values (rows, heads, head_dim) of one layer behind those so far and gives what its attention looks at: all
-    /// that are stored, or those of the step as they are if they are the first.
-    pub(crate) fn append(&mut self, layer: usize, key: Tensor, value: Tensor) -> Result<(Tensor, Tensor)> {
-        if trustformers_tensor::autograd::is_grad_enabled() && (key.requires_grad() || value.requires_grad())
-        {
+    /// Writes the step's keys and values of one layer behind those so far, queries and keys turned by `rotary`, and has attention look at all that are
+    /// stored, or at those of the step as they are if they are the first.
+    pub(crate) fn append(&mut self, layer: usize, heads: &mut Heads, rotary: Option<&Rotary>) -> Result<()> {
+        let Heads { query, key, value } = heads;
+        if is_grad_enabled() && (key.requires_grad() || value.requires_grad()) {
             return Err(Error::Runtime(
                 "gradients cannot go through past_key_values: pass use_cache=False, or run within no_grad()"
                     .into(),
@@ -233,14 +236,22 @@ impl Cache {
         while self.layers.len() <= layer {
             let form = self.form.unwrap_or(StoreForm::F32);
             let room = |x: &Tensor| form.zeros(rows, x.shape()[1], x.shape()[2], x.device());
-            self.layers.push(Layer { key: room(&key)?, value: room(&value)? });
+            self.layers.push(Layer { key: room(key)?, value: room(value)? });
         }
         let Layer { key: keys, value: values } = &self.layers[layer];
         if keys.shape()[1] != key.shape()[1] || ops::stored_dim(keys) != Some(key.shape()[2]) {
             return Err(Error::Input("past_key_values come from another model".into()));
         }
-        ops::store_rows([keys, &key], [values, &value], &self.places)?;
-        Ok(if self.has_keys() { (keys.clone(), values.clone()) } else { (key, value) })
+        match rotary {
+            Some(rotary) => {
+                ops::turn_and_store(query, rotary.angles(), [keys, key], [values, value], &self.places)?;
+            }
+            None => ops::store_rows([keys, key], [values, value], &self.places)?,
+        }
+        if self.has_keys() {
+            (heads.key, heads.value) = (keys.clone(), values.clone());
+        }
+        Ok(())
     }
 
     /// Counts the step's keys in. After its last layer.
@@ -458,8 +469,13 @@ mod tests {
         cache.prepare(&packing, StoreForm::F32).unwrap();
         let numbers: Vec<f32> = (0..packing.rows()).map(|row| first + row as f32).collect();
         let rows = Tensor::from_slice(&numbers, &[numbers.len(), 1, 1]).unwrap();
-        cache.append(0, rows.clone(), rows).unwrap();
+        append(cache, &rows).unwrap();
         cache.advance(&packing);
+    }
+
+    fn append(cache: &mut Cache, rows: &Tensor) -> Result<()> {
+        let mut heads = Heads { query: rows.clone(), key: rows.clone(), value: rows.clone() };
+        cache.append(0, &mut heads, None)
     }
 
     /// The keys of each sequence, padding as zero.
@@ -504,7 +520,7 @@ mod tests {
         let packing = Packing::new(1, 1, None, |_| false).unwrap();
         other.prepare(&packing, StoreForm::F32).unwrap();
         let row = Tensor::from_slice(&[1f32], &[1, 1, 1]).unwrap();
-        other.append(0, row.clone(), row).unwrap();
+        append(&mut other, &row).unwrap();
         other.advance(&packing);
         assert!(matches!(cache.join(other), Err(Error::Input(_))));
     }

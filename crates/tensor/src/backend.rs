@@ -1,8 +1,8 @@
 //! What a device must be able to run.
 
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp, Sampling,
-    UnaryOp,
+    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp,
+    Sampling, UnaryOp,
 };
 use crate::{DType, Quantized, Result, Scalar, Tensor};
 
@@ -182,9 +182,9 @@ pub trait Backend: Send + Sync {
         parameters: bool,
     ) -> Result<[Option<Tensor>; 2]>;
 
-    /// Turns pairs of elements of `x` by the angles of their row; see [`crate::ops::rope`]. Activations beside float32, or all float64; `cos`
-    /// and `sin` contiguous, `x` and `out`, which may be one, of any strides but 1 along their last dimension.
-    fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()>;
+    /// Turns pairs of elements of `x` by the angles of their row; see [`crate::ops::rope`]. Activations beside float32, or all float64; cosines
+    /// and sines contiguous, `x` and `out`, which may be one, of any strides but 1 along their last dimension.
+    fn rope(&self, out: &Tensor, x: &Tensor, angles: Angles) -> Result<()>;
 
     /// One step of an optimizer, in place in all but the gradients, which share no memory with what is changed; all are contiguous, those of
     /// one parameter of one shape. See [`crate::ops::update`].
@@ -202,6 +202,18 @@ pub trait Backend: Send + Sync {
     /// Writes to each contiguous store the rows of activations beside it, 1 apart along their last dimension: keys, and values of as many
     /// heads, which are kept alike. See [`crate::ops::store_rows`].
     fn store_rows(&self, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()>;
+
+    /// [`Backend::rope`] of activations `query` and of the keys in place, and then [`Backend::store_rows`], whose `places` name each row once; all of one
+    /// dtype. Whether that is done, which it is not where there is no kernel for it.
+    fn turn_and_store(
+        &self,
+        _query: &Tensor,
+        _angles: Angles,
+        _stores: [[&Tensor; 2]; 2],
+        _places: &Places,
+    ) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Scaled dot-product attention within each sequence of a ragged batch. The context is written to `out` (rows, heads * value_dim),
     /// contiguous and of the dtype of the queries; the probabilities are returned if they are asked for. See [`Attention`].

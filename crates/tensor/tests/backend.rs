@@ -9,6 +9,8 @@
 mod attention;
 #[path = "backend/drawing.rs"]
 mod drawing;
+#[path = "backend/heads.rs"]
+mod heads;
 #[path = "backend/order.rs"]
 mod order;
 #[path = "backend/whole.rs"]
@@ -18,8 +20,8 @@ use std::sync::OnceLock;
 
 use cudarc::driver::result::{ctx, device, primary_ctx};
 use trustformers_tensor::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Mask, Norm, Places,
-    Ragged, ReduceOp, StoreForm, Then, UnaryOp, Update, store_rows,
+    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Mask, Norm,
+    Places, Ragged, ReduceOp, StoreForm, Then, UnaryOp, Update, store_rows,
 };
 use trustformers_tensor::{
     Backend, BlockFormat, DType, Device, Matrix, Quantized, Scalar, Tensor, Weight, cuda,
@@ -744,10 +746,11 @@ fn rotations_steps_and_attention() {
                 })
                 .collect();
             let out = on(&Tensor::zeros_of(x.shape(), dtype).unwrap());
-            backend.rope(&out, &x, &cos, &sin, interleaved).unwrap();
+            let angles = Angles { cos: &cos, sin: &sin, interleaved };
+            backend.rope(&out, &x, angles).unwrap();
             close("rope", &out, &turned, tolerance(dtype));
             out.copy_(&x).unwrap();
-            backend.rope(&out, &out, &cos, &sin, interleaved).unwrap();
+            backend.rope(&out, &out, angles).unwrap();
             close("rope in place", &out, &turned, tolerance(dtype));
         }
 

@@ -44,8 +44,8 @@ mod unary;
 mod update;
 
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp, Sampling,
-    UnaryOp,
+    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp,
+    Sampling, UnaryOp,
 };
 use crate::{Backend, DType, Quantized, Result, Scalar, Tensor};
 
@@ -240,8 +240,8 @@ impl Backend for Cpu {
         norm_gradient::rms_norm(grad, x, weight, eps, parameters)
     }
 
-    fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
-        rope::rope(out, x, cos, sin, interleaved)
+    fn rope(&self, out: &Tensor, x: &Tensor, angles: Angles) -> Result<()> {
+        rope::rope(out, x, angles)
     }
 
     fn update(&self, changes: &[Change]) -> Result<()> {

@@ -4,22 +4,21 @@ use std::ops::{Add, Mul, Sub};
 
 use super::rows::PARALLEL_FROM;
 use super::simd::vectorized;
+use crate::ops::Angles;
 use crate::{DType, Element, Result, Tensor, team};
 
 /// See [`crate::Backend::rope`].
-pub(super) fn rope(out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
+pub(super) fn rope(out: &Tensor, x: &Tensor, angles: Angles) -> Result<()> {
     match x.dtype() {
-        DType::F64 => turn::<f64>(out, x, cos, sin, interleaved),
-        _ => turn::<f32>(out, x, cos, sin, interleaved),
+        DType::F64 => turn::<f64>(out, x, angles),
+        _ => turn::<f32>(out, x, angles),
     }
 }
 
 fn turn<C: Element + Mul<Output = C> + Add<Output = C> + Sub<Output = C>>(
     out: &Tensor,
     x: &Tensor,
-    cos: &Tensor,
-    sin: &Tensor,
-    interleaved: bool,
+    Angles { cos, sin, interleaved }: Angles,
 ) -> Result<()> {
     let &[rows, heads, head_dim] = x.shape() else { return Ok(()) };
     let pairs = cos.shape()[1];

@@ -159,6 +159,28 @@ pub struct Dropped {
     pub scale: f32,
 }
 
+/// What kernels call an Angles. Null where nothing is turned.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Angles {
+    pub cos: u64,
+    pub sin: u64,
+    pub pairs: i32,
+    pub interleaved: i32,
+}
+
+/// What kernels call a Part: queries, keys or values, and where they are kept, if they are.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Part {
+    pub store: u64,
+    pub x: u64,
+    /// From one row to the next, and from one head to the next.
+    pub strides: [i64; 2],
+    pub heads: i32,
+    pub dim: i32,
+}
+
 /// Farther than any text is long.
 const FAR: i64 = 1 << 40;
 

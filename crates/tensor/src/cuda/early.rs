@@ -74,11 +74,11 @@ mod tests {
             "decode.cu combine",
             "gemv.cu gemv",
             "gemv.cu gemv_turned",
+            "heads.cu rope",
+            "heads.cu store_rows",
             "norm.cu layer_norm",
             "norm.cu rms_norm",
             "quant.cu gemv",
-            "rope.cu rope",
-            "rows.cu store_rows",
         ];
         assert_eq!(found, wanted);
     }

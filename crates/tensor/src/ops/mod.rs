@@ -36,6 +36,7 @@ mod views;
 pub use activation::Activation;
 pub use attention::{
     Attended, Attention, Mask, Places, Ragged, Sequence, StoreForm, store_rows, stored_dim, stored_rows,
+    turn_and_store,
 };
 pub use binary::BinaryOp;
 pub use compare::CompareOp;
@@ -51,7 +52,7 @@ pub use loss::Reduction;
 pub use random::{Distribution, Generator};
 pub use reduce::ReduceOp;
 pub use rms_norm::rms_norm;
-pub use rope::{rope, rope_};
+pub use rope::{Angles, rope, rope_, rope_both_};
 pub use sample::Sampling;
 pub use unary::UnaryOp;
 pub use update::{Change, Kept, Update, update};

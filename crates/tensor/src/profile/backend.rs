@@ -4,8 +4,8 @@ use smallvec::SmallVec;
 
 use super::{Kind, Scope, Work, here};
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Places, ReduceOp,
-    Sampling, Then, UnaryOp,
+    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Places,
+    ReduceOp, Sampling, Then, UnaryOp,
 };
 use crate::{Backend, DType, Matrix, Quantized, Result, Scalar, Shape, Tensor};
 
@@ -322,8 +322,8 @@ impl<B: Backend> Backend for Profiled<B> {
         })
     }
 
-    fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
-        passing(self.0, "rope", &[out, x, cos, sin], || self.0.rope(out, x, cos, sin, interleaved))
+    fn rope(&self, out: &Tensor, x: &Tensor, angles: Angles) -> Result<()> {
+        passing(self.0, "rope", &[out, x, angles.cos, angles.sin], || self.0.rope(out, x, angles))
     }
 
     fn update(&self, changes: &[Change]) -> Result<()> {

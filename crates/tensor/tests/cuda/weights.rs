@@ -3,7 +3,7 @@
 use trustformers_tensor::ops::{StoreForm, Update, rope, store_rows, stored_rows};
 use trustformers_tensor::{Activation, BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
 
-use crate::arguments::{ACTIVATIONS, code, place_in, rule};
+use crate::arguments::{ACTIVATIONS, Angles, Part, code, place_in, rule};
 use crate::device::{Argument, Memory, Module};
 use crate::geometry::{self, Geometry, STREAMED, elements, rows, sharing, stream, stream_turned};
 use crate::{FLOATS, close, cpu, draw, launch, name, numbers, single, tolerance};
@@ -362,6 +362,7 @@ fn lookups_stores_and_turns() {
             cpu().embedding(&[(&wide_words, &ids[..]), (&wide_places, &positions[..])], DType::F32).unwrap();
         close("embedding", &out.tensor(&[5, 37], dtype), &want, tolerance(dtype));
 
+        let module = Module::new("heads", &[&format!("T={}", name(dtype))]);
         for (form, number) in [(StoreForm::F32, 11), (StoreForm::F16, 9), (StoreForm::Int8, 1)] {
             let (heads, dim) = (3, 21);
             let x = draw(&[6, heads, dim], (-100.0, 100.0), dtype, 3);
@@ -375,15 +376,15 @@ fn lookups_stores_and_turns() {
             // Keys and values: the same numbers in two places.
             let other = Memory::of(&form.zeros(7, heads, dim, Device::Cpu).unwrap());
             let from = Memory::of(&x);
-            let stored = [&kept, &other]
-                .map(|to| [to.address(), from.address(), dim as u64, strides[0] as u64, strides[1] as u64]);
+            let [keys, values] = [&kept, &other].map(|to| {
+                let (store, x, heads, dim) = (to.address(), from.address(), heads as i32, dim as i32);
+                Argument::of(Part { store, x, strides, heads, dim })
+            });
             let at = Geometry { grid: [2, 2, 1], ..rows(3 * heads, dim) };
-            launch!(
-                module,
-                "store_rows",
-                at,
-                [Argument::of(stored), number, &Memory::of_slice(&flat), 3i64, heads as i32]
-            );
+            let (queries, angles) = (Argument::of(Part::default()), Argument::of(Angles::default()));
+            let list = [keys, values, queries, angles, number.into()];
+            let list = list.into_iter().chain([Argument::from(&Memory::of_slice(&flat)), 3i64.into()]);
+            module.launch("store_rows", at, &list.collect::<Vec<_>>());
             let every: Vec<usize> = (0..7).collect();
             let want = stored_rows(&store, &every).unwrap();
             for kept in [&kept, &other] {
@@ -392,7 +393,6 @@ fn lookups_stores_and_turns() {
             }
         }
 
-        let module = Module::new("rope", &[&format!("T={}", name(dtype)), "A=f32"]);
         let kinds =
             [(4, false, 9), (4, true, 9), (3, false, 9), (0, true, 9), (4, false, 12), (8, false, 16)];
         for (pairs, interleaved, dim) in kinds {
@@ -402,6 +402,13 @@ fn lookups_stores_and_turns() {
             let x = packed.select(1, 1).unwrap();
             let angles = draw(&[count, pairs], (0.0, 6.0), DType::F32, 5);
             let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
+            let [of_cos, of_sin] = [&cos, &sin].map(Memory::of);
+            let told = Angles {
+                cos: of_cos.address(),
+                sin: of_sin.address(),
+                pairs: pairs as i32,
+                interleaved: i32::from(interleaved),
+            };
             let memory = Memory::of(&packed);
             let at = memory.address() + (heads * dim * dtype.size()) as u64;
             let strides = [(2 * heads * dim) as i64, dim as i64];
@@ -412,18 +419,15 @@ fn lookups_stores_and_turns() {
                 [
                     at,
                     at,
-                    &Memory::of(&cos),
-                    &Memory::of(&sin),
+                    Argument::of(told),
                     count as i64,
                     heads as i32,
                     dim as i32,
-                    pairs as i32,
-                    i32::from(interleaved),
                     Argument::of(strides),
                     Argument::of(strides)
                 ]
             );
-            let want = rope(&single(&x), &cos, &sin, interleaved).unwrap();
+            let want = rope(&single(&x), ops::Angles { cos: &cos, sin: &sin, interleaved }).unwrap();
             let got = memory.tensor(packed.shape(), dtype);
             close("rope", &got.select(1, 1).unwrap(), &want, tolerance(dtype));
             close("beside rope", &got.select(1, 0).unwrap(), &packed.select(1, 0).unwrap(), 0.0);

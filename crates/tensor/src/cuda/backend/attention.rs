@@ -1,10 +1,10 @@
-//! Attention, and the positions of what attends.
+//! Attention.
 
 use std::mem;
 
-use super::{Gpu, host, name, of};
+use super::{Gpu, name, of};
 use crate::cuda::arguments::{Dropped, Shared, reach};
-use crate::cuda::geometry::{Form, Geometry, HIGHEST, WARP, decode, decode_group, elements, prefill};
+use crate::cuda::geometry::{Form, Geometry, HIGHEST, WARP, decode, decode_group, prefill};
 use crate::cuda::launch::{Argument, launch};
 use crate::ops::{Attention, DROPOUT_BLOCKS, DROPOUT_GROUP, Dropout, dropout_limit, stored_dim};
 use crate::{Backend, DType, Error, Result, Tensor};
@@ -201,32 +201,4 @@ fn dropout(attention: &Attention) -> Option<(Dropout, u32)> {
 /// Whether the kernels drop what is to be dropped.
 pub(super) fn is_dropped(attention: &Attention) -> bool {
     attention.dropout.is_none_or(|dropout| dropout_limit(dropout.p).is_some())
-}
-
-pub(super) fn rope(
-    gpu: &Gpu,
-    out: &Tensor,
-    x: &Tensor,
-    cos: &Tensor,
-    sin: &Tensor,
-    interleaved: bool,
-) -> Result<()> {
-    if x.dtype() == DType::F64 {
-        return host::rope(out, x, cos, sin, interleaved);
-    }
-    let (rows, heads, dim, pairs) = (x.shape()[0], x.shape()[1], x.shape()[2], cos.shape()[1]);
-    let turns = pairs + (dim - 2 * pairs).div_ceil(2);
-    let at = elements(rows * heads * turns, 1);
-    // What kernels call Heads: from one row to the next, and from one head to the next.
-    let [to, from] = [out, x].map(|x| Argument::of([0, 1].map(|axis| x.layout().strides()[axis] as i64)));
-    let (rows, heads, dim, pairs) = (rows as i64, heads as i32, dim as i32, pairs as i32);
-    let interleaved = i32::from(interleaved);
-    launch!(
-        gpu,
-        "rope",
-        &format!("{} A=f32", of(x.dtype())),
-        "rope",
-        at,
-        [out, x, cos, sin, rows, heads, dim, pairs, interleaved, to, from]
-    )
 }

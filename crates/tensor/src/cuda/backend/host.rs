@@ -2,11 +2,13 @@
 
 use super::Gpu;
 use crate::cpu::Cpu;
+use crate::ops::Angles;
 use crate::{Backend, Result, Tensor};
 
 /// Rotary embeddings in doubles.
-pub(super) fn rope(out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
+pub(super) fn rope(out: &Tensor, x: &Tensor, angles: Angles) -> Result<()> {
     let turned = Gpu::to_host(x)?.copy()?;
-    Cpu.rope(&turned, &turned, &Gpu::to_host(cos)?, &Gpu::to_host(sin)?, interleaved)?;
+    let (cos, sin) = (Gpu::to_host(angles.cos)?, Gpu::to_host(angles.sin)?);
+    Cpu.rope(&turned, &turned, Angles { cos: &cos, sin: &sin, ..angles })?;
     out.backend().assign(out, &turned.to_device(out.device())?)
 }

@@ -2,9 +2,9 @@
 
 use super::{Gpu, of};
 use crate::cuda::arguments::code;
-use crate::cuda::geometry::{Geometry, WARP, elements};
+use crate::cuda::geometry::elements;
 use crate::cuda::launch::{Argument, launch};
-use crate::ops::{BinaryOp, Places, stored_dim};
+use crate::ops::BinaryOp;
 use crate::{Backend, DType, Result, Tensor};
 
 /// The module that moves elements of `dtype`, whatever they mean.
@@ -88,34 +88,4 @@ pub(super) fn scatter_rows(gpu: &Gpu, x: &Tensor, positions: &[usize], total: us
     let offsets: Vec<i64> = positions.iter().map(|&position| (position * width) as i64).collect();
     put(gpu, &out, &gpu.table(&offsets)?, width, x, false)?;
     Ok(out)
-}
-
-/// What kernels call Stored: where rows go, where they are, the elements of a head, and from row to row and from head to head.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Stored {
-    places: [u64; 2],
-    sizes: [i64; 3],
-}
-
-pub(super) fn store_rows(gpu: &Gpu, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()> {
-    let [[store, x], _] = stores;
-    let (count, heads) = (places.pairs().len(), x.shape()[1]);
-    let blocks = (count * heads).div_ceil(8).clamp(1, 4096) as u32;
-    let at = Geometry { grid: [blocks, stores.len() as u32, 1], block: [WARP as u32, 8, 1], shared: 0 };
-    let (places, form) = (places.on(gpu.device())?, code(store.dtype()));
-    let stored = stores.map(|[store, x]| {
-        let [row, head] = [0, 1].map(|axis| x.layout().strides()[axis] as i64);
-        let dim = stored_dim(store).unwrap_or_default() as i64;
-        Stored { places: [store, x].map(|tensor| tensor.as_ptr() as u64), sizes: [dim, row, head] }
-    });
-    let stored = Argument::of(stored);
-    launch!(
-        gpu,
-        "rows",
-        &of(x.dtype()),
-        "store_rows",
-        at,
-        [stored, form, &places, count as i64, heads as i32]
-    )
 }

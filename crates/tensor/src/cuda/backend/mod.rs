@@ -3,6 +3,7 @@
 mod attention;
 mod attention_gradient;
 mod elementwise;
+mod heads;
 mod host;
 mod index;
 mod linear;
@@ -21,8 +22,8 @@ use super::arguments::class;
 use super::gpu::Gpu;
 use super::launch::Argument;
 use crate::ops::{
-    Activation, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Norm, Places, ReduceOp,
-    Sampling, UnaryOp,
+    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Norm, Places,
+    ReduceOp, Sampling, UnaryOp,
 };
 use crate::{Backend, DType, Device, Quantized, Result, Scalar, Tensor};
 
@@ -261,8 +262,8 @@ impl Backend for Gpu {
         Ok([x, weight])
     }
 
-    fn rope(&self, out: &Tensor, x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<()> {
-        attention::rope(self, out, x, cos, sin, interleaved)
+    fn rope(&self, out: &Tensor, x: &Tensor, angles: Angles) -> Result<()> {
+        heads::rope(self, out, x, angles)
     }
 
     fn update(&self, changes: &[Change]) -> Result<()> {
@@ -282,7 +283,18 @@ impl Backend for Gpu {
     }
 
     fn store_rows(&self, stores: [[&Tensor; 2]; 2], places: &Places) -> Result<()> {
-        index::store_rows(self, stores, places)
+        heads::store_rows(self, stores, None, places)
+    }
+
+    fn turn_and_store(
+        &self,
+        query: &Tensor,
+        angles: Angles,
+        stores: [[&Tensor; 2]; 2],
+        places: &Places,
+    ) -> Result<bool> {
+        heads::store_rows(self, stores, Some((query, angles)), places)?;
+        Ok(true)
     }
 
     fn attention(&self, out: &Tensor, attention: &Attention) -> Result<Option<Vec<Tensor>>> {

@@ -8,7 +8,7 @@ mod table;
 mod tests;
 
 pub use ragged::{Mask, Ragged, Sequence};
-pub use store::{Places, StoreForm, store_rows, stored_dim, stored_rows};
+pub use store::{Places, StoreForm, store_rows, stored_dim, stored_rows, turn_and_store};
 
 use smallvec::SmallVec;
 

@@ -1,7 +1,8 @@
 //! Keys and values kept for later rows: what a cache holds.
 
 use super::table::Table;
-use crate::ops::{activation_dtype, same_place};
+use crate::ops::rope::turns_in_place;
+use crate::ops::{Angles, activation_dtype, rope_both_, same_place};
 use crate::{BlockFormat, DType, Device, Error, Quantized, Result, Tensor};
 
 /// Which rows are stored where: for each, the row of what is stored and that of the store.
@@ -111,6 +112,49 @@ pub(super) fn floats(store: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// `Shapes` when the heads differ, `Index` for a row that is not there, `DType` for other than floats, and those of every change in place.
 pub fn store_rows(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> Result<()> {
+    check(keys, values, places)?;
+    let ([store, x], [other, y]) = (keys, values);
+    let plain = |x: &Tensor, dtype| {
+        let x = x.detach().to_dtype(dtype)?;
+        if x.layout().strides()[2] == 1 { Ok(x) } else { x.contiguous() }
+    };
+    let dtype = activation_dtype(x);
+    let (x, y) = (plain(x, dtype)?, plain(y, dtype)?);
+    [store, other].into_iter().for_each(|store| store.storage().bump_version());
+    store.backend().store_rows([[store, &x], [other, &y]], places)
+}
+
+/// [`rope_both_`] of queries (rows, heads, dim) and of the keys, and then [`store_rows`]: as one where the device does that.
+///
+/// # Errors
+/// As for both.
+pub fn turn_and_store(
+    query: &Tensor,
+    angles: Angles,
+    keys: [&Tensor; 2],
+    values: [&Tensor; 2],
+    places: &Places,
+) -> Result<()> {
+    check(keys, values, places)?;
+    let ([store, key], [other, value]) = (keys, values);
+    same_place("turn_and_store", [query, key])?;
+    let are_turned = turns_in_place(query, angles)? && turns_in_place(key, angles)?;
+    // As the kernels read them; and a row is turned once.
+    let is_plain = [query, value].iter().all(|x| x.dtype() == key.dtype())
+        && value.layout().strides()[2] == 1
+        && key.shape()[0] == places.pairs.len()
+        && places.pairs.iter().enumerate().all(|(row, place)| place[0] == row);
+    if are_turned && is_plain {
+        [query, key, store, other].into_iter().for_each(|changed| changed.storage().bump_version());
+        if store.backend().turn_and_store(query, angles, [keys, values], places)? {
+            return Ok(());
+        }
+    }
+    rope_both_(query, key, angles)?;
+    store_rows(keys, values, places)
+}
+
+fn check(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> Result<()> {
     let op = "store_rows";
     let ([store, x], [other, y]) = (keys, values);
     same_place(op, [store, x, other, y])?;
@@ -123,7 +167,7 @@ pub fn store_rows(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> 
     if store.dtype() != other.dtype() || x.ndim() != 3 || y.ndim() != 3 || x.shape()[..2] != y.shape()[..2] {
         return Err(differ("keys and values must have the same rows and heads, and be kept alike", x, y));
     }
-    let [x, y] = [[store, x], [other, y]].map(|[store, x]| {
+    for [store, x] in [keys, values] {
         x.expect_float(op)?;
         store.check_in_place(op, &[])?;
         let fits = store.ndim() == 3
@@ -133,11 +177,7 @@ pub fn store_rows(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> 
         if !fits {
             return Err(differ("rows and a contiguous store must have the same heads", x, store));
         }
-        let x = x.detach().to_dtype(activation_dtype(x))?;
-        if x.layout().strides()[2] == 1 { Ok(x) } else { x.contiguous() }
-    });
-    let (x, y) = (x?, y?);
-    let y = y.to_dtype(x.dtype())?;
+    }
     if !matches!(store.dtype(), DType::F32 | DType::F16 | DType::U8) {
         let rule = "a store is of float32, float16, or uint8 for 8 bits and scales";
         return Err(Error::DType { op, rule, dtype: store.dtype() });
@@ -148,6 +188,5 @@ pub fn store_rows(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> 
             return Err(Error::Index { op, what, index: place[which] as i64, size });
         }
     }
-    [store, other].into_iter().for_each(|store| store.storage().bump_version());
-    store.backend().store_rows([[store, &x], [other, &y]], places)
+    Ok(())
 }
