@@ -382,9 +382,8 @@ fn lookups_stores_and_turns() {
             });
             let at = Geometry { grid: [2, 2, 1], ..rows(3 * heads, dim) };
             let (queries, angles) = (Argument::of(Part::default()), Argument::of(Angles::default()));
-            let list = [keys, values, queries, angles, number.into()];
-            let list = list.into_iter().chain([Argument::from(&Memory::of_slice(&flat)), 3i64.into()]);
-            module.launch("store_rows", at, &list.collect::<Vec<_>>());
+            let places = Memory::of_slice(&flat);
+            launch!(module, "store_rows", at, [keys, values, queries, angles, number, &places, 3i64]);
             let every: Vec<usize> = (0..7).collect();
             let want = stored_rows(&store, &every).unwrap();
             for kept in [&kept, &other] {
