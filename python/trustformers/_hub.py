@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 #: The keywords that say where files come from, as the engine's ``Repo`` takes them.
@@ -69,3 +70,12 @@ def push_folder(
         revision=revision,
         create_pr=create_pr,
     )
+
+
+def push_saved(save: Callable[[str], object], repo_id: str, **kwargs: Any) -> Any:
+    """:func:`push_folder` of a folder that is there for that alone, with what ``save`` writes into it."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        save(folder)
+        return push_folder(folder, repo_id, **kwargs)

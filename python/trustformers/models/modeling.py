@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar, overload
 
 from .. import _engine
-from .._hub import push_folder
+from .._hub import push_saved
 from ..asynchronous.models import AsyncModel
 from ..asynchronous.pool import in_loading_pool
 from ..generation.configuration import DEFAULTS, GenerationConfig
@@ -396,20 +397,16 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
 
         :raises ImportError: without ``huggingface_hub``, which does it.
         """
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder, max_shard_size=max_shard_size, variant=variant)
-            return push_folder(
-                folder,
-                repo_id,
-                commit_message=commit_message,
-                commit_description=commit_description,
-                private=private,
-                token=token,
-                revision=revision,
-                create_pr=create_pr,
-            )
+        return push_saved(
+            partial(self.save_pretrained, max_shard_size=max_shard_size, variant=variant),
+            repo_id,
+            commit_message=commit_message,
+            commit_description=commit_description,
+            private=private,
+            token=token,
+            revision=revision,
+            create_pr=create_pr,
+        )
 
     def __repr__(self) -> str:
         origin = f" of {self.name_or_path}" if self.name_or_path else ""

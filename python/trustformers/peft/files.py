@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from .. import _engine
 from .._engine import Tensor
-from .._hub import push_folder, take_source
+from .._hub import push_saved, take_source
 from ..models.modeling import PreTrainedModel
 from .config import LoraConfig
 from .lora import Adapter
@@ -115,11 +115,7 @@ class AdapterFiles:
 
         :raises ImportError: without ``huggingface_hub``, which does it.
         """
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return push_folder(folder, repo_id, **kwargs)
+        return push_saved(self.save_pretrained, repo_id, **kwargs)
 
     def _read_saved(self, folder: str | os.PathLike[str]) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .. import cuda
 from .._engine import Tensor
 from .._grad import no_grad
-from .._hub import push_folder
+from .._hub import push_saved
 from ..asynchronous.pool import in_pool
 from . import batching
 from .generating import Generating
@@ -258,11 +258,7 @@ class Pipeline(Generating):
 
         :raises ImportError: without ``huggingface_hub``, which does it.
         """
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return push_folder(folder, repo_id, **kwargs)
+        return push_saved(self.save_pretrained, repo_id, **kwargs)
 
     def __repr__(self) -> str:
         about = {"model": type(self.model).__name__, "dtype": str(self.dtype), "device": str(self.device)}

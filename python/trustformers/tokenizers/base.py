@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, overload
 
 from .._engine import AddedToken
-from .._hub import push_folder, split_gguf, take_source
+from .._hub import push_folder, push_saved, split_gguf, take_source
 from ..asynchronous.pool import in_loading_pool
 from ..asynchronous.tokenizers import AsyncTokenizer
 from .batch_encoding import BatchEncoding
@@ -169,11 +169,8 @@ class PreTrainedTokenizerBase(Conversations, Decoding, AsyncTokenizer):
         :param kwargs: `commit_description`, `private`, `token`, `revision` and `create_pr`.
         :raises ImportError: without `huggingface_hub`, which does it.
         """
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return push_folder(folder, repo_id, commit_message=commit_message or "Upload tokenizer", **kwargs)
+        message = commit_message or "Upload tokenizer"
+        return push_saved(self.save_pretrained, repo_id, commit_message=message, **kwargs)
 
     @overload
     def __call__(
