@@ -113,6 +113,11 @@ pub(super) fn floats(store: &Tensor) -> Result<Tensor> {
 /// `Shapes` when the heads differ, `Index` for a row that is not there, `DType` for other than floats, and those of every change in place.
 pub fn store_rows(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> Result<()> {
     check(keys, values, places)?;
+    keep(keys, values, places)
+}
+
+/// [`store_rows`] of what was checked.
+fn keep(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> Result<()> {
     let ([store, x], [other, y]) = (keys, values);
     let plain = |x: &Tensor, dtype| {
         let x = x.detach().to_dtype(dtype)?;
@@ -151,7 +156,7 @@ pub fn turn_and_store(
         }
     }
     rope_both_(query, key, angles)?;
-    store_rows(keys, values, places)
+    keep(keys, values, places)
 }
 
 fn check(keys: [&Tensor; 2], values: [&Tensor; 2], places: &Places) -> Result<()> {
