@@ -82,10 +82,10 @@ impl Packing {
 
     /// (rows, width) to (batch, length, width), zero where the mask hides.
     pub fn unpack(&self, x: &Tensor) -> Result<Tensor> {
-        let visible = self.visible_rows();
-        if visible.len() == self.rows.len() {
+        if self.ragged.sequences().iter().all(|s| s.keys == s.rows) {
             return self.unpack_all(x);
         }
+        let visible = self.visible_rows();
         let places: Vec<usize> = visible.iter().map(|&row| self.rows[row]).collect();
         self.spread(&x.gather_rows(&visible)?, &places)
     }
