@@ -26,10 +26,11 @@ lint: $(BIN)/uv
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/typed/stubtest.txt trustformers
 
+# Always of the whole workspace: for some of its packages alone cargo may choose other features, and compile what they depend on once more.
 rust:
 	cargo test --workspace --quiet
 	$(MAKE) --no-print-directory emulated-cuda
-	LD_LIBRARY_PATH=$(CURDIR)/target/emulated-cuda cargo test --quiet -p trustformers-tensor -p trustformers-generation --test backend --test devices --test launches
+	LD_LIBRARY_PATH=$(CURDIR)/target/emulated-cuda cargo test --workspace --quiet --test backend --test devices --test launches
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --quiet
 
 # The tests of what a user sees, against the installed package; its own Python code must be covered. Those of GPUs run with an emulated one.
@@ -47,7 +48,7 @@ python: $(BIN)/uv emulated-cuda
 # `make test` throws the same ones each time; `make fuzz` others.
 SECONDS ?= 12
 fuzz:
-	cargo run --quiet -p trustformers-fuzz -- $(SECONDS)
+	cargo test --workspace --quiet --test fuzz -- $(SECONDS)
 
 # The tests that compare with the peers live, in PEERS, a Python with transformers and torch: ours is installed there.
 parity: $(BIN)/uv
@@ -85,7 +86,7 @@ emulated-cuda:
 gpu-kit: $(BIN)/uv
 	rm -rf target/gpu && mkdir -p target/gpu/tests
 	$(BIN)/uv build --quiet --wheel --python $(BIN)/python --out-dir target/gpu
-	set -o pipefail; cargo test --no-run --message-format=json -p trustformers-tensor -p trustformers-generation --test cuda --test backend --test devices | \
+	set -o pipefail; cargo test --workspace --no-run --message-format=json --test cuda --test backend --test devices | \
 		$(BIN)/python -c 'import json, shutil, sys; [shutil.copy(m["executable"], "target/gpu/tests/" + m["target"]["name"]) for m in map(json.loads, sys.stdin) if m.get("executable")]'
 
 # The whole of it with the emulated GPU, on tiny models. PYTHON may be one that has torch.

@@ -1,4 +1,4 @@
-//! Throws broken files at every target, or at those named, for so many seconds each, at as many at a time as there are cores.
+//! Throws broken files at every target, or at those named, for so many seconds (or one) each, at as many at a time as there are cores.
 //!
 //!     cargo run --release -p trustformers-fuzz -- 60 bin config
 //!     cargo run --release -p trustformers-fuzz -- again bin fuzz/crashes/bin-1234
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             let wanted = TARGETS.iter().filter(|target| names.is_empty() || names.contains(&target.name));
             ExitCode::from(u8::from(!all_survive(wanted.collect(), number(seconds))))
         }
-        [] => panic!("usage: trustformers-fuzz SECONDS [TARGET…] or trustformers-fuzz again TARGET FILE…"),
+        [] => ExitCode::from(u8::from(!all_survive(TARGETS.iter().collect(), 1))),
     }
 }
 
