@@ -1,6 +1,7 @@
 //! A model that writes, token by token: what it has read so far, and what it is to read next.
 
 use std::iter;
+use std::ops::Range;
 
 use trustformers_models::{self as models, Cache, Family, Inputs, Keep, Model, Outputs, Text};
 use trustformers_tensor::{DType, Tensor, profile};
@@ -106,12 +107,15 @@ impl<'m> Decoder<'m> {
                 text.ids = Some(table(sequences.iter().map(|row| &row[new(row)..]))?);
             }
         }
-        let width = length.saturating_sub(from);
-        self.go_on(from, from + width);
-        let rows = sequences.len();
+        self.pass(text, sequences.len(), from..from.max(length), keep)
+    }
+
+    /// Reads what `text` has for each of so many sequences at some positions.
+    fn pass(&mut self, mut text: Text, rows: usize, at: Range<usize>, keep: usize) -> Result<Outputs> {
+        self.go_on(at.start, at.end);
         let window = |all: &Option<Vec<Vec<i64>>>| {
             // One row may serve every sequence.
-            let pick = |row: usize| all.as_ref().map(|all| &all[row % all.len()][from..from + width]);
+            let pick = |row: usize| all.as_ref().map(|all| &all[row % all.len()][at.clone()]);
             all.as_ref().map(|_| table((0..rows).filter_map(pick))).transpose()
         };
         text.position_ids = window(&self.positions)?;
@@ -120,9 +124,9 @@ impl<'m> Decoder<'m> {
             let flags = self.mask.as_ref().map(|mask| &mask[row % mask.len()]);
             i64::from(flags.and_then(|flags| flags.get(at)).copied().unwrap_or(true))
         };
-        if self.mask.as_ref().is_some_and(|mask| from < mask.first().map_or(0, Vec::len)) {
+        if self.mask.as_ref().is_some_and(|mask| at.start < mask.first().map_or(0, Vec::len)) {
             let flags: Vec<Vec<i64>> =
-                (0..rows).map(|row| (from..from + width).map(|at| shown(row, at)).collect()).collect();
+                (0..rows).map(|row| at.clone().map(|at| shown(row, at)).collect()).collect();
             text.mask = Some(table(&flags)?);
         }
         let mut inputs = Inputs { logits_to_keep: Keep::Last(keep), ..self.inputs.clone() };
@@ -140,11 +144,11 @@ impl<'m> Decoder<'m> {
             models::Error::Index { what: "position_ids", size, .. } => models::Error::Runtime(format!(
                 "The sequence has {} tokens, more than the {size} positions that the model knows: truncate it, or ask for fewer \
                  new tokens",
-                from + width
+                at.end
             )),
             other => other,
         })?;
-        (self.read, self.is_first) = (from + width, false);
+        (self.read, self.is_first) = (at.end, false);
         Ok(outputs)
     }
 
@@ -161,9 +165,23 @@ impl<'m> Decoder<'m> {
 
     /// [`Decoder::read`], and the logits (sequences, vocabulary) of the token behind, where the model left them.
     pub fn next(&mut self, sequences: &[Vec<i64>]) -> Result<(Tensor, Outputs)> {
-        let mut outputs = self.read(sequences, 1)?;
-        let logits = logits(&mut outputs)?;
-        Ok((logits.select(1, logits.shape()[1].saturating_sub(1))?, outputs))
+        let outputs = self.read(sequences, 1)?;
+        last_logits(outputs)
+    }
+
+    /// [`Decoder::next`] behind the next token of each sequence, (sequences) of int64, which is on the model's GPU alone so far: what is
+    /// computed does not wait for the processor to know it. All before must have been read.
+    pub fn next_drawn(&mut self, tokens: &Tensor) -> Result<(Tensor, Outputs)> {
+        let _measured = profile::span("decode");
+        let (ids, prefix) = (Some(tokens.unsqueeze(1)?), self.text().prefix);
+        let text = Text { ids, drawn: true, prefix, ..Text::default() };
+        let outputs = self.pass(text, tokens.numel(), self.read..self.read + 1, 1)?;
+        last_logits(outputs)
+    }
+
+    /// Whether it can go on with [`Decoder::next_drawn`]: nothing that has been read is read again.
+    pub fn takes_drawn(&self) -> bool {
+        self.cache.is_some() && self.model.turning_point().is_none()
     }
 
     fn text(&self) -> &Text {
@@ -301,6 +319,12 @@ impl<'m> Decoder<'m> {
     pub fn into_cache(self) -> Option<Cache> {
         self.cache
     }
+}
+
+/// The logits (batch, vocabulary) of the last position, out of what a pass gave.
+fn last_logits(mut outputs: Outputs) -> Result<(Tensor, Outputs)> {
+    let logits = logits(&mut outputs)?;
+    Ok((logits.select(1, logits.shape()[1].saturating_sub(1))?, outputs))
 }
 
 /// Takes the logits (batch, positions, vocabulary) out of what a pass gave.

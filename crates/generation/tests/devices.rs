@@ -66,6 +66,55 @@ fn texts_do_not_depend_on_the_device() {
     }
 }
 
+/// On a GPU a step is read before it is known whether the text goes on: nothing of it is left where the text has come to its end.
+#[test]
+fn what_is_read_ahead_is_forgotten_at_the_end() {
+    if !cuda::is_available() {
+        return;
+    }
+    for (class, config) in MODELS {
+        let here = model(class, config);
+        let there = here.to_device(Device::Cuda(0)).unwrap();
+        let plain =
+            texts(&here, r#"{"max_new_tokens": 12, "eos_token_id": null, "decoder_start_token_id": 0}"#);
+        let end = plain[0][plain[0].len() - 6];
+        for wish in [
+            // An end that is found, one that was asked for, and one text that ends before the other.
+            format!(
+                r#"{{"max_new_tokens": 12, "eos_token_id": {end}, "pad_token_id": 1, "decoder_start_token_id": 0}}"#
+            ),
+            r#"{"max_new_tokens": 12, "eos_token_id": null, "decoder_start_token_id": 0}"#.into(),
+            format!(
+                r#"{{"max_new_tokens": 12, "eos_token_id": {end}, "pad_token_id": 1, "do_sample": true, "top_k": 3, "num_return_sequences": 2,
+                    "decoder_start_token_id": 0}}"#
+            ),
+        ] {
+            let [wanted, found] = [&here, &there].map(|model| {
+                let request = Request { inputs: inputs(), ..Request::default() };
+                let config = GenerationConfig::from_json(&wish).unwrap();
+                generate(model, config, request, Generator::new(5)).unwrap()
+            });
+            let [known, cached] = [wanted, found]
+                .map(|generated| (rows(&generated.sequences.unwrap()).unwrap(), generated.cache.unwrap()));
+            assert_eq!(cached.0, known.0, "{class} {wish}");
+            assert_eq!(cached.1.length(), known.1.length(), "{class} {wish}");
+            for layer in 0..known.1.layers() {
+                let [(key, value), (wanted_key, wanted_value)] =
+                    [&cached.1, &known.1].map(|cache| cache.layer(layer).unwrap().unwrap());
+                for (found, wanted) in [(key, wanted_key), (value, wanted_value)] {
+                    let (found, wanted) = (values(&found), values(&wanted));
+                    assert_eq!(found.len(), wanted.len());
+                    let off = found.iter().zip(&wanted).map(|(one, other)| (one - other).abs());
+                    assert!(
+                        off.fold(0f32, f32::max) < 1e-2,
+                        "{class} {wish}: keys and values of layer {layer}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 fn values(x: &Tensor) -> Vec<f32> {
     x.to_host().unwrap().contiguous().unwrap().as_slice::<f32>().unwrap().to_vec()
 }

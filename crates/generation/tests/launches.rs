@@ -5,24 +5,39 @@
 
 use std::ffi::{CString, c_char};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::{env, mem};
 
 use libloading::Library;
-use trustformers_generation::table;
+use trustformers_generation::{GenerationConfig, Request, Streamer, generate, table};
 use trustformers_models::{Cache, Config, Inputs, LoadOptions, Model, Text};
 use trustformers_tensor::autograd::no_grad;
-use trustformers_tensor::{DType, Device, cuda};
+use trustformers_tensor::{DType, Device, Generator, Tensor, cuda};
 
-/// Kernels and products that were run so far, and kernels that might have begun before those in front of them were done; nothing of a real GPU, which does
-/// not count.
-fn launched() -> Option<[u64; 2]> {
+/// The device counts for all tests.
+static COUNTING: Mutex<()> = Mutex::new(());
+
+/// What the emulated device has counted so far under some names; nothing of a real GPU, which does not count.
+fn counted<const N: usize>(names: [&str; N]) -> Option<[u64; N]> {
     // SAFETY: the library of CUDA, which is open already, and a function as counters.cpp declares it.
     unsafe {
         let library = Library::new("libcuda.so.1").ok()?;
         let counter = library.get::<extern "C" fn(*const c_char) -> u64>(b"emulated_cuda_counter").ok()?;
-        let count = |name| counter(CString::new(name).unwrap().as_ptr());
-        Some([count("kernels") + count("products"), count("early_kernels")])
+        Some(names.map(|name| counter(CString::new(name).unwrap().as_ptr())))
     }
+}
+
+/// Kernels and products that were run so far, and kernels that might have begun before those in front of them were done.
+fn launched() -> Option<[u64; 2]> {
+    counted(["kernels", "products", "early_kernels"])
+        .map(|[kernels, products, early]| [kernels + products, early])
+}
+
+/// A model on the device, in bfloat16.
+fn model(class: &str, config: &str) -> Model {
+    let options = LoadOptions { class: Some(class.into()), ..LoadOptions::default() };
+    let model = Model::from_config(Config::from_json(config).unwrap(), &options, 3).unwrap();
+    model.to_dtype(DType::BF16).unwrap().to_device(Device::Cuda(0)).unwrap()
 }
 
 /// What a layer adds to a pass over the tokens `ids` behind those of `before`, in weights of bfloat16: to one that is done by itself, and to those in
@@ -34,9 +49,7 @@ fn of_a_layer(
     ids: &[i64],
 ) -> Option<[u64; 2]> {
     let [one, two] = [1, 2].map(|layers| {
-        let options = LoadOptions { class: Some(class.into()), ..LoadOptions::default() };
-        let model = Model::from_config(Config::from_json(&config(layers)).unwrap(), &options, 3).unwrap();
-        let model = model.to_dtype(DType::BF16).unwrap().to_device(Device::Cuda(0)).unwrap();
+        let model = model(class, &config(layers));
         let mut cache = (!before.is_empty()).then(Cache::default);
         let mut pass = |ids: &[i64]| {
             let text = Text { ids: Some(table([ids.to_vec()]).unwrap()), ..Text::default() };
@@ -59,14 +72,15 @@ fn of_a_layer(
     Some(all[0])
 }
 
+fn llama(layers: usize) -> String {
+    format!(
+        r#"{{"model_type": "llama", "vocab_size": 40, "hidden_size": 64, "intermediate_size": 96,
+            "num_hidden_layers": {layers}, "num_attention_heads": 4, "num_key_value_heads": 2}}"#
+    )
+}
+
 /// Steps of a Llama and of GPT-2, and passes over 24 tokens of a Llama and of BERT.
 fn of_layers() -> [Option<[u64; 2]>; 4] {
-    let llama = |layers| {
-        format!(
-            r#"{{"model_type": "llama", "vocab_size": 40, "hidden_size": 64, "intermediate_size": 96,
-                "num_hidden_layers": {layers}, "num_attention_heads": 4, "num_key_value_heads": 2}}"#
-        )
-    };
     let gpt2 = |layers| {
         format!(
             r#"{{"model_type": "gpt2", "vocab_size": 40, "n_embd": 64, "n_layer": {layers}, "n_head": 4,
@@ -95,13 +109,62 @@ fn layers_take_few_launches() {
     if !cuda::is_available() {
         return;
     }
+    let _alone = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
     let is_other = env::var_os(EARLY).is_some();
     let wanted = [[6, 6], [6, 6], [9, 3], [8, 2]].map(|[all, early]| [all, if is_other { 0 } else { early }]);
     assert_eq!(of_layers(), wanted.map(Some));
     let others = [("EMULATED_CUDA_CAPABILITY", "8.0"), ("EMULATED_CUDA_DRIVER_VERSION", "12020")];
     for (name, value) in others.into_iter().filter(|_| !is_other) {
-        let test =
-            Command::new(env::current_exe().unwrap()).env(EARLY, "0").env(name, value).output().unwrap();
+        let test = Command::new(env::current_exe().unwrap())
+            .arg("layers_take")
+            .env(EARLY, "0")
+            .env(name, value)
+            .output()
+            .unwrap();
         assert!(test.status.success(), "{name}={value}: {}", String::from_utf8_lossy(&test.stdout));
+    }
+}
+
+/// What the device had been asked for whenever a token was known: graphs, and waits of the processor.
+struct Watch(Arc<Mutex<Vec<[u64; 2]>>>);
+
+impl Streamer for Watch {
+    fn put(&mut self, _: &Tensor) -> trustformers_generation::Result<()> {
+        self.0.lock().unwrap().extend(counted(["graph_launches", "synchronizations"]));
+        Ok(())
+    }
+
+    fn end(&mut self) -> trustformers_generation::Result<()> {
+        Ok(())
+    }
+}
+
+/// The step behind a token is asked for before the processor knows the token, and all that it waits for is one token a step.
+#[test]
+fn steps_do_not_wait_for_the_processor() {
+    if !cuda::is_available() {
+        return;
+    }
+    let _alone = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
+    let model = model("LlamaForCausalLM", &llama(1));
+    for config in [
+        r#"{"max_new_tokens": 12, "eos_token_id": null}"#,
+        r#"{"max_new_tokens": 12, "eos_token_id": null, "do_sample": true, "top_k": 5, "num_return_sequences": 3}"#,
+    ] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let text = Text { ids: Some(table([[7, 8, 9]]).unwrap()), ..Text::default() };
+        let request = Request {
+            inputs: Inputs { text, ..Inputs::default() },
+            streamer: Some(Box::new(Watch(seen.clone()))),
+            ..Request::default()
+        };
+        let config = GenerationConfig::from_json(config).unwrap();
+        no_grad(|| generate(&model, config, request, Generator::new(5))).unwrap();
+        let Some([graphs, _]) = counted(["graph_launches", "synchronizations"]) else { return };
+        let seen = seen.lock().unwrap();
+        // The prompt, and the tokens: the first steps are not launched as graphs.
+        let steps = &seen[seen.len() - 6..];
+        assert_eq!([steps[5][0], steps[4][0], steps[3][0]], [graphs, graphs, graphs - 1]);
+        assert!(steps.windows(2).all(|two| two[1][1] - two[0][1] == 1), "{steps:?}");
     }
 }

@@ -152,7 +152,7 @@ fn self_attention(
         let before = |sequence| step.cache.as_ref().map_or(&[][..], |cache| cache.shown(sequence));
         let columns = step.cache.as_ref().map_or(0, |cache| cache.length()) + packing.shape()[1];
         let shown = |sequence| [before(sequence), &packing.shown(sequence)].concat();
-        all.push(packing.unpack_attentions(&probabilities, part.heads(), columns, shown)?);
+        all.push(packing.unpack_attentions(look.ragged, &probabilities, part.heads(), columns, shown)?);
     }
     Ok(out)
 }
@@ -198,7 +198,13 @@ fn cross_attention(
     let (out, probabilities) = part.attend(&heads, &look, residual, &mut step.workspace)?;
     if let (Some(all), Some(probabilities)) = (&mut step.cross_attentions, probabilities) {
         let shown = |sequence: usize| source.sequences[sequence].shown.to_vec();
-        all.push(packing.unpack_attentions(&probabilities, part.heads(), source.length(), shown)?);
+        all.push(packing.unpack_attentions(
+            look.ragged,
+            &probabilities,
+            part.heads(),
+            source.length(),
+            shown,
+        )?);
     }
     Ok(out)
 }

@@ -1,5 +1,6 @@
 //! From token numbers to hidden states.
 
+use trustformers_tensor::ops::Ids;
 use trustformers_tensor::profile::Module;
 use trustformers_tensor::{Activation, DType, Device, Tensor, ops};
 
@@ -121,8 +122,17 @@ impl Embeddings {
         dropout: &Dropout,
     ) -> Result<Tensor> {
         let _measured = self.module.enter();
-        let tokens =
-            text.packed_ids("input_ids", &text.ids, packing, "the vocabulary", self.word.shape()[0])?;
+        let drawn = match self.word.dense() {
+            Some(table) => text.drawn_ids(packing, table.device())?,
+            None => None,
+        };
+        let given = match drawn {
+            Some(_) => None,
+            None => {
+                text.packed_ids("input_ids", &text.ids, packing, "the vocabulary", self.word.shape()[0])?
+            }
+        };
+        let tokens = drawn.as_ref().map(Ids::There).or(given.as_deref().map(Ids::Here));
         let positions = match &self.positions {
             Some(positions) => {
                 let rows = positions.rows(text, packing, past)?;
@@ -142,18 +152,22 @@ impl Embeddings {
             None => None,
         };
         let places =
-            positions.iter().chain(&segments).map(|(table, ids, padding)| (table, &ids[..], *padding));
+            positions.iter().chain(&segments).map(|(table, ids, padding)| (table, Ids::Here(ids), *padding));
         let dtype = Site::of([self.word.memory()]).dtype;
         let is_plain = self.scale == 1.0 && !self.projects_words;
-        let mut hidden = match (&tokens, &text.embeds) {
+        let mut hidden = match (tokens, &text.embeds) {
             // Words and places in one pass.
             (Some(ids), _) if is_plain => {
-                let words = (&self.word, &ids[..], self.padding);
-                looked_up(&[words].into_iter().chain(places).collect::<Vec<_>>(), dtype)?
+                let words = (&self.word, ids, self.padding);
+                let all: Vec<_> = [words].into_iter().chain(places).collect();
+                dropout.disturb(looked_up(&all, dtype)?, packing.shape()[1])?
             }
             _ => {
-                let mut words = match (&tokens, &text.embeds) {
-                    (Some(ids), _) => looked_up(&[(&self.word, ids, self.padding)], dtype)?,
+                let mut words = match (tokens, &text.embeds) {
+                    (Some(ids), _) => {
+                        let words = looked_up(&[(&self.word, ids, self.padding)], dtype)?;
+                        dropout.disturb(words, packing.shape()[1])?
+                    }
                     (None, Some(embeds)) => {
                         let embeds = embeds.to_device(self.word.memory().device())?;
                         packing.pack(&embeds.to_dtype(dtype)?)?
@@ -290,7 +304,7 @@ impl Positions {
 }
 
 /// The sum of what is looked up, where the first table is: in one pass, unless a table is in blocks, or one that was made is elsewhere.
-fn looked_up(lookups: &[(&Parameter, &[i64], Option<usize>)], dtype: DType) -> Result<Tensor> {
+fn looked_up(lookups: &[(&Parameter, Ids, Option<usize>)], dtype: DType) -> Result<Tensor> {
     let device = lookups.first().map_or(Device::Cpu, |(table, ..)| table.memory().device());
     let dense: Option<Vec<_>> = lookups
         .iter()
@@ -305,7 +319,8 @@ fn looked_up(lookups: &[(&Parameter, &[i64], Option<usize>)], dtype: DType) -> R
     let mut rows = lookups.iter().map(|&(table, ids, padding)| {
         let rows = match table.dense() {
             Some(table) => ops::embedding(&[ops::Lookup { table, ids, padding }], DType::F32)?,
-            None => table.rows(ids)?,
+            // Those that were drawn name rows of a dense table.
+            None => table.rows(ids.here().unwrap_or_default())?,
         };
         Ok::<_, Error>(rows.to_device(device)?)
     });

@@ -1,6 +1,6 @@
 //! What goes into a forward pass, and the checks that it can be run.
 
-use trustformers_tensor::{DType, Tensor};
+use trustformers_tensor::{DType, Device, Tensor};
 
 use crate::packing::room;
 use crate::{Error, Packing, Result};
@@ -42,6 +42,8 @@ pub struct Inputs {
     pub max_length: Option<usize>,
     /// What the random numbers of dropout follow from, in training. Without it nothing is dropped.
     pub dropout: Option<u64>,
+    /// NEFTune's alpha: how much noise is added to the embeddings of tokens, where there is dropout.
+    pub noise: Option<f64>,
     /// Whether the layers keep their inputs alone where gradients are recorded, and are computed again for those (gradient
     /// checkpointing). Not in a pass with a cache.
     pub recomputes: bool,
@@ -124,6 +126,8 @@ impl Inputs {
 pub struct Text {
     /// Token numbers, `input_ids`: (batch, length) integers.
     pub ids: Option<Tensor>,
+    /// Whether `ids` were drawn from the model's own vocabulary: on a GPU nobody then waits for them to check them.
+    pub drawn: bool,
     /// Embeddings instead of tokens, `inputs_embeds`: (batch, length, hidden) floats.
     pub embeds: Option<Tensor>,
     /// `attention_mask`, what is not padding: (batch, length), or (1, length) for all sequences; zero hides. Or a matrix for every
@@ -153,6 +157,7 @@ impl Text {
         };
         Ok(Text {
             ids: table(&self.ids)?,
+            drawn: self.drawn,
             embeds: self.embeds.clone().map(cut).transpose()?,
             mask: match &self.mask {
                 Some(mask) if mask.ndim() > 2 => Some(mask.clone()),
@@ -177,6 +182,7 @@ impl Text {
         let flat = |tensor: &Option<Tensor>| tensor.as_ref().map(|tensor| tensor.flatten(0, 1)).transpose();
         let text = Text {
             ids: flat(&self.ids)?,
+            drawn: self.drawn,
             embeds: flat(&self.embeds)?,
             mask: flat(&self.mask)?,
             token_type_ids: flat(&self.token_type_ids)?,
@@ -265,6 +271,17 @@ impl Text {
             .map(|index| Ok(added.select(0, index.min(added.shape()[0] - 1))?))
             .collect::<Result<_>>()
             .map(Some)
+    }
+
+    /// The numbers of the packed tokens on `device`, if they were drawn there.
+    pub(crate) fn drawn_ids(&self, packing: &Packing, device: Device) -> Result<Option<Tensor>> {
+        let is_there = |ids: &&Tensor| ids.device() == device && ids.dtype() == DType::I64;
+        match self.ids.as_ref().filter(is_there) {
+            Some(ids) if self.drawn && packing.is_dense() && device != Device::Cpu => {
+                Ok(Some(ids.contiguous()?.view(&[packing.rows()])?))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// A table of numbers below `size` at the packed rows. The table is (batch, length), or (1, length) for all sequences.

@@ -58,7 +58,7 @@ impl Packing {
         self.rows.len()
     }
 
-    fn is_dense(&self) -> bool {
+    pub(crate) fn is_dense(&self) -> bool {
         self.rows.len() == self.batch * self.length
             && self.ragged.sequences().iter().all(|s| s.keys == s.rows)
     }
@@ -161,11 +161,12 @@ impl Packing {
         shown
     }
 
-    /// One (heads, rows, keys) tensor per sequence to (batch, heads, length, columns), zero where the mask hides a row or a key. The
-    /// keys of sequence `i` belong to the columns that `shown(i)` flags.
+    /// One (heads, rows, keys) tensor for each sequence of `ragged` to (batch, heads, length, columns), zero where the mask hides a row or a
+    /// key. What sequence `i` of the batch can look at are the columns that `shown(i)` flags; of several texts in it, each looks at its own.
     pub fn unpack_attentions(
         &self,
-        sequences: &[Tensor],
+        ragged: &Ragged,
+        probabilities: &[Tensor],
         heads: usize,
         columns: usize,
         shown: impl Fn(usize) -> Vec<bool>,
@@ -173,13 +174,17 @@ impl Packing {
         let shape = [self.batch, heads, self.length, columns];
         let mut all = room(&shape)?;
         all.resize(shape.iter().product(), 0.0f32);
-        for ((index, s), probabilities) in self.ragged.sequences().iter().enumerate().zip(sequences) {
+        for (s, probabilities) in ragged.sequences().iter().zip(probabilities).filter(|(s, _)| s.rows > 0) {
             let probabilities = probabilities.to_host()?.to_dtype(DType::F32)?;
             let probabilities = probabilities.as_slice::<f32>()?;
-            let shown = shown(index);
-            let keys: Vec<usize> = (0..columns).filter(|&column| shown[column]).collect();
+            let index = self.rows[s.start] / self.length;
+            let (own, shown) = (self.ragged.sequences()[index], shown(index));
+            let before = s.start - own.start;
+            let keys: Vec<usize> =
+                (0..columns).filter(|&column| shown[column]).skip(before).take(s.keys).collect();
+            let visible = s.start..(s.start + s.rows).min(own.start + own.keys);
             for head in 0..heads {
-                for (row, packed) in (s.start..s.start + s.keys).enumerate() {
+                for (row, packed) in visible.clone().enumerate() {
                     let from = &probabilities[(head * s.rows + row) * keys.len()..][..keys.len()];
                     let to_row = self.rows[packed] % self.length;
                     let to = &mut all[((index * heads + head) * self.length + to_row) * columns..][..columns];

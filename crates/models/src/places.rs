@@ -19,18 +19,16 @@ pub struct Places {
 
 /// The places of every sequence of a pass.
 pub fn places(pass: &Pass, ragged: &Ragged) -> Vec<Places> {
-    let packing = pass.packing;
-    let (all, past) = (packing.positions(), pass.cache.as_ref().map_or(0, |cache| cache.length()));
-    let one = |(index, own): (usize, &Sequence)| {
-        let own_rows = &all[own.start..own.start + own.rows];
-        let queries: Vec<i64> = own_rows.iter().map(|position| position + past as i64).collect();
+    let (all, past) = (pass.packing.positions(), pass.cache.as_ref().map_or(0, |cache| cache.length()));
+    let one = |(index, s): (usize, &Sequence)| {
+        let rows = &all[s.start..s.start + s.rows];
+        let queries: Vec<i64> = rows.iter().map(|position| position + past as i64).collect();
         let before = pass.cache.as_ref().map(|cache| cache.shown(index)).unwrap_or_default();
         let before = (0i64..).zip(before).filter(|(_, shown)| **shown).map(|(position, _)| position);
-        let keys: Vec<i64> = before.chain(queries[..own.keys].iter().copied()).collect();
-        debug_assert_eq!(keys.len(), ragged.sequences()[index].keys);
+        let keys = before.chain(queries.iter().copied()).take(s.keys).collect();
         Places { queries, keys }
     };
-    packing.ragged().sequences().iter().enumerate().map(one).collect()
+    ragged.sequences().iter().enumerate().map(one).collect()
 }
 
 impl Places {

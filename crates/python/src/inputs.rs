@@ -47,6 +47,7 @@ pub fn inputs(tensors: &Bound<'_, PyDict>) -> PyResult<Inputs> {
         token_type_ids: take(&format!("{prefix}token_type_ids")),
         position_ids: take(&format!("{prefix}position_ids")),
         prefix,
+        ..Text::default()
     };
     let inputs = Inputs {
         text: text(""),

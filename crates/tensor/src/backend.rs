@@ -1,8 +1,8 @@
 //! What a device must be able to run.
 
 use crate::ops::{
-    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp,
-    Sampling, UnaryOp,
+    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, Ids, LinearStep, Places,
+    ReduceOp, Sampling, UnaryOp,
 };
 use crate::{DType, Quantized, Result, Scalar, Tensor};
 
@@ -190,8 +190,9 @@ pub trait Backend: Send + Sync {
     /// one parameter of one shape. See [`crate::ops::update`].
     fn update(&self, changes: &[Change]) -> Result<()>;
 
-    /// For every position the sum, over the lookups, of the row that its id names: (positions, width) activations of `dtype`. Ids are in range.
-    fn embedding(&self, lookups: &[(&Tensor, &[i64])], dtype: DType) -> Result<Tensor>;
+    /// For every position the sum, over the lookups, of the row that its id names: (positions, width) activations of `dtype`. Ids that the
+    /// processor has are in range; the others are on the device, and zeros stand for those that are not.
+    fn embedding(&self, lookups: &[(&Tensor, Ids)], dtype: DType) -> Result<Tensor>;
 
     /// The rows of `matrix` that `rows` name, or all of them, as numbers: (rows, columns) float32. All are in range.
     fn dequantize(&self, matrix: &Quantized, rows: Option<&[i64]>) -> Result<Tensor>;

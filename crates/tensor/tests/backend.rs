@@ -20,8 +20,8 @@ use std::sync::OnceLock;
 
 use cudarc::driver::result::{ctx, device, primary_ctx};
 use trustformers_tensor::ops::{
-    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Mask, Norm,
-    Places, Ragged, ReduceOp, StoreForm, Then, UnaryOp, Update, store_rows,
+    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, Ids, Kept, LinearStep, Mask,
+    Norm, Places, Ragged, ReduceOp, StoreForm, Then, UnaryOp, Update, store_rows,
 };
 use trustformers_tensor::{
     Backend, BlockFormat, DType, Device, Matrix, Quantized, Scalar, Tensor, Weight, cuda,
@@ -713,8 +713,16 @@ fn rows_in_one_pass() {
                         row(&values, id).into_iter().zip(row(&read(&half), id)).map(|(a, b)| a + b)
                     })
                     .collect();
-                let both = backend.embedding(&[(&x, &ids), (&half, &ids)], dtype).unwrap();
-                close("embedding", &both, &want, 1e-6);
+                let there = on(&Tensor::from_slice(&ids, &[9]).unwrap());
+                for first in [Ids::Here(&ids), Ids::There(&there)] {
+                    let both = backend.embedding(&[(&x, first), (&half, Ids::Here(&ids))], dtype).unwrap();
+                    close("embedding", &both, &want, 1e-6);
+                }
+                if x.device() != Device::Cpu {
+                    let outside = on(&Tensor::from_slice(&[-1i64, rows as i64, i64::MAX], &[3]).unwrap());
+                    let none = backend.embedding(&[(&x, Ids::There(&outside))], dtype).unwrap();
+                    close("rows that are not there", &none, &vec![0.0; 3 * width], 0.0);
+                }
             }
         }
     });

@@ -102,12 +102,17 @@ pub fn write_together<'r>(model: &'r Model, writer: &mut dyn Writer<'r>) -> Resu
             |member: &Member| member.session.sequences.iter().filter_map(|row| row.last()).copied().collect();
         let tokens: Vec<Vec<i64>> = members.iter().map(last).collect();
         let logits = joint.step(&tokens.concat())?;
-        let (mut first, mut over) = (0, Vec::new());
+        // All are chosen before the first is waited for.
+        let (mut first, mut chosen) = (0, Vec::with_capacity(members.len()));
         for (member, tokens) in members.iter_mut().zip(&tokens) {
             let own = first..first + tokens.len();
             first = own.end;
             let own = logits.narrow(0, own.start, own.end)?;
-            match member.session.step(own, Outputs::default()) {
+            chosen.push(member.session.choose(own, Outputs::default()));
+        }
+        let mut over = Vec::new();
+        for (member, chosen) in members.iter_mut().zip(chosen) {
+            match chosen.and_then(|chosen| member.session.accept(chosen)) {
                 Ok(true) => {}
                 Ok(false) => over.push((member.number, None)),
                 Err(error) => over.push((member.number, Some(error))),
@@ -163,7 +168,8 @@ fn begin<'r>(reader: Reader<'r>, joint: &mut Joint<'r>) -> Result<Read<'r>> {
         return Ok(Read::Ended(Box::new(session.run()?)));
     }
     let (logits, outputs) = session.read_prompts()?;
-    if !session.step(logits, outputs)? {
+    let chosen = session.choose(logits, outputs)?;
+    if !session.accept(chosen)? {
         return Ok(Read::Ended(Box::new(session.finish_all()?)));
     }
     joint.join(session.decoder.hand_over(session.sequences.len()))?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use trustformers_tensor::{DType, Device, Tensor, profile};
+use trustformers_tensor::{DType, Device, profile};
 
 use super::{EncoderDecoder, Model, Network, Single};
 use crate::architecture::Task;
@@ -10,9 +10,7 @@ use crate::cache::Cache;
 use crate::dropout::Dropout;
 use crate::heads::{Finished, Head};
 use crate::inputs::{Inputs, Text};
-use crate::loss::IGNORED;
 use crate::outputs::Outputs;
-use crate::spec::EncoderDecoderSpec;
 use crate::stack::{Pass, Stack};
 use crate::{Error, Packing, Result};
 
@@ -37,7 +35,7 @@ impl Model {
         };
         let text = inputs.text.batched(inputs.max_length)?;
         let packing = packed(&both.encoder, &text, None, |_| false)?;
-        let dropout = Dropout::new(inputs.dropout);
+        let dropout = Dropout::new(inputs.dropout).with_noise(inputs.noise);
         let passed = both
             .encoder
             .forward(Pass { version: self.version_on_gpu(), ..pass(inputs, &text, &packing, &dropout) })?;
@@ -51,7 +49,7 @@ impl Model {
 
     fn read(&self, inputs: &Inputs, single: &Single, cache: Option<&mut Cache>) -> Result<Outputs> {
         let Single { stack, pooler, decodes } = single;
-        let dropout = Dropout::new(inputs.dropout);
+        let dropout = Dropout::new(inputs.dropout).with_noise(inputs.noise);
         if cache.is_some() && !decodes {
             return Err(Error::Input("an encoder has no past_key_values".into()));
         }
@@ -133,7 +131,8 @@ impl Model {
         both: &EncoderDecoder,
         mut cache: Option<&mut Cache>,
     ) -> Result<Outputs> {
-        let (mut outputs, dropout) = (Outputs::default(), Dropout::new(inputs.dropout));
+        let (mut outputs, dropout) =
+            (Outputs::default(), Dropout::new(inputs.dropout).with_noise(inputs.noise));
         let text = inputs.text.batched(inputs.max_length)?;
         let is_known = cache.as_ref().is_some_and(|cache| cache.source.is_some());
         let encoded = match &inputs.encoder_hidden_states {
@@ -214,33 +213,6 @@ impl EncoderDecoder {
             text.ids = Some(self.spec.shifted(labels)?);
         }
         Ok(text)
-    }
-}
-
-impl EncoderDecoderSpec {
-    /// Decoder inputs that predict `labels` (batch, length): transformers' `shift_tokens_right`.
-    fn shifted(&self, labels: &Tensor) -> Result<Tensor> {
-        let &[batch, length] = labels.shape() else {
-            return Err(Error::Input(format!("labels must be (batch, length), got {:?}", labels.shape())));
-        };
-        let missing =
-            |what| Error::Config(format!("`{what}` has to be defined to make decoder inputs of labels"));
-        let padding = self.pad_token_id.ok_or_else(|| missing("pad_token_id"))?;
-        let labels = labels.to_host()?.to_dtype(DType::I64)?.contiguous()?;
-        let mut shifted = Vec::with_capacity(batch * length);
-        for row in labels.as_slice::<i64>()?.chunks_exact(length.max(1)) {
-            let real = |label: i64| if label == IGNORED { padding } else { label };
-            let first = if self.starts_with_last_label {
-                // The last label is the language code. As transformers finds it: all padding is taken to be at the end.
-                let count = row.iter().filter(|&&label| real(label) != padding).count();
-                count.checked_sub(1).map_or(padding, |last| real(row[last]))
-            } else {
-                self.decoder_start_token_id.ok_or_else(|| missing("decoder_start_token_id"))?
-            };
-            shifted.push(first);
-            shifted.extend(row[..length.saturating_sub(1)].iter().map(|&label| real(label)));
-        }
-        Ok(Tensor::from_slice(&shifted, &[batch, length])?)
     }
 }
 

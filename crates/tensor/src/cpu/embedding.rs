@@ -5,10 +5,13 @@ use half::{bf16, f16};
 use std::mem::MaybeUninit;
 
 use super::rows::for_each_run;
+use crate::ops::Ids;
 use crate::{DType, Result, Tensor};
 
 /// See [`crate::Backend::embedding`].
-pub(super) fn embedding(lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
+pub(super) fn embedding(lookups: &[(&Tensor, Ids)]) -> Result<Tensor> {
+    let lookups: Vec<_> =
+        lookups.iter().map(|&(table, ids)| (table, ids.here().unwrap_or_default())).collect();
     let (positions, width) = (lookups[0].1.len(), lookups[0].0.shape()[1]);
     Tensor::build(&[positions, width], |out| {
         for_each_run(out, width, |first, rows| {
@@ -17,7 +20,7 @@ pub(super) fn embedding(lookups: &[(&Tensor, &[i64])]) -> Result<Tensor> {
             let rows = unsafe { rows.assume_init_mut() };
             let mut wide = vec![0.0; width];
             for (i, row) in rows.chunks_exact_mut(width).enumerate() {
-                for (table, ids) in lookups {
+                for (table, ids) in &lookups {
                     add_row(row, table, ids[first + i] as usize * width, &mut wide);
                 }
             }

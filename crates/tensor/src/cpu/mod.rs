@@ -44,8 +44,8 @@ mod unary;
 mod update;
 
 use crate::ops::{
-    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Places, ReduceOp,
-    Sampling, UnaryOp,
+    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, Ids, LinearStep, Places,
+    ReduceOp, Sampling, UnaryOp,
 };
 use crate::{Backend, DType, Quantized, Result, Scalar, Tensor};
 
@@ -248,7 +248,7 @@ impl Backend for Cpu {
         update::update(changes)
     }
 
-    fn embedding(&self, lookups: &[(&Tensor, &[i64])], _: DType) -> Result<Tensor> {
+    fn embedding(&self, lookups: &[(&Tensor, Ids)], _: DType) -> Result<Tensor> {
         embedding::embedding(lookups)
     }
 

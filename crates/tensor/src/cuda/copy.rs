@@ -54,7 +54,7 @@ impl Gpu {
             // SAFETY: the device has as many bytes there; the room is not written to before the event behind this has come.
             unsafe {
                 result::memcpy_htod_async(address + (index * CHUNK) as u64, held, self.stream())
-                    .and_then(|()| result::event::record(room.read, self.stream()))
+                    .and_then(|()| result::event::record(room.done, self.stream()))
             }
             .map_err(said)?;
         }
@@ -174,42 +174,42 @@ impl Gpu {
     }
 }
 
-/// Memory of the processor that does not move, which devices read by themselves, and the event behind their reading.
+/// Memory of the processor that does not move, which devices read and write by themselves, and the event behind their doing so.
 pub(super) struct Pinned {
-    start: *mut u8,
-    read: CUevent,
+    pub(super) start: *mut u8,
+    pub(super) done: CUevent,
 }
 
 // SAFETY: owned memory and a handle of the driver's, which any thread may use.
 unsafe impl Send for Pinned {}
 
 impl Pinned {
-    fn new(bytes: usize) -> Result<Pinned, DriverError> {
-        let read = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING)?;
+    pub(super) fn new(bytes: usize) -> Result<Pinned, DriverError> {
+        let done = result::event::create(CUevent_flags::CU_EVENT_DISABLE_TIMING)?;
         // SAFETY: a device is bound to this thread.
         match unsafe { result::malloc_host(bytes, 0) } {
-            Ok(start) => Ok(Pinned { start: start.cast(), read }),
+            Ok(start) => Ok(Pinned { start: start.cast(), done }),
             Err(error) => {
                 // SAFETY: made above.
-                _ = unsafe { result::event::destroy(read) };
+                _ = unsafe { result::event::destroy(done) };
                 Err(error)
             }
         }
     }
 
-    /// Until the device has read what is there.
-    fn wait(&self) -> Result<(), DriverError> {
+    /// Until the device has read, or written, what is there.
+    pub(super) fn wait(&self) -> Result<(), DriverError> {
         // SAFETY: the event is alive; one that was never recorded has come.
-        unsafe { result::event::synchronize(self.read) }
+        unsafe { result::event::synchronize(self.done) }
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        // SAFETY: both were made by `new`; nothing that is under way reads there once the event has come.
+        // SAFETY: both were made by `new`; nothing that is under way reads or writes there once the event has come.
         unsafe {
-            _ = result::event::synchronize(self.read);
-            _ = result::event::destroy(self.read);
+            _ = result::event::synchronize(self.done);
+            _ = result::event::destroy(self.done);
             _ = result::free_host(self.start.cast());
         }
     }

@@ -89,6 +89,8 @@ pub struct Gpu {
     pub(super) recorder: Mutex<Handle<sys::CUstream>>,
     /// What copies of much from the processor go through.
     pub(super) staging: Mutex<Option<[Pinned; 2]>>,
+    /// What little comes from the device goes through while it does more.
+    pub(super) rooms: Mutex<Vec<Pinned>>,
     pub(super) pool: Pool,
     pub(super) modules: Modules,
     blas: OnceLock<Result<Blas>>,
@@ -186,6 +188,7 @@ impl Gpu {
             stream: Handle(stream()?),
             recorder: Mutex::new(Handle(stream()?)),
             staging: Mutex::default(),
+            rooms: Mutex::default(),
             pool: Pool::default(),
             modules: Modules::default(),
             blas: OnceLock::new(),

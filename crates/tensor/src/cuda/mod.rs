@@ -5,6 +5,7 @@
 mod arguments;
 mod backend;
 mod blas;
+mod coming;
 mod copy;
 mod cublaslt;
 mod early;
@@ -20,6 +21,7 @@ use std::slice;
 
 use crate::{Device, Result, Tensor};
 
+pub(crate) use coming::{Coming, send};
 pub use gpu::{Gpu, allow_tf32, count, gpu, is_tf32_allowed};
 pub use graph::Graph;
 pub use library::look_in;

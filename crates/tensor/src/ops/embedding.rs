@@ -2,7 +2,48 @@
 
 use super::same_place;
 use crate::autograd::record;
-use crate::{DType, Error, Result, Tensor};
+use crate::{DType, Device, Error, Result, Tensor};
+
+/// Which row of a table each position takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Ids<'a> {
+    /// Numbers that the processor has.
+    Here(&'a [i64]),
+    /// Numbers where the table is, (positions) of int64 without gaps, such as tokens that were drawn there. The processor does not wait for those
+    /// of a GPU and cannot check them: zeros stand for a row that is not there.
+    There(&'a Tensor),
+}
+
+impl<'a> Ids<'a> {
+    /// How many positions there are.
+    pub fn len(self) -> usize {
+        match self {
+            Ids::Here(ids) => ids.len(),
+            Ids::There(ids) => ids.numel(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The numbers, if the processor has them.
+    pub fn here(self) -> Option<&'a [i64]> {
+        match self {
+            Ids::Here(ids) => Some(ids),
+            Ids::There(ids) if ids.device() == Device::Cpu => ids.as_slice().ok(),
+            Ids::There(_) => None,
+        }
+    }
+
+    fn to_tensor(self) -> Result<Tensor> {
+        match self {
+            Ids::Here(ids) => Tensor::from_slice(ids, &[ids.len()]),
+            Ids::There(ids) => Ok(ids.clone()),
+        }
+    }
+}
 
 /// A table whose rows are looked up.
 #[derive(Clone, Copy, Debug)]
@@ -10,7 +51,7 @@ pub struct Lookup<'a> {
     /// The rows: (rows, width) of any float dtype.
     pub table: &'a Tensor,
     /// A row for every position.
-    pub ids: &'a [i64],
+    pub ids: Ids<'a>,
     /// The row that gets no gradient: `padding_idx` of torch's `nn.Embedding`.
     pub padding: Option<usize>,
 }
@@ -18,7 +59,7 @@ pub struct Lookup<'a> {
 impl<'a> Lookup<'a> {
     /// All of whose rows get their gradients.
     pub fn new(table: &'a Tensor, ids: &'a [i64]) -> Lookup<'a> {
-        Lookup { table, ids, padding: None }
+        Lookup { table, ids: Ids::Here(ids), padding: None }
     }
 }
 
@@ -53,16 +94,21 @@ pub fn embedding(lookups: &[Lookup], dtype: DType) -> Result<Tensor> {
                 format!("each table needs one id per position, got {} and {}", first_ids.len(), ids.len());
             return Err(Error::argument("embedding", message));
         }
+        if let Ids::There(ids) = ids {
+            same_place("embedding", [ids, table])?;
+            if ids.dtype() != DType::I64 || ids.ndim() != 1 || !ids.is_contiguous() {
+                let message = "ids in a tensor must be int64 in one dimension without gaps";
+                return Err(Error::argument("embedding", message));
+            }
+        }
         let rows = table.shape()[0];
-        if let Some(&index) = ids.iter().find(|&&id| usize::try_from(id).map_or(true, |id| id >= rows)) {
+        let outside = |&&id: &&i64| usize::try_from(id).map_or(true, |id| id >= rows);
+        if let Some(&index) = ids.here().and_then(|ids| ids.iter().find(outside)) {
             return Err(Error::Index { op: "embedding", what: "the table", index, size: rows });
         }
     }
     let sources: Vec<&Tensor> = lookups.iter().map(|lookup| lookup.table).collect();
-    let ids: Vec<Tensor> = lookups
-        .iter()
-        .map(|lookup| Tensor::from_slice(lookup.ids, &[lookup.ids.len()]))
-        .collect::<Result<_>>()?;
+    let ids: Vec<Tensor> = lookups.iter().map(|lookup| lookup.ids.to_tensor()).collect::<Result<_>>()?;
     let tables: Vec<Tensor> =
         sources.iter().map(|table| table.detach().contiguous()).collect::<Result<_>>()?;
     let out = if dtype == DType::F64 && tables.iter().all(|table| table.dtype() == dtype) {
@@ -70,7 +116,7 @@ pub fn embedding(lookups: &[Lookup], dtype: DType) -> Result<Tensor> {
         let first = rows.next().unwrap_or_else(|| Tensor::zeros(&[]))?;
         rows.try_fold(first, |sum, rows| sum.add(&rows?))?
     } else {
-        let rows: Vec<(&Tensor, &[i64])> =
+        let rows: Vec<(&Tensor, Ids)> =
             tables.iter().zip(lookups).map(|(table, lookup)| (table, lookup.ids)).collect();
         let taken = if first.backend().takes(dtype) { dtype } else { DType::F32 };
         first.backend().embedding(&rows, taken)?.to_dtype(dtype)?
@@ -132,6 +178,9 @@ mod tests {
         let sum = embedding(&[Lookup::new(&words, &[2, 0, 1]), Lookup::new(&types, &[0, 0, 0])], DType::F32)
             .unwrap();
         assert_eq!(sum.as_slice::<f32>().unwrap(), [14., 25., 10., 21., 12., 23.]);
+        let there = Tensor::from_slice(&[2i64, 0], &[2]).unwrap();
+        let lookup = Lookup { ids: Ids::There(&there), ..Lookup::new(&words, &[]) };
+        assert_eq!(embedding(&[lookup], DType::F32).unwrap().as_slice::<f32>().unwrap(), [4., 5., 0., 1.]);
         assert_eq!(words.gather_rows(&[1, 1]).unwrap().as_slice::<f32>().unwrap(), [2., 3., 2., 3.]);
     }
 
@@ -141,6 +190,9 @@ mod tests {
         for id in [-1, 3, i64::MAX, i64::MIN] {
             let error = embedding(&[Lookup::new(&table, &[id])], DType::F32).unwrap_err();
             assert!(error.to_string().contains(&id.to_string()), "{error}");
+            let there = Tensor::from_slice(&[id], &[1]).unwrap();
+            let lookup = Lookup { ids: Ids::There(&there), ..Lookup::new(&table, &[]) };
+            assert_eq!(embedding(&[lookup], DType::F32).unwrap_err().to_string(), error.to_string());
         }
     }
 

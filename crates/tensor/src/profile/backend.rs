@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{Kind, Scope, Work, here};
 use crate::ops::{
-    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, Kept, LinearStep, Places,
+    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, Ids, Kept, LinearStep, Places,
     ReduceOp, Sampling, Then, UnaryOp,
 };
 use crate::{Backend, DType, Matrix, Quantized, Result, Scalar, Shape, Tensor};
@@ -337,7 +337,7 @@ impl<B: Backend> Backend for Profiled<B> {
         measured(self.0, name, work, || self.0.update(changes))
     }
 
-    fn embedding(&self, lookups: &[(&Tensor, &[i64])], dtype: DType) -> Result<Tensor> {
+    fn embedding(&self, lookups: &[(&Tensor, Ids)], dtype: DType) -> Result<Tensor> {
         let row = |table: &Tensor| table.shape().last().map_or(0, |width| width * table.dtype().size());
         let read = lookups.iter().map(|(table, ids)| (ids.len() * (row(table) + size_of::<i64>())) as u64);
         let shapes = lookups.iter().map(|(table, _)| table.shape().into()).collect();

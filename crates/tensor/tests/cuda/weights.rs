@@ -1,6 +1,6 @@
 //! Matrices in blocks, optimizers, lookups and stores.
 
-use trustformers_tensor::ops::{StoreForm, Update, rope, store_rows, stored_rows};
+use trustformers_tensor::ops::{Ids, StoreForm, Update, rope, store_rows, stored_rows};
 use trustformers_tensor::{Activation, BlockFormat, DType, Device, Generator, Quantized, Tensor, ops};
 
 use crate::arguments::{ACTIVATIONS, Angles, Part, code, place_in, rule};
@@ -350,16 +350,16 @@ fn lookups_stores_and_turns() {
         let (ids, positions) = ([3i64, 10, 0, 3, 7], [0i64, 1, 2, 3, 4]);
         let tables = [Memory::of(&words), Memory::of(&places)];
         let lists = [Memory::of_slice(&ids), Memory::of_slice(&positions)];
-        let mut lookups = [0u64; 9];
-        for i in 0..2 {
-            (lookups[2 * i], lookups[2 * i + 1]) = (tables[i].address(), lists[i].address());
+        let mut lookups = [0u64; 13];
+        for (i, rows) in [11, 5].into_iter().enumerate() {
+            lookups[3 * i..][..3].copy_from_slice(&[tables[i].address(), lists[i].address(), rows]);
         }
-        lookups[8] = 2;
+        lookups[12] = 2;
         let out = Memory::new(5 * 37 * dtype.size());
         launch!(module, "embedding", elements(5 * 37, 1), [&out, Argument::of(lookups), code, 5i64, 37i32]);
         let (wide_words, wide_places) = (single(&words), single(&places));
-        let want =
-            cpu().embedding(&[(&wide_words, &ids[..]), (&wide_places, &positions[..])], DType::F32).unwrap();
+        let both = [(&wide_words, Ids::Here(&ids)), (&wide_places, Ids::Here(&positions))];
+        let want = cpu().embedding(&both, DType::F32).unwrap();
         close("embedding", &out.tensor(&[5, 37], dtype), &want, tolerance(dtype));
 
         let module = Module::new("heads", &[&format!("T={}", name(dtype))]);

@@ -4,7 +4,7 @@ use super::{Gpu, of};
 use crate::cuda::arguments::code;
 use crate::cuda::geometry::elements;
 use crate::cuda::launch::{Argument, launch};
-use crate::ops::BinaryOp;
+use crate::ops::{BinaryOp, Ids};
 use crate::{Backend, DType, Result, Tensor};
 
 /// The module that moves elements of `dtype`, whatever they mean.
@@ -43,28 +43,41 @@ pub(super) fn put(
 /// The most tables of one launch.
 const MAX_LOOKUPS: usize = 4;
 
-/// What kernels call Lookups: tables with their ids, and how many.
+/// What kernels call Lookups: tables with their ids and the number of their rows, and how many.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Lookups {
-    at: [[u64; 2]; MAX_LOOKUPS],
+    at: [[u64; 3]; MAX_LOOKUPS],
     count: i64,
 }
 
-pub(super) fn embedding(gpu: &Gpu, lookups: &[(&Tensor, &[i64])], to: DType) -> Result<Tensor> {
+pub(super) fn embedding(gpu: &Gpu, lookups: &[(&Tensor, Ids)], to: DType) -> Result<Tensor> {
     let (positions, width) = (lookups[0].1.len(), lookups[0].0.shape()[1]);
-    let all: Vec<i64> = lookups.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
-    let ids = gpu.table(&all)?;
-    let ids_of = |lookup: usize| ids.as_ptr() as u64 + (lookup * positions * size_of::<i64>()) as u64;
+    // What the processor has goes there in one copy.
+    let here: Vec<i64> = lookups.iter().filter_map(|(_, ids)| ids.here()).flatten().copied().collect();
+    let here = gpu.table(&here)?;
+    let mut next = here.as_ptr() as u64;
+    let ids: Vec<u64> = lookups
+        .iter()
+        .map(|(_, ids)| match ids {
+            Ids::There(ids) => ids.as_ptr() as u64,
+            Ids::Here(ids) => {
+                let at = next;
+                next += size_of_val(*ids) as u64;
+                at
+            }
+        })
+        .collect();
     let (mut sum, mut first): (Option<Tensor>, usize) = (None, 0);
     // Tables of one dtype are added up in one launch.
     while let Some((table, _)) = lookups.get(first) {
         let dtype = table.dtype();
         let alike = lookups[first..].iter().take_while(|(table, _)| table.dtype() == dtype).count();
         let count = alike.min(MAX_LOOKUPS);
-        let mut at = [[0; 2]; MAX_LOOKUPS];
-        for (index, place) in at.iter_mut().enumerate().take(count) {
-            *place = [lookups[first + index].0.as_ptr() as u64, ids_of(first + index)];
+        let mut at = [[0; 3]; MAX_LOOKUPS];
+        for (place, index) in at.iter_mut().zip(first..first + count) {
+            let table = lookups[index].0;
+            *place = [table.as_ptr() as u64, ids[index], table.shape()[0] as u64];
         }
         let out = gpu.fresh(&[positions, width], to)?;
         let (grid, lookups) = (elements(out.numel(), 1), Argument::of(Lookups { at, count: count as i64 }));

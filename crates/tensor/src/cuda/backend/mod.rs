@@ -22,7 +22,7 @@ use super::arguments::class;
 use super::gpu::Gpu;
 use super::launch::Argument;
 use crate::ops::{
-    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, LinearStep, Norm, Places,
+    Activation, Angles, Attention, BinaryOp, Change, CompareOp, Distribution, Ids, LinearStep, Norm, Places,
     ReduceOp, Sampling, UnaryOp,
 };
 use crate::{Backend, DType, Device, Quantized, Result, Scalar, Tensor};
@@ -270,7 +270,7 @@ impl Backend for Gpu {
         update::update(self, changes)
     }
 
-    fn embedding(&self, lookups: &[(&Tensor, &[i64])], dtype: DType) -> Result<Tensor> {
+    fn embedding(&self, lookups: &[(&Tensor, Ids)], dtype: DType) -> Result<Tensor> {
         index::embedding(self, lookups, dtype)
     }
 

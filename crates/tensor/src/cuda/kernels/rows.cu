@@ -5,6 +5,7 @@
 struct Lookup {
     const void* table;
     const i64* ids;
+    i64 rows;
 };
 constexpr int MAX_LOOKUPS = 4;
 struct Lookups {
@@ -12,13 +13,15 @@ struct Lookups {
     i64 count;
 };
 
-// For every position the sum, over the lookups, of the row that its id names: (positions, width). Ids are in range.
+// For every position the sum, over the lookups, of the row that its id names: (positions, width). An id that was drawn here may name none.
 KERNEL(256) embedding(T* out, Lookups lookups, int dtype, i64 positions, int width) {
     for (i64 i = first_element(); i < positions * width; i += element_step()) {
         i64 position = i / width, column = i % width;
         float sum = 0;
         for (int n = 0; n < lookups.count; n++) {
-            sum += load<float>(lookups.at[n].table, dtype, lookups.at[n].ids[position] * width + column);
+            Lookup one = lookups.at[n];
+            i64 id = one.ids[position];
+            if (id >= 0 && id < one.rows) sum += load<float>(one.table, dtype, id * width + column);
         }
         out[i] = narrow<T>(sum);
     }
