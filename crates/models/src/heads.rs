@@ -225,6 +225,14 @@ impl Head {
         matches!(self, Head::Language(_))
     }
 
+    /// How it reads the labels of whole texts, if those are what it classifies.
+    pub fn label_reading(&self) -> Option<LabelReading> {
+        match self {
+            Head::Sequence { labels, .. } => Some(*labels),
+            _ => None,
+        }
+    }
+
     /// For every position (batch, length) the label that its logits are held against, -100 for none; `None` for other heads.
     pub fn position_labels(&self, labels: &Tensor, [batch, length]: [usize; 2]) -> Result<Option<Vec<i64>>> {
         let shifts = match self {

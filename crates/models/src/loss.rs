@@ -89,6 +89,8 @@ pub(crate) enum ProblemType {
     Regression,
     SingleLabel,
     MultiLabel,
+    /// Classes, of which negative ones count for nothing.
+    Classes,
     /// Shares of each label.
     Distribution,
 }
@@ -97,28 +99,42 @@ impl ProblemType {
     pub(crate) fn read(config: &Config) -> Result<ProblemType> {
         match config.values().get("problem_type").and_then(|value| value.as_str()) {
             None => Ok(ProblemType::Infer),
-            Some("regression") => Ok(ProblemType::Regression),
-            Some("single_label_classification") => Ok(ProblemType::SingleLabel),
-            Some("multi_label_classification") => Ok(ProblemType::MultiLabel),
-            Some(other) => Err(Error::Config(format!(
-                "`problem_type` must be regression, single_label_classification or multi_label_classification, got {other}"
-            ))),
+            Some(given) => {
+                let all = [ProblemType::Regression, ProblemType::SingleLabel, ProblemType::MultiLabel];
+                all.into_iter().find(|problem| problem.name() == Some(given)).ok_or_else(|| {
+                    Error::Config(format!(
+                        "`problem_type` must be regression, single_label_classification or multi_label_classification, got {given}"
+                    ))
+                })
+            }
+        }
+    }
+
+    /// transformers' name for it, where it has one.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            ProblemType::Regression => Some("regression"),
+            ProblemType::SingleLabel => Some("single_label_classification"),
+            ProblemType::MultiLabel => Some("multi_label_classification"),
+            ProblemType::Infer | ProblemType::Classes | ProblemType::Distribution => None,
+        }
+    }
+
+    /// What it is for a model of so many labels that is given `labels`.
+    pub(crate) fn of(self, count: usize, labels: &Tensor, reading: LabelReading) -> ProblemType {
+        let is_classes = labels.ndim() < 2 || labels.shape().last() == Some(&1);
+        match (self, reading) {
+            (ProblemType::Infer, _) if count == 1 => ProblemType::Regression,
+            (ProblemType::Infer, LabelReading::Distribution) if is_classes => ProblemType::Classes,
+            (ProblemType::Infer, LabelReading::Distribution) => ProblemType::Distribution,
+            (ProblemType::Infer, _) if labels.dtype().is_int() => ProblemType::SingleLabel,
+            (ProblemType::Infer, _) => ProblemType::MultiLabel,
+            (given, _) => given,
         }
     }
 
     /// The loss of `logits` (batch, labels).
     pub(crate) fn loss(self, logits: &Tensor, labels: &Tensor, reading: LabelReading) -> Result<Tensor> {
-        let is_classes = labels.ndim() < 2 || labels.shape().last() == Some(&1);
-        let problem = match self {
-            ProblemType::Infer if logits.shape()[1] == 1 => ProblemType::Regression,
-            ProblemType::Infer if reading == LabelReading::Distribution => match is_classes {
-                true => return classes(logits, labels),
-                false => ProblemType::Distribution,
-            },
-            ProblemType::Infer if labels.dtype().is_int() => ProblemType::SingleLabel,
-            ProblemType::Infer => ProblemType::MultiLabel,
-            given => given,
-        };
         let fitting = |shape: &[usize]| -> Result<Tensor> {
             if labels.numel() != shape.iter().product::<usize>() {
                 return Err(Error::Input(format!(
@@ -128,7 +144,8 @@ impl ProblemType {
             }
             Ok(labels.to_device(logits.device())?.to_dtype(DType::F32)?.reshape(shape)?)
         };
-        match problem {
+        match self.of(logits.shape()[1], labels, reading) {
+            ProblemType::Classes => classes(logits, labels),
             ProblemType::Regression => {
                 let difference = logits.sub(&fitting(logits.shape())?)?;
                 Ok(difference.mul(&difference)?.mean(&[], false)?)

@@ -1,6 +1,7 @@
 //! A model ready to run: what it is made of, and loading it. What it computes is in `forward`.
 
 mod forward;
+mod labels;
 
 use std::path::Path;
 use std::sync::Arc;

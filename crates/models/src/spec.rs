@@ -69,6 +69,8 @@ pub struct StackSpec {
     pub project_out: Option<LinearSpec>,
     /// Whether a position sees only those before it and itself.
     pub causal: bool,
+    /// Whether positions that begin anew begin another text, where neither a mask nor a cache says otherwise.
+    pub parts_texts: bool,
     /// The rotary embeddings that layers refer to by number.
     pub rotaries: Vec<RotarySpec>,
     /// What is added to every layer's attention scores.

@@ -222,7 +222,7 @@ impl Stack {
         let mut hidden = self.embeddings.forward(pass.text, packing, past, pass.dropout)?;
         let ragged = match &pass.cache {
             Some(cache) => cache.ragged(packing),
-            None => packing.ragged().clone(),
+            None => self.texts(&pass)?,
         };
         // Layers may be spread over devices; what they share is made for the first of them.
         let site = self.layers.first().map_or(Site::of([&hidden]), |layer| layer.site());
@@ -287,6 +287,7 @@ impl Stack {
         };
         let mut hidden_states = pass.output_hidden_states.then(Vec::new);
         let can_narrow = hidden_states.is_none()
+            && shared.ragged.sequences().len() == packing.shape()[0]
             && self.convolution.is_none()
             && !pass.dropout.drops(self.spec.layer_drop)
             && self.layers.last().is_some_and(|last| last.can_narrow(&step));
@@ -394,6 +395,26 @@ impl Stack {
         let mut parts = layer.linears().into_iter().flat_map(Linear::parts);
         let is_wide = parts.all(|part| matches!(part.dtype(), DType::F32 | DType::F64));
         if is_wide { StoreForm::F32 } else { StoreForm::F16 }
+    }
+
+    /// What of a pass without a cache looks at one another: the sequences, or where the caller's positions begin anew within one and no mask says
+    /// otherwise, the texts that it consists of, as transformers' `find_packed_sequence_indices` has it.
+    fn texts(&self, pass: &Pass) -> Result<Ragged> {
+        let whole = pass.packing.ragged();
+        let (given, what) = (&pass.text.position_ids, "the positions");
+        if !self.spec.parts_texts || pass.text.mask.is_some() {
+            return Ok(whole.clone());
+        }
+        let Some(positions) = pass.text.packed_ids("position_ids", given, pass.packing, what, 1 << 31)?
+        else {
+            return Ok(whole.clone());
+        };
+        let mut texts = Ragged::default();
+        for s in whole.sequences() {
+            let own = &positions[s.start..s.start + s.rows];
+            own.chunk_by(|one, next| next - one == 1).for_each(|text| texts.push(text.len(), text.len()));
+        }
+        Ok(texts)
     }
 
     /// Cosines and sines of each of the stack's rotary embeddings for the packed rows, on the host.

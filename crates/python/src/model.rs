@@ -263,11 +263,12 @@ impl PyModel {
 
     /// Runs the model over tensors by transformers' names for them; the result has what outputs there are by theirs, as tensors and
     /// lists of tensors. A cache holds the text so far and takes this one in. In `training` there is dropout, which follows from
-    /// `manual_seed`; with `recomputes` layers keep their inputs alone and are computed again for their gradients.
+    /// `manual_seed`; with `recomputes` layers keep their inputs alone and are computed again for their gradients;
+    /// `noise` is NEFTune's alpha.
     #[pyo3(signature = (
         tensors, *, cache=None, output_hidden_states=false, output_attentions=false, output_router_logits=None,
         num_items_in_batch=None, logits_to_keep=Keep::Last(0), max_length=None, encoder_only=false, training=false,
-        recomputes=false
+        recomputes=false, noise=None
     ))]
     #[allow(clippy::too_many_arguments)] // They are the keywords of transformers' forward.
     fn forward<'py>(
@@ -284,6 +285,7 @@ impl PyModel {
         encoder_only: bool,
         training: bool,
         recomputes: bool,
+        noise: Option<f64>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let inputs = Inputs {
             logits_to_keep: logits_to_keep.into(),
@@ -294,6 +296,7 @@ impl PyModel {
             max_length,
             dropout: if training { Some(draw(Generator::seed)?) } else { None },
             recomputes,
+            noise,
             ..inputs(tensors)?
         };
         let run = || match cache {
@@ -315,6 +318,16 @@ impl PyModel {
             }
         }
         Ok(result)
+    }
+
+    /// transformers' `problem_type` that labels are taken for.
+    fn problem_type(&self, labels: &PyTensor) -> PyResult<Option<&'static str>> {
+        self.0.problem_type(&labels.0).map_err(errors::models)
+    }
+
+    /// What the decoder of an encoder-decoder reads to predict labels.
+    fn decoder_input_ids(&self, labels: &PyTensor) -> PyResult<PyTensor> {
+        self.0.decoder_input_ids(&labels.0).map(PyTensor).map_err(errors::models)
     }
 
     /// The names of all parameters, and with `tied` also the further names of those that have several.

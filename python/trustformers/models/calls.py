@@ -84,6 +84,8 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
         recording = engine.requires_grad or any(tensor.requires_grad for tensor in tensors.values())
         recording = recording and may_record
         uses_cache = asked("use_cache") and not recording and not model.training
+        if asked("use_cache") and not uses_cache and cache is None:
+            _hold_together(tensors)
     elif uses_cache:
         uses_cache = asked("use_cache")
     if cache is None and uses_cache:
@@ -104,7 +106,10 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
             max_length=max_length,
             training=model.training,
             recomputes=model.training and model.is_activation_checkpointing,
+            noise=model._noise,
         )
+    if "labels" in tensors:
+        model._note_labels(tensors["labels"])
     fields = {name: from_tensor(value, kind) for name, value in outputs.items()}
     for name in ("hidden_states", "attentions"):
         if encoded.get(name) is not None:
@@ -113,6 +118,16 @@ def forward(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[An
         fields["past_key_values"] = cache
     result = output_class(engine.family, task, fields)(**fields)
     return result if asked("return_dict") else result.to_tuple()
+
+
+def _hold_together(tensors: dict[str, _engine.Tensor]) -> None:
+    """Have positions that begin anew part no texts from one another, by a mask that shows everything.
+
+    transformers' model would have made a cache here, and then parts none.
+    """
+    text = tensors.get("input_ids", tensors.get("inputs_embeds"))
+    if text is not None and "position_ids" in tensors and "attention_mask" not in tensors:
+        tensors["attention_mask"] = _engine.ones(text.shape[:2])
 
 
 def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[Any] | tuple[Any, ...]:
@@ -136,6 +151,7 @@ def encode(model: PreTrainedModel, arguments: dict[str, Any]) -> ModelOutput[Any
             encoder_only=True,
             training=model.training,
             recomputes=model.training and model.is_activation_checkpointing,
+            noise=model._noise,
         )
     result: BaseModelOutput[Any] = BaseModelOutput(
         **{name: from_tensor(value, kind) for name, value in outputs.items()}

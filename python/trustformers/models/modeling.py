@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar, overload
 
@@ -14,6 +15,7 @@ from ..asynchronous.pool import in_loading_pool
 from ..generation.configuration import DEFAULTS, GenerationConfig
 from ..generation.mixin import GenerationMixin
 from . import calls
+from .arrays import from_tensor, kind_of, to_tensor
 from .configuration import PreTrainedConfig
 from .halves import Decoder, Encoder
 from .loading import open_model
@@ -82,6 +84,8 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
             config.use_cache = config.is_decoder and config.use_cache
         self.config = config
         self.training = self.is_activation_checkpointing = False
+        #: NEFTune's alpha, while a Trainer trains with it.
+        self._noise: float | None = None
         self._engine = engine
         self.generation_config = GenerationConfig.from_model_config(config) if self.can_generate() else None
         self._engine_config = self._fields()
@@ -102,6 +106,14 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
         if any(v != seen.get(k, seen) for k, v in self.config.__dict__.items() if k not in _READ_LATE):
             self._replace({})
         return self._engine
+
+    def _note_labels(self, labels: _engine.Tensor) -> None:
+        """Write down, as transformers does, what the first labels were taken for."""
+        config = self.config
+        problem = self._engine.problem_type(labels) if getattr(config, "problem_type", "") is None else None
+        if problem is not None:
+            # The engine takes labels for that by itself.
+            config.problem_type = self._engine_config["problem_type"] = problem
 
     def _replace(self, tensors: dict[str, _engine.Tensor]) -> None:
         """Make the engine anew with some weights replaced, for the configuration as it is now."""
@@ -371,6 +383,21 @@ class PreTrainedModel(GenerationMixin, AsyncModel, Weights):
             if weight == f"{path}.weight":
                 return part()
         return Module(self, path)
+
+    @property
+    def prepare_decoder_input_ids_from_labels(self) -> Callable[[Any], Any]:
+        """What the decoder reads to predict labels (batch, length): them, one position later.
+
+        Encoder-decoders that write have it. They read it where they are given nothing but labels.
+        """
+        if self._task != "Seq2SeqLM":
+            raise AttributeError(f"'{type(self).__name__}' does not write behind an encoder")
+
+        def prepare(labels: Any) -> Any:
+            shifted = self._current_engine().decoder_input_ids(to_tensor("labels", labels))
+            return from_tensor(shifted, kind_of(labels))
+
+        return prepare
 
     def get_encoder(self) -> Any:
         """The encoder, which is called like a model: of an encoder-decoder its own, else the base model."""

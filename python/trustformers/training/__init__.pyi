@@ -19,6 +19,7 @@ from .collators import (
     DataCollatorForMultipleChoice as DataCollatorForMultipleChoice,
     DataCollatorForSeq2Seq as DataCollatorForSeq2Seq,
     DataCollatorForTokenClassification as DataCollatorForTokenClassification,
+    DataCollatorWithFlattening as DataCollatorWithFlattening,
     DataCollatorWithPadding as DataCollatorWithPadding,
     DefaultDataCollator as DefaultDataCollator,
     default_data_collator as default_data_collator,

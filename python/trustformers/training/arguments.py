@@ -113,7 +113,8 @@ class TrainingArguments(Setters, OtherSettings, metaclass=Spelled):
     ``warmup_steps``. ``train_sampling_strategy`` is ``"random"``, ``"sequential"`` or ``"group_by_length"``.
     Gradients are clipped to ``max_grad_norm`` if that is above 0, and old checkpoints deleted beyond
     ``save_total_limit`` if that is. ``report_to`` names what is written beside the checkpoints:
-    ``"tensorboard"``, ``"csv"``, ``"jsonl"``. With ``dataloader_num_workers`` a thread collates batches while
+    ``"tensorboard"``, ``"csv"``, ``"jsonl"``. ``neftune_noise_alpha`` adds noise to the embeddings of tokens
+    in training (NEFTune, Jain et al. 2023; 5 is usual). With ``dataloader_num_workers`` a thread collates batches while
     the model runs.
 
     :raises TypeError: for keywords that do not exist, naming the nearest.
@@ -140,6 +141,7 @@ class TrainingArguments(Setters, OtherSettings, metaclass=Spelled):
     adam_epsilon: float = 1e-8
     max_grad_norm: float | None = 1.0
     label_smoothing_factor: float = 0.0
+    neftune_noise_alpha: float | None = None
 
     activation_checkpointing: bool = False
     activation_checkpointing_kwargs: dict[str, Any] | str | None = None
@@ -258,6 +260,9 @@ class TrainingArguments(Setters, OtherSettings, metaclass=Spelled):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"Got {name} = {value}, Expected value {name} >= 0")
+        alpha = self.neftune_noise_alpha
+        if alpha is not None and not (math.isfinite(alpha) and alpha >= 0):
+            raise ValueError(f"neftune_noise_alpha must be a number of at least 0, got {alpha}")
         if not 0 <= self.label_smoothing_factor < 1:
             raise ValueError(f"label_smoothing_factor must be in [0, 1), got {self.label_smoothing_factor}")
         if self.dataloader_num_workers < 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -106,8 +106,8 @@ class DataCollatorForTokenClassification:
 class DataCollatorForSeq2Seq:
     """Fills up rows, and their labels, which have lengths of their own, with what no loss counts.
 
-    The model makes the decoder's input of the labels itself, so ``model`` is only asked for it if it has
-    ``prepare_decoder_input_ids_from_labels``.
+    Given a ``model`` that has ``prepare_decoder_input_ids_from_labels``, it adds the decoder's input, which
+    the model would make of the labels itself.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -165,6 +165,54 @@ class DataCollatorForMultipleChoice:
         if labels is not None:
             batch["labels"] = _labels(labels)
         return converted(batch, return_tensors or self.return_tensors)
+
+
+@dataclass
+class DataCollatorWithFlattening(DefaultDataCollator):
+    """One long row of all examples, which takes no padding: a decoder sees each of them by itself.
+
+    It is told where examples begin by ``position_ids``, which begin anew there, and its attention looks at
+    no more than an example. Of the ``labels`` (or else ``input_ids``), the first of each example is
+    ``separator_id``, as nothing before it predicts it.
+
+    :param position_ids_start: the position of the first token of an example.
+    """
+
+    return_position_ids: bool = field(default=True, kw_only=True)
+    separator_id: int = field(default=-100, kw_only=True)
+    return_flash_attn_kwargs: bool = field(default=False, kw_only=True)
+    return_seq_idx: bool = field(default=False, kw_only=True)
+    position_ids_start: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Check what is asked for.
+
+        :raises ValueError: for what other libraries' kernels ask for.
+        """
+        for name in ("return_flash_attn_kwargs", "return_seq_idx"):
+            if getattr(self, name):
+                raise ValueError(f"{name}= is not supported: position_ids say where examples begin")
+
+    def __call__(
+        self, features: Sequence[Any], return_tensors: str | None = None, separator_id: int | None = None
+    ) -> dict[str, Any]:
+        """Put the examples that have tokens behind one another: arrays of (1, tokens).
+
+        :raises ValueError: when none has any.
+        """
+        rows = [row for row in _dictionaries(features) if len(row["input_ids"])]
+        if not rows:
+            raise ValueError("DataCollatorWithFlattening received a batch where every example is empty.")
+        first = self.separator_id if separator_id is None else separator_id
+        labels = [[first, *row.get("labels", row["input_ids"])[1:]] for row in rows]
+        batch = {"input_ids": [row["input_ids"] for row in rows], "labels": labels}
+        if self.return_position_ids:
+            batch["position_ids"] = [self.position_ids_start + np.arange(len(row)) for row in labels]
+        flat = {
+            name: np.concatenate([np.asarray(one, dtype=np.int64) for one in all])[None]
+            for name, all in batch.items()
+        }
+        return converted(flat, return_tensors or self.return_tensors)
 
 
 def filled_up(rows: Sequence[Any], length: int, value: int, side: str) -> np.ndarray[Any, Any]:

@@ -85,7 +85,7 @@ class Setup:
         self._is_causal = task == "CausalLM"
         #: Whether that label is left out where labels are counted. transformers knows such models by their
         #: names, and so counts one label too many of each row of GPT-2's: its losses are to be equal.
-        named = type(_without_adapters(self.model)).__name__
+        named = type(without_adapters(self.model)).__name__
         self._loss_shifts_labels = self._is_causal and "ForCausalLM" in named
 
         pads = isinstance(processing_class, PreTrainedTokenizerBase)
@@ -159,7 +159,7 @@ class Setup:
                 raise RuntimeError("model_init should not return None.")
         elif self.model_init is not None:
             raise ValueError("`Trainer` requires either a `model` or `model_init` argument, but not both.")
-        own = _without_adapters(model)
+        own = without_adapters(model)
         if isinstance(own, PreTrainedModel) and own.is_quantized and own is model:
             raise ValueError(
                 "The weights of this model are kept in blocks of few bits, which cannot be trained: open it "
@@ -208,7 +208,7 @@ class Setup:
         if not self.args.remove_unused_columns:
             return None
         labels = ["label", "label_ids", *self.label_names]
-        return Columns(_arguments(self.model), labels, type(_without_adapters(self.model)).__name__, what)
+        return Columns(_arguments(self.model), labels, type(without_adapters(self.model)).__name__, what)
 
     def _batches(self, dataset: Any, what: str, batch_size: int, order: Order | None) -> Batches:
         columns = self._columns(what)
@@ -376,7 +376,7 @@ def _tensor(name: str, value: Any, device: Any) -> Any:
 
 def _arguments(model: Any) -> list[str]:
     """What the forward pass of a model takes."""
-    model = _without_adapters(model)
+    model = without_adapters(model)
     if isinstance(model, PreTrainedModel):
         return list(calls.accepted(model._engine.family, model._task))
     return list(inspect.signature(getattr(model, "forward", model)).parameters)
@@ -387,5 +387,5 @@ def _takes(model: Any, name: str) -> bool:
     return name in _arguments(model) if given is None else bool(given)
 
 
-def _without_adapters(model: Any) -> Any:
+def without_adapters(model: Any) -> Any:
     return model.get_base_model() if isinstance(model, PeftModel) else model

@@ -68,7 +68,6 @@ _MISSING: dict[str, Any] = {
     "liger_kernel_config": None,
     "local_rank": -1,
     "mp_parameters": "",
-    "neftune_noise_alpha": None,
     "optim_target_modules": None,
     "parallelism_config": None,
     "past_index": -1,

@@ -17,6 +17,7 @@ import numpy as np
 from .. import _engine
 from .._seed import set_seed
 from ..models.arrays import to_array
+from ..models.modeling import PreTrainedModel
 from ..models.trainable import make_trainable
 from ..tokenizers.base import PreTrainedTokenizerBase
 from .aligning import align_special_tokens
@@ -28,6 +29,7 @@ from .gradients import clip_grad_norm_, get_total_norm
 from .metric_schedules import MetricLR
 from .outputs import TrainOutput, speed_metrics
 from .search import Search
+from .setup import without_adapters
 from .state import TrainerState
 
 logger = logging.getLogger(__name__)
@@ -88,6 +90,13 @@ class Trainer(Search):
             return self._train(self._found(resume_from_checkpoint), ignore_keys_for_eval)
         finally:
             self.is_in_train = False
+            self._disturb(None)
+
+    def _disturb(self, alpha: float | None) -> None:
+        """Have the model add so much of NEFTune's noise to its embeddings in training."""
+        model = without_adapters(self.model)
+        if isinstance(model, PreTrainedModel):
+            model._noise = alpha
 
     def _found(self, given: str | os.PathLike[str] | bool | None) -> str | os.PathLike[str] | None:
         if given is None or given is False:
@@ -122,6 +131,7 @@ class Trainer(Search):
         handler.model, handler.optimizer, handler.lr_scheduler = self.model, self.optimizer, self.lr_scheduler
         handler.train_dataloader = batches
         self.model.train()
+        self._disturb(args.neftune_noise_alpha)
         self.optimizer.zero_grad()
         self.control.should_training_stop = False
         self._event("on_train_begin")

@@ -157,6 +157,7 @@ fn stack(config: &Config, kind: &Kind, names: &Names, causal: bool) -> Result<St
         final_norm: kind.pre_norm.then_some(layer_norm(names.norm, EPS)),
         project_out: None,
         causal,
+        parts_texts: false,
         rotaries: Vec::new(),
         bias: None,
         dropout: 0.0,

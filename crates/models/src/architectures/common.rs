@@ -101,6 +101,7 @@ pub(super) fn bert_stack(config: &Config, embeddings: EmbeddingsSpec, eps: f32) 
         final_norm: None,
         project_out: None,
         causal: false,
+        parts_texts: false,
         rotaries: Vec::new(),
         bias: None,
         dropout: 0.0,

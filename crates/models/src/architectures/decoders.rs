@@ -57,6 +57,7 @@ pub(super) fn decoder_stack(
         final_norm: Some(final_norm),
         project_out: None,
         causal: true,
+        parts_texts: true,
         rotaries: Vec::new(),
         bias: None,
         dropout: 0.0,

@@ -97,6 +97,7 @@ fn spec(config: &Config) -> Result<Spec> {
         final_norm: None,
         project_out: None,
         causal: false,
+        parts_texts: false,
         rotaries: Vec::new(),
         bias: None,
         dropout: 0.0,

@@ -161,6 +161,7 @@ fn spec(config: &Config) -> Result<Spec> {
         final_norm: Some(norm(config, "final_norm")?),
         project_out: None,
         causal: false,
+        parts_texts: false,
         rotaries: vec![
             RotarySpec::read_for(config, GLOBAL, "global_rope_theta", head_dim)?,
             RotarySpec::read_for(config, LOCAL, "local_rope_theta", head_dim)?,

@@ -114,6 +114,7 @@ fn spec(config: &Config) -> Result<Spec> {
         layer_drop: config.dropout("layerdrop")?,
         final_norm: has_last.then_some(last),
         project_out: projects.then_some(linear("decoder.project_out", false)),
+        parts_texts: false,
         ..decoder_stack(embeddings, "decoder.layers", layers, last)
     }))
 }

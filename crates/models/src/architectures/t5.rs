@@ -112,6 +112,7 @@ fn stack(config: &Config, names: &Names, layers: &str, causal: bool) -> Result<S
         final_norm: Some(rms_norm(names.norm, eps)),
         project_out: None,
         causal,
+        parts_texts: false,
         rotaries: Vec::new(),
         bias: Some(BiasSpec::Relative(RelativeSpec {
             path: names.relative,
