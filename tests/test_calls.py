@@ -328,3 +328,44 @@ def test_the_span_of_an_answer_is_learnt_among_all_positions(name: str) -> None:
     assert loss == pytest.approx(want, rel=1e-5)
     hidden = model(attention_mask=mask, **asked).start_logits[0, 4:]
     assert not np.asarray(hidden).any(), "nobody is told what is there"
+
+
+SMALL: dict[str, Any] = {"vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("labels", "count", "problem"),
+    [
+        ([0, 1], 2, "single_label_classification"),
+        ([[0.0, 1.0], [1.0, 1.0]], 2, "multi_label_classification"),
+        ([0.5, 2.0], 1, "regression"),
+        ([1, 2], 1, "regression"),
+    ],
+)
+def test_the_first_loss_says_what_labels_are(
+    labels: list[Any], count: int, problem: str, tmp_path: Path
+) -> None:
+    config = trustformers.BertConfig(**SMALL, num_labels=count)
+    model = trustformers.BertForSequenceClassification(config).eval()
+    given = trustformers.tensor(labels)
+    ids = trustformers.tensor(IDS)
+    model(ids)
+    assert model.config.problem_type is None
+    engine = model._engine
+    loss = model(ids, labels=given).loss
+    assert model.config.problem_type == problem
+    # Nothing was made anew for it, and the same comes of it when it is read.
+    assert model._current_engine() is engine
+    model.save_pretrained(tmp_path)
+    opened = trustformers.AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    assert opened.config.problem_type == problem
+    assert opened(ids, labels=given).loss.item() == loss.item()
+
+
+def test_some_say_nothing_of_their_labels() -> None:
+    deberta = trustformers.DebertaV2ForSequenceClassification(trustformers.DebertaV2Config(**SMALL))
+    tokens = trustformers.BertForTokenClassification(trustformers.BertConfig(**SMALL))
+    choice = trustformers.BertForMultipleChoice(trustformers.BertConfig(**SMALL))
+    for model, ids, labels in ((deberta, IDS, [0, 1]), (tokens, IDS, MASK), (choice, IDS[None], [0])):
+        assert model.eval()(trustformers.tensor(ids), labels=trustformers.tensor(labels)).loss is not None
+        assert model.config.problem_type is None

@@ -1,4 +1,4 @@
-"""Several texts in one row, which positions that begin anew part from one another, as transformers parts them."""
+"""Several texts in one row: positions that begin anew part them from one another, as in transformers."""
 
 import inspect
 from pathlib import Path
@@ -38,7 +38,9 @@ def test_texts_in_one_row_are_parted_as_transformers_parts_them(
 
     random = np.random.default_rng(number)
     ids = random.integers(3, config["vocab_size"], (2, 13))
-    positions = np.stack([np.concatenate([np.arange(n) for n in lengths]) for lengths in ((4, 1, 8), (10, 3))])
+    positions = np.stack(
+        [np.concatenate([np.arange(n) for n in lengths]) for lengths in ((4, 1, 8), (10, 3))]
+    )
     offset = 4 if model_type in ("roberta", "xlm-roberta", "camembert") else 0
     given = {"input_ids": ids, "position_ids": positions + offset, "labels": ids}
     for others in (
@@ -48,14 +50,21 @@ def test_texts_in_one_row_are_parted_as_transformers_parts_them(
         {"use_cache": False, "attention_mask": np.ones_like(ids)},
         {},
     ):
-        given: dict[str, Any] = {"input_ids": ids, "position_ids": positions + offset, "labels": ids, **others}
+        given: dict[str, Any] = {
+            "input_ids": ids,
+            "position_ids": positions + offset,
+            "labels": ids,
+            **others,
+        }
         tensors = {key: torch.tensor(v) if isinstance(v, np.ndarray) else v for key, v in given.items()}
         with torch.no_grad():
             wanted = theirs(**tensors)
         found = ours(**given)
         for key in ("loss", "logits", "hidden_states", "attentions"):
             for one, other in zip(several(found.get(key)), several(wanted.get(key)), strict=True):
-                np.testing.assert_allclose(one, np.asarray(other), atol=2e-4, rtol=2e-4, err_msg=f"{key} {others}")
+                np.testing.assert_allclose(
+                    one, np.asarray(other), atol=2e-4, rtol=2e-4, err_msg=f"{key} {others}"
+                )
 
 
 def several(value: Any) -> tuple[Any, ...]:

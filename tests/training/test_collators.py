@@ -117,6 +117,29 @@ def test_targets_have_lengths_of_their_own(tokenizer: tf.PreTrainedTokenizerBase
         )
 
 
+def test_the_decoders_input_is_made_of_labels(tokenizer: tf.PreTrainedTokenizerBase) -> None:
+    sizes: dict[str, Any] = {"vocab_size": 600, "d_model": 8, "d_kv": 4, "d_ff": 8, "num_layers": 1}
+    model = tf.T5ForConditionalGeneration(tf.T5Config(**sizes, num_heads=2, decoder_start_token_id=4)).eval()
+    examples = [
+        {**row, "labels": list(range(7, 7 + n))} for row, n in zip(rows(tokenizer), (3, 5, 1), strict=True)
+    ]
+    batch = training.DataCollatorForSeq2Seq(tokenizer, model=model)(examples)
+    made = batch["decoder_input_ids"]
+    assert made.tolist() == [[4, 7, 8, 9, 0], [4, 7, 8, 9, 10], [4, 7, 0, 0, 0]]
+    without = {name: array for name, array in batch.items() if name != "decoder_input_ids"}
+    assert model(**batch).loss == model(**without).loss
+    ours = model.prepare_decoder_input_ids_from_labels(labels=tf.tensor(batch["labels"]))
+    assert isinstance(ours, tf.Tensor)
+    # A model that makes no text behind an encoder has no such thing.
+    bert = tf.BertModel(
+        tf.BertConfig(vocab_size=600, hidden_size=8, num_hidden_layers=1, num_attention_heads=1)
+    )
+    assert not hasattr(bert, "prepare_decoder_input_ids_from_labels")
+    assert "decoder_input_ids" not in training.DataCollatorForSeq2Seq(tokenizer, model=bert)(examples)
+    with pytest.raises(ValueError, match="batch, length"):
+        model.prepare_decoder_input_ids_from_labels(np.array([1, 2]))
+
+
 def test_choices_get_an_axis_of_their_own(tokenizer: tf.PreTrainedTokenizerBase) -> None:
     examples = [{**dict(tokenizer([text, "Yes.", "No, it is not."])), "label": 1} for text in TEXTS]
     batch = training.DataCollatorForMultipleChoice(tokenizer)(examples)

@@ -330,6 +330,27 @@ def test_tokens_are_counted(tmp_path: Path) -> None:
     assert masked.state.num_input_tokens_seen == 22 * 4
 
 
+def test_noise_of_embeddings_is_of_training_alone(tmp_path: Path) -> None:
+    trained = {}
+    for alpha in (None, 0.0, 5.0):
+        # Nothing else is left to chance: nothing is dropped.
+        model = tasks.model()
+        trainer = tasks.trainer(tmp_path, model, neftune_noise_alpha=alpha, max_steps=3)
+        trainer.train()
+        trained[alpha] = tasks.losses(trainer)
+        # It is over with the training.
+        rows = trainer.predict(tasks.examples(4)).predictions
+        np.testing.assert_array_equal(rows, trainer.predict(tasks.examples(4)).predictions)
+        again = {"input_ids": tf.tensor([tasks.examples(1)[0]["input_ids"]])}
+        model.train()
+        np.testing.assert_array_equal(
+            model(**again).logits.detach().numpy(), model(**again).logits.detach().numpy()
+        )
+    assert trained[None] == trained[0.0]
+    assert trained[None] != trained[5.0]
+    np.testing.assert_allclose(trained[None], trained[5.0], rtol=0.5)
+
+
 def test_sequences_are_generated(tmp_path: Path) -> None:
     config = tf.T5Config(**{key: value for key, value in curve_cases.T5.items() if key != "model_type"})
     rows = [{"input_ids": [3, 4, 5, 1], "labels": [7, 8, 1]} for _ in range(6)]

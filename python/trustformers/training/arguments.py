@@ -114,8 +114,8 @@ class TrainingArguments(Setters, OtherSettings, metaclass=Spelled):
     Gradients are clipped to ``max_grad_norm`` if that is above 0, and old checkpoints deleted beyond
     ``save_total_limit`` if that is. ``report_to`` names what is written beside the checkpoints:
     ``"tensorboard"``, ``"csv"``, ``"jsonl"``. ``neftune_noise_alpha`` adds noise to the embeddings of tokens
-    in training (NEFTune, Jain et al. 2023; 5 is usual). With ``dataloader_num_workers`` a thread collates batches while
-    the model runs.
+    in training (NEFTune, Jain et al. 2023; 5 is usual). With ``dataloader_num_workers`` a thread collates
+    batches while the model runs.
 
     :raises TypeError: for keywords that do not exist, naming the nearest.
     :raises ValueError: for values that cannot be, contradict each other, or ask for what there is not

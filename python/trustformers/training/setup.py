@@ -388,4 +388,5 @@ def _takes(model: Any, name: str) -> bool:
 
 
 def without_adapters(model: Any) -> Any:
+    """The model that adapters are around, or that which is given."""
     return model.get_base_model() if isinstance(model, PeftModel) else model
