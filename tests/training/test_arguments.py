@@ -221,7 +221,6 @@ def test_settings_are_set_together() -> None:
         ("set_optimizer", {"name": "galore_adamw"}),
         ("set_lr_scheduler", {"name": "lineer"}),
         ("set_dataloader", {"train_batch_size": 0}),
-        ("set_dataloader", {"auto_find_batch_size": True}),
     ],
 )
 def test_settings_that_cannot_be_are_not_set(name: str, keywords: dict[str, Any]) -> None:

@@ -351,6 +351,47 @@ def test_noise_of_embeddings_is_of_training_alone(tmp_path: Path) -> None:
     np.testing.assert_allclose(trained[None], trained[5.0], rtol=0.5)
 
 
+class Crowded(tf.Trainer):
+    """Of more than five examples there is no memory for the fourth step."""
+
+    error: type[Exception] = MemoryError
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
+        if self.state.global_step == 3 and len(inputs["input_ids"]) > 5:
+            raise self.error("CUDA out of memory. Tried to allocate much.")
+        return super().training_step(model, inputs, num_items_in_batch)
+
+
+@pytest.mark.parametrize("error", [MemoryError, tf.cuda.OutOfMemoryError])
+def test_batches_become_smaller_until_they_fit(error: type[Exception], tmp_path: Path) -> None:
+    asked = {"auto_find_batch_size": True, "per_device_train_batch_size": 8, "max_steps": 6}
+    parts = {"train_dataset": tasks.examples(40)}
+    trainer = tasks.trainer(tmp_path, kind=Crowded, parts=parts, save_strategy="steps", save_steps=6, **asked)
+    trainer.error = error
+    result = trainer.train()
+    # 8, 7, 6, 5
+    assert (result.global_step, trainer.state.train_batch_size) == (6, 5)
+    assert trainer.args.per_device_train_batch_size == 8
+    assert trainer.get_train_dataloader().batch_size == 5
+    assert len(tasks.losses(trainer)) == 6
+    again = tasks.trainer(tmp_path, kind=Crowded, parts=parts, **{**asked, "max_steps": 7})
+    again.train(resume_from_checkpoint=True)
+    assert again.state.train_batch_size == 5
+    refusing = tasks.trainer(tmp_path, kind=Crowded, parts=parts, **{**asked, "auto_find_batch_size": False})
+    refusing.error = error
+    with pytest.raises(error, match="out of memory"):
+        refusing.train()
+
+
+def test_no_batch_may_fit(tmp_path: Path) -> None:
+    class Full(tf.Trainer):
+        def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
+            raise MemoryError
+
+    with pytest.raises(RuntimeError, match="No executable batch size found"):
+        tasks.trainer(tmp_path, kind=Full, auto_find_batch_size=True).train()
+
+
 def test_sequences_are_generated(tmp_path: Path) -> None:
     config = tf.T5Config(**{key: value for key, value in curve_cases.T5.items() if key != "model_type"})
     rows = [{"input_ids": [3, 4, 5, 1], "labels": [7, 8, 1]} for _ in range(6)]

@@ -110,9 +110,10 @@ class TrainingArguments(Setters, OtherSettings, metaclass=Spelled):
     ``activation_checkpointing`` computes layers again instead of keeping what they computed.
 
     Steps may be fractions below 1 of all steps: ``logging_steps``, ``eval_steps``, ``save_steps``,
-    ``warmup_steps``. ``train_sampling_strategy`` is ``"random"``, ``"sequential"`` or ``"group_by_length"``.
-    Gradients are clipped to ``max_grad_norm`` if that is above 0, and old checkpoints deleted beyond
-    ``save_total_limit`` if that is. ``report_to`` names what is written beside the checkpoints:
+    ``warmup_steps``. With ``auto_find_batch_size`` a training for whose batches there is no memory begins
+    again with smaller ones. ``train_sampling_strategy`` is ``"random"``, ``"sequential"`` or
+    ``"group_by_length"``. Gradients are clipped to ``max_grad_norm`` if that is above 0, and old checkpoints
+    deleted beyond ``save_total_limit`` if that is. ``report_to`` names what is written beside checkpoints:
     ``"tensorboard"``, ``"csv"``, ``"jsonl"``. ``neftune_noise_alpha`` adds noise to the embeddings of tokens
     in training (NEFTune, Jain et al. 2023; 5 is usual). With ``dataloader_num_workers`` a thread collates
     batches while the model runs.
@@ -128,6 +129,7 @@ class TrainingArguments(Setters, OtherSettings, metaclass=Spelled):
     num_train_epochs: float = 3.0
     max_steps: int = -1
     gradient_accumulation_steps: int = 1
+    auto_find_batch_size: bool = False
 
     learning_rate: float = 5e-5
     lr_scheduler_type: SchedulerType | str = "linear"

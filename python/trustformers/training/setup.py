@@ -113,6 +113,8 @@ class Setup:
         self.control = TrainerControl()
         self.state = TrainerState()
         self.is_in_train = False
+        #: What fits into memory of what the arguments ask for.
+        self._train_batch_size = args.train_batch_size
         #: The tokens that were counted before a training went on.
         self._tokens_before = 0
         if hasattr(self.model, "config"):
@@ -240,7 +242,7 @@ class Setup:
         if how == "group_by_length":
             names = getattr(self.processing_class, "model_input_names", None) or ["input_ids"]
             lengths = lengths_of(dataset, self.args.length_column_name, names[0])
-            step = self.args.train_batch_size * self.args.gradient_accumulation_steps
+            step = self._train_batch_size * self.args.gradient_accumulation_steps
             return by_length(lengths, step if training else self.args.eval_batch_size, self._data_seed)
         if training and how == "random":
             return shuffled(len(dataset), self._data_seed)
@@ -254,11 +256,11 @@ class Setup:
         if self.train_dataset is None:
             raise ValueError("Trainer: training requires a train_dataset.")
         order = self._order(self.train_dataset, training=True)
-        batches = self._batches(self.train_dataset, "training", self.args.train_batch_size, order)
+        batches = self._batches(self.train_dataset, "training", self._train_batch_size, order)
         if has_length(batches) and len(batches) == 0:
             raise ValueError(
                 f"The training dataset has {len(self.train_dataset)} examples, too few for one batch of "
-                f"{self.args.train_batch_size} with dataloader_drop_last"
+                f"{self._train_batch_size} with dataloader_drop_last"
             )
         return batches
 

@@ -52,7 +52,6 @@ _OF_OTHER_MACHINES: dict[str, Any] = {
 #: What there is not, with the value that asks for nothing.
 _MISSING: dict[str, Any] = {
     "accelerator_config": None,
-    "auto_find_batch_size": False,
     "dataloader_multiprocessing_context": None,
     "debug": "",
     "deepspeed": None,
@@ -91,7 +90,6 @@ _MISSING: dict[str, Any] = {
 }
 #: What to do instead, where there is something.
 _REMEDIES = {
-    "auto_find_batch_size": "choose per_device_train_batch_size and gradient_accumulation_steps yourself",
     "push_to_hub_organization": "name it in hub_model_id, as organization/name",
     "group_by_length": "set train_sampling_strategy",
 }

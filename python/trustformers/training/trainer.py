@@ -35,6 +35,10 @@ from .state import TrainerState
 logger = logging.getLogger(__name__)
 
 
+class _TooLargeError(Exception):
+    """There is no memory for a batch, and smaller ones shall be tried."""
+
+
 @dataclass
 class _Plan:
     """How many batches and steps there will be."""
@@ -86,11 +90,26 @@ class Trainer(Search):
         """
         self.is_in_train = True
         self._begin_trial(trial)
+        self._train_batch_size = self.args.train_batch_size
         try:
-            return self._train(self._found(resume_from_checkpoint), ignore_keys_for_eval)
+            checkpoint = self._found(resume_from_checkpoint)
+            while True:
+                try:
+                    return self._train(checkpoint, ignore_keys_for_eval)
+                except _TooLargeError:
+                    self._take_smaller_batches()
         finally:
             self.is_in_train = False
             self._disturb(None)
+
+    def _take_smaller_batches(self) -> None:
+        """Go on with nine tenths of each batch, as ``auto_find_batch_size`` asks for."""
+        smaller = int(0.9 * self._train_batch_size)
+        if smaller == 0:
+            raise RuntimeError("No executable batch size found, reached zero.")
+        logger.warning("There is no memory for batches of %s: trying %s", self._train_batch_size, smaller)
+        self._train_batch_size = smaller
+        self.optimizer.zero_grad()
 
     def _disturb(self, alpha: float | None) -> None:
         """Have the model add so much of NEFTune's noise to its embeddings in training."""
@@ -111,6 +130,9 @@ class Trainer(Search):
     def _train(self, checkpoint: str | os.PathLike[str] | None, ignore_keys: list[str] | None) -> TrainOutput:
         args = self.args
         saved = None if checkpoint is None else self._read_checkpoint(checkpoint)
+        if saved is not None and args.auto_find_batch_size:
+            found = saved.state.train_batch_size or self._train_batch_size
+            self._train_batch_size = min(found, self._train_batch_size)
         if self.model_init is not None:
             set_seed(args.seed)
             self.model = self._given_model(None, self._trial)
@@ -148,12 +170,12 @@ class Trainer(Search):
         """Count batches, steps and epochs."""
         args, accumulated = self.args, self.args.gradient_accumulation_steps
         if not has_length(batches):
-            total = args.max_steps * args.train_batch_size * accumulated
+            total = args.max_steps * self._train_batch_size * accumulated
             return _Plan(args.max_steps * accumulated, args.max_steps, sys.maxsize, args.max_steps, total)
         steps_in_epoch = math.ceil(len(batches) / accumulated)
         if args.max_steps > 0:
             epochs = math.ceil(args.max_steps / steps_in_epoch)
-            total = args.max_steps * args.train_batch_size * accumulated
+            total = args.max_steps * self._train_batch_size * accumulated
             return _Plan(len(batches), steps_in_epoch, epochs, args.max_steps, total)
         steps = math.ceil(args.num_train_epochs * steps_in_epoch)
         samples = self.num_examples(batches) * args.num_train_epochs
@@ -162,7 +184,7 @@ class Trainer(Search):
     def _prepare(self, plan: _Plan, saved: Saved | None) -> None:
         """Make the optimizer, the schedule and the state, or take up those of a checkpoint."""
         args = self.args
-        self.state = TrainerState(train_batch_size=args.train_batch_size)
+        self.state = TrainerState(train_batch_size=self._train_batch_size)
         if (trial := self._trial) is not None:
             self.state.is_hyper_param_search, self.state.trial_params = True, dict(trial.params)
             self.state.trial_name = None if self.hp_name is None else self.hp_name(trial)
@@ -239,6 +261,11 @@ class Trainer(Search):
             except IndexError as error:
                 # A label or a token that there is not.
                 raise IndexError(f"{error} ({place})") from error
+            except (MemoryError, _engine.OutOfMemoryError):
+                # Not from it: what holds its frames holds their memory.
+                if args.auto_find_batch_size:
+                    raise _TooLargeError from None
+                raise
             if not math.isfinite(loss):
                 self.optimizer.zero_grad()
                 raise FloatingPointError(
