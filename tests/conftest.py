@@ -1,12 +1,17 @@
 """What the tests share."""
 
 import shutil
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from fixture_cases import FIXTURES
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,11 @@ KERNEL(256) embedding(T* out, Lookups lookups, int dtype, i64 positions, int wid
     for (i64 i = first_element(); i < positions * width; i += element_step()) {
         i64 position = i / width, column = i % width;
         float sum = 0;
-        for (int n = 0; n < lookups.count; n++) {
+        // Unrolled, as what is indexed by a variable would be copied to memory.
+        #pragma unroll
+        for (int n = 0; n < MAX_LOOKUPS; n++) {
             Lookup one = lookups.at[n];
+            if (n >= lookups.count) break;
             i64 id = one.ids[position];
             if (id >= 0 && id < one.rows) sum += load<float>(one.table, dtype, id * width + column);
         }
