@@ -37,10 +37,16 @@ fn inputs() -> Inputs {
     Inputs { text: Text { ids: Some(ids), mask: Some(mask), ..Text::default() }, ..Inputs::default() }
 }
 
-fn texts(model: &Model, config: &str) -> Vec<Vec<i64>> {
+/// What is written, and the keys and values of what was read.
+fn written(model: &Model, config: &str) -> (Vec<Vec<i64>>, Option<Cache>) {
     let request = Request { inputs: inputs(), ..Request::default() };
     let config = GenerationConfig::from_json(config).unwrap();
-    rows(&generate(model, config, request, Generator::new(5)).unwrap().sequences.unwrap()).unwrap()
+    let generated = generate(model, config, request, Generator::new(5)).unwrap();
+    (rows(&generated.sequences.unwrap()).unwrap(), generated.cache)
+}
+
+fn texts(model: &Model, config: &str) -> Vec<Vec<i64>> {
+    written(model, config).0
 }
 
 #[test]
@@ -89,18 +95,13 @@ fn what_is_read_ahead_is_forgotten_at_the_end() {
                     "decoder_start_token_id": 0}}"#
             ),
         ] {
-            let [wanted, found] = [&here, &there].map(|model| {
-                let request = Request { inputs: inputs(), ..Request::default() };
-                let config = GenerationConfig::from_json(&wish).unwrap();
-                generate(model, config, request, Generator::new(5)).unwrap()
-            });
-            let [known, cached] = [wanted, found]
-                .map(|generated| (rows(&generated.sequences.unwrap()).unwrap(), generated.cache.unwrap()));
-            assert_eq!(cached.0, known.0, "{class} {wish}");
-            assert_eq!(cached.1.length(), known.1.length(), "{class} {wish}");
-            for layer in 0..known.1.layers() {
+            let [(wanted, known), (found, cached)] = [&here, &there].map(|model| written(model, &wish));
+            let [known, cached] = [known, cached].map(Option::unwrap);
+            assert_eq!(found, wanted, "{class} {wish}");
+            assert_eq!(cached.length(), known.length(), "{class} {wish}");
+            for layer in 0..known.layers() {
                 let [(key, value), (wanted_key, wanted_value)] =
-                    [&cached.1, &known.1].map(|cache| cache.layer(layer).unwrap().unwrap());
+                    [&cached, &known].map(|cache| cache.layer(layer).unwrap().unwrap());
                 for (found, wanted) in [(key, wanted_key), (value, wanted_value)] {
                     let (found, wanted) = (values(&found), values(&wanted));
                     assert_eq!(found.len(), wanted.len());

@@ -155,19 +155,18 @@ impl Embeddings {
             positions.iter().chain(&segments).map(|(table, ids, padding)| (table, Ids::Here(ids), *padding));
         let dtype = Site::of([self.word.memory()]).dtype;
         let is_plain = self.scale == 1.0 && !self.projects_words;
+        let of_tokens = |lookups: &[(&Parameter, Ids, Option<usize>)]| {
+            dropout.disturb(looked_up(lookups, dtype)?, packing.shape()[1])
+        };
         let mut hidden = match (tokens, &text.embeds) {
             // Words and places in one pass.
             (Some(ids), _) if is_plain => {
                 let words = (&self.word, ids, self.padding);
-                let all: Vec<_> = [words].into_iter().chain(places).collect();
-                dropout.disturb(looked_up(&all, dtype)?, packing.shape()[1])?
+                of_tokens(&[words].into_iter().chain(places).collect::<Vec<_>>())?
             }
             _ => {
                 let mut words = match (tokens, &text.embeds) {
-                    (Some(ids), _) => {
-                        let words = looked_up(&[(&self.word, ids, self.padding)], dtype)?;
-                        dropout.disturb(words, packing.shape()[1])?
-                    }
+                    (Some(ids), _) => of_tokens(&[(&self.word, ids, self.padding)])?,
                     (None, Some(embeds)) => {
                         let embeds = embeds.to_device(self.word.memory().device())?;
                         packing.pack(&embeds.to_dtype(dtype)?)?

@@ -42,7 +42,8 @@ impl Session<'_> {
     pub(super) fn choose(&mut self, logits: Tensor, outputs: Outputs) -> Result<Chosen> {
         let (scores, sampling) = self.shaped(logits)?;
         self.record.outputs(outputs);
-        let goes_on = |&row: &usize| self.padding().is_none() || self.unfinished[row];
+        let is_filled_up = self.padding().is_some();
+        let goes_on = |&row: &usize| !is_filled_up || self.unfinished[row];
         let going: Vec<usize> = (0..self.unfinished.len()).filter(goes_on).collect();
         let scores = match going.len() == self.unfinished.len() {
             true => scores,
