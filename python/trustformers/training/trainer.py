@@ -97,6 +97,7 @@ class Trainer(Search):
                 try:
                     return self._train(checkpoint, ignore_keys_for_eval)
                 except _TooLargeError:
+                    # Behind this the error goes, and with its frames what they hold of memory.
                     self._take_smaller_batches()
         finally:
             self.is_in_train = False
@@ -262,7 +263,6 @@ class Trainer(Search):
                 # A label or a token that there is not.
                 raise IndexError(f"{error} ({place})") from error
             except (MemoryError, _engine.OutOfMemoryError):
-                # Not from it: what holds its frames holds their memory.
                 if args.auto_find_batch_size:
                     raise _TooLargeError from None
                 raise
